@@ -1,0 +1,90 @@
+"""The errors of the gRPC contract, each with its `OE` code; the edges turn them into status codes."""
+
+
+class OrchestratorError(Exception):
+    """What a caller did wrong, or what stands in the way.
+
+    Args:
+        message: what happened, to what, and what to do; without the code.
+    """
+
+    code = "OE0007"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{self.code}: {message}")
+
+
+class InternalError(OrchestratorError):
+    """A fault of ours; the log has the details."""
+
+
+class NotFoundError(OrchestratorError):
+    """The asset does not exist in this channel."""
+
+    code = "OE0002"
+
+
+class BadRequestError(OrchestratorError):
+    """The request makes no sense as it stands."""
+
+    code = "OE0003"
+
+
+class ConflictError(OrchestratorError):
+    """The asset exists already."""
+
+    code = "OE0006"
+
+
+class UnimplementedError(OrchestratorError):
+    """The contract has this method, this server does not."""
+
+    code = "OE0010"
+
+
+class InvalidAssetError(OrchestratorError):
+    """The asset breaks a rule of validation."""
+
+    code = "OE0101"
+
+
+class PermissionDeniedError(OrchestratorError):
+    """The caller may not do this."""
+
+    code = "OE0102"
+
+
+class IncompatibleStatusError(OrchestratorError):
+    """The state machine does not allow this transition."""
+
+    code = "OE0104"
+
+
+class MissingOutputError(OrchestratorError):
+    """The task has no output of this name."""
+
+    code = "OE0106"
+
+
+class IncompatibleKindError(OrchestratorError):
+    """The output takes another kind of asset."""
+
+    code = "OE0107"
+
+
+class CannotDisableOutputError(OrchestratorError):
+    """The output must stay, because of itself or because a task may need it."""
+
+    code = "OE0108"
+
+
+class TerminatedPlanError(OrchestratorError):
+    """The compute plan was cancelled or has failed."""
+
+    code = "OE0109"
+
+
+class TerminatedTaskError(OrchestratorError):
+    """The task has ended."""
+
+    code = "OE0110"

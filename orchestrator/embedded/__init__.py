@@ -1,0 +1,1 @@
+"""The embedded default: every server of a federation as child processes on one machine."""

@@ -1,0 +1,1 @@
+"""The gRPC server: identity, channel, errors, and a use case behind each method."""
