@@ -1,0 +1,1 @@
+"""Federations to run, read and change."""
