@@ -79,9 +79,7 @@ def verify(claims: Claims, organization: str, authorities: Authorities) -> None:
         PermissionDeniedError: it bears another name, or another organization's authority issued it.
     """
     if organization not in claims.organizations:
-        raise PermissionDeniedError(
-            f"the client certificate does not belong to organization {organization!r}"
-        )
+        raise PermissionDeniedError(f"the client certificate does not belong to organization {organization!r}")
     if claims.authority is None or claims.authority not in authorities.get(organization, frozenset()):
         raise PermissionDeniedError(
             f"the client certificate was not issued by an authority of organization {organization!r}"

@@ -1,0 +1,28 @@
+"""Turns pydantic's report on wrong settings into one line for the person who starts the program."""
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+
+def explain(error: ValidationError, settings: type[BaseSettings]) -> str:
+    """Return one line that names each wrong variable and says what is expected of it.
+
+    Values are never repeated: they may hold passwords.
+
+    Args:
+        error: what making the settings raised.
+        settings: their class; its fields' descriptions say what is expected.
+    """
+    return "; ".join(_explain(detail["type"], detail["loc"], detail["msg"], settings) for detail in error.errors())
+
+
+def _explain(kind: str, location: tuple[int | str, ...], message: str, settings: type[BaseSettings]) -> str:
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    field = settings.model_fields.get(name)
+    expected = (field.description if field else None) or message.removeprefix("Value error, ")
+    variable = f"{settings.model_config.get('env_prefix', '')}{name}".upper()
+    if kind == "missing":
+        return f"{variable} is missing: expected {expected}"
+    return f"{variable} is wrong: expected {expected}"

@@ -1,0 +1,168 @@
+"""What the server, the sweeps and the migrations must be told, from variables named `ORCHESTRATOR_…`."""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
+
+
+def _duration(value: object) -> object:
+    """Read `500ms`, `1m30s` or a plain number of seconds."""
+    text = str(value).strip()
+    parts = _PART.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return value
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not host:port")
+    return value
+
+
+def _postgres(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("not a postgresql:// URL")
+    return value
+
+
+def _upper(value: object) -> object:
+    return {"WARN": "WARNING"}.get(str(value).upper(), str(value).upper())
+
+
+def _channels(value: Path) -> Path:
+    read_channels(value)
+    return value
+
+
+def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
+    """Return the organizations of each channel.
+
+    Args:
+        file: YAML, `channels: {name: [organization, …]}`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    content = yaml.safe_load(file.read_text())
+    channels = content.get("channels") if isinstance(content, dict) else None
+    if not isinstance(channels, dict) or not channels:
+        raise ValueError("no channels")
+    for name, organizations in channels.items():
+        if not isinstance(name, str) or not isinstance(organizations, list) or not all(organizations):
+            raise ValueError(f"channel {name!r} needs a list of organizations")
+    return {name: frozenset(map(str, organizations)) for name, organizations in channels.items()}
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+Address = Annotated[str, AfterValidator(_address)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+
+
+class DatabaseSettings(BaseSettings):
+    """What every process needs that touches the database."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
+
+    database_url: PostgresUrl = Field(description="the URL of the database, postgresql://user:password@host:5432/name")
+    database_pool_size: PositiveInt = Field(16, description="most database connections of one process (1 or more)")
+    tx_retry_budget: Duration = Field(
+        0.5, description="how long a transaction that met another is tried again, as in 500ms or 2s"
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+
+
+class BeatSettings(DatabaseSettings):
+    """What the beat and its maintenance worker need."""
+
+    broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    lost_poke_period: Duration = Field(15.0, description="how often lost pokes are looked for, as in 15s")
+    lost_poke_age: Duration = Field(
+        30.0, description="how long a task may stay To do before it is poked again, as in 30s; doubles each time"
+    )
+    lost_poke_batch: PositiveInt = Field(500, description="most tasks that one sweep pokes again (1 or more)")
+
+
+class ServerSettings(DatabaseSettings):
+    """What the gRPC server needs."""
+
+    channel_config: Annotated[FilePath, AfterValidator(_channels)] = Field(
+        description="a YAML file, channels: {name: [organization, …]}"
+    )
+    grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
+    http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
+    broker_url: SecretStr | None = Field(
+        None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without one"
+    )
+    tls_enabled: bool = Field(False, description="true or false")
+    tls_cert_path: FilePath | None = Field(None, description="a file with the server's certificate")
+    tls_key_path: FilePath | None = Field(None, description="a file with the key of the server's certificate")
+    mtls_enabled: bool = Field(False, description="true or false")
+    tls_server_ca_cert: FilePath | None = Field(
+        None, description="a file with the CA certificates of the server's own certificate"
+    )
+    tls_client_ca_cert_dir: Path | None = Field(
+        None, description="a folder with a folder per organization that holds its CA certificates"
+    )
+    verify_client_msp_id: bool = Field(False, description="true or false")
+    metrics_enabled: bool = Field(False, description="true or false")
+    replay_events_batch_size: PositiveInt = Field(
+        100, description="how many events a subscriber that catches up is sent at once (1 or more)"
+    )
+    grpc_keepalive_policy_min_time: Duration = Field(
+        30.0, description="the least time between two keep-alive pings of a client, as in 30s"
+    )
+    grpc_keepalive_policy_permit_without_stream: bool = Field(False, description="true or false")
+
+    @model_validator(mode="after")
+    def _complete_tls(self) -> Self:
+        if self.tls_enabled:
+            self._need("tls_cert_path", "ORCHESTRATOR_TLS_ENABLED is true")
+            self._need("tls_key_path", "ORCHESTRATOR_TLS_ENABLED is true")
+        if self.mtls_enabled:
+            if not self.tls_enabled:
+                raise ValueError("ORCHESTRATOR_TLS_ENABLED is wrong: expected true, since ORCHESTRATOR_MTLS_ENABLED is")
+            self._need("tls_client_ca_cert_dir", "ORCHESTRATOR_MTLS_ENABLED is true")
+            if not any(self.authorities.values()):
+                raise ValueError(
+                    "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR is wrong: expected "
+                    "a folder with a folder per organization that holds its CA certificates"
+                )
+        if self.verify_client_msp_id and not self.mtls_enabled:
+            raise ValueError(
+                "ORCHESTRATOR_MTLS_ENABLED is wrong: expected true, since ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is"
+            )
+        return self
+
+    def _need(self, name: str, because: str) -> None:
+        if getattr(self, name) is None:
+            expected = type(self).model_fields[name].description
+            raise ValueError(f"ORCHESTRATOR_{name.upper()} is missing: expected {expected}, since {because}")
+
+    @cached_property
+    def channels(self) -> Mapping[str, frozenset[str]]:
+        """The organizations of each channel."""
+        return read_channels(self.channel_config)
+
+    @property
+    def authorities(self) -> Mapping[str, list[bytes]]:
+        """The PEM files of each organization's certificate authorities, as they lie on disk now."""
+        if self.tls_client_ca_cert_dir is None:
+            return {}
+        folders = sorted(folder for folder in self.tls_client_ca_cert_dir.iterdir() if folder.is_dir())
+        return {
+            folder.name: [file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()]
+            for folder in folders
+        }
