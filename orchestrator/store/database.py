@@ -1,0 +1,135 @@
+"""The connection to Postgres, and the transaction that every call is."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+from psycopg import errors as postgres
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from orchestrator.core.errors import BadRequestError, ConflictError
+from orchestrator.store import events, outbox
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+_RETRIED = (postgres.SerializationFailure, postgres.DeadlockDetected)
+_PAUSE = 0.01
+
+
+class UnavailableError(Exception):
+    """The database cannot be reached now; the same call may succeed later."""
+
+
+class Transaction:
+    """One call of one organization in one channel: what it changes, and what it makes known, commit together.
+
+    Args:
+        connection: inside a transaction.
+        organization: who calls.
+        channel: whose assets are meant.
+    """
+
+    def __init__(self, connection: Connection, organization: str, channel: str) -> None:
+        self.connection = connection
+        self.organization = organization
+        self.channel = channel
+        self.now = datetime.now(UTC)
+        self.events = events.Recorder()
+        self.pokes = outbox.Recorder()
+
+    def locked(self) -> None:
+        """Take the time again after a lock, unless something bears it already: who waited comes later."""
+        if not self.events:
+            self.now = datetime.now(UTC)
+
+    def flush(self) -> None:
+        """Write the events and the pokes that were recorded, and wake those that wait for them."""
+        if self.events or self.pokes:
+            parameters = self.events.parameters(self.now) | self.pokes.parameters()
+            self.connection.execute(_FLUSH, {"now": self.now, "channel": self.channel, **parameters})
+
+
+_FLUSH = text(f"""
+    WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})
+    SELECT pg_notify('orchestrator_written', '')
+""")
+
+
+class Database:
+    """A pool of connections.
+
+    Args:
+        url: `postgresql://…`.
+        pool_size: most connections held at once.
+        retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again.
+    """
+
+    def __init__(self, url: str, pool_size: int = 16, retry_budget: float = 0.5) -> None:
+        self.url = url
+        self._retry_budget = retry_budget
+        self.engine: Engine = create_engine(
+            sqlalchemy_url(url),
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=30,
+            isolation_level="READ COMMITTED",
+        )
+
+    def run(self, organization: str, channel: str, use_case: Callable[[Transaction], Result]) -> Result:
+        """Run a use case in a transaction of its own.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+            OrchestratorError: what the use case raises; nothing is kept.
+        """
+        deadline = time.monotonic() + self._retry_budget
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    transaction = Transaction(connection, organization, channel)
+                    result = use_case(transaction)
+                    transaction.flush()
+                return result
+            except IntegrityError as error:
+                if not isinstance(error.orig, postgres.UniqueViolation):
+                    raise
+                raise ConflictError(f"it exists already: {error.orig.diag.message_detail}") from error
+            except DataError as error:
+                raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
+            except PoolTimeoutError as error:
+                raise UnavailableError("every database connection is busy; try again later") from error
+            except OperationalError as error:
+                if not isinstance(error.orig, _RETRIED):
+                    raise UnavailableError("the database cannot be reached; try again later") from error
+                if time.monotonic() > deadline:
+                    raise UnavailableError("other calls change the same assets; try again later") from error
+                log.info("transaction.retried", reason=type(error.orig).__name__)
+                time.sleep(_PAUSE)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                raise UnavailableError("the connection to the database broke; try again later") from error
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        self.engine.dispose()
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).partition("\n")[0]
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Return a `postgresql://` URL with the driver that we use named in it."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url

@@ -1,0 +1,187 @@
+"""The trace: events are written with the change they tell of, and get their place in one order after the commit."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, RowMapping, Select, select, text
+
+from orchestrator import protos as pb
+from orchestrator.core.errors import NotFoundError
+from orchestrator.store import schema
+from orchestrator.store.event_ids import new_ids
+
+_FIELD_OF_KIND = {
+    pb.ASSET_FUNCTION: "function",
+    pb.ASSET_COMPUTE_PLAN: "compute_plan",
+    pb.ASSET_COMPUTE_TASK: "compute_task",
+    pb.ASSET_DATA_MANAGER: "data_manager",
+    pb.ASSET_DATA_SAMPLE: "data_sample",
+    pb.ASSET_FAILURE_REPORT: "failure_report",
+    pb.ASSET_MODEL: "model",
+    pb.ASSET_ORGANIZATION: "organization",
+    pb.ASSET_PERFORMANCE: "performance",
+    pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET: "compute_task_output_asset",
+    pb.ASSET_PROFILING_STEP: "profiling_step",
+}
+_KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in _FIELD_OF_KIND.items()}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An event of the current transaction."""
+
+    kind: int
+    asset_kind: int
+    asset_key: str
+    asset: bytes
+    metadata: Mapping[str, str] | None
+
+
+class Recorder:
+    """The events of one transaction, in their order."""
+
+    def __init__(self) -> None:
+        self.events: list[Written] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.events)
+
+    def created(self, key: str, asset: Message) -> None:
+        """Tell that an asset was created."""
+        self._add(pb.EVENT_ASSET_CREATED, key, asset, None)
+
+    def updated(self, key: str, asset: Message, reason: str = "") -> None:
+        """Tell that an asset was changed, and why where there is more to say."""
+        self._add(pb.EVENT_ASSET_UPDATED, key, asset, {"reason": reason} if reason else None)
+
+    def disabled(self, key: str, asset: Message) -> None:
+        """Tell that an asset was disabled."""
+        self._add(pb.EVENT_ASSET_DISABLED, key, asset, None)
+
+    def _add(self, kind: int, key: str, asset: Message, metadata: Mapping[str, str] | None) -> None:
+        asset_kind = _KIND_OF_TYPE[type(asset)]
+        self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
+
+    def parameters(self, now: datetime) -> dict[str, object]:
+        """Return the parameters of `WRITE`, but for channel and time."""
+        return {
+            "ids": new_ids(now, len(self.events)),
+            "kinds": [event.kind for event in self.events],
+            "asset_kinds": [event.asset_kind for event in self.events],
+            "event_asset_keys": [event.asset_key for event in self.events],
+            "assets": [event.asset for event in self.events],
+            "metadata": [event.metadata and Jsonb(event.metadata) for event in self.events],
+        }
+
+
+WRITE = """
+    INSERT INTO events (id, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+    SELECT id, :channel, :now, kind, asset_kind, asset_key, asset, metadata
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
+                CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
+         WITH ORDINALITY AS event (id, kind, asset_kind, asset_key, asset, metadata, ordinal)
+    ORDER BY ordinal
+"""
+"""Inserts the events of a transaction, in their order."""
+
+# One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
+# length of one batch. `sequence` is drawn after a writer took its row locks, so what depends on what stays in order.
+_PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+_PLACE = text("""
+    WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
+         batch AS (
+             SELECT id, row_number() OVER (ORDER BY sequence) AS ordinal
+             FROM (SELECT id, sequence FROM events WHERE position IS NULL ORDER BY sequence LIMIT :limit) AS unplaced
+         ),
+         placed AS (
+             UPDATE events SET position = last.position + batch.ordinal
+             FROM batch, last WHERE events.id = batch.id
+             RETURNING events.position
+         )
+    SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
+""")
+
+
+def place(connection: Connection, limit: int) -> int:
+    """Give committed events their place in the order of readers; return how many got one."""
+    connection.execute(_PLACE_LOCK)
+    row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
+    return row.count if row else 0  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An event as subscribers get it: its place, and its serialized message."""
+
+    channel: str
+    position: int
+    message: bytes
+
+
+_COLUMNS = [column for column in schema.events.c if column.name != "sequence"]
+
+
+def read_after(connection: Connection, position: int, limit: int, channel: str | None = None) -> list[Placed]:
+    """Return placed events after a position, in order; those of one channel, or of all."""
+    table = schema.events.c
+    query = select(*_COLUMNS).where(table.position > position).order_by(table.position).limit(limit)
+    if channel is not None:
+        query = query.where(table.channel == channel)
+    return [
+        Placed(row["channel"], row["position"], to_message(row).SerializeToString())
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def last_position(connection: Connection) -> int:
+    """Return the place of the newest placed event, 0 when there is none."""
+    return connection.execute(_LAST).scalar_one()  # type: ignore[no-any-return]
+
+
+_LAST = text("SELECT coalesce(max(position), 0) FROM events WHERE position IS NOT NULL")
+
+
+def position_of(connection: Connection, channel: str, event: UUID) -> int | None:
+    """Return the place of an event, None while it has none.
+
+    Raises:
+        NotFoundError: the channel has no such event.
+    """
+    table = schema.events.c
+    query = select(table.position).where(table.id == event, table.channel == channel)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError(f"event {event} does not exist in this channel")
+    return row.position  # type: ignore[no-any-return]
+
+
+def query() -> Select[tuple[object, ...]]:
+    """Return the query of all events, to be narrowed."""
+    return select(*_COLUMNS)
+
+
+def to_messages(rows: Iterable[RowMapping]) -> list[pb.Event]:
+    """Return rows as messages."""
+    return [to_message(row) for row in rows]
+
+
+def to_message(row: RowMapping) -> pb.Event:
+    """Return a row as a message, its snapshot included."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(row["created_at"])
+    event = pb.Event(
+        id=str(row["id"]),
+        asset_key=row["asset_key"],
+        asset_kind=row["asset_kind"],
+        event_kind=row["kind"],
+        channel=row["channel"],
+        timestamp=timestamp,
+        metadata=row["metadata"] or {},
+    )
+    getattr(event, _FIELD_OF_KIND[row["asset_kind"]]).ParseFromString(row["asset"])
+    return event

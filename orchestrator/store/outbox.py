@@ -1,0 +1,118 @@
+"""Pokes to send: written in the transaction that makes them due, sent after its commit by the relay."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+TASK = "task"
+FUNCTION = "function"
+
+
+@dataclass(frozen=True)
+class Poke:
+    """A message to an organization's queue.
+
+    Args:
+        kind: `task` (run an attempt of it) or `function` (build it).
+        organization: whose queue.
+        key: the task or the function.
+        attempt: the number of the attempt that is due.
+    """
+
+    kind: str
+    organization: str
+    key: UUID
+    attempt: int
+
+
+class Recorder:
+    """The pokes of one transaction."""
+
+    def __init__(self) -> None:
+        self.pokes: list[Poke] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.pokes)
+
+    def run(self, worker: str, task: UUID, attempt: int) -> None:
+        """Ask a worker to claim the next attempt of a task."""
+        self.pokes.append(Poke(TASK, worker, task, attempt))
+
+    def build(self, owner: str, function: UUID) -> None:
+        """Ask a function's owner to build it."""
+        self.pokes.append(Poke(FUNCTION, owner, function, 1))
+
+    def parameters(self) -> dict[str, object]:
+        """Return the parameters of `WRITE`, but for the time."""
+        return {
+            "poke_kinds": [poke.kind for poke in self.pokes],
+            "organizations": [poke.organization for poke in self.pokes],
+            "poke_keys": [poke.key for poke in self.pokes],
+            "attempts": [poke.attempt for poke in self.pokes],
+        }
+
+
+WRITE = """
+    INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+    SELECT kind, organization, key, attempt, :now
+    FROM unnest(CAST(:poke_kinds AS text[]), CAST(:organizations AS text[]), CAST(:poke_keys AS uuid[]),
+                CAST(:attempts AS int[])) AS poke (kind, organization, key, attempt)
+"""
+"""Inserts the pokes of a transaction."""
+
+_TAKE = text("""
+    SELECT id, kind, organization, asset_key, attempt FROM outbox
+    WHERE sent_at IS NULL ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+
+def take(connection: Connection, limit: int) -> list[tuple[int, Poke]]:
+    """Return unsent pokes with their ids, the oldest first, locked until the transaction ends."""
+    return [
+        (row.id, Poke(row.kind, row.organization, row.asset_key, row.attempt))
+        for row in connection.execute(_TAKE, {"limit": limit})
+    ]
+
+
+_MARK = text("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)")
+
+
+def mark_sent(connection: Connection, ids: list[int]) -> None:
+    """Note that pokes have been handed to the broker."""
+    connection.execute(_MARK, {"ids": ids})
+
+
+_DROP = text("DELETE FROM outbox WHERE sent_at IS NULL AND kind = 'task' AND asset_key = ANY(:keys)")
+
+
+def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
+    """Forget the unsent pokes of tasks that have ended."""
+    connection.execute(_DROP, {"keys": tasks})
+
+
+_REPEAT = text("""
+    WITH lost AS (
+             SELECT key FROM tasks
+             WHERE status = 2
+               AND poked_at <= :now - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
+             ORDER BY poked_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+         ),
+         again AS (
+             UPDATE tasks SET poked_at = :now, pokes = least(pokes + 1, 20)
+             FROM lost WHERE tasks.key = lost.key
+             RETURNING worker, tasks.key, attempts
+         ),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT 'task', worker, key, attempts + 1, :now FROM again
+         )
+    SELECT count(*) AS count, pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
+""")
+
+
+def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+    """Poke again the tasks To do that were not claimed in time; see services.pokes."""
+    row = connection.execute(_REPEAT, {"now": now, "age": age, "limit": limit}).one_or_none()
+    return int(row[0]) if row else 0

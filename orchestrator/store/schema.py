@@ -1,0 +1,173 @@
+"""The tables. An asset's row holds its message as the contract defines it, and the columns that queries need.
+
+Nothing is ever deleted that another row refers to, and references are checked when an asset is registered, so
+there are no foreign keys: their checks would lock rows that transitions need.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData()
+
+
+def _asset(name: str, *columns: Column[object] | Index) -> Table:
+    """Return the table of an asset that clients name by a key of their own."""
+    return Table(
+        name,
+        metadata,
+        Column("key", Uuid, primary_key=True),
+        Column("channel", Text, nullable=False),
+        Column("owner", Text, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+        *columns,
+        Index(f"{name}_page", "channel", "created_at", "key"),
+    )
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
+functions = _asset("functions", Column("status", SmallInteger, nullable=False))
+
+data_managers = _asset("data_managers")
+
+data_samples = _asset(
+    "data_samples",
+    Column("manager_keys", ARRAY(Uuid), nullable=False),
+    Index("data_samples_managers", "manager_keys", postgresql_using="gin"),
+)
+
+compute_plans = _asset("compute_plans", Column("ended_at", DateTime(timezone=True)))
+"""`ended_at`: when the plan was cancelled or failed first. Its row is the latch of its tasks, see store.tasks."""
+
+tasks = _asset(
+    "tasks",
+    Column("plan_key", Uuid, nullable=False),
+    Column("function_key", Uuid, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("pending_parents", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("token_hash", LargeBinary),
+    Column("poked_at", DateTime(timezone=True)),
+    Column("pokes", Integer, nullable=False, server_default=text("0")),
+    Index("tasks_plan", "plan_key", "status", "created_at", "key"),
+    Index("tasks_function", "function_key", "status"),
+    Index("tasks_to_do", "poked_at", postgresql_where=text("status = 2")),
+)
+"""`message` is the definition without the status; `attempts` counts those that began, `pokes` those that were
+sent for the attempt that is due; `token_hash` is the SHA-256 of the running attempt's token."""
+
+edges = Table(
+    "edges",
+    metadata,
+    Column("parent", Uuid, primary_key=True),
+    Column("child", Uuid, primary_key=True),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("node", Text),
+    Column("claim_id", Text),
+    Column("token_hash", LargeBinary),
+    Column("claimed_at", DateTime(timezone=True), nullable=False),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", SmallInteger),
+    Column("error_type", SmallInteger),
+    Column("report_hash", LargeBinary),
+    Index("attempts_lease", "lease_until", postgresql_where=text("ended_at IS NULL")),
+)
+"""One run of a task. `outcome` is the state it left the task in; `report_hash` the SHA-256 of the call that ended
+it; token and lease are absent where a client without attempts started the task (`ApplyTaskAction`)."""
+
+models = _asset(
+    "models",
+    Column("position", BigInteger, Identity(always=True)),
+    Column("task_key", Uuid, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=text("false")),
+    Index("models_task", "task_key", "output", "position"),
+)
+
+performances = Table(
+    "performances",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("output", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("value", Float(53), nullable=False),
+    Index("performances_page", "channel", "created_at", text("task_key DESC"), "output"),
+)
+
+failure_reports = Table(
+    "failure_reports",
+    metadata,
+    Column("asset_key", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("sequence", BigInteger, Identity(always=True), nullable=False),
+    Column("position", BigInteger),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("asset_kind", SmallInteger, nullable=False),
+    Column("asset_key", Text, nullable=False),
+    Column("asset", LargeBinary, nullable=False),
+    Column("metadata", JSONB),
+    Index("events_page", "channel", "created_at", "id"),
+    Index("events_asset", "channel", "asset_key", "created_at", "id"),
+    Index("events_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
+    Index("events_unplaced", "sequence", postgresql_where=text("position IS NULL")),
+)
+"""`sequence` is drawn when the event is written, `position` is given after its commit: the order of readers."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("asset_key", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("sent_at", DateTime(timezone=True)),
+    Index("outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+    Index("outbox_asset", "asset_key"),
+)
+"""Pokes to send: `task` (run the attempt) and `function` (build it)."""
