@@ -1,0 +1,123 @@
+"""The newest events of every channel, kept in memory once for all subscribers of a server process."""
+
+import asyncio
+import contextlib
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from orchestrator.store import events
+from orchestrator.store.database import Database
+from orchestrator.store.events import Placed
+
+_KEPT = 2048
+_READ = 1000
+
+
+@dataclass
+class _Window:
+    """The newest events of a channel: all those after the position `floor`."""
+
+    floor: int
+    positions: list[int] = field(default_factory=list)
+    events: list[Placed] = field(default_factory=list)
+
+    def add(self, event: Placed) -> None:
+        self.positions.append(event.position)
+        self.events.append(event)
+        # Trimmed by half at a time, so that an event costs no more than it should.
+        if len(self.events) > 2 * _KEPT:
+            self.floor = self.positions[_KEPT - 1]
+            del self.positions[:_KEPT], self.events[:_KEPT]
+
+    def after(self, position: int, limit: int) -> list[Placed]:
+        first = bisect_right(self.positions, position)
+        return self.events[first : first + limit]
+
+
+class ClosedError(Exception):
+    """The server stops; a subscriber resumes elsewhere, or later."""
+
+
+class Feed:
+    """Follows the order of readers, and lets any number of subscribers follow it from where they are.
+
+    A subscriber that is far behind, or slow, reads from the database until it reaches the window; it holds nothing
+    in memory but the batch that it sends.
+
+    Args:
+        database: where the events are.
+        batch: most events that a subscriber takes at once.
+    """
+
+    def __init__(self, database: Database, batch: int) -> None:
+        self._database = database
+        self._batch = batch
+        self._channels: dict[str, _Window] = {}
+        self._start = self._last = 0
+        self._changed = asyncio.Condition()
+        self._closed = False
+
+    def begin(self) -> None:
+        """Begin at the newest event; call once, before the first step."""
+        with self._database.engine.begin() as connection:
+            self._start = self._last = events.last_position(connection)
+
+    async def step(self) -> int:
+        """Pass on newly placed events; return how many."""
+        fresh = await asyncio.to_thread(self._read, self._last, _READ)
+        async with self._changed:
+            for event in fresh:
+                self._window(event.channel).add(event)
+                self._last = event.position
+            self._changed.notify_all()
+        return len(fresh)
+
+    async def changed(self, timeout: float) -> None:
+        """Wait until events were passed on, or for some seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """End all subscriptions."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    async def follow(self, channel: str, position: int) -> AsyncIterator[Placed]:
+        """Yield the events of a channel after a position, those to come included.
+
+        Raises:
+            ClosedError: the server stops.
+        """
+        while True:
+            seen = self._last
+            window = self._window(channel)
+            if position >= window.floor:
+                batch = window.after(position, self._batch)
+            else:
+                batch = await asyncio.to_thread(self._read, position, self._batch, channel)
+                if not batch:
+                    position = max(position, seen)
+                    continue
+            for event in batch:
+                if self._closed:
+                    raise ClosedError
+                yield event
+                position = event.position
+            if not batch:
+                await self._wait(window, position)
+
+    def _window(self, channel: str) -> _Window:
+        return self._channels.setdefault(channel, _Window(self._start))
+
+    def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
+        with self._database.engine.begin() as connection:
+            return events.read_after(connection, position, limit, channel)
+
+    async def _wait(self, window: _Window, position: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed or (window.positions and window.positions[-1] > position))
+        if self._closed:
+            raise ClosedError

@@ -1,0 +1,50 @@
+"""An endless loop around one step that does a bounded batch: woken by a signal, and by a poll as a safety net."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+class Pump:
+    """Runs a step until it finds nothing more to do, then waits.
+
+    A step that fails is tried again, after a pause that grows to five seconds.
+
+    Args:
+        name: for the log.
+        step: does one batch and returns how many things it did.
+        poll: seconds after which it runs unasked.
+    """
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[int]], poll: float) -> None:
+        self.name = name
+        self._step = step
+        self._poll = poll
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Tell it that there may be something to do; to be called in its event loop."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            self._woken.clear()
+            try:
+                while await self._step():
+                    pass
+            except Exception as error:
+                log.warning("pump.failed", pump=self.name, error=str(error).partition("\n")[0], retry_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._poll)

@@ -1,0 +1,27 @@
+"""Gives committed events their place in the order of readers."""
+
+import asyncio
+
+from orchestrator.store import events
+from orchestrator.store.database import Database
+
+_BATCH = 5000
+
+
+class Sequencer:
+    """Runs in every server process; a lock in the database lets one place events at a time.
+
+    Args:
+        database: where the events are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def step(self) -> int:
+        """Place one batch, in a thread; return how many events got their place."""
+        return await asyncio.to_thread(self._place)
+
+    def _place(self) -> int:
+        with self._database.engine.begin() as connection:
+            return events.place(connection, _BATCH)

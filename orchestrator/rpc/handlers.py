@@ -1,0 +1,128 @@
+"""What every call passes through: identity, parsing, one transaction in a thread, and errors as statuses."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from orchestrator import protos as pb
+from orchestrator.core.errors import BadRequestError, InternalError, OrchestratorError, UnimplementedError
+from orchestrator.dispatch.feed import ClosedError, Feed
+from orchestrator.rpc import metrics
+from orchestrator.rpc.identity import Context, Gate
+from orchestrator.rpc.methods import UseCase
+from orchestrator.rpc.status import status_of
+from orchestrator.services import events
+from orchestrator.store.database import Database, UnavailableError
+
+log = structlog.get_logger()
+
+_UNPLACED_PAUSE = 0.5
+_MOST_DETAILS = 1000
+
+
+class Handlers:
+    """Makes the handlers of methods.
+
+    Args:
+        gate: lets callers in.
+        database: where use cases run.
+        feed: what subscribers follow.
+        threads: in which use cases run.
+    """
+
+    def __init__(self, gate: Gate, database: Database, feed: Feed, threads: ThreadPoolExecutor) -> None:
+        self._gate = gate
+        self._database = database
+        self._feed = feed
+        self._threads = threads
+
+    def unary(
+        self, method: str, request_type: type[Message], use_case: UseCase | None
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return the handler of a method that answers once; without a use case it is not implemented."""
+
+        async def answer(body: bytes, context: Context) -> bytes:
+            organization, channel = self._gate.identify(context)
+            if use_case is None:
+                raise UnimplementedError(f"{method} is not implemented by this server")
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._run, use_case, request_type, body, organization, channel
+            )
+
+        async def handle(body: bytes, context: Context) -> bytes:
+            started = time.perf_counter()
+            try:
+                return await answer(body, context)
+            except Exception as error:
+                await _abort(context, method, error)
+            finally:
+                metrics.observe(method, context.code(), time.perf_counter() - started)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _run(
+        self, use_case: UseCase, request_type: type[Message], body: bytes, organization: str, channel: str
+    ) -> bytes:
+        request = _parse(request_type, body)
+        response: Message = self._database.run(
+            organization, channel, lambda transaction: use_case(transaction, request)
+        )
+        return response.SerializeToString()
+
+    def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return the handler of SubscribeToEvents."""
+
+        async def handle(body: bytes, context: Context) -> AsyncIterator[bytes]:
+            try:
+                organization, channel = self._gate.identify(context)
+                request = _parse(pb.SubscribeToEventsParam, body)
+                position = await self._position(organization, channel, request.start_event_id)
+                async for event in self._feed.follow(channel, position):
+                    yield event.message
+            except Exception as error:
+                await _abort(context, "SubscribeToEvents", error)
+
+        return grpc.unary_stream_rpc_method_handler(handle)
+
+    async def _position(self, organization: str, channel: str, event_id: str) -> int:
+        while True:
+            position = await asyncio.to_thread(
+                self._database.run,
+                organization,
+                channel,
+                lambda transaction: events.position_of(transaction, event_id),
+            )
+            if position is not None:
+                return position
+            await self._feed.changed(_UNPLACED_PAUSE)
+
+
+def _parse(request_type: type[Any], body: bytes) -> Any:
+    try:
+        return request_type.FromString(body)
+    except DecodeError as error:
+        raise BadRequestError(f"the request is not a valid {request_type.DESCRIPTOR.name}") from error
+
+
+def _cut(details: str) -> str:
+    # Details travel in a header, percent-encoded; clients refuse headers of more than some kilobytes.
+    return details.encode()[:_MOST_DETAILS].decode(errors="ignore")
+
+
+async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
+    match error:
+        case OrchestratorError():
+            await context.abort(status_of(error), _cut(str(error)))
+        case UnavailableError() | ClosedError():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error) or "the server stops; connect again")
+        case _:
+            log.error("call.failed", method=method, exc_info=error)
+            await context.abort(
+                grpc.StatusCode.INTERNAL, str(InternalError("a fault of the orchestrator; its log has the details"))
+            )

@@ -1,0 +1,92 @@
+"""Which use case stands behind each method of the contract."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator.services import (
+    attempts,
+    data_managers,
+    data_samples,
+    datasets,
+    events,
+    failure_reports,
+    functions,
+    info,
+    models,
+    organizations,
+    performances,
+    plans,
+    profiling,
+    task_inputs,
+    task_registration,
+    tasks,
+)
+from orchestrator.store.database import Transaction
+
+UseCase = Callable[[Transaction, Any], Any]
+
+USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
+    "ComputePlanService": {
+        "RegisterPlan": plans.register,
+        "GetPlan": plans.get,
+        "ApplyPlanAction": plans.apply_action,
+        "QueryPlans": plans.query,
+        "UpdatePlan": plans.update,
+        "IsPlanRunning": plans.is_running,
+    },
+    "ModelService": {
+        "RegisterModel": models.register_one,
+        "RegisterModels": models.register,
+        "GetModel": models.get,
+        "GetComputeTaskOutputModels": models.of_task,
+    },
+    "DataManagerService": {
+        "RegisterDataManager": data_managers.register,
+        "GetDataManager": data_managers.get,
+        "QueryDataManagers": data_managers.query,
+        "UpdateDataManager": data_managers.update,
+    },
+    "DataSampleService": {
+        "RegisterDataSamples": data_samples.register,
+        "UpdateDataSamples": data_samples.update,
+        "QueryDataSamples": data_samples.query,
+        "GetDataSample": data_samples.get,
+    },
+    "ComputeTaskService": {
+        "RegisterTasks": task_registration.register,
+        "QueryTasks": tasks.query,
+        "GetTask": tasks.get,
+        "ApplyTaskAction": tasks.apply_action,
+        "GetTaskInputAssets": task_inputs.get,
+        "DisableOutput": tasks.disable_output,
+    },
+    "DatasetService": {"GetDataset": datasets.get},
+    "FunctionService": {
+        "RegisterFunction": functions.register,
+        "GetFunction": functions.get,
+        "QueryFunctions": functions.query,
+        "UpdateFunction": functions.update,
+        "ApplyFunctionAction": functions.apply_action,
+    },
+    "FailureReportService": {
+        "RegisterFailureReport": failure_reports.register,
+        "GetFailureReport": failure_reports.get,
+    },
+    "OrganizationService": {
+        "RegisterOrganization": organizations.register,
+        "GetAllOrganizations": organizations.get_all,
+    },
+    "PerformanceService": {
+        "RegisterPerformance": performances.register,
+        "QueryPerformances": performances.query,
+    },
+    "ProfilingService": {"RegisterProfilingStep": profiling.register},
+    "EventService": {"QueryEvents": events.query},
+    "InfoService": {"QueryVersion": info.version},
+    "WorkerService": {
+        "ClaimTask": attempts.claim,
+        "Heartbeat": attempts.heartbeat,
+        "CompleteTask": attempts.complete,
+        "FailTask": attempts.fail,
+    },
+}

@@ -1,0 +1,42 @@
+"""Organizations: the members of a channel."""
+
+from sqlalchemy import insert, select
+
+from orchestrator import protos as pb
+from orchestrator.core import validation
+from orchestrator.services.timestamps import timestamp
+from orchestrator.store import schema
+from orchestrator.store.database import Transaction
+
+
+def register(transaction: Transaction, new: pb.RegisterOrganizationParam) -> pb.Organization:
+    """Register the caller in its channel."""
+    validation.check_organization(new)
+    organization = pb.Organization(
+        id=transaction.organization, address=new.address, creation_date=timestamp(transaction.now)
+    )
+    transaction.connection.execute(
+        insert(schema.organizations).values(
+            channel=transaction.channel,
+            id=organization.id,
+            created_at=transaction.now,
+            message=organization.SerializeToString(),
+        )
+    )
+    transaction.events.created(organization.id, organization)
+    return organization
+
+
+def get_all(transaction: Transaction, _: pb.GetAllOrganizationsParam) -> pb.GetAllOrganizationsResponse:
+    """List the channel's organizations in the order in which they came."""
+    table = schema.organizations.c
+    query = select(table.message).where(table.channel == transaction.channel).order_by(table.created_at, table.id)
+    messages = transaction.connection.execute(query).scalars()
+    return pb.GetAllOrganizationsResponse(organizations=[pb.Organization.FromString(message) for message in messages])
+
+
+def names(transaction: Transaction) -> set[str]:
+    """Return the ids of the channel's organizations."""
+    table = schema.organizations.c
+    query = select(table.id).where(table.channel == transaction.channel)
+    return set(transaction.connection.execute(query).scalars())
