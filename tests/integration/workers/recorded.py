@@ -1,0 +1,129 @@
+"""A small gRPC server of the contract with recorded answers, for what workers and asset stores ask."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from orchestrator import protos as pb
+
+
+class Recorded(
+    pb.ModelServiceServicer,
+    pb.FunctionServiceServicer,
+    pb.DataManagerServiceServicer,
+    pb.FailureReportServiceServicer,
+    pb.ComputeTaskServiceServicer,
+    pb.OrganizationServiceServicer,
+    pb.WorkerServiceServicer,
+):
+    """Answers with what was put into its dictionaries, and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, pb.Model] = {}
+        self.functions: dict[str, pb.Function] = {}
+        self.data_managers: dict[str, pb.DataManager] = {}
+        self.reports: dict[str, pb.FailureReport] = {}
+        self.tasks: dict[str, pb.ComputeTask] = {}
+        self.organizations: list[str] = []
+        self.claims: dict[str, pb.ClaimTaskResponse] = {}
+        self.stops: dict[str, str] = {}
+        self.heartbeats = 0
+        self.completed: list[pb.CompleteTaskParam] = []
+        self.failed: list[pb.FailTaskParam] = []
+        self.registered_reports: list[pb.NewFailureReport] = []
+        self.completion_refused = ""
+
+    def GetModel(self, request: pb.GetModelParam, context: Any) -> pb.Model:
+        return self._find(self.models, request.key, context)
+
+    def GetFunction(self, request: pb.GetFunctionParam, context: Any) -> pb.Function:
+        return self._find(self.functions, request.key, context)
+
+    def GetDataManager(self, request: pb.GetDataManagerParam, context: Any) -> pb.DataManager:
+        return self._find(self.data_managers, request.key, context)
+
+    def GetFailureReport(self, request: pb.GetFailureReportParam, context: Any) -> pb.FailureReport:
+        return self._find(self.reports, request.asset_key, context)
+
+    def GetTask(self, request: pb.GetTaskParam, context: Any) -> pb.ComputeTask:
+        return self._find(self.tasks, request.key, context)
+
+    def GetAllOrganizations(self, request: Any, context: Any) -> pb.GetAllOrganizationsResponse:
+        return pb.GetAllOrganizationsResponse(organizations=[pb.Organization(id=name) for name in self.organizations])
+
+    def UpdateFunction(self, request: pb.UpdateFunctionParam, context: Any) -> pb.UpdateFunctionResponse:
+        self.functions[request.key].image.CopyFrom(request.image)
+        return pb.UpdateFunctionResponse()
+
+    def ApplyFunctionAction(self, request: pb.ApplyFunctionActionParam, context: Any) -> Any:
+        function = self.functions[request.function_key]
+        steps = {
+            (pb.FUNCTION_STATUS_WAITING, pb.FUNCTION_ACTION_BUILDING): pb.FUNCTION_STATUS_BUILDING,
+            (pb.FUNCTION_STATUS_BUILDING, pb.FUNCTION_ACTION_READY): pb.FUNCTION_STATUS_READY,
+        }
+        if (function.status, request.action) not in steps:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: not from this status")
+        function.status = steps[function.status, request.action]
+        return pb.ApplyFunctionActionResponse()
+
+    def RegisterFailureReport(self, request: pb.NewFailureReport, context: Any) -> pb.FailureReport:
+        self.registered_reports.append(request)
+        self.functions[request.asset_key].status = pb.FUNCTION_STATUS_FAILED
+        return pb.FailureReport(asset_key=request.asset_key)
+
+    def ClaimTask(self, request: pb.ClaimTaskParam, context: Any) -> pb.ClaimTaskResponse:
+        return self._find(self.claims, request.compute_task_key, context)
+
+    def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:
+        self.heartbeats += 1
+        stops = [
+            pb.StopOrder(
+                compute_task_key=attempt.compute_task_key,
+                number=attempt.number,
+                reason=self.stops[attempt.compute_task_key],
+            )
+            for attempt in request.attempts
+            if attempt.compute_task_key in self.stops
+        ]
+        return pb.HeartbeatResponse(lease=Duration(nanos=300_000_000), stops=stops)
+
+    def CompleteTask(self, request: pb.CompleteTaskParam, context: Any) -> pb.CompleteTaskResponse:
+        if self.completion_refused:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.completion_refused)
+        self.completed.append(request)
+        return pb.CompleteTaskResponse()
+
+    def FailTask(self, request: pb.FailTaskParam, context: Any) -> pb.FailTaskResponse:
+        self.failed.append(request)
+        return pb.FailTaskResponse()
+
+    @staticmethod
+    def _find(known: dict[str, Any], key: str, context: Any) -> Any:
+        channel = dict(context.invocation_metadata())["channel"]
+        if key not in known or channel != "known":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"OE0002: {key} is not in channel {channel}")
+        return known[key]
+
+
+@contextmanager
+def serving() -> Iterator[tuple[Recorded, str]]:
+    """Yield the server's answers, to be filled, and its address."""
+    server = grpc.server(ThreadPoolExecutor(8))
+    recorded = Recorded()
+    pb.add_ModelServiceServicer_to_server(recorded, server)
+    pb.add_FunctionServiceServicer_to_server(recorded, server)
+    pb.add_DataManagerServiceServicer_to_server(recorded, server)
+    pb.add_FailureReportServiceServicer_to_server(recorded, server)
+    pb.add_ComputeTaskServiceServicer_to_server(recorded, server)
+    pb.add_OrganizationServiceServicer_to_server(recorded, server)
+    pb.add_WorkerServiceServicer_to_server(recorded, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield recorded, f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

@@ -1,0 +1,130 @@
+"""One organization with its store and its functions, for tests of its worker."""
+
+import hashlib
+import io
+import tarfile
+import uuid
+from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+
+from orchestrator import protos as pb
+from workers import attempt, building
+from workers.channels import connect
+from workers.settings import WorkerSettings
+
+from .recorded import Recorded
+
+STORE_URL = "https://store.example.org"
+DOCKERFILE = 'FROM python\nENTRYPOINT ["python3", "function.py"]\n'
+# The contract of the arguments is tested with substratools; here a function reads them by hand.
+FUNCTION = """
+import json, pathlib, sys, time
+lines = pathlib.Path(sys.argv[1][1:]).read_text().splitlines()
+inputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[3])}
+outputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[5])}
+"""
+TRAINS = """
+total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
+assert inputs["opener"].name == "__init__.py"
+outputs["model"].write_text(str(total))
+outputs["score"].write_text('{"all": 0.25}')
+"""
+
+
+class World:
+    """One organization with its store, and the orchestrator that it talks to."""
+
+    def __init__(self, root: Path, recorded: Recorded, address: str) -> None:
+        self.root = root
+        self.recorded = recorded
+        self.store = root / "store"
+        self.settings = WorkerSettings(
+            organization="org-1",
+            channels=("other", "known"),
+            address=address,
+            broker_url="redis://127.0.0.1:9",
+            store_root=str(self.store),
+            store_url=STORE_URL,
+            work_dir=root / "work",
+            node="node-1",
+            task_time_limit=20.0,
+            task_kill_grace=0.5,
+        )
+        self.task = str(uuid.uuid4())
+
+    def put(self, name: str, content: bytes) -> pb.Addressable:
+        target = self.store / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return pb.Addressable(checksum=hashlib.sha256(content).hexdigest(), storage_address=f"{STORE_URL}/{name}")
+
+    def function(self, source: str, dockerfile: str = DOCKERFILE) -> pb.Function:
+        key = str(uuid.uuid4())
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for name, text in {"Dockerfile": dockerfile, "function.py": FUNCTION + source}.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(text.encode())
+                tar.addfile(info, io.BytesIO(text.encode()))
+        function = pb.Function(
+            key=key,
+            name="function",
+            owner="org-1",
+            status=pb.FUNCTION_STATUS_WAITING,
+            archive=self.put(f"functions/{key}/archive", packed.getvalue()),
+        )
+        for name, kind in {
+            "opener": pb.ASSET_DATA_MANAGER,
+            "datasamples": pb.ASSET_DATA_SAMPLE,
+            "start": pb.ASSET_MODEL,
+        }.items():
+            function.inputs[name].kind = kind
+        function.outputs["model"].kind = pb.ASSET_MODEL
+        function.outputs["score"].kind = pb.ASSET_PERFORMANCE
+        self.recorded.functions[key] = function
+        return function
+
+    def claim(self, function: pb.Function) -> pb.ClaimTaskResponse:
+        manager, sample, model = (str(uuid.uuid4()) for _ in range(3))
+        self.put(f"data_samples/{sample}/x", b"40")
+        answer = pb.ClaimTaskResponse(
+            attempt=pb.Attempt(compute_task_key=self.task, number=2, token="token"),
+            task=pb.ComputeTask(key=self.task, rank=1),
+            function=function,
+            lease=Duration(nanos=300_000_000),
+            input_assets=[
+                pb.ComputeTaskInputAsset(
+                    identifier="opener",
+                    data_manager=pb.DataManager(
+                        key=manager, opener=self.put(f"data_managers/{manager}/opener", b"# opener")
+                    ),
+                ),
+                pb.ComputeTaskInputAsset(identifier="datasamples", data_sample=pb.DataSample(key=sample)),
+                pb.ComputeTaskInputAsset(
+                    identifier="start", model=pb.Model(key=model, address=self.put(f"models/{model}", b"2"))
+                ),
+            ],
+        )
+        self.recorded.claims[self.task] = answer
+        return answer
+
+    def run(self) -> None:
+        with connect(self.settings) as channels:
+            attempt.run(self.settings, channels, self.task, 2)
+        assert not list(self.settings.node_folder.glob("*"))
+
+    def build(self, key: str) -> None:
+        with connect(self.settings) as channels:
+            building.build(self.settings, channels, key)
+        assert not list(self.settings.node_folder.glob("*"))
+
+    def failure(self) -> tuple[pb.FailTaskParam, str]:
+        (failed,) = self.recorded.failed
+        assert not self.recorded.completed
+        assert failed.attempt.token == "token"
+        log = self.store / "logs" / f"{self.task}-2"
+        if failed.HasField("logs_address"):
+            assert failed.logs_address.storage_address == f"{STORE_URL}/logs/{self.task}-2"
+            assert failed.logs_address.checksum == hashlib.sha256(log.read_bytes()).hexdigest()
+        return failed, log.read_text()

@@ -1,0 +1,131 @@
+"""An organization's Celery worker: it consumes that organization's queue, and nothing else.
+
+A message is a poke, acknowledged before it is acted upon: what it says is asked of the orchestrator again.
+"""
+
+from contextlib import ExitStack
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown
+from kombu.entity import Exchange, Queue
+
+from orchestrator import log as logs
+from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK, queue
+from workers import attempt as attempts
+from workers import building
+from workers.channels import Channels, connect
+from workers.folder import remove
+from workers.launch import die_with_parent
+from workers.settings import WorkerSettings
+
+
+class _Process:
+    """What one process of the pool holds; made after the fork, which gRPC's connections would not survive."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._held: ExitStack | None = None
+        self._channels: Channels | None = None
+
+    @property
+    def channels(self) -> Channels:
+        """The connections to the orchestrator, made when first needed."""
+        if self._channels is None:
+            self._held = ExitStack()
+            self._channels = self._held.enter_context(connect(self._settings))
+        return self._channels
+
+    def start(self, **_: Any) -> None:
+        """Bind this process's life to the worker's, so that one killed with -9 leaves nothing behind."""
+        die_with_parent()
+        structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
+
+    def end(self, **_: Any) -> None:
+        """Close the connections."""
+        if self._held is not None:
+            self._held.close()
+
+
+def queue_of(organization: str) -> Queue:
+    """Return the queue of an organization, as both sides of the broker must declare it."""
+    name = queue(organization)
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def make_app(settings: WorkerSettings) -> Celery:
+    """Return the Celery app of an organization's worker, with its two tasks.
+
+    Args:
+        settings: the worker's.
+    """
+    own_queue = queue_of(settings.organization)
+    app = Celery("worker", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_queues=(own_queue,),
+        task_default_queue=own_queue.name,
+        task_create_missing_queues=False,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
+        # transports do not know it, and say so at each start.
+        worker_disable_prefetch=settings.broker_url.get_secret_value().startswith(("redis", "valkey")),
+        worker_send_task_events=True,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+    )
+    process = _Process(settings)
+
+    @app.task(name=RUN_TASK, shared=False)  # type: ignore[untyped-decorator]
+    def run_task(task: str, attempt: int) -> None:
+        """Run an attempt at a task.
+
+        Args:
+            task: its key.
+            attempt: the number of the attempt that is due.
+        """
+        attempts.run(settings, process.channels, task, attempt)
+
+    @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
+    def build_function(function: str) -> None:
+        """Build a function of this organization.
+
+        Args:
+            function: its key.
+        """
+        building.build(settings, process.channels, function)
+
+    worker_process_init.connect(process.start, weak=False)
+    worker_process_shutdown.connect(process.end, weak=False)
+    return app
+
+
+def main(settings: WorkerSettings) -> int:
+    """Run the organization's worker in this process until it is told to end; return its exit code.
+
+    TERM lets the running tasks end first; QUIT ends them at once, and their leases run out.
+
+    Args:
+        settings: the worker's.
+    """
+    logs.configure(settings.log_level)
+    # Nodes have names of their own, so what lies here is of a worker that was killed.
+    remove(settings.node_folder)
+    app = make_app(settings)
+    worker = app.Worker(
+        hostname=f"{settings.organization}@{settings.node}",
+        pool="prefork",
+        concurrency=settings.concurrency,
+        loglevel=settings.log_level,
+        task_events=True,
+        # Workers of different organizations have nothing to say to each other.
+        without_gossip=True,
+        without_mingle=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -1,0 +1,83 @@
+"""An organization's connections to the orchestrator: one client per channel."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import grpc
+import tenacity
+
+from orchestrator.client import Client
+from workers.settings import OrganizationSettings
+
+Answer = TypeVar("Answer")
+
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class Channels:
+    """The clients of one organization, in the order in which its channels are tried.
+
+    A process makes its own: a gRPC connection does not survive a fork.
+
+    Args:
+        clients: one for each channel.
+    """
+
+    def __init__(self, clients: tuple[Client, ...]) -> None:
+        self.clients = clients
+
+    def find(self, ask: Callable[[Client], Answer]) -> tuple[Client, Answer]:
+        """Ask channel after channel until one knows the asset.
+
+        Raises:
+            grpc.RpcError: no channel knows it (NOT_FOUND), or one refused for another reason.
+        """
+        missing: grpc.RpcError | None = None
+        for client in self.clients:
+            try:
+                return client, ask(client)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.NOT_FOUND:
+                    raise
+                missing = error
+        if missing is None:
+            raise ValueError("an organization without channels cannot ask")
+        raise missing
+
+
+@contextmanager
+def connect(settings: OrganizationSettings) -> Iterator[Channels]:
+    """Open the connections of an organization, and close them at the end."""
+    clients = tuple(
+        Client(settings.address, settings.organization, channel, settings.certificates) for channel in settings.channels
+    )
+    try:
+        yield Channels(clients)
+    finally:
+        for client in clients:
+            client.close()
+
+
+def lost(error: BaseException) -> bool:
+    """Say whether nobody knows if the call was done, so that it may be sent again."""
+    return isinstance(error, grpc.RpcError) and error.code() in _LOST
+
+
+def insist(call: Callable[[], Answer], seconds: float = 300.0) -> Answer:
+    """Make a call that changes nothing when repeated, again and again until it is answered.
+
+    Args:
+        call: the call.
+        seconds: how long to try.
+
+    Raises:
+        grpc.RpcError: it was refused, or never answered.
+    """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lost),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=10),
+        stop=tenacity.stop_after_delay(seconds),
+        reraise=True,
+    )
+    return retrying(call)

@@ -1,0 +1,41 @@
+"""Why an attempt or a build failed, in words for people; the class says whose fault it was."""
+
+from orchestrator import protos as pb
+
+
+class Fault(Exception):  # noqa: N818 - the contract's word is error type, ours is fault
+    """Ends an attempt or a build; the message is the last line of its log.
+
+    Args:
+        message: what happened, to what, and what to do.
+    """
+
+    error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_INTERNAL
+
+
+class ExecutionFault(Fault):
+    """The function's fault while it ran, or what it wrote."""
+
+    error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_EXECUTION
+
+
+class BuildFault(Fault):
+    """The function's archive cannot be made to run."""
+
+    error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_BUILD
+
+
+class InternalFault(Fault):
+    """Ours: the network, a peer's store, the disk."""
+
+
+class ChecksumFault(InternalFault):
+    """What was fetched is not what the orchestrator registered."""
+
+
+class Stopped(Exception):  # noqa: N818 - an order, no error
+    """The orchestrator wants this attempt to end; nothing is reported.
+
+    Args:
+        reason: the orchestrator's words.
+    """

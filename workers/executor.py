@@ -1,0 +1,154 @@
+"""Runs a function's command in a process of its own, with limits and a clean environment.
+
+What this executor does not do: it keeps no secret of the worker's user from the function, because both run as the
+same user. Run functions that you trust, or an executor that isolates them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from workers import launch
+
+_POLL_SECONDS = 0.05
+
+
+class Ending(Enum):
+    """How a command ended."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a command.
+
+    Args:
+        ending: by itself, by the time limit, or by order.
+        exit_code: 128 + n when signal n killed it.
+    """
+
+    ending: Ending
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a function may use.
+
+    Args:
+        time: seconds until TERM.
+        grace: seconds from TERM to KILL.
+        memory: bytes of address space of each process; None for no limit.
+        file_size: bytes of each file that it writes, its log among them.
+    """
+
+    time: float
+    grace: float
+    memory: int | None
+    file_size: int
+
+
+@dataclass(frozen=True)
+class Resource:
+    """An input or output as the function gets it.
+
+    Args:
+        identifier: the name that the function declares.
+        path: a file or folder.
+        multiple: whether the function gets a list.
+    """
+
+    identifier: str
+    path: Path
+    multiple: bool
+
+
+def write_arguments(path: Path, rank: int, inputs: Sequence[Resource], outputs: Sequence[Resource]) -> None:
+    """Write the file that the command gets as `@<file>`: one argument a line, as substratools reads it."""
+    lines = (
+        "--task-properties",
+        json.dumps({"rank": rank}),
+        "--inputs",
+        _listed(inputs),
+        "--outputs",
+        _listed(outputs),
+    )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def run(command: Sequence[str], folder: Path, home: Path, log: Path, limits: Limits, stop: threading.Event) -> Outcome:
+    """Run a command to its end, and end all that it started.
+
+    Args:
+        command: the ENTRYPOINT and its arguments.
+        folder: the unpacked function, the working directory.
+        home: a folder for the function's own files (HOME, TMPDIR).
+        log: a file; stdout and stderr are appended.
+        limits: what it may use.
+        stop: ends the command when set.
+    """
+    arguments = [str(limits.grace), str(limits.memory or 0), str(limits.file_size), *command]
+    # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [sys.executable, "-I", launch.__file__, *arguments],
+            cwd=folder,
+            env=_environment(home),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdin is not None  # noqa: S101 - narrows the type
+        try:
+            ending = _watch(process, stop, limits.time)
+        finally:
+            process.stdin.close()  # the order to end what still runs
+    code = process.returncode
+    return Outcome(ending, code if code >= 0 else 128 - code)
+
+
+def _watch(process: "subprocess.Popen[bytes]", stop: threading.Event, seconds: float) -> Ending:
+    deadline = time.monotonic() + seconds
+    while process.poll() is None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return Ending.TIMED_OUT
+        if stop.wait(min(left, _POLL_SECONDS)):
+            return Ending.STOPPED
+    return Ending.EXITED
+
+
+def _listed(resources: Sequence[Resource]) -> str:
+    # ensure_ascii would write \u escapes, whose backslash substratools turns into a slash.
+    return json.dumps(
+        [
+            {"id": resource.identifier, "value": str(resource.path), "multiple": resource.multiple}
+            for resource in resources
+        ],
+        ensure_ascii=False,
+    )
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return all that the function may see of the environment: nothing of the worker's."""
+    interpreter = Path(sys.executable).parent
+    return {
+        "PATH": os.pathsep.join((str(interpreter), os.defpath)),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -1,0 +1,60 @@
+"""Brings the inputs of a task into its working folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from orchestrator import protos as pb
+from workers.errors import InternalFault
+from workers.executor import Resource
+from workers.fetching import Fetcher
+from workers.store import AssetStore
+
+# Far above what an opener, a script, can be.
+_OPENER_SIZE_LIMIT = 64 * 1024**2
+
+
+def prepare(
+    assets: Iterable[pb.ComputeTaskInputAsset],
+    declared: Mapping[str, pb.FunctionInput],
+    folder: Path,
+    fetcher: Fetcher,
+    store: AssetStore,
+    model_size_limit: int,
+) -> list[Resource]:
+    """Fetch openers and models, and find the data samples.
+
+    Args:
+        assets: the task's inputs, in their order.
+        declared: the function's inputs, by identifier.
+        folder: an existing, empty folder for them.
+        fetcher: where openers and models come from.
+        store: the own store, where the data samples lie.
+        model_size_limit: bytes.
+
+    Raises:
+        InternalFault: one cannot be had, or is not what was registered.
+    """
+    resources = []
+    for number, asset in enumerate(assets):
+        place = folder / str(number)
+        kind = asset.WhichOneof("asset")
+        if kind == "model":
+            model = asset.model
+            if not model.address.storage_address:
+                raise InternalFault(f"the model {model.key} (input {asset.identifier!r}) has been deleted")
+            fetcher.fetch(model.address, place, f"the model {model.key}", model_size_limit)
+        elif kind == "data_manager":
+            place.mkdir()
+            manager = asset.data_manager
+            place = place / "__init__.py"
+            fetcher.fetch(manager.opener, place, f"the opener of data manager {manager.key}", _OPENER_SIZE_LIMIT)
+        elif kind == "data_sample":
+            key = asset.data_sample.key
+            try:
+                place = store.folder(f"data_samples/{key}", place)
+            except FileNotFoundError as error:
+                raise InternalFault(f"the data sample {key} is missing from the own asset store") from error
+        else:
+            raise InternalFault(f"the input {asset.identifier!r} is of a kind that this worker does not know")
+        resources.append(Resource(asset.identifier, place, declared[asset.identifier].multiple))
+    return resources

@@ -1,0 +1,142 @@
+"""Where a task writes its outputs, and what is made of them."""
+
+import json
+import math
+import os
+import stat
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import protos as pb
+from workers.errors import ExecutionFault
+from workers.executor import Resource
+from workers.store import AssetStore, url
+
+# A performance is {"all": number}; more than this is something else.
+_PERFORMANCE_SIZE_LIMIT = 1024**2
+# The contract carries performances as 32-bit floats.
+_LARGEST_FLOAT = 3.4028234663852886e38
+
+
+@dataclass
+class Results:
+    """What a task produced, as the orchestrator is told.
+
+    Args:
+        models: their files lie in the own store.
+        performances: the measured numbers.
+        stored: names of the files put into the own store.
+    """
+
+    models: list[pb.NewModel] = field(default_factory=list)
+    performances: list[pb.NewPerformance] = field(default_factory=list)
+    stored: list[str] = field(default_factory=list)
+
+    def discard(self, store: AssetStore) -> None:
+        """Delete the files again: the orchestrator does not know them and never will."""
+        for name in self.stored:
+            store.delete(name)
+
+
+def places(declared: Mapping[str, pb.FunctionOutput], folder: Path) -> list[Resource]:
+    """Say where each output is to be written.
+
+    Args:
+        declared: the function's outputs, by identifier.
+        folder: an existing, empty folder.
+    """
+    return [
+        Resource(identifier, folder / str(number), declared[identifier].multiple)
+        for number, identifier in enumerate(sorted(declared))
+    ]
+
+
+def check(written: list[Resource], size_limit: int) -> None:
+    """Check that each output is a file of a bearable size.
+
+    Raises:
+        ExecutionFault: one is missing, no file, or too large; names it.
+    """
+    for output in written:
+        name = repr(output.identifier)
+        try:
+            status = os.lstat(output.path)
+        except FileNotFoundError as error:
+            raise ExecutionFault(f"the function has not written its output {name}") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise ExecutionFault(f"the function has written a folder as its output {name}, expected a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ExecutionFault(f"the function's output {name} is a link or device, expected a file")
+        if status.st_size > size_limit:
+            raise ExecutionFault(f"the function's output {name} has {status.st_size} bytes, the limit is {size_limit}")
+
+
+def save(
+    task: str,
+    written: list[Resource],
+    declared: Mapping[str, pb.FunctionOutput],
+    store: AssetStore,
+    store_url: str,
+    results: Results,
+) -> None:
+    """Put the models into the own store, and read the performances.
+
+    Args:
+        task: key of the task.
+        written: the outputs, checked.
+        declared: the function's outputs, by identifier.
+        store: the own store.
+        store_url: its public https URL.
+        results: is filled, also when an error is raised, so that the caller can discard.
+
+    Raises:
+        ExecutionFault: a performance is no number.
+    """
+    for output in written:
+        if declared[output.identifier].kind == pb.ASSET_PERFORMANCE:
+            results.performances.append(
+                pb.NewPerformance(
+                    compute_task_key=task,
+                    compute_task_output_identifier=output.identifier,
+                    performance_value=read_performance(output),
+                )
+            )
+            continue
+        key = str(uuid.uuid4())
+        stored = store.put(f"models/{key}", output.path)
+        results.stored.append(stored.name)
+        results.models.append(
+            pb.NewModel(
+                key=key,
+                compute_task_key=task,
+                compute_task_output_identifier=output.identifier,
+                address=pb.Addressable(checksum=stored.checksum, storage_address=url(store_url, stored.name)),
+            )
+        )
+
+
+def read_performance(output: Resource) -> float:
+    """Read the number from a performance's file, `{"all": number}`.
+
+    Raises:
+        ExecutionFault: the file holds something else.
+    """
+    with output.path.open("rb") as file:
+        content = file.read(_PERFORMANCE_SIZE_LIMIT + 1)
+    try:
+        if len(content) > _PERFORMANCE_SIZE_LIMIT:
+            raise ValueError("too long")
+        number = json.loads(content)["all"]
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError("no number")
+        value = float(number)
+        if not math.isfinite(value) or abs(value) > _LARGEST_FLOAT:
+            raise ValueError("out of range")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ExecutionFault(
+            f"the function's performance {output.identifier!r} is not a JSON file of the form "
+            f'{{"all": number}} with a finite number: {content[:200].decode(errors="replace")!r}'
+        ) from error
+    return value

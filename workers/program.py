@@ -1,0 +1,35 @@
+"""Makes a function's archive ready to run: fetched, verified, unpacked, its command known."""
+
+from pathlib import Path
+
+from orchestrator import protos as pb
+from workers import archive, dockerfile
+from workers.errors import BuildFault, ChecksumFault
+from workers.fetching import Fetcher
+
+
+def prepare(function: pb.Function, folder: Path, fetcher: Fetcher, size_limit: int) -> list[str]:
+    """Unpack a function into a folder; return the command of its ENTRYPOINT.
+
+    Args:
+        function: as the orchestrator knows it.
+        folder: an existing, empty folder.
+        fetcher: where its archive comes from.
+        size_limit: bytes that it may unpack to; the archive itself may not be larger either.
+
+    Raises:
+        BuildFault: the archive is not the registered one, unsafe, or has no command.
+        InternalFault: it cannot be had.
+    """
+    packed = folder.with_name(f"{folder.name}.archive")
+    try:
+        fetcher.fetch(function.archive, packed, f"the archive of function {function.key}", size_limit)
+        archive.unpack(packed, folder, size_limit)
+    except ChecksumFault as fault:
+        raise BuildFault(str(fault)) from fault
+    finally:
+        packed.unlink(missing_ok=True)
+    recipe = folder / "Dockerfile"
+    if not recipe.is_file():
+        raise BuildFault(f"the archive of function {function.key} has no Dockerfile at its top")
+    return dockerfile.read_entrypoint(recipe.read_text(encoding="utf-8", errors="replace"))

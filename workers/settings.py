@@ -1,0 +1,133 @@
+"""What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, FilePath, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from orchestrator.client import Certificates
+
+GIB = 1024**3
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _https(value: object) -> object:
+    address = str(value).rstrip("/")
+    parts = urlsplit(address)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("not an https URL")
+    return address
+
+
+def _host_and_port(value: object) -> object:
+    host, _, port = str(value).rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("not host:port")
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Address = Annotated[str, BeforeValidator(_host_and_port)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+
+
+class OrganizationSettings(BaseSettings):
+    """What every process of an organization needs to reach the orchestrator and its own asset store."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
+
+    organization: Identifier = Field(description="the id of the organization, as in its certificate's O=")
+    channels: Names = Field(description="the channels of the organization, separated by commas")
+    address: Address = Field(description="host:port of the orchestrator's gRPC server")
+    client_ca_cert: FilePath | None = Field(
+        None, description="a file with the CA certificates of the orchestrator's server"
+    )
+    client_cert: FilePath | None = Field(None, description="a file with the organization's client certificate")
+    client_key: FilePath | None = Field(None, description="a file with the key of the client certificate")
+    store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        files = (self.client_ca_cert, self.client_cert, self.client_key)
+        if any(files) and not all(files):
+            raise ValueError(
+                "ORCHESTRATOR_CLIENT_CA_CERT, ORCHESTRATOR_CLIENT_CERT and ORCHESTRATOR_CLIENT_KEY belong "
+                "together: expected all three files, or none for an orchestrator without TLS"
+            )
+        return self
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The files for mutual TLS with the orchestrator; None speaks plain gRPC."""
+        if self.client_ca_cert is None or self.client_cert is None or self.client_key is None:
+            return None
+        return Certificates(self.client_ca_cert, self.client_cert, self.client_key)
+
+
+class WorkerSettings(OrganizationSettings):
+    """What a worker needs besides: its broker, its limits, its peers."""
+
+    broker_url: SecretStr = Field(
+        min_length=1, description="the URL of the organization's broker, as in redis://host:6379/0"
+    )
+    peer_ca_cert: FilePath | None = Field(
+        None, description="a file with the CA certificates of all organizations' asset stores"
+    )
+    store_url: Annotated[str, BeforeValidator(_https)] = Field(
+        description="the public https URL of the organization's own asset store"
+    )
+    work_dir: Path = Field(description="a folder for the working folders of attempts")
+    node: Identifier = Field(
+        default_factory=socket.gethostname,
+        description="a name for this worker, unique in the organization: letters, digits, dots and dashes",
+    )
+    concurrency: PositiveInt = Field(1, description="how many tasks run at once (1 or more)")
+    task_time_limit: PositiveFloat = Field(
+        24 * 3600.0, description="the seconds a task may run before it is told to end (more than 0)"
+    )
+    task_kill_grace: PositiveFloat = Field(
+        10.0, description="the seconds between telling a task to end and killing it (more than 0)"
+    )
+    task_memory_limit: PositiveInt | None = Field(
+        None, description="the bytes of address space of each process of a task, unlimited when not set"
+    )
+    output_size_limit: PositiveInt = Field(
+        10 * GIB, description="the bytes that one file written by a task may have (1 or more)"
+    )
+    archive_size_limit: PositiveInt = Field(
+        GIB, description="the bytes that a function's archive may unpack to (1 or more)"
+    )
+
+    @property
+    def node_folder(self) -> Path:
+        """The folder of this node alone, so that workers may share `work_dir`."""
+        return self.work_dir / f"{self.organization}@{self.node}"
+
+
+class StoreSettings(OrganizationSettings):
+    """What an asset store's HTTPS server needs besides."""
+
+    store_address: Address = Field("0.0.0.0:9443", description="host:port that the asset store listens on")
+    store_cert: FilePath = Field(description="a file with the asset store's certificate")
+    store_key: FilePath = Field(description="a file with the key of the asset store's certificate")
+    tls_client_ca_cert_dir: Path = Field(
+        description="a folder with a folder per organization that holds its CA certificates"
+    )
+
+    @model_validator(mode="after")
+    def _has_authorities(self) -> Self:
+        if not any(self.tls_client_ca_cert_dir.glob("*/*")):
+            raise ValueError(
+                "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR is wrong: expected "
+                "a folder with a folder per organization that holds its CA certificates"
+            )
+        return self

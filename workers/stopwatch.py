@@ -1,0 +1,34 @@
+"""Measures the steps of an attempt, for the profile that users see."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator import protos as pb
+
+# The contract counts microseconds in 32 bits: 71 minutes. Longer steps are shown as that.
+_LONGEST = 2**32 - 1
+
+
+class Stopwatch:
+    """Collects how long each step of a task took.
+
+    Args:
+        task: its key.
+
+    Attributes:
+        steps: those that have ended, in order.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self.steps: list[pb.ProfilingStep] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the block, unless it raises."""
+        start = time.perf_counter_ns()
+        yield
+        microseconds = (time.perf_counter_ns() - start) // 1000
+        duration = min(max(microseconds, 1), _LONGEST)
+        self.steps.append(pb.ProfilingStep(asset_key=self._task, step=name, duration=duration))
