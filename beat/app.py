@@ -1,0 +1,101 @@
+"""The Celery app of the maintenance worker: beat fires the sweeps, the worker runs them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown
+from kombu.entity import Exchange, Queue
+
+from beat import lost_pokes
+from beat.sweep import Sweep
+from orchestrator import log
+from orchestrator.settings import BeatSettings
+from orchestrator.store.database import Database
+
+QUEUE = "maintenance"
+
+
+class _Process:
+    """The database of one process of the pool, made after the fork."""
+
+    def __init__(self, settings: BeatSettings) -> None:
+        self._settings = settings
+        self._database: Database | None = None
+
+    @property
+    def database(self) -> Database:
+        if self._database is None:
+            url = self._settings.database_url.get_secret_value()
+            self._database = Database(url, pool_size=1, retry_budget=self._settings.tx_retry_budget)
+        return self._database
+
+    def start(self, **_: Any) -> None:
+        log.configure(self._settings.log_level)
+
+    def end(self, **_: Any) -> None:
+        if self._database is not None:
+            self._database.close()
+
+
+def sweeps(settings: BeatSettings) -> list[Sweep]:
+    """Return every sweep."""
+    return [lost_pokes.make(settings)]
+
+
+def make_app(settings: BeatSettings) -> Celery:
+    """Return the Celery app with a task and a schedule for each sweep."""
+    app = Celery("maintenance", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    process = _Process(settings)
+    every = sweeps(settings)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_queues=(Queue(QUEUE, Exchange(QUEUE, type="direct"), routing_key=QUEUE),),  # type: ignore[no-untyped-call]
+        task_default_queue=QUEUE,
+        task_create_missing_queues=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        # Sweeps that nobody took before the next is due are not worth keeping.
+        beat_schedule={
+            sweep.name: {"task": sweep.name, "schedule": sweep.period, "options": {"expires": sweep.period}}
+            for sweep in every
+        },
+    )
+    for sweep in every:
+        _register(app, process, sweep)
+    worker_process_init.connect(process.start, weak=False)
+    worker_process_shutdown.connect(process.end, weak=False)
+    return app
+
+
+def _register(app: Celery, process: _Process, sweep: Sweep) -> None:
+    @app.task(name=sweep.name, shared=False)  # type: ignore[untyped-decorator]
+    def run() -> None:
+        sweep.sweep(process.database, datetime.now(UTC))
+
+
+def main(settings: BeatSettings, schedule: bool) -> int:
+    """Run the maintenance worker until it is told to end; return its exit code.
+
+    Args:
+        settings: what it is told.
+        schedule: whether it fires the sweeps too.
+    """
+    log.configure(settings.log_level)
+    worker = make_app(settings).Worker(
+        hostname="maintenance@%h",
+        pool="prefork",
+        concurrency=1,
+        loglevel=settings.log_level,
+        task_events=True,
+        beat=schedule,
+        scheduler="celery.beat:Scheduler",
+        without_gossip=True,
+        without_mingle=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

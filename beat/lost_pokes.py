@@ -1,0 +1,26 @@
+"""Tasks To do whose poke was lost are poked again: the broker was flushed, or a worker died between poke and claim.
+
+The pause between two pokes of a task doubles each time, up to an hour, so that the queue of an organization that is
+away does not fill.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+from beat.sweep import Sweep
+from orchestrator.services import pokes
+from orchestrator.settings import BeatSettings
+
+
+def make(settings: BeatSettings) -> Sweep:
+    """Return the sweep.
+
+    Args:
+        settings: how often it runs, how old a poke must be, how many tasks it takes at once.
+    """
+    return Sweep(
+        name="sweep.lost_pokes",
+        period=settings.lost_poke_period,
+        batch=settings.lost_poke_batch,
+        run=partial(pokes.repeat_lost, age=timedelta(seconds=settings.lost_poke_age)),
+    )

@@ -1,0 +1,49 @@
+"""The `orchestrator` command: its subcommands are imported when they are called, so that `--help` is quick.
+
+Exit codes: 0 it worked; 1 it did not; 2 the command line or a setting is wrong; 3 the orchestrator cannot be reached
+or refused the call; 130 it was interrupted.
+"""
+
+from importlib import import_module
+
+import click
+
+from orchestrator import __version__
+
+_COMMANDS = {
+    "demo": "orchestrator.cli.demo:demo",
+    "up": "orchestrator.cli.up:up",
+    "down": "orchestrator.cli.up:down",
+    "plan": "orchestrator.cli.plan:plan",
+    "task": "orchestrator.cli.task:task",
+    "serve": "orchestrator.cli.server:serve",
+    "migrate": "orchestrator.cli.server:migrate",
+    "beat": "orchestrator.cli.server:beat",
+    "flower": "orchestrator.cli.server:flower",
+    "worker": "orchestrator.cli.organization:worker",
+    "store": "orchestrator.cli.organization:store",
+    "certs": "orchestrator.cli.certs:certs",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="orchestrator")
+def main() -> None:
+    """Federated learning among organizations whose data stay at home.
+
+    Begin with `orchestrator demo`: three hospitals train one model on this machine. `orchestrator up` starts the
+    same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
+    what it needs by variables named ORCHESTRATOR_….
+    """
