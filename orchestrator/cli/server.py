@@ -19,7 +19,7 @@ def serve() -> None:
     """
     settings = configure(ServerSettings)
     log.configure(settings.log_level)
-    from orchestrator.rpc import server
+    from orchestrator import server
 
     try:
         server.serve(settings)

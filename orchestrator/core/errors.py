@@ -88,3 +88,14 @@ class TerminatedTaskError(OrchestratorError):
     """The task has ended."""
 
     code = "OE0110"
+
+
+class UnavailableError(Exception):
+    """What is needed cannot be reached now; the same call may succeed later."""
+
+
+class ClosedError(UnavailableError):
+    """The server stops; a subscriber resumes elsewhere, or later."""
+
+    def __init__(self) -> None:
+        super().__init__("the server stops; connect again and resume from the last event")

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from orchestrator.core.errors import ClosedError
 from orchestrator.store import events
 from orchestrator.store.database import Database
 from orchestrator.store.events import Placed
@@ -33,10 +34,6 @@ class _Window:
     def after(self, position: int, limit: int) -> list[Placed]:
         first = bisect_right(self.positions, position)
         return self.events[first : first + limit]
-
-
-class ClosedError(Exception):
-    """The server stops; a subscriber resumes elsewhere, or later."""
 
 
 class Feed:
@@ -85,8 +82,8 @@ class Feed:
             self._closed = True
             self._changed.notify_all()
 
-    async def follow(self, channel: str, position: int) -> AsyncIterator[Placed]:
-        """Yield the events of a channel after a position, those to come included.
+    async def follow(self, channel: str, position: int) -> AsyncIterator[bytes]:
+        """Yield the serialized events of a channel after a position, those to come included.
 
         Raises:
             ClosedError: the server stops.
@@ -104,7 +101,7 @@ class Feed:
             for event in batch:
                 if self._closed:
                     raise ClosedError
-                yield event
+                yield event.message
                 position = event.position
             if not batch:
                 await self._wait(window, position)

@@ -3,31 +3,29 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestrator.store.database import Database
+from orchestrator.core.errors import UnavailableError
 
 
-def application(database: Database, metrics_enabled: bool) -> Starlette:
-    """Return the HTTP application."""
+def application(ping: Callable[[], None], metrics_enabled: bool) -> Starlette:
+    """Return the HTTP application; `ping` raises UnavailableError when the server cannot do its work."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(_: Request) -> Response:
         try:
-            await asyncio.to_thread(_ask, database)
-        except SQLAlchemyError:
-            return JSONResponse({"status": "the database cannot be reached"}, status_code=503)
+            await asyncio.to_thread(ping)
+        except UnavailableError as error:
+            return JSONResponse({"status": str(error)}, status_code=503)
         return JSONResponse({"status": "ok"})
 
     async def metrics(_: Request) -> Response:
@@ -39,21 +37,16 @@ def application(database: Database, metrics_enabled: bool) -> Starlette:
     return Starlette(routes=routes)
 
 
-def _ask(database: Database) -> None:
-    with database.engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
-
-
-async def serve_http(listener: socket.socket, database: Database, metrics_enabled: bool) -> None:
+async def serve_http(listener: socket.socket, ping: Callable[[], None], metrics_enabled: bool) -> None:
     """Serve until cancelled.
 
     Args:
         listener: the socket that it listens on.
-        database: to ask for `/ready`.
+        ping: raises UnavailableError when the server cannot do its work.
         metrics_enabled: whether `/metrics` is there.
     """
     config = uvicorn.Config(
-        application(database, metrics_enabled),
+        application(ping, metrics_enabled),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -2,28 +2,49 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
 from orchestrator import protos as pb
-from orchestrator.core.errors import BadRequestError, InternalError, OrchestratorError, UnimplementedError
-from orchestrator.dispatch.feed import ClosedError, Feed
+from orchestrator.core.errors import (
+    BadRequestError,
+    InternalError,
+    OrchestratorError,
+    UnavailableError,
+    UnimplementedError,
+)
 from orchestrator.rpc import metrics
 from orchestrator.rpc.identity import Context, Gate
 from orchestrator.rpc.methods import UseCase
 from orchestrator.rpc.status import status_of
 from orchestrator.services import events
-from orchestrator.store.database import Database, UnavailableError
 
 log = structlog.get_logger()
 
 _UNPLACED_PAUSE = 0.5
 _MOST_DETAILS = 1000
+
+
+class Transactions(Protocol):
+    """Runs use cases, each in a transaction of its own."""
+
+    def run(self, organization: str, channel: str, use_case: Callable[[Any], Any]) -> Any:
+        """Run a use case for an organization in a channel."""
+
+
+class Events(Protocol):
+    """Follows the order of events."""
+
+    def follow(self, channel: str, position: int) -> AsyncIterator[bytes]:
+        """Yield a channel's serialized events after a position, for ever."""
+
+    async def changed(self, timeout: float) -> None:
+        """Wait for new events, for some seconds at most."""
 
 
 class Handlers:
@@ -36,7 +57,7 @@ class Handlers:
         threads: in which use cases run.
     """
 
-    def __init__(self, gate: Gate, database: Database, feed: Feed, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, gate: Gate, database: Transactions, feed: Events, threads: ThreadPoolExecutor) -> None:
         self._gate = gate
         self._database = database
         self._feed = feed
@@ -70,10 +91,9 @@ class Handlers:
         self, use_case: UseCase, request_type: type[Message], body: bytes, organization: str, channel: str
     ) -> bytes:
         request = _parse(request_type, body)
-        response: Message = self._database.run(
-            organization, channel, lambda transaction: use_case(transaction, request)
-        )
-        return response.SerializeToString()
+        response = self._database.run(organization, channel, lambda transaction: use_case(transaction, request))
+        answer: bytes = response.SerializeToString()
+        return answer
 
     def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return the handler of SubscribeToEvents."""
@@ -84,7 +104,7 @@ class Handlers:
                 request = _parse(pb.SubscribeToEventsParam, body)
                 position = await self._position(organization, channel, request.start_event_id)
                 async for event in self._feed.follow(channel, position):
-                    yield event.message
+                    yield event
             except Exception as error:
                 await _abort(context, "SubscribeToEvents", error)
 
@@ -92,7 +112,7 @@ class Handlers:
 
     async def _position(self, organization: str, channel: str, event_id: str) -> int:
         while True:
-            position = await asyncio.to_thread(
+            position: int | None = await asyncio.to_thread(
                 self._database.run,
                 organization,
                 channel,
@@ -119,8 +139,8 @@ async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
     match error:
         case OrchestratorError():
             await context.abort(status_of(error), _cut(str(error)))
-        case UnavailableError() | ClosedError():
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error) or "the server stops; connect again")
+        case UnavailableError():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         case _:
             log.error("call.failed", method=method, exc_info=error)
             await context.abort(

@@ -21,9 +21,9 @@ from orchestrator.services import (
     task_registration,
     tasks,
 )
-from orchestrator.store.database import Transaction
 
-UseCase = Callable[[Transaction, Any], Any]
+UseCase = Callable[[Any, Any], Any]
+"""From the transaction of a call and its request to the response."""
 
 USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
     "ComputePlanService": {

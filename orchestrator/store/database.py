@@ -8,23 +8,20 @@ from typing import TypeVar
 import structlog
 from psycopg import errors as postgres
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from orchestrator.core.errors import BadRequestError, ConflictError
+from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
 from orchestrator.store import events, outbox
 
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
+_PING = text("SELECT 1")
 _RETRIED = (postgres.SerializationFailure, postgres.DeadlockDetected)
 _PAUSE = 0.01
-
-
-class UnavailableError(Exception):
-    """The database cannot be reached now; the same call may succeed later."""
 
 
 class Transaction:
@@ -117,6 +114,18 @@ class Database:
                 if not error.connection_invalidated:
                     raise
                 raise UnavailableError("the connection to the database broke; try again later") from error
+
+    def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(_PING)
+        except SQLAlchemyError as error:
+            raise UnavailableError("the database cannot be reached") from error
 
     def close(self) -> None:
         """Close the connections that are idle."""

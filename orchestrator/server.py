@@ -1,0 +1,105 @@
+"""The server process: gRPC, HTTP beside it, and the pumps that run in every process."""
+
+import asyncio
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+import migrations
+from orchestrator.core import identity
+from orchestrator.dispatch.feed import Feed
+from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
+from orchestrator.dispatch.pump import Pump
+from orchestrator.dispatch.relay import Relay
+from orchestrator.dispatch.sequencer import Sequencer
+from orchestrator.gateway.server import serve_http
+from orchestrator.rpc.handlers import Handlers
+from orchestrator.rpc.identity import Gate
+from orchestrator.rpc.server import AddressError, make_server
+from orchestrator.settings import ServerSettings
+from orchestrator.store.database import Database
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 10.0
+"""How long open calls may take to finish once the server was told to stop."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        StartError: the database is not ready, or an address is taken.
+    """
+    _check_schema(settings.database_url.get_secret_value())
+    try:
+        asyncio.run(_serve(settings))
+    except AddressError as error:
+        raise StartError(str(error)) from error
+
+
+def _check_schema(url: str) -> None:
+    try:
+        current, newest = migrations.lag(url)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
+    if current != newest:
+        raise StartError(f"the database is at revision {current}, {newest} is needed: run `orchestrator migrate`")
+
+
+async def _serve(settings: ServerSettings) -> None:
+    url = settings.database_url.get_secret_value()
+    database = Database(url, settings.database_pool_size, settings.tx_retry_budget)
+    feed = Feed(database, settings.replay_events_batch_size)
+    await asyncio.to_thread(feed.begin)
+    sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
+    pumps = [sequencer, feeding]
+    listened = {WRITTEN: [sequencer], PLACED: [feeding]}
+    relay = Relay(database, settings.broker_url.get_secret_value()) if settings.broker_url else None
+    if relay:
+        pumps.append(Pump("relay", relay.step, 5.0))
+        listened[WRITTEN].append(pumps[-1])
+    with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
+        authorities = identity.read_authorities(settings.authorities) if settings.verify_client_msp_id else None
+        handlers = Handlers(Gate(settings.channels, authorities), database, feed, threads)
+        server, healthy = make_server(settings, handlers)
+        http = _listen(settings.http_address)
+        await server.start()
+        async with asyncio.TaskGroup() as background:
+            tasks = [background.create_task(pump.run()) for pump in pumps]
+            tasks.append(background.create_task(listen(url, listened)))
+            tasks.append(background.create_task(serve_http(http, database.ping, settings.metrics_enabled)))
+            log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
+            await _told_to_stop()
+            log.info("server.stopping")
+            await healthy.enter_graceful_shutdown()
+            await feed.close()
+            await server.stop(STOP_SECONDS)
+            for task in tasks:
+                task.cancel()
+    if relay:
+        relay.close()
+    database.close()
+    log.info("server.stopped")
+
+
+async def _told_to_stop() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_server((host, int(port)))
+    except OSError as error:
+        raise StartError(f"ORCHESTRATOR_HTTP_ADDRESS {address} cannot be listened on: {error.strerror}") from error

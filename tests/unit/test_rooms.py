@@ -1,0 +1,109 @@
+"""Imports go down the list of rooms, never up."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PROTOS, CORE, STORE, SERVICES, SETTINGS, LOG = (
+    "orchestrator.protos",
+    "orchestrator.core",
+    "orchestrator.store",
+    "orchestrator.services",
+    "orchestrator.settings",
+    "orchestrator.log",
+)
+VERSION = "orchestrator"
+# The table of docs/design.md, "Rooms".
+MAY_IMPORT = {
+    PROTOS: set(),
+    CORE: {PROTOS},
+    STORE: {CORE, PROTOS},
+    SERVICES: {STORE, CORE, PROTOS, VERSION},
+    "orchestrator.dispatch": {SERVICES, STORE, CORE, PROTOS},
+    "orchestrator.client": {CORE, PROTOS},
+    "orchestrator.gateway": {SERVICES, CORE},
+    "orchestrator.rpc": {SERVICES, CORE, PROTOS, SETTINGS},
+    "orchestrator.server": {
+        "orchestrator.rpc",
+        "orchestrator.gateway",
+        "orchestrator.dispatch",
+        STORE,
+        CORE,
+        SETTINGS,
+        "migrations",
+    },
+    "orchestrator.embedded": {"orchestrator.client", CORE, PROTOS},
+    "orchestrator.cli": None,
+    "orchestrator.__main__": {"orchestrator.cli"},
+    SETTINGS: set(),
+    LOG: set(),
+    VERSION: set(),
+    "beat": {SERVICES, STORE, SETTINGS, LOG},
+    "workers": {"orchestrator.client", CORE, PROTOS, LOG},
+    "migrations": {STORE},
+}
+PACKAGES = ("orchestrator", "workers", "beat", "migrations")
+MODULES = sorted(
+    file
+    for package in PACKAGES
+    for file in (ROOT / package).rglob("*.py")
+    if not file.name.endswith(("_pb2.py", "_pb2_grpc.py"))
+)
+
+
+def room_of(module: str) -> str | None:
+    """Return the room that a dotted name lies in, None when it is not ours."""
+    if module.partition(".")[0] not in PACKAGES:
+        return None
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        if ".".join(parts[:length]) in MAY_IMPORT:
+            return ".".join(parts[:length])
+    raise AssertionError(f"{module} lies in no room")
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide the room"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from orchestrator import protos` imports a room, `from orchestrator import __version__` does not.
+            found |= {name if room_of(name) != room_of(str(node.module)) else str(node.module) for name in names}
+    return found
+
+
+def forbidden(room: str, source: str) -> set[str]:
+    """Return the rooms that a module of a room imports although it may not."""
+    allowed = MAY_IMPORT[room]
+    rooms = {room_of(module) for module in imports_of(source)} - {None, room}
+    return set() if allowed is None else rooms - allowed
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_a_module_imports_only_rooms_below_its_own(file):
+    room = room_of(name_of(file))
+    assert not forbidden(room, file.read_text()), f"{name_of(file)} ({room}) may not import them"
+
+
+def test_an_import_up_the_list_is_found():
+    assert forbidden("workers", "from orchestrator.store import tasks") == {STORE}
+    assert forbidden(CORE, "def f():\n    from orchestrator import services") == {SERVICES}
+    assert forbidden(STORE, "import orchestrator.rpc.server") == {"orchestrator.rpc"}
+
+
+def test_every_folder_of_the_packages_lies_in_a_room():
+    folders = {
+        name_of(file / "__init__.py") for package in PACKAGES for file in (ROOT / package).iterdir() if file.is_dir()
+    }
+    assert all(room_of(folder) for folder in folders if "__pycache__" not in folder)

@@ -1,0 +1,95 @@
+import pytest
+from pydantic import ValidationError
+
+from orchestrator.core.settings_errors import explain
+from orchestrator.settings import ServerSettings
+
+URL = "postgresql://user:secret@localhost/db"
+
+
+@pytest.fixture
+def channels(tmp_path):
+    file = tmp_path / "channels.yaml"
+    file.write_text("channels: {hospitals: [a, b]}\n")
+    return file
+
+
+@pytest.fixture
+def environment(monkeypatch, channels):
+    """The least that is needed, and a way to set more."""
+
+    def change(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(f"ORCHESTRATOR_{name}", value)
+
+    change(DATABASE_URL=URL, CHANNEL_CONFIG=str(channels))
+    return change
+
+
+def refusal():
+    with pytest.raises(ValidationError) as caught:
+        ServerSettings()
+    line = explain(caught.value, ServerSettings)
+    assert "\n" not in line
+    assert "secret" not in line
+    return line
+
+
+def test_database_and_channels_are_enough(environment):
+    settings = ServerSettings()
+    assert settings.channels == {"hospitals": {"a", "b"}}
+    assert (settings.grpc_address, settings.http_address) == ("0.0.0.0:9000", "0.0.0.0:8484")
+    assert settings.broker_url is None
+    assert not settings.tls_enabled
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("2s", 2), ("1m30s", 90), ("1.5h", 5400), ("3", 3), ("250us", 0.00025)]
+)
+def test_durations_are_read_as_existing_networks_write_them(environment, text, seconds):
+    environment(TX_RETRY_BUDGET=text, GRPC_KEEPALIVE_POLICY_MIN_TIME=text)
+    settings = ServerSettings()
+    assert settings.tx_retry_budget == pytest.approx(seconds)
+    assert settings.grpc_keepalive_policy_min_time == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://user:secret@host/db"),
+        ("CHANNEL_CONFIG", "/nowhere/secret.yaml"),
+        ("GRPC_ADDRESS", "secret"),
+        ("HTTP_ADDRESS", "host:99999"),
+        ("TX_RETRY_BUDGET", "5 parsecs"),
+        ("LOG_LEVEL", "LOUD"),
+        ("TLS_ENABLED", "perhaps"),
+        ("REPLAY_EVENTS_BATCH_SIZE", "0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_expected(environment, variable, value):
+    environment(**{variable: value})
+    assert refusal().startswith(f"ORCHESTRATOR_{variable} is wrong: expected ")
+
+
+def test_a_missing_setting_is_named_with_what_is_expected(environment, monkeypatch):
+    monkeypatch.delenv("ORCHESTRATOR_DATABASE_URL")
+    assert refusal().startswith("ORCHESTRATOR_DATABASE_URL is missing: expected the URL of the database")
+
+
+@pytest.mark.parametrize("content", ["", "channels: {}", "channels: [a]", "channels: {a: b}", "- x"])
+def test_channels_of_another_shape_are_refused(environment, channels, content):
+    channels.write_text(content)
+    assert refusal().startswith("ORCHESTRATOR_CHANNEL_CONFIG is wrong: expected a YAML file")
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"TLS_ENABLED": "true"}, "ORCHESTRATOR_TLS_CERT_PATH is missing"),
+        ({"MTLS_ENABLED": "true"}, "ORCHESTRATOR_TLS_ENABLED is wrong"),
+        ({"VERIFY_CLIENT_MSP_ID": "true"}, "ORCHESTRATOR_MTLS_ENABLED is wrong"),
+    ],
+)
+def test_settings_that_belong_together_are_asked_for(environment, variables, named):
+    environment(**variables)
+    assert refusal().startswith(named)
