@@ -1,13 +1,13 @@
 """An organization's Celery worker: it consumes that organization's queue, and nothing else.
 
-A message is a poke, acknowledged before it is acted upon: what it says is asked of the orchestrator again.
+A message is a poke, acknowledged as soon as its claim is answered: what it says is asked of the orchestrator again.
 """
 
 from contextlib import ExitStack
 from typing import Any
 
 import structlog
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
@@ -15,6 +15,7 @@ from orchestrator import log as logs
 from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK, queue
 from workers import attempt as attempts
 from workers import building
+from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
 from workers.folder import remove
 from workers.launch import die_with_parent
@@ -70,7 +71,6 @@ def make_app(settings: WorkerSettings) -> Celery:
         task_queues=(own_queue,),
         task_default_queue=own_queue.name,
         task_create_missing_queues=False,
-        task_acks_late=False,
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
@@ -81,15 +81,19 @@ def make_app(settings: WorkerSettings) -> Celery:
     )
     process = _Process(settings)
 
-    @app.task(name=RUN_TASK, shared=False)  # type: ignore[untyped-decorator]
-    def run_task(task: str, attempt: int) -> None:
+    acknowledgement = Acknowledgement(app)
+
+    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True)  # type: ignore[untyped-decorator]
+    def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a task.
 
         Args:
             task: its key.
             attempt: the number of the attempt that is due.
         """
-        attempts.run(settings, process.channels, task, attempt)
+        attempts.run(
+            settings, process.channels, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
+        )
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:

@@ -4,6 +4,7 @@ An attempt whose claim is refused, or that is told to stop, leaves no trace: the
 """
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -28,7 +29,9 @@ log = structlog.get_logger()
 _CLAIM_SECONDS = 60.0
 
 
-def run(settings: WorkerSettings, channels: Channels, task: str, number: int) -> None:
+def run(
+    settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]
+) -> None:
     """Claim a task that a poke announced, and run it to its report.
 
     Args:
@@ -36,6 +39,7 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int) ->
         channels: the organization's connections; the first that knows the task is used.
         task: its key.
         number: of the attempt, 0 for whichever is due.
+        claimed: called as soon as the claim is the worker's: the poke has done its work.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
     try:
@@ -44,6 +48,7 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int) ->
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return
+    claimed()
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     name = f"{task}-{claim.attempt.number}"
     with (

@@ -1,5 +1,6 @@
 """A small gRPC server of the contract with recorded answers, for what workers and asset stores ask."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ class Recorded(
         self.tasks: dict[str, pb.ComputeTask] = {}
         self.organizations: list[str] = []
         self.claims: dict[str, pb.ClaimTaskResponse] = {}
+        self.claiming = threading.Event()
+        self.claims_answered = threading.Event()
+        self.claims_answered.set()
         self.stops: dict[str, str] = {}
         self.heartbeats = 0
         self.completed: list[pb.CompleteTaskParam] = []
@@ -76,6 +80,8 @@ class Recorded(
         return pb.FailureReport(asset_key=request.asset_key)
 
     def ClaimTask(self, request: pb.ClaimTaskParam, context: Any) -> pb.ClaimTaskResponse:
+        self.claiming.set()
+        self.claims_answered.wait(30)
         return self._find(self.claims, request.compute_task_key, context)
 
     def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:

@@ -118,6 +118,7 @@ def test_results_that_are_refused_make_the_task_fail(world: World) -> None:
 
 def test_a_refused_claim_is_an_ordinary_event(world: World) -> None:
     world.run()
+    assert not world.claimed
     assert not world.recorded.completed
     assert not world.recorded.failed
 

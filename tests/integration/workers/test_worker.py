@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from celery import Celery
 
 from orchestrator import protos as pb
@@ -93,3 +94,29 @@ def test_a_worker_that_is_killed_takes_its_functions_along(world: World, valkey:
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout=30, message="the function to end")
     assert not world.recorded.completed
     assert not world.recorded.failed
+
+
+def unacknowledged(broker: str, task: str) -> bool:
+    """Tell whether the broker still waits to hear that a task's poke was taken."""
+    with redis.Redis.from_url(broker) as connection:
+        return any(task.encode() in message for message in connection.hvals("unacked"))
+
+
+def test_a_poke_is_acknowledged_when_its_claim_is_answered_not_before_and_not_at_the_end(
+    world: World, valkey: Valkey
+) -> None:
+    world.claim(world.function("time.sleep(600)"))
+    world.recorded.claims_answered.clear()
+    worker = start(world, valkey.url)
+    try:
+        poke(world, valkey.url, RUN_TASK, task=world.task, attempt=2)
+        assert world.recorded.claiming.wait(30)
+        assert unacknowledged(valkey.url, world.task)
+        world.recorded.claims_answered.set()
+        wait_until(lambda: not unacknowledged(valkey.url, world.task), timeout=30, message="the acknowledgement")
+        assert worker.poll() is None
+        assert not world.recorded.completed
+    finally:
+        world.recorded.claims_answered.set()
+        worker.kill()
+        worker.wait()

@@ -52,6 +52,7 @@ class World:
             task_kill_grace=0.5,
         )
         self.task = str(uuid.uuid4())
+        self.claimed: list[str] = []
 
     def put(self, name: str, content: bytes) -> pb.Addressable:
         target = self.store / name
@@ -111,7 +112,7 @@ class World:
 
     def run(self) -> None:
         with connect(self.settings) as channels:
-            attempt.run(self.settings, channels, self.task, 2)
+            attempt.run(self.settings, channels, self.task, 2, claimed=lambda: self.claimed.append(self.task))
         assert not list(self.settings.node_folder.glob("*"))
 
     def build(self, key: str) -> None:
