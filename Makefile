@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PACKAGES := orchestrator workers beat migrations
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test format diagram protos lock clean
+.PHONY: help demo dev check test format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,8 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-diagram: $(VENV)/.runtime ## Print the state diagrams for docs/states.md
-	@$(BIN)/python -c "from orchestrator.core import states; print(states.diagram())"
+docs: $(VENV)/.runtime ## Write the parts of docs/ that are made from the code
+	$(BIN)/python docs/generate.py
 
 protos: $(VENV)/.dev ## Generate the Python code of the gRPC contract
 	$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \

@@ -1,5 +1,6 @@
 """The Celery app of the maintenance worker: beat fires the sweeps, the worker runs them."""
 
+import socket
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,7 +88,7 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     """
     log.configure(settings.log_level)
     worker = make_app(settings).Worker(
-        hostname="maintenance@%h",
+        hostname=f"maintenance@{socket.gethostname()}",
         pool="prefork",
         concurrency=1,
         loglevel=settings.log_level,

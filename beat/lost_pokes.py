@@ -1,7 +1,7 @@
-"""Tasks To do whose poke was lost are poked again: the broker was flushed, or a worker died between poke and claim.
+"""Tasks To do and functions to build whose poke was lost are poked again: the broker was flushed, or a worker died.
 
-The pause between two pokes of a task doubles each time, up to an hour, so that the queue of an organization that is
-away does not fill.
+The pause between two pokes doubles each time, up to an hour, so that the queue of an organization that is away does
+not fill.
 """
 
 from datetime import timedelta

@@ -1,12 +1,17 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
+import uuid
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg import sql
 
+import migrations
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
+from orchestrator.store.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +23,27 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database that has been migrated and stays empty: the template of others."""
+    migrations.upgrade(postgres.create_database("migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database(postgres: Postgres, migrated: str) -> Iterator[Database]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, migrated))))
+        database = Database(postgres.url(name))
+        try:
+            yield database
+        finally:
+            database.close()
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")

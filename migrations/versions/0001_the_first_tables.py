@@ -109,9 +109,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("message", sa.LargeBinary(), nullable=False),
         sa.Column("status", sa.SmallInteger(), nullable=False),
+        sa.Column("poked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("pokes", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("functions_page", "functions", ["channel", "created_at", "key"], unique=False)
+    op.create_index(
+        "functions_to_build", "functions", ["poked_at"], unique=False, postgresql_where=sa.text("status IN (1, 2)")
+    )
     op.create_table(
         "models",
         sa.Column("key", sa.Uuid(), nullable=False),
@@ -203,6 +208,7 @@ def downgrade() -> None:
     op.drop_index("models_task", table_name="models")
     op.drop_index("models_page", table_name="models")
     op.drop_table("models")
+    op.drop_index("functions_to_build", table_name="functions", postgresql_where=sa.text("status IN (1, 2)"))
     op.drop_index("functions_page", table_name="functions")
     op.drop_table("functions")
     op.drop_table("failure_reports")

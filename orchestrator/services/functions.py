@@ -42,7 +42,7 @@ def register(transaction: Transaction, new: pb.NewFunction) -> pb.Function:
         status=pb.FUNCTION_STATUS_WAITING,
         image=pb.Addressable(),
     )
-    functions.insert(transaction, function, status=function.status)
+    functions.insert(transaction, function, status=function.status, poked_at=transaction.now)
     transaction.events.created(function.key, function)
     transaction.pokes.build(function.owner, UUID(function.key))
     return function

@@ -92,27 +92,36 @@ def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
     connection.execute(_DROP, {"keys": tasks})
 
 
-_REPEAT = text("""
-    WITH lost AS (
-             SELECT key FROM tasks
-             WHERE status = 2
-               AND poked_at <= :now - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
-             ORDER BY poked_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
-         ),
-         again AS (
+# Due when the last poke is older than an age that doubles with each, up to an hour; one that still waits for the
+# broker is not lost.
+_DUE = """
+    poked_at <= :now - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
+    AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = key AND sent_at IS NULL)
+    ORDER BY poked_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+"""
+_REPEAT = text(f"""
+    WITH lost_task AS (SELECT key FROM tasks WHERE status = 2 AND {_DUE}),
+         lost_function AS (SELECT key FROM functions WHERE status IN (1, 2) AND {_DUE}),
+         task AS (
              UPDATE tasks SET poked_at = :now, pokes = least(pokes + 1, 20)
-             FROM lost WHERE tasks.key = lost.key
-             RETURNING worker, tasks.key, attempts
+             FROM lost_task WHERE tasks.key = lost_task.key
+             RETURNING 'task', worker, tasks.key, attempts + 1
+         ),
+         function AS (
+             UPDATE functions SET poked_at = :now, pokes = least(pokes + 1, 20)
+             FROM lost_function WHERE functions.key = lost_function.key
+             RETURNING 'function', owner, functions.key, 1
          ),
          poke AS (
              INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT 'task', worker, key, attempts + 1, :now FROM again
+             SELECT *, CAST(:now AS timestamptz) FROM (TABLE task UNION ALL TABLE function) AS lost
+             RETURNING id
          )
-    SELECT count(*) AS count, pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
-""")
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
+""")  # noqa: S608 - what is put in is the constant above
 
 
 def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
-    """Poke again the tasks To do that were not claimed in time; see services.pokes."""
+    """Poke again for tasks that were not claimed, and functions that were not built, in time; see services.pokes."""
     row = connection.execute(_REPEAT, {"now": now, "age": age, "limit": limit}).one_or_none()
     return int(row[0]) if row else 0

@@ -50,7 +50,14 @@ organizations = Table(
     Column("message", LargeBinary, nullable=False),
 )
 
-functions = _asset("functions", Column("status", SmallInteger, nullable=False))
+functions = _asset(
+    "functions",
+    Column("status", SmallInteger, nullable=False),
+    Column("poked_at", DateTime(timezone=True)),
+    Column("pokes", Integer, nullable=False, server_default=text("0")),
+    Index("functions_to_build", "poked_at", postgresql_where=text("status IN (1, 2)")),
+)
+"""`poked_at` and `pokes`: when and how often its owner was asked to build it."""
 
 data_managers = _asset("data_managers")
 

@@ -10,12 +10,6 @@ from orchestrator.core.errors import IncompatibleStatusError
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-def test_the_diagram_in_the_docs_is_the_state_machine():
-    assert states.diagram() in (DOCS / "states.md").read_text(), (
-        "write the output of `make diagram` into docs/states.md"
-    )
-
-
 def test_every_state_of_the_contract_has_its_transitions_and_its_word():
     known = set(pb.ComputeTaskStatus.values()) - {pb.STATUS_UNKNOWN}
     assert set(states.TASK_TRANSITIONS) == set(states.TASK_WORDS) == known
