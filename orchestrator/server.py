@@ -1,6 +1,7 @@
 """The server process: gRPC, HTTP beside it, and the pumps that run in every process."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -8,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 import migrations
-from orchestrator.core import identity
 from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.gateway.server import serve_http
+from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
+
+_LAST_WORDS_SECONDS = 0.5
 
 
 class StartError(Exception):
@@ -67,9 +70,11 @@ async def _serve(settings: ServerSettings) -> None:
         pumps.append(Pump("relay", relay.step, 5.0))
         listened[WRITTEN].append(pumps[-1])
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
-        authorities = identity.read_authorities(settings.authorities) if settings.verify_client_msp_id else None
-        handlers = Handlers(Gate(settings.channels, authorities), database, feed, threads)
-        server, healthy = make_server(settings, handlers)
+        certificates = _read_certificates(settings)
+        verified = certificates if settings.verify_client_msp_id else None
+        gate = Gate(settings.channels, (lambda: verified.authorities) if verified else None)
+        handlers = Handlers(gate, database, feed, threads)
+        server, healthy = make_server(settings, handlers, certificates)
         http = _listen(settings.http_address)
         await server.start()
         async with asyncio.TaskGroup() as background:
@@ -81,13 +86,27 @@ async def _serve(settings: ServerSettings) -> None:
             log.info("server.stopping")
             await healthy.enter_graceful_shutdown()
             await feed.close()
-            await server.stop(STOP_SECONDS)
+            # No new calls from here on; those that are open may finish, and who only watches is not waited for.
+            stopping = asyncio.create_task(server.stop(STOP_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(handlers.finished(), STOP_SECONDS)
+            await server.stop(_LAST_WORDS_SECONDS)
+            await stopping
             for task in tasks:
                 task.cancel()
     if relay:
         relay.close()
     database.close()
     log.info("server.stopped")
+
+
+def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:
+    if not settings.tls_enabled:
+        return None
+    try:
+        return CertificateFiles(settings)
+    except (OSError, ValueError) as error:
+        raise StartError(f"the files of ORCHESTRATOR_TLS_… cannot be used: {error}") from error
 
 
 async def _told_to_stop() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from orchestrator.core.errors import PermissionDeniedError
@@ -84,6 +85,18 @@ def verify(claims: Claims, organization: str, authorities: Authorities) -> None:
         raise PermissionDeniedError(
             f"the client certificate was not issued by an authority of organization {organization!r}"
         )
+
+
+def check_pair(certificate: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Return a certificate chain and its key, both PEM, after checking that they belong together.
+
+    Raises:
+        ValueError: one cannot be read, or the key is another certificate's: half of a renewal, perhaps.
+    """
+    leaf = x509.load_pem_x509_certificates(certificate)[0]
+    if serialization.load_pem_private_key(key, None).public_key() != leaf.public_key():
+        raise ValueError("the server's certificate and its key do not belong together")
+    return certificate, key
 
 
 def _key_identifier(authority: x509.Certificate) -> bytes:

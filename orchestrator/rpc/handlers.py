@@ -62,6 +62,13 @@ class Handlers:
         self._database = database
         self._feed = feed
         self._threads = threads
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def finished(self) -> None:
+        """Wait until no call is open that changes or reads something; streams do not count."""
+        await self._idle.wait()
 
     def unary(
         self, method: str, request_type: type[Message], use_case: UseCase | None
@@ -78,11 +85,16 @@ class Handlers:
 
         async def handle(body: bytes, context: Context) -> bytes:
             started = time.perf_counter()
+            self._open += 1
+            self._idle.clear()
             try:
                 return await answer(body, context)
             except Exception as error:
                 await _abort(context, method, error)
             finally:
+                self._open -= 1
+                if not self._open:
+                    self._idle.set()
                 metrics.observe(method, context.code(), time.perf_counter() - started)
 
         return grpc.unary_unary_rpc_method_handler(handle)

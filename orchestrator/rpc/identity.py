@@ -1,6 +1,6 @@
 """Who calls, and in which channel: read from a call's metadata and checked against its client certificate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -19,7 +19,9 @@ class Gate:
         authorities: whose certificates speak for whom; None takes the caller's word for it.
     """
 
-    def __init__(self, channels: Mapping[str, frozenset[str]], authorities: identity.Authorities | None = None) -> None:
+    def __init__(
+        self, channels: Mapping[str, frozenset[str]], authorities: Callable[[], identity.Authorities] | None = None
+    ) -> None:
         self._channels = channels
         self._authorities = authorities
 
@@ -42,7 +44,7 @@ class Gate:
             )
         organization = organizations[0]
         if self._authorities is not None:
-            identity.verify(_claims(context), organization, self._authorities)
+            identity.verify(_claims(context), organization, self._authorities())
         if len(channels) != 1:
             raise PermissionDeniedError(f"metadata: exactly one channel is needed, {len(channels)} given")
         if organization not in self._channels.get(channels[0], frozenset()):

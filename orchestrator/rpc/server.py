@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator import protos as pb
+from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.methods import USE_CASES
 from orchestrator.settings import ServerSettings
@@ -20,12 +21,15 @@ class AddressError(Exception):
     """The address cannot be listened on; the message says which setting names it."""
 
 
-def make_server(settings: ServerSettings, handlers: Handlers) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+def make_server(
+    settings: ServerSettings, handlers: Handlers, certificates: CertificateFiles | None
+) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """Return a server that is bound to its address and not yet started, and its health.
 
     Args:
         settings: address, certificates, keep-alive.
         handlers: of the methods.
+        certificates: for TLS; None speaks plain gRPC.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -57,7 +61,7 @@ def make_server(settings: ServerSettings, handlers: Handlers) -> tuple[grpc.aio.
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = [service.full_name for service in services]
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    _bind(server, settings)
+    _bind(server, settings, certificates)
     return server, healthy
 
 
@@ -68,23 +72,13 @@ def _services() -> Iterable[ServiceDescriptor]:
             yield from descriptor.services_by_name.values()
 
 
-def _bind(server: grpc.aio.Server, settings: ServerSettings) -> None:
+def _bind(server: grpc.aio.Server, settings: ServerSettings, certificates: CertificateFiles | None) -> None:
     try:
-        if settings.tls_enabled:
-            port = server.add_secure_port(settings.grpc_address, _credentials(settings))
+        if certificates:
+            port = server.add_secure_port(settings.grpc_address, certificates.credentials())
         else:
             port = server.add_insecure_port(settings.grpc_address)
     except RuntimeError as error:
         raise AddressError(f"ORCHESTRATOR_GRPC_ADDRESS {settings.grpc_address} cannot be listened on") from error
     if not port:
         raise AddressError(f"ORCHESTRATOR_GRPC_ADDRESS {settings.grpc_address} cannot be listened on: is it taken?")
-
-
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    if settings.tls_key_path is None or settings.tls_cert_path is None:
-        raise AddressError("ORCHESTRATOR_TLS_CERT_PATH and ORCHESTRATOR_TLS_KEY_PATH are needed for TLS")
-    pair = (settings.tls_key_path.read_bytes(), settings.tls_cert_path.read_bytes())
-    if not settings.mtls_enabled:
-        return grpc.ssl_server_credentials([pair])
-    trusted = b"\n".join(pem for pems in settings.authorities.values() for pem in pems)
-    return grpc.ssl_server_credentials([pair], root_certificates=trusted, require_client_auth=True)
