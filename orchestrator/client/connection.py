@@ -1,8 +1,8 @@
 """One organization's connection to an orchestrator, in one channel."""
 
-import json
-from collections import namedtuple
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,44 +11,26 @@ from typing import Any, Self
 import grpc
 
 from orchestrator import protos as pb
+from orchestrator.client import submission
+from orchestrator.client.errors import CallError
+from orchestrator.client.interceptors import Interceptor
+from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.retrying import SERVICE_CONFIG
+from orchestrator.client.steps import Call, Result, Steps
+from orchestrator.client.watching import PATIENCE, Event, Watch
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
-_RETRY = {
-    "maxAttempts": 5,
-    "initialBackoff": "0.2s",
-    "maxBackoff": "3s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-# A read changes nothing, and the worker's calls are idempotent: only those may be sent again.
-_SAFE_TO_REPEAT = {
-    "orchestrator.ComputePlanService": ("GetPlan", "QueryPlans", "IsPlanRunning"),
-    "orchestrator.ComputeTaskService": ("GetTask", "QueryTasks", "GetTaskInputAssets"),
-    "orchestrator.DataManagerService": ("GetDataManager", "QueryDataManagers"),
-    "orchestrator.DataSampleService": ("GetDataSample", "QueryDataSamples"),
-    "orchestrator.DatasetService": ("GetDataset",),
-    "orchestrator.EventService": ("QueryEvents",),
-    "orchestrator.FailureReportService": ("GetFailureReport",),
-    "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
-    "orchestrator.InfoService": ("QueryVersion",),
-    "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
-    "orchestrator.OrganizationService": ("GetAllOrganizations",),
-    "orchestrator.PerformanceService": ("QueryPerformances",),
-    "orchestrator.WorkerService": ("ClaimTask", "Heartbeat", "CompleteTask", "FailTask"),
-}
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [
-                {"service": service, "method": method}
-                for service, methods in _SAFE_TO_REPEAT.items()
-                for method in methods
-            ],
-            "retryPolicy": _RETRY,
-        }
-    ]
-}
+OPTIONS = (
+    ("grpc.service_config", SERVICE_CONFIG),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # A watcher is silent for hours: only a ping tells it that the server's machine is gone.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Two minutes by default: too long for those who wait for a server that was restarted.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 
 
 @dataclass(frozen=True)
@@ -65,11 +47,22 @@ class Certificates:
     certificate: Path
     key: Path
 
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            OSError: one of them cannot be read.
+        """
+        return grpc.ssl_channel_credentials(
+            self.authority.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes()
+        )
+
 
 class Client:
-    """Typed stubs of every service, called as one organization in one channel.
+    """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
-    Calls raise `grpc.RpcError`; its details begin with the contract's error code.
+    Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
+    times while the server is unavailable.
 
     Args:
         address: host:port of the orchestrator.
@@ -77,6 +70,9 @@ class Client:
         channel: the consortium whose assets are meant.
         certificates: for mutual TLS; None speaks plain gRPC.
         timeout: deadline of each unary call, in seconds.
+
+    Raises:
+        OSError: a certificate file cannot be read.
     """
 
     def __init__(
@@ -89,22 +85,12 @@ class Client:
     ) -> None:
         self.organization = organization
         self.channel = channel
-        options = [
-            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ]
+        self._functions: dict[str, pb.Function] = {}
         if certificates is None:
-            transport = grpc.insecure_channel(address, options)
+            self._transport = grpc.insecure_channel(address, OPTIONS)
         else:
-            credentials = grpc.ssl_channel_credentials(
-                certificates.authority.read_bytes(),
-                certificates.key.read_bytes(),
-                certificates.certificate.read_bytes(),
-            )
-            transport = grpc.secure_channel(address, credentials, options)
-        self._transport = transport
-        calls = grpc.intercept_channel(transport, _Identify(organization, channel, timeout))
+            self._transport = grpc.secure_channel(address, certificates.credentials(), OPTIONS)
+        calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)
         self.tasks = pb.ComputeTaskServiceStub(calls)
         self.functions = pb.FunctionServiceStub(calls)
@@ -120,6 +106,94 @@ class Client:
         self.info = pb.InfoServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
 
+    def plan(
+        self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
+    ) -> Plan[None]:
+        """Begin to build a compute plan; nothing is registered before its `submit`.
+
+        Args:
+            name: for people.
+            tag: to find it again.
+            metadata: anything, for people.
+            key: a UUID; a random one by default.
+        """
+        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit)
+
+    def function(self, key: str) -> pb.Function:
+        """Return a function; each is asked for once.
+
+        Raises:
+            CallError: there is none, or the orchestrator does not answer.
+        """
+        if key not in self._functions:
+            self._functions[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return self._functions[key]
+
+    def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+        """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
+        self._run(submission.submit(plan, batch))
+
+    def cancel(self, plan: Plan[Any] | str) -> None:
+        """Cancel a compute plan of ours, given itself or its key.
+
+        Raises:
+            CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
+        """
+        self._run(submission.cancel(key_of(plan)))
+
+    def watch(self, plan: Plan[Any] | str, patience: float = PATIENCE) -> Iterator[Event]:
+        """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
+
+        It has ended when it is Done, was cancelled, or has failed. A lost connection is made again, and the events
+        go on after the last one, without gap or repeat.
+
+        Args:
+            plan: the plan, or its key. A plan that was built here is not Done before all its tasks are; of one
+                whose tasks are still being registered, only the key is known, and it may seem Done too early.
+            patience: seconds to try when the connection is lost.
+
+        Raises:
+            CallError: there is no such plan, or the orchestrator does not answer any more.
+        """
+        return self.follow(new_watch(plan, patience))
+
+    def follow(self, watch: Watch) -> Iterator[Event]:
+        """Yield events as `watch` does; the watch tells the plan's progress at any time."""
+        yield from self._run(watch.begin())
+        while not watch.ended:
+            lost: grpc.RpcError | None = None
+            stream = self.events.SubscribeToEvents(watch.request)
+            try:
+                for event in stream:
+                    yield from watch.take(event)
+                    if watch.ended:
+                        return
+            except grpc.RpcError as error:
+                lost = error
+            finally:
+                stream.cancel()
+            self._run(watch.resume(lost))
+
+    def _run(self, steps: Steps[Result]) -> Result:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except CallError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    def _perform(self, step: Call | float) -> Any:
+        if isinstance(step, float):
+            time.sleep(step)
+            return None
+        return step(self)
+
     def close(self) -> None:
         """End the connection; calls that are under way fail with CANCELLED."""
         self._transport.close()
@@ -130,27 +204,19 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if isinstance(error, KeyboardInterrupt):
+            # gRPC would wait for ever for a call that Ctrl-C caught half made.
+            threading.Thread(target=self.close, daemon=True).start()
+        else:
+            self.close()
 
 
-_CallDetails = namedtuple("_CallDetails", ("method", "timeout", "metadata", "credentials", "wait_for_ready"))
+def key_of(plan: Plan[Any] | str) -> str:
+    """Return the key of a compute plan that is given itself or by its key."""
+    return plan if isinstance(plan, str) else plan.key
 
 
-class _Identify(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    """Adds the caller and the channel to each call, and a deadline to each unary one that has none."""
-
-    def __init__(self, organization: str, channel: str, timeout: float) -> None:
-        self._metadata = (("mspid", organization), ("channel", channel))
-        self._timeout = timeout
-
-    def _identified(self, details: Any, timeout: float | None) -> Any:
-        metadata = (*(details.metadata or ()), *self._metadata)
-        return _CallDetails(
-            details.method, details.timeout or timeout, metadata, details.credentials, details.wait_for_ready
-        )
-
-    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return continuation(self._identified(details, self._timeout), request)
-
-    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        return continuation(self._identified(details, None), request)
+def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:
+    """Return a watch that is at the beginning of a compute plan."""
+    expected = () if isinstance(plan, str) else [task.key for task in plan.tasks]
+    return Watch(key_of(plan), expected, patience)

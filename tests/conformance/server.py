@@ -33,22 +33,24 @@ def serving(
     channels: Mapping[str, list[str]],
     settings: Mapping[str, str] | None = None,
     credentials: grpc.ChannelCredentials | None = None,
+    address: str | None = None,
 ) -> Iterator[str]:
-    """Run `orchestrator serve` on a fresh database, and end it afterwards.
+    """Run `orchestrator serve` on a fresh database, or one that it has used before, and end it afterwards.
 
     Args:
         folder: where the channel file and the log go.
-        database_url: a database without tables.
+        database_url: a database without tables, or with ours.
         channels: channel -> organizations.
         settings: more settings, by their whole name.
         credentials: of a client that may ask for the server's health.
+        address: host:port to listen on; a free port by default.
 
     Returns:
         host:port of the server.
     """
     channel_config = folder / "channels.yaml"
     channel_config.write_text(yaml.safe_dump({"channels": dict(channels)}))
-    address = f"127.0.0.1:{free_port()}"
+    address = address or f"127.0.0.1:{free_port()}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
     environment = {
         **inherited,

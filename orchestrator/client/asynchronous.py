@@ -1,0 +1,134 @@
+"""The connection for programs that use asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from orchestrator import protos as pb
+from orchestrator.client import submission
+from orchestrator.client.connection import OPTIONS, Certificates, key_of, new_watch
+from orchestrator.client.errors import CallError, PlanError
+from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.steps import Result, Steps
+from orchestrator.client.watching import PATIENCE, Event, Watch
+
+
+class AsyncClient:
+    """What `Client` is, for asyncio: calls, `function`, `submit`, `cancel` are awaited, `watch` is an async iterator.
+
+    Make it inside the event loop that will use it. Its arguments and errors are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        organization: str,
+        channel: str,
+        certificates: Certificates | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.organization = organization
+        self.channel = channel
+        self._functions: dict[str, pb.Function] = {}
+        identity = (organization, channel, timeout)
+        interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        if certificates is None:
+            self._transport = grpc.aio.insecure_channel(address, OPTIONS, interceptors=interceptors)
+        else:
+            credentials = certificates.credentials()
+            self._transport = grpc.aio.secure_channel(address, credentials, OPTIONS, interceptors=interceptors)
+        self.plans = pb.ComputePlanServiceStub(self._transport)
+        self.tasks = pb.ComputeTaskServiceStub(self._transport)
+        self.functions = pb.FunctionServiceStub(self._transport)
+        self.models = pb.ModelServiceStub(self._transport)
+        self.data_managers = pb.DataManagerServiceStub(self._transport)
+        self.data_samples = pb.DataSampleServiceStub(self._transport)
+        self.datasets = pb.DatasetServiceStub(self._transport)
+        self.performances = pb.PerformanceServiceStub(self._transport)
+        self.failure_reports = pb.FailureReportServiceStub(self._transport)
+        self.organizations = pb.OrganizationServiceStub(self._transport)
+        self.profiling = pb.ProfilingServiceStub(self._transport)
+        self.events = pb.EventServiceStub(self._transport)
+        self.info = pb.InfoServiceStub(self._transport)
+        self.worker = pb.WorkerServiceStub(self._transport)
+
+    def plan(
+        self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
+    ) -> Plan[Awaitable[None]]:
+        """Begin to build a compute plan; its `submit` is awaited.
+
+        Its functions are given as `await client.function(key)` returns them, or by the key once that was done.
+        """
+        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit)
+
+    async def function(self, key: str) -> pb.Function:
+        """Return a function; each is asked for once."""
+        if key not in self._functions:
+            self._functions[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return self._functions[key]
+
+    async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+        """Register what is not registered yet of a compute plan; see `Plan.submit`."""
+        await self._run(submission.submit(plan, batch))
+
+    async def cancel(self, plan: Plan[Any] | str) -> None:
+        """Cancel a compute plan of ours; see `Client.cancel`."""
+        await self._run(submission.cancel(key_of(plan)))
+
+    def watch(self, plan: Plan[Any] | str, patience: float = PATIENCE) -> AsyncIterator[Event]:
+        """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
+        return self.follow(new_watch(plan, patience))
+
+    async def follow(self, watch: Watch) -> AsyncIterator[Event]:
+        """Yield events as `watch` does; the watch tells the plan's progress at any time."""
+        for event in await self._run(watch.begin()):
+            yield event
+        while not watch.ended:
+            lost: grpc.RpcError | None = None
+            stream = self.events.SubscribeToEvents(watch.request)
+            try:
+                async for raw in stream:
+                    for event in watch.take(raw):
+                        yield event
+                    if watch.ended:
+                        return
+            except grpc.aio.AioRpcError as error:
+                lost = error
+            finally:
+                stream.cancel()
+            await self._run(watch.resume(lost))
+
+    async def _run(self, steps: Steps[Result]) -> Result:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = await (asyncio.sleep(step) if isinstance(step, float) else step(self))
+                except CallError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    def _known(self, key: str) -> pb.Function:
+        if key not in self._functions:
+            raise PlanError(f"function {key} is not known yet; give what `await client.function(key)` returns")
+        return self._functions[key]
+
+    async def close(self) -> None:
+        """End the connection; calls that are under way fail with CANCELLED."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,63 @@
+"""What goes wrong for a user of the SDK."""
+
+import re
+from typing import Self
+
+import grpc
+
+_CODED = re.compile(r"(?P<code>OE\d{4}): *(?P<message>.*)", re.DOTALL)
+# With these nobody knows whether the call was done. A server that stops answers CANCELLED to what comes in meanwhile.
+_LOST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+
+
+class CallError(grpc.RpcError):
+    """The orchestrator refused a call, or did not answer it.
+
+    It is a `grpc.RpcError` too, with `code()` and `details()`.
+
+    Args:
+        status: the gRPC status.
+        details: what the server says, with the contract's code in front when it is a refusal.
+
+    Attributes:
+        status: the gRPC status.
+        oe_code: the contract's code, as in `OE0002`; empty when the call did not get through.
+        message: what happened, to what, and what to do; without the code.
+    """
+
+    def __init__(self, status: grpc.StatusCode, details: str) -> None:
+        match = _CODED.fullmatch(details)
+        self.status = status
+        self.oe_code = match["code"] if match else ""
+        self.message = match["message"] if match else details
+        self._details = details
+        super().__init__(details if match else f"{status.name}: {details}")
+
+    @classmethod
+    def of(cls, error: grpc.RpcError) -> Self:
+        """Return what gRPC raised as an error for people."""
+        return error if isinstance(error, cls) else cls(error.code(), error.details() or "")
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody knows if the call was done: it was not answered."""
+        return self.status in _LOST
+
+    def code(self) -> grpc.StatusCode:
+        """Return the gRPC status."""
+        return self.status
+
+    def details(self) -> str:
+        """Return what the server says, with the contract's code in front."""
+        return self._details
+
+
+class PlanError(ValueError):
+    """A compute plan that is being built does not fit the functions that it uses."""

@@ -1,0 +1,228 @@
+"""Compute plans that read as what they do: train at each hospital, aggregate, train again, test.
+
+plan = client.plan("breast cancer", tag="demo")
+shared = None
+for _ in range(5):
+    models = [
+        plan.train(function=train, data_manager=h.manager, data_samples=h.samples, shared=shared, permissions="hub")
+        for h in hospitals
+    ]
+    shared = plan.aggregate(function=average, models=models, worker="hub", permissions=[h.name for h in hospitals])
+for h in hospitals:
+    plan.test(function=test, data_manager=h.manager, data_samples=h.test_samples, model=shared)
+plan.submit()
+for event in client.watch(plan):
+    print(event)
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from orchestrator import protos as pb
+from orchestrator.client.errors import PlanError
+from orchestrator.client.task import Input, Inputs, Permissions, Task, build, permissions
+
+Submission = TypeVar("Submission")
+
+BATCH = 1000
+"""Tasks registered with one call."""
+
+
+class Plan(Generic[Submission]):
+    """A compute plan that is being built; `Client.plan` and `AsyncClient.plan` make them.
+
+    Functions are given by their key, or as the message that the orchestrator answers. What a task's outputs may be
+    used for is said by `permissions`: which organizations besides the owner, and PUBLIC for every one of the channel.
+
+    Args:
+        new: the plan without its tasks.
+        declaration: returns a function as the orchestrator has it, by its key.
+        submit: registers what is not registered yet, so many tasks with one call.
+
+    Attributes:
+        message: the plan without its tasks.
+        key: the key that the plan will have.
+        tasks: in the order in which they were added.
+        registered: whether the orchestrator has the plan.
+        submitted: how many of the tasks it has, too.
+        sending: the tasks whose registration was sent, but not answered.
+    """
+
+    def __init__(
+        self,
+        new: pb.NewComputePlan,
+        declaration: Callable[[str], pb.Function],
+        submit: "Callable[[Plan[Submission], int], Submission]",
+    ) -> None:
+        self.message = new
+        self.key = new.key
+        self.tasks: list[Task] = []
+        self.registered = False
+        self.submitted = 0
+        self.sending: list[Task] | None = None
+        self._declaration = declaration
+        self._submit = submit
+
+    def task(
+        self,
+        *,
+        function: str | pb.Function,
+        inputs: Inputs | None = None,
+        outputs: Mapping[str, Permissions | pb.NewComputeTaskOutput] | None = None,
+        worker: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Add a task of any kind.
+
+        Args:
+            function: what it runs.
+            inputs: identifier -> an asset, its key, what an earlier task will produce, or several of them.
+            outputs: identifier -> who may use it; those left out are their owner's alone, performances public.
+            worker: the organization that runs it; may be left to the data manager, if the function takes one.
+            metadata: anything, for people.
+
+        Raises:
+            PlanError: the function declares something else.
+            CallError: the function cannot be asked for.
+        """
+        declared = self._declared(function)
+        task = build(self.key, declared, inputs or {}, outputs or {}, worker, metadata or {})
+        self.tasks.append(task)
+        return task
+
+    def train(
+        self,
+        *,
+        function: str | pb.Function,
+        data_manager: str | pb.DataManager,
+        data_samples: Iterable[str | pb.DataSample],
+        shared: Input | None = None,
+        permissions: Permissions = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Add a task that learns from data, where the data are.
+
+        Args:
+            function: takes data and perhaps a model, and makes models.
+            data_manager: of the organization that will run it.
+            data_samples: what to learn from.
+            shared: the model to go on from; None begins anew.
+            permissions: who may use the models it makes.
+            metadata: anything, for people.
+
+        Raises:
+            PlanError: the function declares something else.
+            CallError: the function cannot be asked for.
+        """
+        return self._on_data(function, data_manager, data_samples, "shared", shared, permissions, metadata)
+
+    def predict(
+        self,
+        *,
+        function: str | pb.Function,
+        data_manager: str | pb.DataManager,
+        data_samples: Iterable[str | pb.DataSample],
+        model: Input,
+        permissions: Permissions = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Add a task that applies a model to data; the arguments are those of `train`."""
+        return self._on_data(function, data_manager, data_samples, "model", model, permissions, metadata)
+
+    def test(
+        self,
+        *,
+        function: str | pb.Function,
+        data_manager: str | pb.DataManager,
+        data_samples: Iterable[str | pb.DataSample],
+        model: Input,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Add a task that measures how good a model, or a prediction, is; the arguments are those of `train`."""
+        return self._on_data(function, data_manager, data_samples, "model", model, (), metadata)
+
+    def aggregate(
+        self,
+        *,
+        function: str | pb.Function,
+        models: Iterable[Input],
+        worker: str,
+        permissions: Permissions = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Add a task that makes one model of several.
+
+        Args:
+            function: takes models, and makes models.
+            models: which; the worker must be permitted to use them.
+            worker: the organization that runs it.
+            permissions: who may use the models it makes.
+            metadata: anything, for people.
+
+        Raises:
+            PlanError: the function declares something else.
+            CallError: the function cannot be asked for.
+        """
+        declared = self._declared(function)
+        inputs: Inputs = {_identifier(declared, pb.ASSET_MODEL, "models"): models}
+        outputs = _share_models(declared, permissions)
+        return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
+
+    def submit(self, batch: int = BATCH) -> Submission:
+        """Register the plan, and the tasks that were added since the last time.
+
+        An answer that is lost registers nothing twice.
+
+        Args:
+            batch: tasks registered with one call; all of them or none.
+
+        Raises:
+            CallError: the orchestrator refused, or does not answer; the batches before are registered.
+        """
+        return self._submit(self, batch)
+
+    def _on_data(
+        self,
+        function: str | pb.Function,
+        data_manager: str | pb.DataManager,
+        data_samples: Iterable[str | pb.DataSample],
+        role: str,
+        model: Input | None,
+        shared_with: Permissions,
+        metadata: Mapping[str, str] | None,
+    ) -> Task:
+        declared = self._declared(function)
+        inputs: dict[str, Input | Iterable[Input]] = {
+            _identifier(declared, pb.ASSET_DATA_MANAGER, "opener"): data_manager,
+            _identifier(declared, pb.ASSET_DATA_SAMPLE, "datasamples"): data_samples,
+        }
+        if model is not None:
+            inputs[_identifier(declared, pb.ASSET_MODEL, role)] = model
+        outputs = _share_models(declared, shared_with)
+        return self.task(function=declared, inputs=inputs, outputs=outputs, metadata=metadata)
+
+    def _declared(self, function: str | pb.Function) -> pb.Function:
+        return self._declaration(function) if isinstance(function, str) else function
+
+
+def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] | None) -> pb.NewComputePlan:
+    """Return a compute plan without tasks; its key is random unless given."""
+    return pb.NewComputePlan(key=key or str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
+
+
+def _identifier(function: pb.Function, kind: "pb.AssetKind.ValueType", role: str) -> str:
+    """Return what a function calls its input of a kind, the one called like its role where there are several."""
+    names = [name for name, declared in function.inputs.items() if declared.kind == kind]
+    if len(names) == 1:
+        return names[0]
+    if role in names:
+        return role
+    kind_name = pb.AssetKind.Name(kind).removeprefix("ASSET_").lower().replace("_", " ")
+    found = f"several {kind_name} inputs ({', '.join(sorted(names))})" if names else f"no {kind_name} input"
+    raise PlanError(f"function {function.name!r} has {found}; say with plan.task(inputs=…) what it is given")
+
+
+def _share_models(function: pb.Function, given: Permissions) -> dict[str, Permissions]:
+    shared = permissions(given)
+    return {name: shared for name, declared in function.outputs.items() if declared.kind == pb.ASSET_MODEL}

@@ -1,0 +1,44 @@
+"""Which calls gRPC sends again by itself when the server is unavailable, and how often."""
+
+import json
+
+_RETRY = {
+    "maxAttempts": 5,
+    "initialBackoff": "0.2s",
+    "maxBackoff": "3s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+# A read changes nothing, and the worker's calls are idempotent: only those may be sent again.
+SAFE_TO_REPEAT = {
+    "orchestrator.ComputePlanService": ("GetPlan", "QueryPlans", "IsPlanRunning"),
+    "orchestrator.ComputeTaskService": ("GetTask", "QueryTasks", "GetTaskInputAssets"),
+    "orchestrator.DataManagerService": ("GetDataManager", "QueryDataManagers"),
+    "orchestrator.DataSampleService": ("GetDataSample", "QueryDataSamples"),
+    "orchestrator.DatasetService": ("GetDataset",),
+    "orchestrator.EventService": ("QueryEvents",),
+    "orchestrator.FailureReportService": ("GetFailureReport",),
+    "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
+    "orchestrator.InfoService": ("QueryVersion",),
+    "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
+    "orchestrator.OrganizationService": ("GetAllOrganizations",),
+    "orchestrator.PerformanceService": ("QueryPerformances",),
+    "orchestrator.WorkerService": ("ClaimTask", "Heartbeat", "CompleteTask", "FailTask"),
+}
+"""Service -> methods."""
+
+SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": service, "method": method}
+                    for service, methods in SAFE_TO_REPEAT.items()
+                    for method in methods
+                ],
+                "retryPolicy": _RETRY,
+            }
+        ]
+    }
+)
+"""For a channel's option `grpc.service_config`."""
