@@ -95,6 +95,14 @@ class BeatSettings(DatabaseSettings):
     lost_poke_batch: PositiveInt = Field(500, description="most tasks that one sweep pokes again (1 or more)")
 
 
+class FlowerSettings(BaseSettings):
+    """What Flower needs."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
+
+    broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+
+
 class ServerSettings(DatabaseSettings):
     """What the gRPC server needs."""
 

@@ -12,13 +12,16 @@ _ATTEMPTS = 1_000
 _handed_out: set[int] = set()
 
 
-def free_port() -> int:
+def free_port(preferred: int | None = None) -> int:
     """Return a port that nothing on this machine uses, and that no other call returns, here or elsewhere.
 
     The port stays reserved until this process ends, so a server may be restarted on it. The reservation is a
     socket that is bound but does not listen: the kernel refuses the port to others, except to servers that
     set SO_REUSEADDR before they bind, as all usual ones do (gRPC, asyncio, uvicorn, Postgres, Valkey, Flower).
     Where the kernel does not allow such a neighbour (macOS), the port is tested but not reserved.
+
+    Args:
+        preferred: returned if it is free.
 
     Raises:
         OSError: no free port was found.
@@ -29,8 +32,8 @@ def free_port() -> int:
     # Where that range is everything, there is no outside.
     candidates: Sequence[int] = outside or range(_LOWEST, _HIGHEST + 1)
     # Chance is here for spreading, not for secrecy.
-    for _ in range(_ATTEMPTS):
-        port = random.choice(candidates)  # noqa: S311
+    for attempt in range(_ATTEMPTS):
+        port = preferred if preferred is not None and not attempt else random.choice(candidates)  # noqa: S311
         if port not in _handed_out and _reserve(port):
             _handed_out.add(port)
             return port

@@ -18,6 +18,7 @@ from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres_binaries import find_binaries, make_reachable
 from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, launcher
+from orchestrator.embedded.removal import remove_tree
 from orchestrator.embedded.users import User, can_reach, unprivileged_user
 
 _SUPERUSER = "orchestrator"
@@ -133,10 +134,9 @@ class Postgres:
         """End the server and remove the folder with all its data, also what is kept elsewhere."""
         self.stop()
         location = self._folder / "location"
-        if location.exists() and (home := Path(location.read_text())).exists():
-            shutil.rmtree(home)
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
+        if location.exists():
+            remove_tree(Path(location.read_text()))
+        remove_tree(self._folder)
 
     def _find_home(self) -> Path:
         """Return the folder that the server's user can enter and that holds the data."""
@@ -178,20 +178,14 @@ class Postgres:
                 "--locale=C",
                 "--no-sync",
             ]
-            result = subprocess.run(
-                launcher([str(binaries / "initdb"), *arguments], self._user, signal.SIGTERM),
-                capture_output=True,
-                text=True,
-                env=_ENVIRONMENT,
-                cwd=data.parent,
-                start_new_session=True,
-                check=False,
+            code, output = _run(
+                launcher([str(binaries / "initdb"), *arguments], self._user, signal.SIGTERM), data.parent
             )
         finally:
             passed_on.unlink(missing_ok=True)
-        if result.returncode != 0:
-            lines = result.stderr.splitlines()
-            reason = _complaint(lines) or (lines[-1] if lines else f"exit code {result.returncode}")
+        if code != 0:
+            lines = output.splitlines()
+            reason = _complaint(lines) or (lines[-1] if lines else f"exit code {code}")
             shutil.rmtree(unfinished, ignore_errors=True)
             raise ProcessError(f"initdb could not prepare {self._folder}: {reason}")
         unfinished.rename(data)
@@ -222,6 +216,25 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def _run(command: list[str], folder: Path) -> tuple[int, str]:
+    """Run a program to its end; return its exit code and what it complained. All that it started ends with it."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_ENVIRONMENT,
+        cwd=folder,
+        start_new_session=True,
+    ) as process:
+        try:
+            _, complaint = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.returncode, complaint
 
 
 def _common_place(user: User) -> Path:

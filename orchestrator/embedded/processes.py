@@ -76,6 +76,11 @@ class Process:
         return self._child.pid
 
     @property
+    def grace(self) -> float:
+        """Seconds that it may take to end when it is asked to."""
+        return 0.0 if self._stop_signal == signal.SIGKILL else self._stop_timeout
+
+    @property
     def alive(self) -> bool:
         """Whether it runs."""
         if self._child is None:
@@ -129,6 +134,22 @@ class Process:
                 raise ProcessError(f"{self.name} was not ready after {timeout:g} s{self._last_words()}")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._running().wait(_POLL_SECONDS)
+
+    def wait_end(self, timeout: float = 30.0) -> None:
+        """Return once it has done its work.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            ProcessError: it failed, or the time is over; with the last lines of its log.
+        """
+        try:
+            code = self._running().wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"{self.name} did not end within {timeout:g} s{self._last_words()}") from None
+        if code != 0:
+            self.check()
 
     def check(self) -> None:
         """Do nothing if it runs.

@@ -1,0 +1,209 @@
+"""Our own commands as child processes of a federation, each with the environment that it needs and no more."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.client import Certificates
+from orchestrator.embedded.certificates import Layout
+from orchestrator.embedded.ports import HOST
+from orchestrator.embedded.processes import Process
+
+NODE = "node-1"
+MAINTENANCE_NODE = f"maintenance@{socket.gethostname()}"
+
+# In good order, a Celery worker takes seconds, and hangs if the broker ends meanwhile. Nothing is lost without: what
+# it did is in Postgres or undone, and its processes are ended with it (see `reaper`).
+_CELERY_STOP = signal.SIGKILL
+# Of the user's environment: where programs and temporary files lie, and what people read. No setting of ours: one
+# that was meant for another network would lead a child there.
+_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the processes of a federation find each other and their files.
+
+    Args:
+        data: folder of the federation's data.
+        channel: the consortium.
+        channel_config: the file that says who is in it.
+        certificates: all of them.
+        database_url: with the password.
+        broker_url: with the password.
+        grpc_port: of the orchestrator's gRPC server.
+        http_port: of its HTTP server.
+        flower_port: of Flower.
+        store_ports: organization -> port of its asset store.
+    """
+
+    data: Path
+    channel: str
+    channel_config: Path
+    certificates: Layout
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    grpc_port: int
+    http_port: int
+    flower_port: int
+    store_ports: Mapping[str, int]
+
+    @property
+    def logs(self) -> Path:
+        """Folder with a log for each process."""
+        return self.data / "logs"
+
+    @property
+    def address(self) -> str:
+        """host:port of the gRPC server."""
+        return f"{HOST}:{self.grpc_port}"
+
+    @property
+    def http_address(self) -> str:
+        """host:port of the HTTP server."""
+        return f"{HOST}:{self.http_port}"
+
+    def store_root(self, organization: str) -> Path:
+        """Where an organization's assets lie."""
+        return self.data / "stores" / organization
+
+    def store_url(self, organization: str) -> str:
+        """The base of the addresses of an organization's assets."""
+        return f"https://{HOST}:{self.store_ports[organization]}"
+
+
+def migrate(places: Places) -> Process:
+    """Return the process that brings the database up to date, and ends."""
+    return _command(places, "migrate", ["migrate"], {"DATABASE_URL": places.database_url})
+
+
+def serve(places: Places) -> Process:
+    """Return the orchestrator's server, with mutual TLS and identities verified."""
+    certificates = places.certificates.server
+    return _command(
+        places,
+        "serve",
+        ["serve"],
+        {
+            "DATABASE_URL": places.database_url,
+            "BROKER_URL": places.broker_url,
+            "CHANNEL_CONFIG": places.channel_config,
+            "GRPC_ADDRESS": places.address,
+            "HTTP_ADDRESS": places.http_address,
+            "TLS_ENABLED": "true",
+            "TLS_CERT_PATH": certificates.certificate,
+            "TLS_KEY_PATH": certificates.key,
+            "TLS_SERVER_CA_CERT": certificates.authority,
+            "MTLS_ENABLED": "true",
+            "TLS_CLIENT_CA_CERT_DIR": places.certificates.client_authorities,
+            "VERIFY_CLIENT_MSP_ID": "true",
+        },
+    )
+
+
+def beat(places: Places) -> Process:
+    """Return the maintenance worker with its beat."""
+    return _command(
+        places,
+        "beat",
+        ["beat"],
+        {"DATABASE_URL": places.database_url, "BROKER_URL": places.broker_url},
+        stop_signal=_CELERY_STOP,
+    )
+
+
+def flower(places: Places, credentials: str) -> Process:
+    """Return Flower.
+
+    Args:
+        places: of the federation.
+        credentials: user:password that it asks for.
+    """
+    return _command(
+        places,
+        "flower",
+        ["flower", f"--address={HOST}", f"--port={places.flower_port}"],
+        {"BROKER_URL": places.broker_url},
+        {"FLOWER_BASIC_AUTH": credentials},
+    )
+
+
+def worker(places: Places, organization: str, settings: Mapping[str, object]) -> Process:
+    """Return an organization's worker; it ends at once, without waiting for its tasks.
+
+    Args:
+        places: of the federation.
+        organization: whose.
+        settings: more of its settings, without their prefix.
+    """
+    return _command(
+        places,
+        f"worker-{organization}",
+        ["worker", "--org", organization],
+        {
+            **_organization(places, places.certificates.client(organization)),
+            "BROKER_URL": places.broker_url,
+            "PEER_CA_CERT": places.certificates.peer(organization).authority,
+            "STORE_ROOT": places.store_root(organization),
+            "STORE_URL": places.store_url(organization),
+            "WORK_DIR": places.data / "work",
+            "NODE": NODE,
+            **settings,
+        },
+        stop_signal=_CELERY_STOP,
+    )
+
+
+def store(places: Places, organization: str) -> Process:
+    """Return an organization's asset store."""
+    certificates = places.certificates.store(organization)
+    return _command(
+        places,
+        f"store-{organization}",
+        ["store", "--org", organization],
+        {
+            **_organization(places, places.certificates.client(organization)),
+            "STORE_ROOT": places.store_root(organization),
+            "STORE_ADDRESS": f"{HOST}:{places.store_ports[organization]}",
+            "STORE_CERT": certificates.certificate,
+            "STORE_KEY": certificates.key,
+            "TLS_CLIENT_CA_CERT_DIR": places.certificates.client_authorities,
+        },
+    )
+
+
+def _organization(places: Places, certificates: Certificates) -> dict[str, object]:
+    return {
+        "CHANNELS": places.channel,
+        "ADDRESS": places.address,
+        "CLIENT_CA_CERT": certificates.authority,
+        "CLIENT_CERT": certificates.certificate,
+        "CLIENT_KEY": certificates.key,
+    }
+
+
+def _command(
+    places: Places,
+    name: str,
+    arguments: list[str],
+    settings: Mapping[str, object],
+    others: Mapping[str, str] | None = None,
+    stop_signal: signal.Signals = signal.SIGTERM,
+) -> Process:
+    return Process(
+        name,
+        # -P: a folder named like one of our packages, where we happen to run, must not be taken for it.
+        [sys.executable, "-P", "-m", "orchestrator", *arguments],
+        log=places.logs / f"{name}.log",
+        env={
+            **{key: os.environ[key] for key in _INHERITED if key in os.environ},
+            **{f"ORCHESTRATOR_{key}": str(value) for key, value in settings.items()},
+            **(others or {}),
+        },
+        cwd=places.data,
+        stop_signal=stop_signal,
+    )

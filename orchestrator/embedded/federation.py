@@ -1,0 +1,248 @@
+"""A whole federation on one machine: every server that a network has, as child processes of this one."""
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import yaml
+
+from orchestrator.client import Certificates
+from orchestrator.embedded import commands, readiness
+from orchestrator.embedded.certificates import lay_out
+from orchestrator.embedded.commands import NODE, Places
+from orchestrator.embedded.interruption import shielded
+from orchestrator.embedded.lock import locked
+from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.embedded.private import write_private
+from orchestrator.embedded.processes import Process, ProcessError, Supervisor
+from orchestrator.embedded.reaper import Reaper
+from orchestrator.embedded.removal import remove_tree
+from orchestrator.embedded.running import FILE, Running, start_time
+from orchestrator.embedded.valkey import Valkey
+
+CHANNEL = "federation"
+
+_START_SECONDS = 60.0
+_CHECK_SECONDS = 0.5
+
+
+class Federation:
+    """Postgres, broker, orchestrator, beat, Flower, and a worker and an asset store for each organization.
+
+    A context manager of the main thread: all is ready when the block begins, and all has ended when it is over,
+    or when this process is killed. Other commands find it through its folder, see `running`.
+
+    Args:
+        folder: one federation at a time uses it; made if missing.
+        organizations: who takes part; their names are folder names.
+        channel: the consortium.
+        data: folder for everything that is kept; `folder` by default. What is there is used again.
+        worker_settings: more settings of every worker, without their prefix, as in TASK_TIME_LIMIT.
+        tell: called with a few words before each step of the start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        organizations: Sequence[str],
+        channel: str = CHANNEL,
+        *,
+        data: Path | None = None,
+        worker_settings: Mapping[str, object] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.data = (data or folder).absolute()
+        self.organizations = tuple(organizations)
+        self.channel = channel
+        self._worker_settings = worker_settings or {}
+        self._tell = tell
+        self._postgres = Postgres(self.data / "postgres")
+        self._supervisor = Supervisor()
+        self._reaper = Reaper()
+        self._held = ExitStack()
+        self._places: Places | None = None
+        self._running: Running | None = None
+
+    @property
+    def places(self) -> Places:
+        """Where its parts are; known while it runs.
+
+        Raises:
+            ProcessError: it does not run.
+        """
+        if self._places is None:
+            raise ProcessError("the federation does not run")
+        return self._places
+
+    @property
+    def running(self) -> Running:
+        """What other commands are told."""
+        if self._running is None:
+            raise ProcessError("the federation does not run")
+        return self._running
+
+    def certificates(self, organization: str) -> Certificates:
+        """Return the files with which an organization calls the orchestrator."""
+        return self.places.certificates.client(organization)
+
+    def check(self) -> None:
+        """Do nothing if all its processes run.
+
+        Raises:
+            ProcessError: one ended on its own; with the last lines of its log.
+        """
+        self._supervisor.check()
+
+    def stay(self) -> NoReturn:
+        """Watch over its processes for ever.
+
+        Raises:
+            ProcessError: one ended on its own; with the last lines of its log.
+        """
+        while True:
+            self.check()
+            time.sleep(_CHECK_SECONDS)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        with shielded():
+            self._places, self._running = None, None
+            self._held.close()
+
+    def _start(self) -> None:
+        self._held.enter_context(locked(self.folder))
+        (self.folder / FILE).unlink(missing_ok=True)  # of a federation that was killed
+        self._held.enter_context(self._supervisor)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tell("Starting the database and the broker")
+        certificates = lay_out(self.data / "certificates", self.organizations)
+        self._supervisor.start(self._reaper)
+        valkey = Valkey(self.data / "valkey")
+        self._supervisor.start(valkey)
+        self._supervisor.start(self._postgres)
+        self._guard(valkey.process, self._postgres.process)
+        self._places = places = Places(
+            data=self.data,
+            channel=self.channel,
+            channel_config=self._write_channels(),
+            certificates=certificates,
+            database_url=self._postgres.create_database("orchestrator"),
+            broker_url=valkey.url,
+            grpc_port=free_port(),
+            http_port=free_port(),
+            flower_port=free_port(),
+            store_ports=self._store_ports(),
+        )
+        credentials = f"demo:{secrets.token_urlsafe(16)}"
+        self._start_commands(places, credentials)
+        self._running = Running(
+            pid=os.getpid(),
+            started=start_time(os.getpid()) or 0.0,
+            address=places.address,
+            http_address=places.http_address,
+            channel=self.channel,
+            organizations=self.organizations,
+            stores={organization: places.store_url(organization) for organization in self.organizations},
+            certificate_folder=certificates.root,
+            flower=f"http://{credentials}@{HOST}:{places.flower_port}",
+            logs=places.logs,
+        )
+        self._held.callback((self.folder / FILE).unlink, missing_ok=True)
+        self._running.write(self.folder)
+
+    def _start_commands(self, places: Places, credentials: str) -> None:
+        """Start what does not need the database's tables while they are made, then the server; await all."""
+        self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
+        migrate, serve = commands.migrate(places), commands.serve(places)
+        beat, flower = commands.beat(places), commands.flower(places, credentials)
+        workers = {
+            organization: commands.worker(places, organization, self._worker_settings)
+            for organization in self.organizations
+        }
+        stores = {organization: commands.store(places, organization) for organization in self.organizations}
+        try:
+            migrate.start()
+            self._supervisor.start(*workers.values(), *stores.values(), beat, flower)
+            self._guard(*workers.values(), *stores.values(), beat, flower)
+            migrate.wait_end(_START_SECONDS)
+        finally:
+            migrate.stop()
+        self._supervisor.start(serve)
+        self._guard(serve)
+        first = self.organizations[0]
+        certificates = self.certificates(first)
+        serve.wait_ready(
+            partial(readiness.serves_grpc, places.grpc_port, first, self.channel, certificates), _START_SECONDS
+        )
+        for organization, store in stores.items():
+            peer = places.certificates.peer(organization)
+            store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
+        flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
+        with readiness.Nodes(places.broker_url) as nodes:
+            for organization, worker in workers.items():
+                worker.wait_ready(partial(nodes.answers, f"{organization}@{NODE}"), _START_SECONDS)
+            beat.wait_ready(partial(nodes.answers, commands.MAINTENANCE_NODE), _START_SECONDS)
+        # In a thread: nobody needs its answer, and it comes late.
+        threading.Thread(
+            target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
+        ).start()
+
+    def _guard(self, *processes: Process) -> None:
+        for process in processes:
+            self._reaper.watch(process.pid, process.grace)
+
+    def _write_channels(self) -> Path:
+        file = self.data / "channels.yaml"
+        write_private(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
+        return file
+
+    def _store_ports(self) -> dict[str, int]:
+        """Return the ports of the asset stores: those of the last time, since the addresses of assets name them.
+
+        Raises:
+            ProcessError: another program has taken one.
+        """
+        file = self.data / "ports.json"
+        known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        ports = {organization: free_port(known.get(organization)) for organization in self.organizations}
+        for organization, port in ports.items():
+            if port != known.get(organization, port):
+                raise ProcessError(
+                    f"port {known[organization]}, where the assets of {organization} have their addresses, is taken "
+                    "by another program; end that, or begin anew after `orchestrator down --destroy`"
+                )
+        write_private(file, json.dumps({**known, **ports}).encode())
+        return ports
+
+
+def remove_data(data: Path) -> None:
+    """Remove a federation's data, also what its Postgres keeps elsewhere; it must not run.
+
+    Raises:
+        OSError: something there cannot be removed.
+    """
+    with shielded():
+        Postgres(data / "postgres").destroy()
+        remove_tree(data)

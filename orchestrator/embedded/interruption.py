@@ -1,0 +1,48 @@
+"""What SIGINT, SIGTERM and SIGHUP do to a process that must clean up: it exits by its `with` and `finally` blocks."""
+
+import atexit
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EXIT_CODE = 130
+
+
+class Interrupted(SystemExit):
+    """The process was told to end."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_CODE)
+
+
+def exit_on(*signals: signal.Signals) -> None:
+    """Have these signals raise `Interrupted` in the main thread, from now on.
+
+    Not KeyboardInterrupt: click would make it an exit code of its own, Python a traceback.
+    """
+    for number in signals:
+        signal.signal(number, _interrupt)
+    # Python's own end restores the default, by which a second Ctrl-C would hide the exit code.
+    atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, signals)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Let no signal interrupt a clean-up; what arrives meanwhile has no effect. For the main thread."""
+    before = {number: signal.signal(number, _ignore) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise Interrupted
+
+
+def _ignore(*_: object) -> None:
+    # A function, not SIG_IGN, which child processes would inherit.
+    return

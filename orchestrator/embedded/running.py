@@ -1,0 +1,115 @@
+"""What a federation that runs on this machine tells other commands, through a file in its folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator.client import Certificates
+from orchestrator.embedded.certificates import Layout
+from orchestrator.embedded.private import write_private
+
+FILE = "federation.json"
+
+_CLOCK_STEP_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A federation that is ready.
+
+    Args:
+        pid: id of the process that started it, and that ends it on SIGTERM.
+        started: when that process started, in seconds since 1970: ids are used again.
+        address: host:port of the orchestrator's gRPC server, which wants mutual TLS.
+        http_address: host:port of its HTTP server.
+        channel: the consortium.
+        organizations: who takes part.
+        stores: organization -> https URL of its asset store.
+        certificate_folder: see `orchestrator.embedded.certificates.Layout`.
+        flower: URL of Flower, with user and password: for the owner's terminal, never for a log.
+        logs: folder with a log for each process.
+    """
+
+    pid: int
+    started: float
+    address: str
+    http_address: str
+    channel: str
+    organizations: tuple[str, ...]
+    stores: Mapping[str, str]
+    certificate_folder: Path
+    flower: str
+    logs: Path
+
+    def certificates(self, organization: str) -> Certificates:
+        """Return the files with which an organization calls the orchestrator.
+
+        Raises:
+            ValueError: it is not one of the organizations.
+        """
+        if organization not in self.organizations:
+            raise ValueError(
+                f"organization {organization!r} is not in this federation; name one of {', '.join(self.organizations)}"
+            )
+        return Layout(self.certificate_folder).client(organization)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that started it still runs."""
+        return is_alive(self.pid, self.started)
+
+    def write(self, folder: Path) -> None:
+        """Tell other commands; only our user may read it.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        write_private(folder / FILE, json.dumps(asdict(self), default=str, indent=2).encode())
+
+
+def read(folder: Path) -> Running | None:
+    """Return the federation that runs in a folder and is ready, None if there is none.
+
+    What a killed federation left behind does not count.
+
+    Args:
+        folder: the data folder, `.orchestrator` by default.
+
+    Raises:
+        ValueError: the file there is not ours.
+        OSError: it cannot be read.
+    """
+    try:
+        content = json.loads((folder / FILE).read_bytes())
+        running = Running(
+            **{
+                **content,
+                "organizations": tuple(content["organizations"]),
+                "certificate_folder": Path(content["certificate_folder"]),
+                "logs": Path(content["logs"]),
+            }
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / FILE} does not tell of a federation; remove it") from error
+    return running if running.alive else None
+
+
+def start_time(pid: int) -> float | None:
+    """Return when a process started, in seconds since 1970; None if there is no such process."""
+    import psutil  # of the extra `embedded`; commands that only look whether a federation runs do without
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Tell whether a process runs, and is the one that started then."""
+    now = start_time(pid)
+    # The kernel counts from boot, so the clock's corrections shift what it says.
+    return now is not None and abs(now - started) < _CLOCK_STEP_SECONDS

@@ -1,0 +1,276 @@
+"""A whole federation as users start it, what it refuses, and that nothing of it stays."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from orchestrator import protos as pb
+from orchestrator.client import CallError, Certificates, Client
+from orchestrator.embedded import running
+from orchestrator.embedded.certificates import LOCAL_HOSTS, Layout, create_authority
+from orchestrator.embedded.federation import Federation, remove_data
+from orchestrator.embedded.lock import FolderTakenError, holder_of
+from orchestrator.embedded.readiness import Nodes, inspect_workers
+from tests.integration.embedded.conftest import runs
+from tests.waiting import wait_until
+from workers.store import AssetStore
+
+ORGANIZATIONS = ("hospital-1", "aggregator")
+START_SECONDS = 60.0
+
+# A federation is a dozen processes, which start slowly where other tests run beside.
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def federation() -> Iterator[Federation]:
+    with tempfile.TemporaryDirectory(prefix="orchestrator-test-") as folder:
+        data = Path(folder) / "data"
+        try:
+            with Federation(data, ORGANIZATIONS) as started:
+                yield started
+        finally:
+            remove_data(data)
+
+
+@contextmanager
+def command(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run `orchestrator …` in a session of its own; it is killed at the end of the test."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def until_ready(folder: Path, process: "subprocess.Popen[str]") -> running.Running:
+    def ready() -> running.Running | None:
+        assert process.poll() is None, process.communicate()[0]
+        return running.read(folder)
+
+    return wait_until(ready, START_SECONDS, "a federation that is ready", interval=0.1)
+
+
+def context_of(certificates: Certificates) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certificates.authority)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    return context
+
+
+def status_of(url: str, certificates: Certificates) -> int:
+    with httpx.Client(verify=context_of(certificates), trust_env=False) as client:
+        return client.get(url).status_code
+
+
+def test_every_organization_is_served_over_mutual_tls(federation):
+    for organization in ORGANIZATIONS:
+        certificates = federation.certificates(organization)
+        with Client(federation.running.address, organization, federation.channel, certificates) as client:
+            assert client.info.QueryVersion(pb.QueryVersionParam()).orchestrator
+
+
+def test_every_worker_consumes(federation):
+    with Nodes(federation.places.broker_url) as nodes:
+        assert all(nodes.answers(f"{organization}@node-1") for organization in ORGANIZATIONS)
+
+
+def test_flower_knows_the_workers_and_asks_for_a_password(federation):
+    flower = urlsplit(federation.running.flower)
+    credentials = f"{flower.username}:{flower.password}"
+    inspect_workers(flower.port, credentials)
+    page = f"http://{flower.hostname}:{flower.port}/api/workers"
+    authorization = f"Basic {b64encode(credentials.encode()).decode()}"
+    with urllib.request.urlopen(urllib.request.Request(page, headers={"Authorization": authorization})) as answer:
+        shown = answer.read().decode()
+    assert all(f"{organization}@node-1" in shown for organization in ORGANIZATIONS)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(page)
+    assert refused.value.code == 401
+    refused.value.close()
+
+
+def test_other_commands_are_told_all_they_need(federation):
+    told = running.read(federation.folder)
+    assert told == federation.running
+    assert told.alive
+    assert told.pid == os.getpid()
+    assert told.certificates("hospital-1") == federation.certificates("hospital-1")
+    assert ((federation.folder / running.FILE).stat().st_mode & 0o777) == 0o600
+    with pytest.raises(ValueError, match="hospital-9"):
+        told.certificates("hospital-9")
+
+
+def test_no_process_is_told_more_than_it_needs(federation):
+    password = federation.places.database_url.split(":")[2].split("@")[0]
+    told = {}
+    for process in psutil.Process().children():
+        words = process.cmdline()
+        if "orchestrator" in words:
+            told[words[words.index("orchestrator") + 1]] = process.environ()
+        assert not any(password in word for word in words)
+    assert set(told) == {"serve", "beat", "flower", "worker", "store"}
+    knows = {name for name, environment in told.items() if password in str(environment)}
+    assert knows == {"serve", "beat"}
+
+
+def test_a_certificate_does_not_speak_for_another_organization(federation):
+    certificates = federation.certificates("hospital-1")
+    with (
+        Client(federation.running.address, "aggregator", federation.channel, certificates) as client,
+        pytest.raises(CallError) as refused,
+    ):
+        client.info.QueryVersion(pb.QueryVersionParam())
+    assert refused.value.oe_code == "OE0102"
+
+
+def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
+    layout, places = Layout(federation.running.certificate_folder), federation.places
+    key = str(uuid.uuid4())
+    opener = tmp_path / "opener"
+    opener.write_text("opener")
+    store = AssetStore(str(places.store_root("hospital-1")))
+    url = f"{places.store_url('hospital-1')}/data_managers/{key}/opener"
+    address = pb.Addressable(checksum=store.put(f"data_managers/{key}/opener", opener).checksum, storage_address=url)
+    with Client(
+        federation.running.address, "hospital-1", federation.channel, federation.certificates("hospital-1")
+    ) as client:
+        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+        client.data_managers.RegisterDataManager(
+            pb.NewDataManager(
+                key=key,
+                name="private",
+                description=address,
+                opener=address,
+                new_permissions=pb.NewPermissions(),
+                logs_permission=pb.NewPermissions(),
+            )
+        )
+    assert status_of(url, layout.peer("hospital-1")) == 200
+    assert status_of(url, layout.peer("aggregator")) == 403
+
+
+def test_a_certificate_of_an_authority_of_ones_own_is_refused(federation, tmp_path):
+    forged = create_authority(tmp_path, "hospital-1").issue(tmp_path, "client", hosts=LOCAL_HOSTS)
+    layout = Layout(federation.running.certificate_folder)
+    as_peer = Certificates(layout.peers, forged.certificate, forged.key)
+    with pytest.raises(httpx.TransportError):
+        status_of(f"{federation.places.store_url('hospital-1')}/models/x", as_peer)
+    as_client = Certificates(layout.server.authority, forged.certificate, forged.key)
+    with (
+        Client(federation.running.address, "hospital-1", federation.channel, as_client) as client,
+        pytest.raises(CallError) as refused,
+    ):
+        client.info.QueryVersion(pb.QueryVersionParam())
+    assert refused.value.lost
+
+
+def test_a_folder_has_one_federation_at_a_time(federation):
+    with (
+        pytest.raises(FolderTakenError, match=f"process {os.getpid()}, .*`orchestrator down"),
+        Federation(federation.folder, ORGANIZATIONS),
+    ):
+        pytest.fail("a second federation started")
+    assert running.read(federation.folder) is not None
+    federation.check()
+
+
+def test_down_ends_it_from_elsewhere_and_up_finds_its_data_again(open_folder):
+    folder = open_folder / "data"
+    with command("up", "--orgs", "1", "--data", str(folder)) as up:
+        first = until_ready(folder, up)
+        family = family_of(up.pid)
+        with command("down", "--data", str(folder)) as down:
+            assert down.communicate(timeout=START_SECONDS)[0] == f"the federation in {folder} has ended\n"
+            assert down.returncode == 0
+        output, _ = up.communicate(timeout=START_SECONDS)
+    assert up.returncode == 130
+    assert first.flower in output
+    assert "Traceback" not in output
+    assert not [process for process in family if runs(process)]
+    assert running.read(folder) is None
+    for address in (first.address, first.http_address, *(urlsplit(url).netloc for url in first.stores.values())):
+        host, _, port = address.rpartition(":")
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, int(port)))
+    with command("down", "--data", str(folder)) as down:
+        assert "no federation runs" in down.communicate(timeout=START_SECONDS)[0]
+        assert down.returncode == 1
+    with command("up", "--orgs", "1", "--data", str(folder)) as up:
+        again = until_ready(folder, up)
+        # Addresses of assets that were registered hold on.
+        assert again.stores == first.stores
+        with Client(again.address, "hospital-1", again.channel, again.certificates("hospital-1")) as client:
+            known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
+        assert [organization.id for organization in known] == list(ORGANIZATIONS)
+        with command("down", "--destroy", "--data", str(folder)) as down:
+            down.communicate(timeout=START_SECONDS)
+            assert down.returncode == 0
+    assert not folder.exists()
+
+
+def test_a_federation_that_is_killed_leaves_no_process(open_folder, gone):
+    folder = open_folder / "data"
+    with command("up", "--orgs", "1", "--data", str(folder)) as up:
+        until_ready(folder, up)
+        family = family_of(up.pid)
+        up.kill()
+        gone(family)
+    assert len(family) > 10
+    assert running.read(folder) is None
+    assert holder_of(folder) is None
+    with command("down", "--destroy", "--data", str(folder)) as down:
+        down.communicate(timeout=START_SECONDS)
+        assert down.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, number):
+    folder = open_folder / "data"
+    with command("demo", "--data", str(folder)) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith("Starting the database")
+        assert demo.stdout.readline().startswith("Starting the orchestrator")
+        family = wait_until(lambda: family_of(demo.pid), START_SECONDS)
+        demo.send_signal(number)
+        output, _ = demo.communicate(timeout=START_SECONDS)
+        gone(family)
+    assert demo.returncode == 130
+    assert output == ""
+    assert [path.name for path in folder.iterdir()] == ["federation.lock"]
+
+
+@pytest.mark.parametrize("words", [["up"], ["down", "--destroy"]])
+def test_a_folder_of_others_stays_as_it_is(tmp_path, words):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with command(*words, "--data", str(tmp_path)) as refused:
+        output, _ = refused.communicate(timeout=START_SECONDS)
+    assert refused.returncode == 1
+    assert output.startswith(f"Error: {tmp_path} ")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
