@@ -52,4 +52,5 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 		--extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 
 clean: ## Remove the virtual environment and the data of the embedded federation
+	if [ -x $(BIN)/orchestrator ]; then $(BIN)/orchestrator down --destroy || true; fi
 	rm -rf $(VENV) .orchestrator

@@ -7,7 +7,7 @@ import click
 from orchestrator import log
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
-from orchestrator.settings import BeatSettings, DatabaseSettings, ServerSettings
+from orchestrator.settings import BeatSettings, DatabaseSettings, FlowerSettings, ServerSettings
 
 
 @click.command()
@@ -64,9 +64,13 @@ def beat(schedule: bool) -> None:
 def flower(arguments: tuple[str, ...]) -> None:
     """Show workers and their tasks in a browser (Flower); ARGUMENTS are Flower's own, as in --port=5555.
 
-    FLOWER_BASIC_AUTH=user:password protects it.
+    It listens on 127.0.0.1 unless --address says otherwise. FLOWER_BASIC_AUTH=user:password protects all of it but
+    /metrics and /healthcheck, which show names and counts.
     """
-    settings = configure(BeatSettings)
-    from beat import app
+    settings = configure(FlowerSettings)
+    if not any(argument.startswith("--address") for argument in arguments):
+        arguments = ("--address=127.0.0.1", *arguments)
+    from celery import Celery
 
-    app.make_app(settings).start(["flower", *arguments])
+    app = Celery("flower", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    app.start(["flower", *arguments])

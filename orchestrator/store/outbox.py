@@ -84,7 +84,12 @@ def mark_sent(connection: Connection, ids: list[int]) -> None:
     connection.execute(_MARK, {"ids": ids})
 
 
-_DROP = text("DELETE FROM outbox WHERE sent_at IS NULL AND kind = 'task' AND asset_key = ANY(:keys)")
+# A poke that the relay holds is on its way; waiting for the broker would hold up the call.
+_DROP = text("""
+    DELETE FROM outbox
+    WHERE id IN (SELECT id FROM outbox WHERE sent_at IS NULL AND kind = 'task' AND asset_key = ANY(:keys)
+                 FOR UPDATE SKIP LOCKED)
+""")
 
 
 def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
@@ -125,3 +130,11 @@ def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelt
     """Poke again for tasks that were not claimed, and functions that were not built, in time; see services.pokes."""
     row = connection.execute(_REPEAT, {"now": now, "age": age, "limit": limit}).one_or_none()
     return int(row[0]) if row else 0
+
+
+_COUNT_SENT = text("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
+
+
+def count_sent(connection: Connection) -> int:
+    """Return how many pokes have been handed to the broker."""
+    return int(connection.execute(_COUNT_SENT).scalar_one())

@@ -1,0 +1,180 @@
+"""Which orchestrator the commands of a user talk to, and as whom."""
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.errors import RemoteFault, UsageFault
+
+if TYPE_CHECKING:
+    from orchestrator.client import CallError, Certificates, Client
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OPTIONS = (
+    click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=".orchestrator",
+        envvar="ORCHESTRATOR_DATA",
+        show_default=True,
+        help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
+    ),
+    click.option("--address", envvar="ORCHESTRATOR_ADDRESS", metavar="HOST:PORT", help="The orchestrator."),
+    click.option(
+        "--org",
+        envvar="ORCHESTRATOR_ORGANIZATION",
+        metavar="ID",
+        help="As which organization; the first of the federation that runs here by default.",
+    ),
+    click.option(
+        "--channel",
+        envvar=("ORCHESTRATOR_CHANNEL", "ORCHESTRATOR_CHANNELS"),
+        metavar="NAME",
+        help="In which channel; of several, separated by commas, the first.",
+    ),
+    click.option(
+        "--ca-cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CA_CERT", help="CA certificates of the orchestrator."
+    ),
+    click.option("--cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CERT", help="The organization's certificate."),
+    click.option("--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", help="The key of that certificate."),
+    click.option(
+        "--peer-ca-cert",
+        type=_FILE,
+        envvar="ORCHESTRATOR_PEER_CA_CERT",
+        help="CA certificates of all organizations' asset stores, for logs.",
+    ),
+)
+
+
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a group of commands the options that `Target` is made of."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Access:
+    """All that is needed to connect.
+
+    Args:
+        address: host:port of the orchestrator.
+        organization: as whom.
+        channel: the consortium.
+        certificates: for mutual TLS; None speaks plain gRPC.
+        peers: CA certificates of the asset stores.
+    """
+
+    address: str
+    organization: str
+    channel: str
+    certificates: "Certificates | None"
+    peers: Path | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the command line and the environment say; see the options."""
+
+    data: Path
+    address: str | None
+    org: str | None
+    channel: str | None
+    ca_cert: Path | None
+    cert: Path | None
+    key: Path | None
+    peer_ca_cert: Path | None
+
+    def resolve(self) -> Access:
+        """Return what to connect with, completed from the federation that runs here where no address is given.
+
+        Raises:
+            UsageFault: something is missing.
+        """
+        # gRPC reads it when it is imported; else it writes lines of its own about failed handshakes.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        channel = self.channel.partition(",")[0].strip() if self.channel else None
+        if self.address is None:
+            return self._running_here(channel)
+        if not self.org or not channel:
+            missing = "--org (ORCHESTRATOR_ORGANIZATION)" if not self.org else "--channel (ORCHESTRATOR_CHANNEL)"
+            raise UsageFault(f"{missing} is missing: with an address it is needed too")
+        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert)
+
+    def _running_here(self, channel: str | None) -> Access:
+        from orchestrator.embedded import running
+        from orchestrator.embedded.certificates import Layout
+
+        try:
+            federation = running.read(self.data)
+            if federation is None:
+                raise UsageFault(
+                    f"no federation runs in {self.data}: run `orchestrator up`, or say with --address, --org and "
+                    "--channel (or ORCHESTRATOR_ADDRESS, …) which orchestrator is meant"
+                )
+            organization = self.org or federation.organizations[0]
+            certificates = self._given_certificates() or federation.certificates(organization)
+        except (ValueError, OSError) as error:
+            raise UsageFault(str(error)) from error
+        peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
+        return Access(federation.address, organization, channel or federation.channel, certificates, peers)
+
+    def _given_certificates(self) -> "Certificates | None":
+        from orchestrator.client import Certificates
+
+        if self.ca_cert and self.cert and self.key:
+            return Certificates(self.ca_cert, self.cert, self.key)
+        if self.ca_cert or self.cert or self.key:
+            raise UsageFault("--ca-cert, --cert and --key belong together: give all three files, or none without TLS")
+        return None
+
+
+@contextmanager
+def connect(access: Access) -> Iterator["Client"]:
+    """Open a connection, and end the command with one line where it or a call fails.
+
+    Raises:
+        RemoteFault: the orchestrator cannot be reached, or refused a call.
+    """
+    from orchestrator.client import CallError, Client
+
+    if access.certificates is not None:
+        tls(access.certificates, access.certificates.authority)
+    try:
+        with Client(access.address, access.organization, access.channel, access.certificates) as client:
+            yield client
+    except CallError as error:
+        raise RemoteFault(explain(error, access.address)) from error
+
+
+def tls(certificates: "Certificates", authority: Path) -> ssl.SSLContext:
+    """Return what is needed for mutual TLS with those whom an authority vouches for.
+
+    Raises:
+        RemoteFault: the files are no certificates, or the key is not the certificate's.
+    """
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        context.load_cert_chain(certificates.certificate, certificates.key)
+    except (ssl.SSLError, OSError) as error:
+        raise RemoteFault(
+            f"{authority}, {certificates.certificate} and {certificates.key} are no PEM files of a CA certificate, a "
+            f"certificate and its key: {error}"
+        ) from error
+    return context
+
+
+def explain(error: "CallError", address: str) -> str:
+    """Return in one line what went wrong with a call, and what to do."""
+    message = error.message.partition("\n")[0]
+    if error.oe_code:
+        return f"{error.oe_code}: {message}"
+    if error.lost:
+        return f"the orchestrator at {address} cannot be reached: {message}; check the address and the certificates"
+    return f"the orchestrator at {address} answered {error.status.name}: {message}"

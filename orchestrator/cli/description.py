@@ -1,0 +1,159 @@
+"""All that `task show` says about one task."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import protos as pb
+from orchestrator.cli import reading, tables
+from orchestrator.client import Client
+from orchestrator.core.states import TASK_WORDS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Description:
+    """A task and what belongs to it.
+
+    Args:
+        task: the task.
+        function: what it runs.
+        history: its own events, in order.
+        models: output identifier and model, for each that it produced.
+        performances: that it measured.
+        failure: why it failed, where it was reported.
+    """
+
+    task: pb.ComputeTask
+    function: pb.Function
+    history: list[pb.Event]
+    models: list[tuple[str, pb.Model]]
+    performances: list[pb.Performance]
+    failure: pb.FailureReport | None
+
+    @property
+    def attempts(self) -> int:
+        """How often it was begun."""
+        return sum(event.compute_task.status == pb.STATUS_EXECUTING for event in self.history)
+
+
+def read(client: Client, key: str) -> Description:
+    """Ask the orchestrator for a task and what belongs to it.
+
+    Raises:
+        CallError: there is no such task, or no answer.
+    """
+    task = client.tasks.GetTask(pb.GetTaskParam(key=key))
+    models = client.models.GetComputeTaskOutputModels(pb.GetComputeTaskModelsParam(compute_task_key=task.key)).models
+    outputs = {
+        event.compute_task_output_asset.asset_key: event.compute_task_output_asset.compute_task_output_identifier
+        for event in _events(client, task.key, pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET)
+    }
+    measured = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
+    return Description(
+        task,
+        client.functions.GetFunction(pb.GetFunctionParam(key=task.function_key)),
+        list(_events(client, task.key, pb.ASSET_COMPUTE_TASK)),
+        [(outputs.get(model.key, ""), model) for model in models],
+        list(reading.pages(client.performances.QueryPerformances, measured, "Performances")),
+        reading.failure_of(client, task),
+    )
+
+
+def print_document(described: Description) -> None:
+    """Print a description as one JSON document."""
+    failure = described.failure
+    reading.print_json(
+        {
+            **reading.document(described.task),
+            "state": TASK_WORDS[described.task.status],
+            "function_name": described.function.name,
+            "attempts": described.attempts,
+            "history": [
+                {
+                    "time": reading.document(event)["timestamp"],
+                    "status": pb.ComputeTaskStatus.Name(event.compute_task.status),
+                    "reason": event.metadata.get("reason", ""),
+                }
+                for event in described.history
+            ],
+            "models": [{**reading.document(model), "output": output} for output, model in described.models],
+            "performances": [reading.document(performance) for performance in described.performances],
+            "failure_report": reading.document(failure) if failure else None,
+        }
+    )
+
+
+def render(described: Description) -> "Iterator[RenderableType]":
+    """Yield a description's parts for people."""
+    task, failure = described.task, described.failure
+    yield tables.facts(
+        (
+            ("task", task.key),
+            ("plan", task.compute_plan_key),
+            ("function", f"{described.function.name} ({task.function_key})"),
+            ("owner", task.owner),
+            ("worker", task.worker),
+            ("rank", str(task.rank)),
+            ("state", TASK_WORDS[task.status]),
+            ("attempts", str(described.attempts)),
+            ("logs for", _who(task.logs_permission)),
+            ("error", reading.error_type(failure)),
+            ("log", failure.logs_address.storage_address if failure else ""),
+            *sorted(task.metadata.items()),
+        )
+    )
+    yield tables.table(
+        "time",
+        "state",
+        "reason",
+        title="History",
+        rows=[
+            (
+                tables.moment(event.timestamp),
+                TASK_WORDS[event.compute_task.status],
+                event.metadata.get("reason", ""),
+            )
+            for event in described.history
+        ],
+    )
+    yield tables.table("input", "given", title="Inputs", rows=[(ref.identifier, _given(ref)) for ref in task.inputs])
+    outputs = sorted(task.outputs.items())
+    yield tables.table("output", "is", "for", title="Outputs", rows=_rows_of_outputs(described, outputs))
+
+
+def _rows_of_outputs(
+    described: Description, outputs: list[tuple[str, pb.ComputeTaskOutput]]
+) -> Iterator[tuple[str, str, str]]:
+    for identifier, output in outputs:
+        who = _who(output.permissions.process) + (", transient" if output.transient else "")
+        values = [_address(model) for name, model in described.models if name == identifier]
+        values += [
+            f"{measured.performance_value:.6g}"
+            for measured in described.performances
+            if measured.compute_task_output_identifier == identifier
+        ]
+        for value in values or ["not there yet" if described.task.status != pb.STATUS_DONE else ""]:
+            yield identifier, value, who
+
+
+def _address(model: pb.Model) -> str:
+    where = model.address.storage_address if model.HasField("address") else "deleted, as no task needs it"
+    return f"model {model.key}: {where}"
+
+
+def _given(ref: pb.ComputeTaskInput) -> str:
+    if ref.HasField("parent_task_output"):
+        return f"{ref.parent_task_output.output_identifier!r} of task {ref.parent_task_output.parent_task_key}"
+    return ref.asset_key
+
+
+def _who(permission: pb.Permission) -> str:
+    return "all of the channel" if permission.public else ", ".join(permission.authorized_ids)
+
+
+def _events(client: Client, key: str, kind: "pb.AssetKind.ValueType") -> Iterator[Any]:
+    wanted = pb.QueryEventsParam(filter=pb.EventQueryFilter(asset_key=key, asset_kind=kind))
+    return reading.pages(client.events.QueryEvents, wanted, "events")

@@ -1,0 +1,77 @@
+"""Downloads a file from an organization's asset store, and checks that it is the registered one."""
+
+import hashlib
+import hmac
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+import httpx
+
+from orchestrator import protos as pb
+from orchestrator.cli.errors import RemoteFault
+from orchestrator.client.display import printable
+
+_CHUNK = 256 * 1024
+_IN_MEMORY = 16 * 1024 * 1024
+_LARGEST = 1024**3
+_TIMEOUT = 30.0
+
+
+@contextmanager
+def fetch(address: pb.Addressable, context: ssl.SSLContext, what: str) -> Iterator[IO[bytes]]:
+    """Give a file, open for reading at its beginning.
+
+    Args:
+        address: its URL and SHA-256.
+        context: for mutual TLS with asset stores.
+        what: the file for people, as in `the log of task 1f0c…`.
+
+    Raises:
+        RemoteFault: it cannot be had, is too large, or is not the registered one.
+    """
+    url = address.storage_address
+    if not url.startswith("https://"):
+        raise RemoteFault(f"{what} has the address {printable(url)!r}, which is no https URL")
+    digest = hashlib.sha256()
+    with SpooledTemporaryFile(_IN_MEMORY) as file:
+        for chunk in _chunks(url, context, what):
+            digest.update(chunk)
+            file.write(chunk)
+            if file.tell() > _LARGEST:
+                raise RemoteFault(f"{what} is larger than {_LARGEST} bytes")
+        if not hmac.compare_digest(digest.hexdigest(), address.checksum.lower()):
+            raise RemoteFault(f"{what} at {url} is not the registered one: its checksum is {digest.hexdigest()}")
+        file.seek(0)
+        yield file
+
+
+def write(file: IO[bytes], output: IO[bytes], for_terminal: bool) -> None:
+    """Write a file out, without what could steer a terminal where it goes to one."""
+    for line in file:
+        if for_terminal:
+            text = line.decode(errors="replace").rstrip("\r\n")
+            line = "\t".join(printable(part) for part in text.split("\t")).encode() + b"\n"
+        output.write(line)
+    output.flush()
+
+
+def _chunks(url: str, context: ssl.SSLContext, what: str) -> Iterator[bytes]:
+    try:
+        # No proxy or other setting of the environment may lead our certificate elsewhere.
+        with (
+            httpx.Client(verify=context, trust_env=False, timeout=_TIMEOUT) as store,
+            store.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                raise RemoteFault(f"{what} is refused: {url} answered {answer.status_code} {_reason(answer)}")
+            yield from answer.iter_raw(_CHUNK)
+    except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
+        raise RemoteFault(f"{what} cannot be fetched from {url}: {error}") from error
+
+
+def _reason(answer: httpx.Response) -> str:
+    text = answer.read()[:500].decode(errors="replace")
+    return printable(text.partition("\n")[0])

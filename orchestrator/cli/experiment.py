@@ -1,0 +1,190 @@
+"""What the demo does in its federation: register, submit, watch, compare."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator import protos as pb
+from orchestrator.cli import reading, scenario
+from orchestrator.cli.display import elapsed, show
+from orchestrator.cli.progress import Tracker
+from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
+from orchestrator.cli.scenario import Member
+from orchestrator.client import Client, Event, Plan
+from orchestrator.client.display import printable
+from orchestrator.embedded.federation import Federation
+from orchestrator.store import outbox
+from orchestrator.store.database import Database
+from workers.store import AssetStore, own_name
+
+if TYPE_CHECKING:
+    from examples.breast_cancer.baselines import Baselines
+    from examples.breast_cancer.data import Hospital
+
+HOSPITALS = ("hospital-1", "hospital-2", "hospital-3")
+AGGREGATOR = "aggregator"
+
+_LOG_LINES = 15
+_PATIENCE_SECONDS = 10.0
+_CHECK_SECONDS = 0.5
+
+
+class Preparation:
+    """Patients and baselines, computed in a thread while the federation starts.
+
+    Args:
+        rounds: of training.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._thread = ThreadPoolExecutor(1, "preparation")
+        self.hospitals: Future[Mapping[str, Hospital]] = self._thread.submit(_split)
+        self.baselines: Future[Baselines] = self._thread.submit(lambda: _measure(self.hospitals.result(), rounds))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
+class Experiment:
+    """One compute plan of the breast-cancer example.
+
+    Args:
+        federation: it runs, with the hospitals and the aggregator.
+        console: where to show what happens.
+        rounds: of training.
+    """
+
+    def __init__(self, federation: Federation, console: Console, rounds: int) -> None:
+        self._federation = federation
+        self._console = console
+        self._rounds = rounds
+
+    def run(self, preparation: Preparation, stays: bool) -> list[str]:
+        """Run it, print its table, and return what is not as it should be.
+
+        Args:
+            preparation: what was computed meanwhile.
+            stays: whether the federation goes on after it.
+
+        Raises:
+            ProcessError: a process of the federation ended.
+            CallError: the orchestrator refused a call.
+            BuildError: a function was not built.
+        """
+        with ExitStack() as connections:
+            members = {name: self._member(name, connections) for name in self._federation.organizations}
+            aggregator = members[AGGREGATOR]
+            self._console.print("Registering organizations, functions and data")
+            scenario.register_organizations([member.client for member in members.values()])
+            functions = scenario.register_functions(aggregator, HOSPITALS)
+            patients = preparation.hospitals.result()
+            datasets = {
+                name: scenario.register_dataset(members[name], patients[name], AGGREGATOR) for name in HOSPITALS
+            }
+            scenario.await_functions(aggregator.client, functions, self._federation.check)
+            plan = scenario.build_plan(aggregator.client, functions, datasets, self._rounds)
+            plan.submit()
+            self._console.print(
+                f"Submitted a compute plan of {len(plan.tasks)} tasks, {self._rounds} rounds of training"
+            )
+            tracker = Tracker({function.key: function.name for function in functions.all})
+            with show(self._console, tracker) as display:
+                for event in self._events(aggregator.client, plan):
+                    display.take(event)
+            for task in tracker.failed:
+                self._explain(members[task.worker], task, tracker.label(task))
+            return self._report(aggregator.client, tracker, preparation.baselines.result(), stays)
+
+    def _member(self, name: str, connections: ExitStack) -> Member:
+        federation, places = self._federation, self._federation.places
+        client = Client(places.address, name, federation.channel, federation.certificates(name))
+        connections.enter_context(client)
+        return Member(client, AssetStore(str(places.store_root(name))), places.store_url(name))
+
+    def _events(self, client: Client, plan: Plan[None]) -> Iterator[Event]:
+        """Yield the plan's events until its end; a process that dies meanwhile is noticed too."""
+        arrived: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
+
+        def read() -> None:
+            try:
+                for event in client.watch(plan, _PATIENCE_SECONDS):
+                    arrived.put(event)
+                arrived.put(None)
+            except Exception as error:
+                arrived.put(error)
+
+        threading.Thread(target=read, name="events", daemon=True).start()
+        while True:
+            try:
+                event = arrived.get(timeout=_CHECK_SECONDS)
+            except queue.Empty:
+                self._federation.check()
+                continue
+            if event is None:
+                return
+            if isinstance(event, Exception):
+                self._federation.check()
+                raise event
+            yield event
+
+    def _explain(self, worker: Member, task: pb.ComputeTask, label: str) -> None:
+        """Print a failure report and the end of the log that the task's worker kept."""
+        report = worker.client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=task.key))
+        error_type = pb.ErrorType.Name(report.error_type).removeprefix("ERROR_TYPE_")
+        self._console.print(
+            f"\n[bold red]{label} failed at {worker.name}[/]: {error_type} error, task {task.key}", soft_wrap=True
+        )
+        name = own_name(worker.store_url, report.logs_address.storage_address)
+        if name is None:
+            self._console.print(f"No log was kept; see {self._federation.places.logs}")
+            return
+        file, _ = worker.store.open(name)
+        with file:
+            lines = file.read().decode(errors="replace").splitlines()
+        self._console.print(f"The end of its log, {name} in the asset store of {worker.name}:", soft_wrap=True)
+        for line in lines[-_LOG_LINES:]:
+            self._console.print(Text(f"  {printable(line)}"), soft_wrap=True)
+
+    def _report(self, client: Client, tracker: Tracker, baselines: "Baselines", stays: bool) -> list[str]:
+        tasks = tracker.progress.counts
+        comparison = Comparison(tracker.scores, baselines.alone, baselines.pooled)
+        facts = Facts(
+            tasks=tasks,
+            attempts=tracker.attempts,
+            messages=self._count_messages(),
+            events=sum(1 for _ in reading.pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")),
+            seconds=elapsed(tracker),
+        )
+        self._console.print()
+        self._console.print(score_table(comparison))
+        self._console.print(fact_table(facts, self._federation.running.flower, stays), soft_wrap=True)
+        return faults(tasks, comparison)
+
+    def _count_messages(self) -> int:
+        database = Database(self._federation.places.database_url, pool_size=1, retry_budget=1.0)
+        try:
+            with database.engine.connect() as connection:
+                return outbox.count_sent(connection)
+        finally:
+            database.close()
+
+
+def _split() -> "Mapping[str, Hospital]":
+    from examples.breast_cancer.data import split
+
+    return split(HOSPITALS)
+
+
+def _measure(hospitals: "Mapping[str, Hospital]", rounds: int) -> "Baselines":
+    from examples.breast_cancer.baselines import measure
+
+    return measure(hospitals, rounds)

@@ -1,0 +1,159 @@
+"""The commands of a user about compute plans: list, show, watch, cancel."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.errors import Fault
+
+if TYPE_CHECKING:
+    from orchestrator import protos as pb
+    from orchestrator.client import Client, Progress
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+_KEY = click.argument("key")
+
+
+@click.group()
+@connection_options
+@click.pass_context
+def plan(context: click.Context, /, **options: Any) -> None:
+    """List, show, watch and cancel compute plans.
+
+    KEY is a plan's key, or as much of its beginning as no other has.
+    """
+    context.obj = Target(**options)
+
+
+@plan.command("list")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="The newest N; 0 for all.")
+@_JSON
+@click.pass_obj
+def list_plans(target: Target, limit: int, as_json: bool) -> None:
+    """List compute plans, the newest last, with their tasks by state."""
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading, tables
+        from orchestrator.client import Progress
+
+        found = list(reading.plans(client))[-limit:]
+        all_progress = [_progress(client, plan) for plan in found]
+        if as_json:
+            listed = [
+                {**reading.document(plan), "state": progress.state, "counts": progress.counts}
+                for plan, progress in zip(found, all_progress, strict=True)
+            ]
+            reading.print_json({"plans": listed})
+            return
+        rows = [
+            (
+                plan.key,
+                plan.name,
+                plan.owner,
+                tables.moment(plan.creation_date),
+                progress.state,
+                *(str(number or "") for number in progress.counts.values()),
+            )
+            for plan, progress in zip(found, all_progress, strict=True)
+        ]
+        columns = ("plan", "name", "owner", "created", "state", *Progress().counts)
+        tables.console().print(tables.table(*columns, rows=rows))
+
+
+@plan.command()
+@_KEY
+@_JSON
+@click.pass_obj
+def show(target: Target, key: str, as_json: bool) -> None:
+    """Show a compute plan: its tasks by rank, where they run, in what state, and why some failed."""
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading, tables
+        from orchestrator.core.states import TASK_WORDS
+
+        plan = reading.find_plan(client, key)
+        progress = _progress(client, plan)
+        tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
+        failures = {task.key: reading.failure_of(client, task) for task in tasks}
+        if as_json:
+            listed = [
+                {**reading.document(task), "error_type": reading.error_type(failures[task.key])} for task in tasks
+            ]
+            reading.print_json(
+                {**reading.document(plan), "state": progress.state, "counts": progress.counts, "tasks": listed}
+            )
+            return
+        names = {f.key: f.name for f in _functions(client, plan.key)}
+        counts = ", ".join(f"{word} {number}" for word, number in progress.counts.items() if number)
+        output = tables.console()
+        output.print(
+            tables.facts(
+                (
+                    ("plan", plan.key),
+                    ("name", plan.name),
+                    ("tag", plan.tag),
+                    ("owner", plan.owner),
+                    ("created", tables.moment(plan.creation_date)),
+                    ("state", progress.state),
+                    ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
+                    *sorted(plan.metadata.items()),
+                )
+            )
+        )
+        rows = [
+            (
+                str(task.rank),
+                task.key,
+                names.get(task.function_key, task.function_key),
+                task.worker,
+                TASK_WORDS[task.status],
+                reading.error_type(failures[task.key]),
+            )
+            for task in tasks
+        ]
+        output.print(tables.table("rank", "task", "function", "worker", "state", "error", rows=rows))
+
+
+@plan.command()
+@_KEY
+@click.pass_obj
+def watch(target: Target, key: str) -> None:
+    """Follow a compute plan until it ends: exit code 0 when it is Done, 1 when it failed or was cancelled.
+
+    A bar in a terminal, a line for each event elsewhere. It goes on by itself after the orchestrator restarted.
+    """
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading, tables
+        from orchestrator.client.display import show
+
+        progress = show(client, reading.find_plan(client, key).key, tables.console())
+        if progress.state != "Done":
+            raise Fault(f"the compute plan is {progress.state}; `orchestrator plan show {key}` says more")
+        click.echo("Done")
+
+
+@plan.command()
+@_KEY
+@click.pass_obj
+def cancel(target: Target, key: str) -> None:
+    """Cancel a compute plan of the organization: none of its tasks begins any more, those that run are stopped."""
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading
+
+        found = reading.find_plan(client, key)
+        client.cancel(found.key)
+        click.echo(f"compute plan {found.key} is cancelled")
+
+
+def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":
+    from orchestrator.cli import reading
+    from orchestrator.client import Progress
+
+    return Progress(plan, reading.tasks_of(client, plan.key))
+
+
+def _functions(client: "Client", plan: str) -> "list[pb.Function]":
+    from orchestrator import protos as pb
+    from orchestrator.cli import reading
+
+    wanted = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan))
+    return list(reading.pages(client.functions.QueryFunctions, wanted, "Functions"))

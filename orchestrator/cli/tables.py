@@ -1,0 +1,57 @@
+"""Tables for people."""
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.client.display import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLORS = {"Done": "green", "Failed": "red", "Cancelled": "yellow", "Doing": "cyan", "To do": "blue"}
+_ENDLESS = 10_000
+
+
+def console() -> Console:
+    """Return the standard output; where it is no terminal, lines are as long as they need to be."""
+    return Console(width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
+
+
+def table(*columns: str, rows: Iterable[Iterable[str]], title: str = "") -> Table:
+    """Return a table; the words for states are coloured.
+
+    Args:
+        columns: their heads.
+        rows: the cells, as text of anyone.
+        title: above it.
+    """
+    built = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        built.add_row(*(_cell(cell) for cell in row))
+    return built
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of names and values; pairs without a value are left out."""
+    built = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in pairs:
+        if value:
+            built.add_row(Text(name, style="bold"), _cell(value))
+    return built
+
+
+def moment(given: Timestamp) -> str:
+    """Return a time as the clock here shows it."""
+    return f"{given.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _cell(text: str) -> "RenderableType":
+    return Text(printable(text), style=_COLORS.get(text, ""), overflow="fold")

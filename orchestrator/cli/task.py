@@ -1,0 +1,80 @@
+"""The commands of a user about tasks: show, logs."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.connection import Target, connect, connection_options, tls
+from orchestrator.cli.errors import Fault, UsageFault
+
+if TYPE_CHECKING:
+    from orchestrator import protos as pb
+
+
+@click.group()
+@connection_options
+@click.pass_context
+def task(context: click.Context, /, **options: Any) -> None:
+    """Show tasks, and the logs of those that failed.
+
+    KEY is a task's whole key, as `orchestrator plan show` prints it.
+    """
+    context.obj = Target(**options)
+
+
+@task.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+@click.pass_obj
+def show(target: Target, key: str, as_json: bool) -> None:
+    """Show a task: its state and how it came to it, its inputs, outputs, models and performances."""
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import description, tables
+
+        described = description.read(client, key)
+        if as_json:
+            description.print_document(described)
+        else:
+            output = tables.console()
+            for part in description.render(described):
+                output.print(part)
+
+
+@task.command()
+@click.argument("key")
+@click.pass_obj
+def logs(target: Target, key: str) -> None:
+    """Print the log of a task that failed, from the asset store of the organization that ran it.
+
+    The task's logs permission says who may read it: that of its data set, else its owner and those of its parents.
+    """
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import download, reading
+
+        found = client.tasks.GetTask(pb.GetTaskParam(key=key))
+        report = reading.failure_of(client, found)
+        if report is None or not report.HasField("logs_address"):
+            raise Fault(_no_log(found, report))
+    if access.certificates is None or access.peers is None:
+        raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
+    context = tls(access.certificates, access.peers)
+    with download.fetch(report.logs_address, context, f"the log of task {found.key}") as log:
+        download.write(log, sys.stdout.buffer, for_terminal=sys.stdout.isatty())
+
+
+def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:
+    from orchestrator import protos as pb
+    from orchestrator.cli.reading import error_type
+    from orchestrator.core.states import TASK_WORDS
+
+    if report is not None:
+        return (
+            f"task {task.key} has no log for others to read: it failed by an {error_type(report)} error; "
+            f"the administrator of {report.owner} finds more in the worker's own log"
+        )
+    if task.status == pb.STATUS_FAILED:
+        return f"task {task.key} has no log: it was made Failed without a report of why"
+    return f"task {task.key} is {TASK_WORDS[task.status]}; only tasks that failed have a log to read"

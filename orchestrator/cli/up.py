@@ -1,0 +1,169 @@
+"""The commands `up` and `down`: a federation on this machine that stays, and its end."""
+
+import contextlib
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.errors import Fault
+from orchestrator.cli.folder import command, data_option, of_demos
+
+if TYPE_CHECKING:
+    import psutil
+    from rich.console import Console
+
+    from orchestrator.embedded.federation import Federation
+
+_STOP_SECONDS = 60.0
+_GONE_SECONDS = 45.0
+_POLL_SECONDS = 0.05
+
+
+@click.command()
+@click.option("--orgs", type=click.IntRange(1, 50), default=3, show_default=True, metavar="N", help="Hospitals.")
+@data_option
+def up(orgs: int, data: Path) -> None:
+    """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
+
+    What `orchestrator demo` starts, for you to play with. Its data stay in the folder for the next time; `orchestrator
+    down --destroy` removes them.
+    """
+    from orchestrator.embedded.interruption import ENDING, exit_on
+
+    exit_on(*ENDING)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from rich.console import Console
+
+    from orchestrator.cli.scenario import register_organizations
+    from orchestrator.client import CallError, Client
+    from orchestrator.embedded.federation import Federation
+    from orchestrator.embedded.processes import ProcessError
+
+    console = Console(highlight=False)
+    organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
+    try:
+        with (
+            Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation,
+            contextlib.ExitStack() as connections,
+        ):
+            running = federation.running
+            register_organizations(
+                [
+                    connections.enter_context(
+                        Client(running.address, name, running.channel, running.certificates(name))
+                    )
+                    for name in organizations
+                ]
+            )
+            connections.close()
+            _describe(console, federation, data)
+            federation.stay()
+    except (ProcessError, CallError, OSError) as error:
+        raise Fault(str(error)) from error
+
+
+@click.command()
+@click.option("--destroy", is_flag=True, help="Remove the folder too, with all data in it.")
+@data_option
+def down(destroy: bool, data: Path) -> None:
+    """End the federation that `orchestrator up` or `orchestrator demo` runs on this machine.
+
+    Exits with 1 if none runs; with --destroy that is no fault.
+    """
+    from orchestrator.embedded.lock import holder_of
+
+    try:
+        holder = holder_of(data)
+        if holder is not None:
+            _end(holder)
+            click.echo(f"the federation in {data} has ended")
+        elif not destroy:
+            raise Fault(f"no federation runs in {data}")
+        if destroy and data.exists():
+            _destroy(data)
+            click.echo(f"{data} is removed")
+    except OSError as error:
+        raise Fault(f"the folder {data} cannot be used: {error}") from error
+
+
+def _describe(console: "Console", federation: "Federation", data: Path) -> None:
+    from rich.table import Table
+
+    running = federation.running
+    table = Table.grid(padding=(0, 2))
+    table.add_row("orchestrator", f"{running.address} (gRPC, mutual TLS), http://{running.http_address}/health")
+    table.add_row("channel", running.channel)
+    for organization, address in running.stores.items():
+        table.add_row(organization, f"asset store {address}")
+    table.add_row("certificates", str(running.certificate_folder))
+    table.add_row("logs", str(running.logs))
+    table.add_row("Flower", running.flower)
+    console.print(table, soft_wrap=True)
+    console.print(
+        f"\nTry in another terminal: {command('plan list', data)} --org {running.organizations[0]}\n"
+        f"End it with Ctrl-C here, or there: {command('down', data)}",
+        soft_wrap=True,
+    )
+
+
+def _end(holder: tuple[int, float]) -> None:
+    """End a federation by its process, and wait until all its processes are gone."""
+    import psutil
+
+    from orchestrator.embedded.running import is_alive
+
+    pid, started = holder
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        if not is_alive(pid, started):
+            return
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied:
+        raise Fault(f"process {pid}, which runs the federation, is another user's; let that user end it") from None
+    if _left([process], _STOP_SECONDS):
+        click.echo(f"process {pid} has not ended within {_STOP_SECONDS:g} s and is killed", err=True)
+        process.kill()
+    # What a killed one leaves is ended by its reaper.
+    if left := _left(family, _GONE_SECONDS):
+        raise Fault(f"processes {', '.join(str(process.pid) for process in left)} of the federation do not end")
+
+
+def _left(processes: "list[psutil.Process]", seconds: float) -> "list[psutil.Process]":
+    """Return those that have not ended after a time."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return left
+
+
+def _runs(process: "psutil.Process") -> bool:
+    import psutil
+
+    # In a container without an init process the dead stay unburied.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _destroy(data: Path) -> None:
+    from orchestrator.embedded.federation import remove_data
+    from orchestrator.embedded.lock import FILE, locked
+    from orchestrator.embedded.processes import ProcessError
+
+    if not (data / FILE).exists():
+        raise Fault(f"{data} is no folder of a federation: it stays as it is")
+    try:
+        with locked(data):
+            for folder in of_demos(data):
+                remove_data(folder)
+            remove_data(data)
+    except ProcessError as error:
+        raise Fault(str(error)) from error

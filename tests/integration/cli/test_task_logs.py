@@ -1,0 +1,146 @@
+"""`orchestrator task logs`, from a real asset store that asks the real orchestrator who may read."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from orchestrator import protos as pb
+from orchestrator.cli.connection import tls
+from orchestrator.embedded.certificates import Layout
+from orchestrator.embedded.ports import free_port
+from tests.conformance.messages import new_data_manager, new_data_sample, samples
+from tests.waiting import wait_until
+
+from ..client.served import Network
+from .commands import clean_environment, options, run, run_in_terminal
+
+LOG = b"Epoch 1\n\x1b[2JTraceback \xff (most recent call last)\n" * 1000
+
+
+@dataclass
+class Store:
+    """The asset store of org-1."""
+
+    address: str
+    root: Path
+
+    def put(self, key: str) -> pb.Addressable:
+        """Keep a log, and return where it is and what it must be."""
+        (self.root / "logs").mkdir(exist_ok=True)
+        (self.root / "logs" / f"{key}-1").write_bytes(LOG)
+        return pb.Addressable(checksum=hashlib.sha256(LOG).hexdigest(), storage_address=f"{self.address}/logs/{key}-1")
+
+
+@pytest.fixture
+def store(network: Network, certificates: Layout, tmp_path: Path) -> Iterator[Store]:
+    own, server = certificates.client("org-1"), certificates.store("org-1")
+    port = free_port()
+    environment = {
+        **clean_environment(),
+        "ORCHESTRATOR_ORGANIZATION": "org-1",
+        "ORCHESTRATOR_CHANNELS": network.channel,
+        "ORCHESTRATOR_ADDRESS": network.address,
+        "ORCHESTRATOR_CLIENT_CA_CERT": str(own.authority),
+        "ORCHESTRATOR_CLIENT_CERT": str(own.certificate),
+        "ORCHESTRATOR_CLIENT_KEY": str(own.key),
+        "ORCHESTRATOR_STORE_ROOT": str(tmp_path),
+        "ORCHESTRATOR_STORE_ADDRESS": f"127.0.0.1:{port}",
+        "ORCHESTRATOR_STORE_CERT": str(server.certificate),
+        "ORCHESTRATOR_STORE_KEY": str(server.key),
+        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(certificates.client_authorities),
+    }
+    address = f"https://127.0.0.1:{port}"
+    context = tls(own, certificates.peers)
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{address}/nothing", verify=context, trust_env=False).status_code == 404
+        except httpx.TransportError:
+            return False
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "store"], env=environment, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_until(answers, timeout=30, message="the asset store to answer")
+            yield Store(address, tmp_path)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+
+
+def failed_task(network: Network, store: Store, **report: object) -> str:
+    """Return the key of a task of org-1 that failed with a log."""
+    plan = network.plan()
+    plan.submit()
+    key = plan.tasks[0].key
+    failure = pb.NewFailureReport(error_type=pb.ERROR_TYPE_EXECUTION, logs_address=store.put(key))
+    failure.MergeFrom(pb.NewFailureReport(**report))
+    network.fail(key, failure)
+    return key
+
+
+def logs(network: Network, certificates: Layout, organization: str, key: str) -> "subprocess.CompletedProcess[bytes]":
+    arguments = [*options(network, certificates, organization), "--peer-ca-cert", str(certificates.peers)]
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator", "task", *arguments, "logs", key],
+        env=clean_environment(),
+        capture_output=True,
+        timeout=60,
+    )
+
+
+def test_the_log_is_printed_as_it_was_written(network: Network, store: Store, certificates: Layout):
+    key = failed_task(network, store)
+    for organization in ("org-1", "org-2"):
+        done = logs(network, certificates, organization, key)
+        assert (done.returncode, done.stdout, done.stderr) == (0, LOG, b"")
+
+    # A terminal is not steered by what somebody's function wrote.
+    arguments = [*options(network, certificates), "--peer-ca-cert", str(certificates.peers)]
+    code, shown = run_in_terminal("task", *arguments, "logs", key)
+    assert code == 0
+    assert b"\x1b" not in shown
+    assert shown.count(b"Epoch 1\r\n") == 1000
+
+
+def test_the_permission_is_the_data_sets(network: Network, store: Store, certificates: Layout):
+    private = new_data_manager(logs_permission=pb.NewPermissions())
+    network.manager = network.data.data_managers.RegisterDataManager(private).key
+    sample = samples(new_data_sample(network.manager))
+    network.sample = network.data.data_samples.RegisterDataSamples(sample).data_samples[0].key
+    key = failed_task(network, store)
+    done = logs(network, certificates, "org-2", key)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (3, b"", 1)
+    assert b"403" in done.stderr
+    assert b"org-2 may not read" in done.stderr
+    assert logs(network, certificates, "org-1", key).stdout == LOG
+
+
+def test_another_file_is_not_printed(network: Network, store: Store, certificates: Layout):
+    key = failed_task(network, store, logs_address=pb.Addressable(checksum="0" * 64))
+    done = logs(network, certificates, "org-1", key)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (3, b"", 1)
+    assert b"is not the registered one" in done.stderr
+
+
+def test_a_store_that_is_not_there(network: Network, store: Store, certificates: Layout):
+    nowhere = f"https://127.0.0.1:{free_port()}/logs/{uuid.uuid4()}-1"
+    key = failed_task(network, store, logs_address=pb.Addressable(storage_address=nowhere))
+    done = logs(network, certificates, "org-1", key)
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert nowhere.encode() in done.stderr
+
+
+def test_certificates_are_needed(network: Network, store: Store, certificates: Layout):
+    key = failed_task(network, store)
+    code, _, errors = run("task", *options(network, certificates), "logs", key)
+    assert (code, "--peer-ca-cert" in errors) == (2, True)
