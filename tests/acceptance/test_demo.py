@@ -1,0 +1,194 @@
+"""The demo's compute plan with fewer rounds: its numbers, its trace, and what it must not leave behind."""
+
+import base64
+import io
+import re
+import struct
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import redis
+from rich.console import Console
+from sqlalchemy import create_engine, inspect, text
+
+from examples.breast_cancer.data import split
+from orchestrator import protos as pb
+from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
+from orchestrator.client import Client
+from orchestrator.embedded.federation import Federation, remove_data
+from orchestrator.store.database import sqlalchemy_url
+
+ROUNDS = 2
+TASKS = ROUNDS * (len(HOSPITALS) + 1) + len(HOSPITALS)
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Listened:
+    """Everything that was sent to a broker while the block ran."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = redis.Redis.from_url(url)
+        self.commands: list[str] = []
+
+    def __enter__(self) -> "Listened":
+        self._monitor = self._connection.monitor()
+        self._monitor.__enter__()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+        return self
+
+    def _listen(self) -> None:
+        for command in self._monitor.listen():
+            self.commands.append(command["command"])
+            if "the test is over" in command["command"]:
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.echo("the test is over")
+        self._thread.join(30)
+        self._monitor.__exit__(None, None, None)
+        self._connection.close()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Iterator[tuple[Federation, list[str], str, list[str]]]:
+    """The federation after the run, what it found wrong, what it printed, and what the broker heard."""
+    federation = Federation(tmp_path_factory.mktemp("demo"), [*HOSPITALS, AGGREGATOR])
+    printed = io.StringIO()
+    try:
+        with Preparation(ROUNDS) as preparation, federation:
+            with Listened(federation.places.broker_url) as listened:
+                faults = Experiment(federation, Console(file=printed, width=120), ROUNDS).run(preparation, True)
+            yield federation, faults, printed.getvalue(), listened.commands
+    finally:
+        remove_data(federation.data)
+
+
+@pytest.fixture(scope="module")
+def events(finished) -> list[pb.Event]:
+    """The trace in the order of readers."""
+    federation = finished[0]
+    certificates = federation.certificates(AGGREGATOR)
+    with Client(federation.places.address, AGGREGATOR, federation.channel, certificates) as client:
+        last = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0]
+        stream = client.events.SubscribeToEvents(pb.SubscribeToEventsParam())
+        found = []
+        for event in stream:
+            found.append(event)
+            if event.id == last.id:
+                stream.cancel()
+                return found
+    raise AssertionError("the stream ended before the last event")
+
+
+def test_the_shared_model_is_good_and_every_task_is_done(finished):
+    _, faults, printed, _ = finished
+    assert faults == []
+    assert re.search(rf"{TASKS} Done", printed)
+    assert all(name in printed for name in HOSPITALS)
+
+
+def test_each_task_went_through_its_states_in_order(events):
+    statuses: dict[str, list[int]] = {}
+    for event in events:
+        if event.asset_kind == pb.ASSET_COMPUTE_TASK:
+            statuses.setdefault(event.asset_key, []).append(event.compute_task.status)
+    assert len(statuses) == TASKS
+    waiting, to_do = pb.STATUS_WAITING_FOR_PARENT_TASKS, pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
+    done = [pb.STATUS_EXECUTING, pb.STATUS_DONE]
+    ways = Counter(map(tuple, statuses.values()))
+    assert ways == {
+        (to_do, *done): len(HOSPITALS),
+        (waiting, to_do, *done): TASKS - len(HOSPITALS),
+    }
+
+
+def test_no_task_was_to_do_before_its_parents_were_done(events):
+    done: set[str] = set()
+    looked_at = 0
+    for event in events:
+        if event.asset_kind != pb.ASSET_COMPUTE_TASK:
+            continue
+        task = event.compute_task
+        parents = {given.parent_task_output.parent_task_key for given in task.inputs} - {""}
+        if task.status in (pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_EXECUTING):
+            assert parents <= done
+            looked_at += 1
+        if task.status == pb.STATUS_DONE:
+            done.add(task.key)
+    assert looked_at == 2 * TASKS
+
+
+def test_each_task_has_one_attempt_and_one_accepted_completion(finished):
+    federation = finished[0]
+    engine = create_engine(sqlalchemy_url(federation.places.database_url))
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT task_key, number, outcome FROM attempts")).all()
+    engine.dispose()
+    assert len({row.task_key for row in rows}) == len(rows) == TASKS
+    assert {(row.number, row.outcome) for row in rows} == {(1, pb.STATUS_DONE)}
+
+
+def patients() -> list[tuple[float, ...]]:
+    hospitals = split(HOSPITALS).values()
+    rows = [row for hospital in hospitals for part in (hospital.train, hospital.test) for row in part.features]
+    assert len(rows) == 569
+    return [tuple(map(float, row)) for row in rows]
+
+
+def traces_of(row: tuple[float, ...]) -> list[bytes]:
+    """Return what two neighbouring measurements of a patient look like, in text and in binary."""
+    first, second = row[0], row[1]
+    separators = (",", ", ", " ", "\t", ";")
+    texts = [f"{first!r}{separator}{second!r}".encode() for separator in separators]
+    return texts + [struct.pack(form, first, second) for form in ("<dd", ">dd", "<ff", ">ff")]
+
+
+def check_no_patient(content: bytes) -> None:
+    assert len(content) > 1000
+    for row in patients():
+        for trace in traces_of(row):
+            assert trace not in content
+
+
+def test_no_patient_is_in_the_database(finished):
+    engine = create_engine(sqlalchemy_url(finished[0].places.database_url))
+    content = io.BytesIO()
+    with engine.connect() as connection:
+        for table in inspect(engine).get_table_names():
+            for row in connection.execute(text(f'SELECT * FROM "{table}"')):
+                for value in row:
+                    content.write(value if isinstance(value, bytes) else str(value).encode())
+                    content.write(b"\n")
+    engine.dispose()
+    check_no_patient(content.getvalue())
+
+
+def test_no_patient_went_through_the_broker(finished):
+    commands = "\n".join(finished[3])
+    assert "task.run" in commands
+    bodies = [base64.b64decode(body + "==") for body in re.findall(r"[A-Za-z0-9+/]{40,}", commands)]
+    assert any(b'"attempt"' in body for body in bodies)
+    check_no_patient(commands.encode() + b"\n".join(bodies))
+
+
+def test_a_patient_in_the_content_is_found():
+    row = patients()[0]
+    for trace in traces_of(row):
+        with pytest.raises(AssertionError):
+            check_no_patient(b" " * 1001 + trace)
+
+
+def test_the_command_exits_with_0_and_leaves_nothing_running(tmp_path):
+    command = [sys.executable, "-m", "orchestrator", "demo", "--rounds", str(ROUNDS), "--data", str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{TASKS} Done" in done.stdout
+    assert "Everything has ended" in done.stdout
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
+    assert left == ""
