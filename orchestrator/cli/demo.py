@@ -31,8 +31,8 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
+    from examples.breast_cancer.registration import BuildError
     from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
-    from orchestrator.cli.scenario import BuildError
     from orchestrator.client import CallError
     from orchestrator.embedded.federation import Federation, remove_data
     from orchestrator.embedded.processes import ProcessError

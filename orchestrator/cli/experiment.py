@@ -4,24 +4,25 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.text import Text
 
+from examples.breast_cancer import registration
+from examples.breast_cancer.registration import Member
+from examples.federated_averaging import build_plan
 from orchestrator import protos as pb
-from orchestrator.cli import reading, scenario
+from orchestrator.cli import reading
 from orchestrator.cli.display import elapsed, show
 from orchestrator.cli.progress import Tracker
 from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
-from orchestrator.cli.scenario import Member
 from orchestrator.client import Client, Event, Plan
 from orchestrator.client.display import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.store import outbox
 from orchestrator.store.database import Database
-from workers.store import AssetStore, own_name
+from workers.store import own_name
 
 if TYPE_CHECKING:
     from examples.breast_cancer.baselines import Baselines
@@ -80,18 +81,17 @@ class Experiment:
             CallError: the orchestrator refused a call.
             BuildError: a function was not built.
         """
-        with ExitStack() as connections:
-            members = {name: self._member(name, connections) for name in self._federation.organizations}
+        with registration.joined(self._federation.running) as members:
             aggregator = members[AGGREGATOR]
             self._console.print("Registering organizations, functions and data")
-            scenario.register_organizations([member.client for member in members.values()])
-            functions = scenario.register_functions(aggregator, HOSPITALS)
+            registration.register_organizations(member.client for member in members.values())
+            functions = registration.register_functions(aggregator, HOSPITALS)
             patients = preparation.hospitals.result()
             datasets = {
-                name: scenario.register_dataset(members[name], patients[name], AGGREGATOR) for name in HOSPITALS
+                name: registration.register_dataset(members[name], patients[name], AGGREGATOR) for name in HOSPITALS
             }
-            scenario.await_functions(aggregator.client, functions, self._federation.check)
-            plan = scenario.build_plan(aggregator.client, functions, datasets, self._rounds)
+            registration.await_functions(aggregator.client, functions, self._federation.check)
+            plan = build_plan(aggregator.client, functions, datasets, self._rounds)
             plan.submit()
             self._console.print(
                 f"Submitted a compute plan of {len(plan.tasks)} tasks, {self._rounds} rounds of training"
@@ -103,12 +103,6 @@ class Experiment:
             for task in tracker.failed:
                 self._explain(members[task.worker], task, tracker.label(task))
             return self._report(aggregator.client, tracker, preparation.baselines.result(), stays)
-
-    def _member(self, name: str, connections: ExitStack) -> Member:
-        federation, places = self._federation, self._federation.places
-        client = Client(places.address, name, federation.channel, federation.certificates(name))
-        connections.enter_context(client)
-        return Member(client, AssetStore(str(places.store_root(name))), places.store_url(name))
 
     def _events(self, client: Client, plan: Plan[None]) -> Iterator[Event]:
         """Yield the plan's events until its end; a process that dies meanwhile is noticed too."""

@@ -1,6 +1,5 @@
 """The commands `up` and `down`: a federation on this machine that stays, and its end."""
 
-import contextlib
 import os
 import time
 from functools import partial
@@ -38,28 +37,17 @@ def up(orgs: int, data: Path) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
-    from orchestrator.cli.scenario import register_organizations
-    from orchestrator.client import CallError, Client
+    from examples.breast_cancer.registration import joined, register_organizations
+    from orchestrator.client import CallError
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.processes import ProcessError
 
     console = Console(highlight=False)
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
     try:
-        with (
-            Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation,
-            contextlib.ExitStack() as connections,
-        ):
-            running = federation.running
-            register_organizations(
-                [
-                    connections.enter_context(
-                        Client(running.address, name, running.channel, running.certificates(name))
-                    )
-                    for name in organizations
-                ]
-            )
-            connections.close()
+        with Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation:
+            with joined(federation.running) as members:
+                register_organizations(member.client for member in members.values())
             _describe(console, federation, data)
             federation.stay()
     except (ProcessError, CallError, OSError) as error:

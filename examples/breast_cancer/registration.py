@@ -1,16 +1,18 @@
-"""The breast-cancer example in a running federation: its data and functions registered, its compute plan built."""
+"""What a federation needs before it can train: its organizations, their functions and their data, registered."""
 
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from examples.breast_cancer import FUNCTIONS, OPENER, archives
 from orchestrator import protos as pb
-from orchestrator.client import CallError, Client, Plan
+from orchestrator.client import CallError, Client
+from orchestrator.embedded.running import Running
 from workers.store import AssetStore, url
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True)
 class Member:
-    """An organization as this scenario acts for it.
+    """An organization, for programs that act on its behalf.
 
     Args:
         client: its connection to the orchestrator.
@@ -86,7 +88,31 @@ class Functions:
         return (self.train, self.aggregate, self.test)
 
 
-def register_organizations(clients: Sequence[Client]) -> None:
+def join(federation: Running, organization: str) -> Member:
+    """Act for an organization of a federation that runs on this machine; close its client afterwards.
+
+    Raises:
+        ValueError: it is not one of the organizations.
+        OSError: its certificates cannot be read.
+    """
+    certificates = federation.certificates(organization)
+    client = Client(federation.address, organization, federation.channel, certificates)
+    store = AssetStore(str(federation.certificate_folder.parent / "stores" / organization))
+    return Member(client, store, federation.stores[organization])
+
+
+@contextmanager
+def joined(federation: Running) -> Iterator[Mapping[str, Member]]:
+    """Act for every organization of a federation that runs on this machine, until the block is over."""
+    with ExitStack() as connections:
+        members = {}
+        for organization in federation.organizations:
+            members[organization] = join(federation, organization)
+            connections.enter_context(members[organization].client)
+        yield members
+
+
+def register_organizations(clients: Iterable[Client]) -> None:
     """Register each caller in its channel, unless it is there already.
 
     Raises:
@@ -136,7 +162,7 @@ def register_functions(owner: Member, hospitals: Sequence[str]) -> Functions:
     )
 
 
-def await_functions(client: Client, functions: Functions, check: Callable[[], None]) -> None:
+def await_functions(client: Client, functions: Functions, check: Callable[[], None] = lambda: None) -> None:
     """Return once the functions are READY.
 
     Args:
@@ -192,50 +218,6 @@ def register_dataset(owner: Member, patients: "Hospital", analyst: str) -> Datas
         train = [_register_sample(owner, manager, folder) for folder in folders.train]
         test = [_register_sample(owner, manager, folder) for folder in folders.test]
     return Dataset(manager, train, test)
-
-
-def build_plan(client: Client, functions: Functions, datasets: Mapping[str, Dataset], rounds: int) -> Plan[None]:
-    """Return the compute plan, not yet submitted: rounds of training and averaging, then a test at each hospital.
-
-    Args:
-        client: of the organization that owns the plan, and averages.
-        functions: what the tasks run.
-        datasets: hospital -> its data.
-        rounds: how many, 1 or more.
-    """
-    hospitals, aggregator = list(datasets), client.organization
-    plan = client.plan("Breast cancer, federated averaging", tag="demo")
-    shared = None
-    for number in range(1, rounds + 1):
-        round_of = {"round": str(number)}
-        models = [
-            plan.train(
-                function=functions.train,
-                data_manager=datasets[hospital].manager,
-                data_samples=datasets[hospital].train,
-                shared=shared,
-                permissions=aggregator,
-                metadata=round_of,
-            )
-            for hospital in hospitals
-        ]
-        shared = plan.aggregate(
-            function=functions.aggregate,
-            models=models,
-            worker=aggregator,
-            permissions=hospitals,
-            metadata=round_of,
-        )
-    if shared is None:
-        raise ValueError(f"rounds must be 1 or more, not {rounds}")
-    for hospital in hospitals:
-        plan.test(
-            function=functions.test,
-            data_manager=datasets[hospital].manager,
-            data_samples=datasets[hospital].test,
-            model=shared,
-        )
-    return plan
 
 
 def _register_function(

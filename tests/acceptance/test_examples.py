@@ -1,0 +1,89 @@
+"""The examples for data scientists, run in a small federation: the script as a process, the notebook cell by cell."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.breast_cancer.registration import joined, register_organizations
+from orchestrator.embedded.federation import Federation, remove_data
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HOSPITALS = ("hospital-1", "hospital-2")
+ROUNDS = 2
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a federation as `orchestrator up` leaves it for other programs."""
+    federation = Federation(tmp_path_factory.mktemp("examples"), [*HOSPITALS, "aggregator"])
+    try:
+        with federation:
+            with joined(federation.running) as members:
+                register_organizations(member.client for member in members.values())
+            yield federation.folder
+    finally:
+        remove_data(federation.data)
+
+
+def run_script(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(EXAMPLES / "federated_averaging.py"), "--data", str(folder), *more]
+    # Not from the project's folder: the installed packages must do.
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def check_scores(printed: str, line: str) -> None:
+    """Check that each hospital's score is there once, and what a model that has learned something reaches."""
+    found = re.findall(line, printed)
+    assert sorted(hospital for hospital, _ in found) == list(HOSPITALS), printed
+    assert all(0.85 <= float(score) <= 1 for _, score in found), printed
+
+
+def test_the_script_trains_and_prints_the_performances(folder: Path):
+    done = run_script(folder, "--rounds", str(ROUNDS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    check_scores(done.stdout, r"(hospital-\d): accuracy (0\.\d+|1\.0+), AUC")
+    assert len(re.findall(r"rank \d \S+ Done", done.stdout)) == ROUNDS * 3 + 2
+
+
+def test_the_script_says_what_to_do_when_no_federation_runs(tmp_path: Path):
+    done = run_script(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"no federation runs in {tmp_path}: start one with `orchestrator up`\n"
+
+
+def test_the_script_fits_on_a_page():
+    assert len((EXAMPLES / "federated_averaging.py").read_text().splitlines()) <= 120
+
+
+def cells() -> dict[str, str]:
+    """Return the notebook's code, by the ids of its cells; whatever a kernel left in it is refused."""
+    notebook = json.loads((EXAMPLES / "federated_averaging.ipynb").read_text())
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    found = {cell["id"]: "".join(cell["source"]) for cell in code}
+    assert len(found) == len(code) > 0
+    return found
+
+
+def test_the_notebook_runs_from_top_to_bottom(folder: Path, monkeypatch, capsys):
+    monkeypatch.setenv("ORCHESTRATOR_DATA", os.fspath(folder))
+    kernel: dict[str, object] = {}
+    for name, code in cells().items():
+        exec(compile(code, f"cell {name}", "exec"), kernel)
+    check_scores(capsys.readouterr().out, r"(hospital-\d): accuracy (0\.\d+|1\.0+)")
+
+
+def test_the_notebook_says_what_to_do_when_no_federation_runs(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("ORCHESTRATOR_DATA", os.fspath(tmp_path))
+    with pytest.raises(RuntimeError, match="start one with `orchestrator up`"):
+        exec(compile(cells()["connect"], "cell connect", "exec"), {})
