@@ -8,9 +8,18 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
-from beat import lost_pokes
+from beat import (
+    due_retries,
+    expired_leases,
+    lost_pokes,
+    old_pokes,
+    stuck_tasks,
+    transient_outputs,
+    unacknowledged_stops,
+)
 from beat.sweep import Sweep
 from orchestrator import log
+from orchestrator.core import pokes
 from orchestrator.settings import BeatSettings
 from orchestrator.store.database import Database
 
@@ -28,7 +37,7 @@ class _Process:
     def database(self) -> Database:
         if self._database is None:
             url = self._settings.database_url.get_secret_value()
-            self._database = Database(url, pool_size=1, retry_budget=self._settings.tx_retry_budget)
+            self._database = Database(url, 2, self._settings.tx_retry_budget, self._settings.rules)
         return self._database
 
     def start(self, **_: Any) -> None:
@@ -41,15 +50,26 @@ class _Process:
 
 def sweeps(settings: BeatSettings) -> list[Sweep]:
     """Return every sweep."""
-    return [lost_pokes.make(settings)]
+    modules = (
+        expired_leases,
+        due_retries,
+        lost_pokes,
+        unacknowledged_stops,
+        stuck_tasks,
+        transient_outputs,
+        old_pokes,
+    )
+    return [module.make(settings) for module in modules]
 
 
 def make_app(settings: BeatSettings) -> Celery:
     """Return the Celery app with a task and a schedule for each sweep."""
-    app = Celery("maintenance", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    url = settings.broker_url.get_secret_value()
+    app = Celery("maintenance", broker=url, set_as_current=False)
     process = _Process(settings)
     every = sweeps(settings)
     app.conf.update(
+        broker_transport_options=pokes.transport_options(url, pokes.MAINTENANCE),
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from beat.sweep import Sweep
-from orchestrator.services import pokes
+from orchestrator.services import repairs
 from orchestrator.settings import BeatSettings
 
 
@@ -21,6 +21,6 @@ def make(settings: BeatSettings) -> Sweep:
     return Sweep(
         name="sweep.lost_pokes",
         period=settings.lost_poke_period,
-        batch=settings.lost_poke_batch,
-        run=partial(pokes.repeat_lost, age=timedelta(seconds=settings.lost_poke_age)),
+        batch=settings.sweep_batch,
+        run=partial(repairs.repeat_lost_pokes, age=timedelta(seconds=settings.lost_poke_age)),
     )

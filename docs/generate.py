@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from orchestrator.core import states
-from orchestrator.settings import BeatSettings, DatabaseSettings, ServerSettings
+from orchestrator.settings import BeatSettings, DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
 from workers.settings import OrganizationSettings, StoreSettings, WorkerSettings
 
 FOLDER = Path(__file__).parent
@@ -29,7 +29,7 @@ def settings_table(settings: type[BaseSettings], base: type[BaseSettings] | None
             default = "required"
         elif field.default_factory is not None:
             default = "the name of the host"
-        elif field.default is None or field.default is PydanticUndefined or isinstance(field.default, SecretStr):
+        elif field.default in (None, ()) or field.default is PydanticUndefined or isinstance(field.default, SecretStr):
             default = "none"
         else:
             default = f"`{field.default}`"
@@ -41,8 +41,10 @@ PARTS = {
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),
-        "server": settings_table(ServerSettings, DatabaseSettings),
-        "beat": settings_table(BeatSettings, DatabaseSettings),
+        "rules": settings_table(RuleSettings, DatabaseSettings),
+        "server": settings_table(ServerSettings, RuleSettings),
+        "beat": settings_table(BeatSettings, RuleSettings),
+        "flower": settings_table(FlowerSettings),
         "organization": settings_table(OrganizationSettings),
         "worker": settings_table(WorkerSettings, OrganizationSettings),
         "store": settings_table(StoreSettings, OrganizationSettings),

@@ -5,10 +5,12 @@ import contextlib
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
 import migrations
+from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
 from orchestrator.dispatch.pump import Pump
@@ -20,6 +22,7 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings
+from orchestrator.store import vitals
 from orchestrator.store.database import Database
 
 log = structlog.get_logger()
@@ -59,13 +62,14 @@ def _check_schema(url: str) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     url = settings.database_url.get_secret_value()
-    database = Database(url, settings.database_pool_size, settings.tx_retry_budget)
+    database = Database(url, settings.database_pool_size, settings.tx_retry_budget, settings.rules)
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
     pumps = [sequencer, feeding]
     listened = {WRITTEN: [sequencer], PLACED: [feeding]}
-    relay = Relay(database, settings.broker_url.get_secret_value()) if settings.broker_url else None
+    default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
+    relay = Relay(database, Brokers(default_broker, settings.own_brokers)) if settings.dispatches else None
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
         listened[WRITTEN].append(pumps[-1])
@@ -80,7 +84,8 @@ async def _serve(settings: ServerSettings) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(listen(url, listened)))
-            tasks.append(background.create_task(serve_http(http, database.ping, settings.metrics_enabled)))
+            read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
+            tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()
             log.info("server.stopping")
@@ -95,6 +100,7 @@ async def _serve(settings: ServerSettings) -> None:
             for task in tasks:
                 task.cancel()
     if relay:
+        await relay.stop()
         relay.close()
     database.close()
     log.info("server.stopped")

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveInt, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from orchestrator.core.retries import FaultKind, Policies, Policy, Rules
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
@@ -33,6 +36,13 @@ def _address(value: str) -> str:
 def _postgres(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("not a postgresql:// URL")
+    return value
+
+
+def _split(value: object) -> object:
+    """Read `a, b`."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
@@ -64,6 +74,34 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(map(str, organizations)) for name, organizations in channels.items()}
 
 
+def _broker_urls(value: Path) -> Path:
+    read_broker_urls(value)
+    return value
+
+
+def read_broker_urls(file: Path) -> Mapping[str, str]:
+    """Return the broker URL of each organization that has one of its own.
+
+    Args:
+        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it.
+
+    Raises:
+        ValueError: it is something else; the message repeats no URL.
+    """
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError:
+        # YAML's own message would show the line, and in it a password.
+        raise ValueError("not YAML") from None
+    urls = content.get("organizations") if isinstance(content, dict) else None
+    if not isinstance(urls, dict) or not urls:
+        raise ValueError("no organizations")
+    for organization, url in urls.items():
+        if not isinstance(organization, str) or not isinstance(url, str) or "://" not in url:
+            raise ValueError(f"organization {organization!r} needs a broker URL")
+    return urls
+
+
 Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 Address = Annotated[str, AfterValidator(_address)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
@@ -84,7 +122,37 @@ class DatabaseSettings(BaseSettings):
     )
 
 
-class BeatSettings(DatabaseSettings):
+class RuleSettings(DatabaseSettings):
+    """What the server and the sweeps must agree on: leases and retries."""
+
+    lease: Duration = Field(60.0, gt=0, description="how long an attempt is believed to live without a heartbeat")
+    retry_build_attempts: PositiveInt = Field(1, description="attempts that may end in a BUILD error (1 or more)")
+    retry_execution_attempts: PositiveInt = Field(
+        1, description="attempts that may end in an EXECUTION error (1 or more)"
+    )
+    retry_internal_attempts: PositiveInt = Field(
+        3, description="attempts that may end in an INTERNAL error (1 or more)"
+    )
+    retry_lost_attempts: PositiveInt = Field(3, description="attempts that may lose their worker (1 or more)")
+    retry_timeout_attempts: PositiveInt = Field(1, description="attempts that may reach their time limit (1 or more)")
+    retry_backoff: Duration = Field(5.0, description="the pause after the first such attempt; it doubles with each")
+    retry_cap: Duration = Field(300.0, description="the longest pause")
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of attempts."""
+        counts = {
+            FaultKind.BUILD: self.retry_build_attempts,
+            FaultKind.EXECUTION: self.retry_execution_attempts,
+            FaultKind.INTERNAL: self.retry_internal_attempts,
+            FaultKind.LOST: self.retry_lost_attempts,
+            FaultKind.TIMEOUT: self.retry_timeout_attempts,
+        }
+        policies = {kind: Policy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
+        return Rules(timedelta(seconds=self.lease), Policies(policies))
+
+
+class BeatSettings(RuleSettings):
     """What the beat and its maintenance worker need."""
 
     broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
@@ -92,7 +160,19 @@ class BeatSettings(DatabaseSettings):
     lost_poke_age: Duration = Field(
         30.0, description="how long a task may stay To do before it is poked again, as in 30s; doubles each time"
     )
-    lost_poke_batch: PositiveInt = Field(500, description="most tasks that one sweep pokes again (1 or more)")
+    expired_lease_period: Duration = Field(5.0, description="how often expired leases are looked for")
+    due_retry_period: Duration = Field(2.0, description="how often tasks are looked for whose pause is over")
+    unacknowledged_stop_period: Duration = Field(15.0, description="how often unacknowledged stops are looked for")
+    stop_age: Duration = Field(15.0, description="how long a node may take to say that a cancelled attempt has ended")
+    stop_deadline: Duration = Field(3600.0, description="how long a node is told again to stop an attempt")
+    stuck_task_period: Duration = Field(15.0, description="how often tasks are looked for that can never run")
+    transient_output_period: Duration = Field(60.0, description="how often idle transient models are looked for")
+    transient_output_age: Duration = Field(
+        3600.0, description="how long a worker has to delete a transient model before it is asked again"
+    )
+    old_poke_period: Duration = Field(3600.0, description="how often pokes that were sent long ago are looked for")
+    poke_retention: Duration = Field(7 * 86400.0, description="how long pokes are kept that were sent")
+    sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")
 
 
 class FlowerSettings(BaseSettings):
@@ -101,9 +181,26 @@ class FlowerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
     broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    organizations: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="on Redis or Valkey, the organizations whose workers are shown, separated by commas, beside the "
+        "maintenance worker; on RabbitMQ all of the URL's vhost are",
+    )
 
 
-class ServerSettings(DatabaseSettings):
+class ProvisionSettings(BaseSettings):
+    """What setting up the accounts on a broker needs."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
+
+    broker_url: SecretStr = Field(
+        min_length=1,
+        description="the URL of the broker with its administrator, as in redis://:password@host:6379/0 or "
+        "amqp://user:password@host:5672",
+    )
+
+
+class ServerSettings(RuleSettings):
     """What the gRPC server needs."""
 
     channel_config: Annotated[FilePath, AfterValidator(_channels)] = Field(
@@ -112,7 +209,12 @@ class ServerSettings(DatabaseSettings):
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
     http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
     broker_url: SecretStr | None = Field(
-        None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without one"
+        None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without a broker"
+    )
+    broker_urls: Annotated[FilePath, AfterValidator(_broker_urls)] | None = Field(
+        None,
+        description="a YAML file, organizations: {id: URL, …}, of those that have a broker URL of their own, as "
+        "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL",
     )
     tls_enabled: bool = Field(False, description="true or false")
     tls_cert_path: FilePath | None = Field(None, description="a file with the server's certificate")
@@ -163,6 +265,16 @@ class ServerSettings(DatabaseSettings):
     def channels(self) -> Mapping[str, frozenset[str]]:
         """The organizations of each channel."""
         return read_channels(self.channel_config)
+
+    @cached_property
+    def own_brokers(self) -> Mapping[str, str]:
+        """The broker URLs of the organizations that have one of their own."""
+        return read_broker_urls(self.broker_urls) if self.broker_urls else {}
+
+    @property
+    def dispatches(self) -> bool:
+        """Whether there is any broker."""
+        return self.broker_url is not None or self.broker_urls is not None
 
     @property
     def authorities(self) -> Mapping[str, list[bytes]]:

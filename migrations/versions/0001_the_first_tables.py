@@ -25,12 +25,22 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.SmallInteger(), nullable=True),
-        sa.Column("error_type", sa.SmallInteger(), nullable=True),
+        sa.Column("fault", sa.Text(), nullable=True),
         sa.Column("report_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("poked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("task_key", "number"),
     )
     op.create_index(
         "attempts_lease", "attempts", ["lease_until"], unique=False, postgresql_where=sa.text("ended_at IS NULL")
+    )
+    op.create_index(
+        "attempts_to_stop",
+        "attempts",
+        ["ended_at"],
+        unique=False,
+        postgresql_where=sa.text("outcome IN (5, 6) AND stopped_at IS NULL"),
     )
     op.create_table(
         "compute_plans",
@@ -127,11 +137,25 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("task_key", sa.Uuid(), nullable=False),
         sa.Column("output", sa.Text(), nullable=False),
+        sa.Column("transient", sa.Boolean(), nullable=False),
         sa.Column("disabled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("poked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("models_page", "models", ["channel", "created_at", "key"], unique=False)
     op.create_index("models_task", "models", ["task_key", "output", "position"], unique=False)
+    op.create_index(
+        "models_transient", "models", ["task_key"], unique=False, postgresql_where=sa.text("transient AND NOT disabled")
+    )
+    op.create_table(
+        "nodes",
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("organization", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("channel", "organization", "name"),
+    )
     op.create_table(
         "organizations",
         sa.Column("channel", sa.Text(), nullable=False),
@@ -152,7 +176,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("outbox_asset", "outbox", ["asset_key"], unique=False)
-    op.create_index("outbox_unsent", "outbox", ["id"], unique=False, postgresql_where=sa.text("sent_at IS NULL"))
+    op.create_index(
+        "outbox_unsent",
+        "outbox",
+        ["organization", "id"],
+        unique=False,
+        postgresql_where=sa.text("sent_at IS NULL"),
+    )
     op.create_table(
         "performances",
         sa.Column("task_key", sa.Uuid(), nullable=False),
@@ -169,6 +199,13 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "sweeps",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("ran_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("repaired", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "tasks",
         sa.Column("key", sa.Uuid(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
@@ -183,10 +220,12 @@ def upgrade() -> None:
         sa.Column("pending_parents", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("token_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("poked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("pokes", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
+    op.create_index("tasks_due", "tasks", ["due_at"], unique=False, postgresql_where=sa.text("due_at IS NOT NULL"))
     op.create_index("tasks_function", "tasks", ["function_key", "status"], unique=False)
     op.create_index("tasks_page", "tasks", ["channel", "created_at", "key"], unique=False)
     op.create_index("tasks_plan", "tasks", ["plan_key", "status", "created_at", "key"], unique=False)
@@ -198,13 +237,17 @@ def downgrade() -> None:
     op.drop_index("tasks_plan", table_name="tasks")
     op.drop_index("tasks_page", table_name="tasks")
     op.drop_index("tasks_function", table_name="tasks")
+    op.drop_index("tasks_due", table_name="tasks", postgresql_where=sa.text("due_at IS NOT NULL"))
     op.drop_table("tasks")
+    op.drop_table("sweeps")
     op.drop_index("performances_page", table_name="performances")
     op.drop_table("performances")
     op.drop_index("outbox_unsent", table_name="outbox", postgresql_where=sa.text("sent_at IS NULL"))
     op.drop_index("outbox_asset", table_name="outbox")
     op.drop_table("outbox")
     op.drop_table("organizations")
+    op.drop_table("nodes")
+    op.drop_index("models_transient", table_name="models", postgresql_where=sa.text("transient AND NOT disabled"))
     op.drop_index("models_task", table_name="models")
     op.drop_index("models_page", table_name="models")
     op.drop_table("models")
@@ -225,5 +268,8 @@ def downgrade() -> None:
     op.drop_table("data_managers")
     op.drop_index("compute_plans_page", table_name="compute_plans")
     op.drop_table("compute_plans")
+    op.drop_index(
+        "attempts_to_stop", table_name="attempts", postgresql_where=sa.text("outcome IN (5, 6) AND stopped_at IS NULL")
+    )
     op.drop_index("attempts_lease", table_name="attempts", postgresql_where=sa.text("ended_at IS NULL"))
     op.drop_table("attempts")

@@ -4,13 +4,99 @@ A poke carries a key and, for a task, the number of the attempt that is due; eve
 orchestrator. It may come twice, late or never.
 """
 
+from urllib.parse import quote
+
 RUN_TASK = "task.run"
 """Celery task with the keywords `task` and `attempt`: claim that attempt and run it."""
 
 BUILD_FUNCTION = "function.build"
 """Celery task with the keyword `function`: build it."""
 
+DISABLE_OUTPUTS = "outputs.disable"
+"""Celery task with the keyword `task`: delete its transient models, which no task can need any more."""
+
+STOP_ATTEMPTS = "stop_attempts"
+"""Remote control command with the argument `tasks`, a list of keys: some attempts at them must stop.
+
+It makes the worker's heart beat at once, and it is the answer to that heartbeat which says what must stop: a command
+that is lost or forged does no harm. Workers are named `<organization>@<node>`.
+"""
+
 
 def queue(organization: str) -> str:
     """Return the name of an organization's queue."""
     return f"org.{organization}"
+
+
+MAINTENANCE = "maintenance"
+"""The account of the maintenance worker and its beat."""
+
+FLOWER = "flower"
+"""The account of Flower, which looks at all others and holds no queue."""
+
+
+def account(organization: str) -> str:
+    """Return an organization's account on a broker: the name of its user, on RabbitMQ of its vhost too.
+
+    Whatever the organization is called, it holds no sign that means something in a pattern, and no other
+    organization's begins with it and a colon.
+    """
+    return f"org.{quote(organization, safe='')}"
+
+
+def account_of(queue: str) -> str:
+    """Return the account that holds a queue: that of its organization, or the queue's own name."""
+    kind, _, organization = queue.partition("org.")
+    return account(organization) if organization and not kind else queue
+
+
+def key_prefix(account: str) -> str:
+    """Return what all keys and channels of an account on Redis or Valkey begin with.
+
+    The braces keep an account's keys on one node of a cluster.
+    """
+    return f"{{{account}}}:"
+
+
+def on_redis(url: str) -> bool:
+    """Tell whether a broker is a Redis or a Valkey, rather than a RabbitMQ."""
+    return url.startswith(("redis", "valkey", "sentinel"))
+
+
+def transport_options(url: str, account: str) -> dict[str, object]:
+    """Return Celery's `broker_transport_options` for an account on a broker.
+
+    Args:
+        url: of the broker.
+        account: whose queue it is about: that of an organization, or `MAINTENANCE`.
+    """
+    if on_redis(url):
+        return {"global_keyprefix": key_prefix(account)}
+    return {"confirm_publish": True}
+
+
+def celery_settings(url: str, organization: str) -> dict[str, object]:
+    """Return what both sides of an organization's queue, its workers and the relay, tell Celery.
+
+    On RabbitMQ the queue is a quorum queue and what is published is confirmed; on Redis and Valkey every key has
+    the organization's prefix.
+
+    Args:
+        url: of the organization's broker.
+        organization: whose queue.
+    """
+    name = queue(organization)
+    arguments = None if on_redis(url) else {"x-queue-type": "quorum"}
+    return {
+        "broker_url": url,
+        "broker_transport_options": transport_options(url, account(organization)),
+        "task_queues": {
+            name: {"exchange": name, "exchange_type": "direct", "routing_key": name, "queue_arguments": arguments}
+        },
+        "task_default_queue": name,
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_backend": None,
+        "task_ignore_result": True,
+    }

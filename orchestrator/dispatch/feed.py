@@ -11,7 +11,8 @@ from orchestrator.store import events
 from orchestrator.store.database import Database
 from orchestrator.store.events import Placed
 
-_KEPT = 2048
+_KEPT = 4096
+_KEPT_BYTES = 16 * 1024 * 1024
 _READ = 1000
 
 
@@ -20,16 +21,25 @@ class _Window:
     """The newest events of a channel: all those after the position `floor`."""
 
     floor: int
+    most: int
     positions: list[int] = field(default_factory=list)
     events: list[Placed] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def last(self) -> int:
+        return self.positions[-1] if self.positions else self.floor
 
     def add(self, event: Placed) -> None:
         self.positions.append(event.position)
         self.events.append(event)
+        self.size += len(event.message)
         # Trimmed by half at a time, so that an event costs no more than it should.
-        if len(self.events) > 2 * _KEPT:
-            self.floor = self.positions[_KEPT - 1]
-            del self.positions[:_KEPT], self.events[:_KEPT]
+        while len(self.events) > self.most or self.size > _KEPT_BYTES:
+            older = (len(self.events) + 1) // 2
+            self.floor = self.positions[older - 1]
+            self.size -= sum(len(event.message) for event in self.events[:older])
+            del self.positions[:older], self.events[:older]
 
     def after(self, position: int, limit: int) -> list[Placed]:
         first = bisect_right(self.positions, position)
@@ -45,11 +55,13 @@ class Feed:
     Args:
         database: where the events are.
         batch: most events that a subscriber takes at once.
+        kept: most events of a channel that are held in memory; fewer where they are large.
     """
 
-    def __init__(self, database: Database, batch: int) -> None:
+    def __init__(self, database: Database, batch: int, kept: int = _KEPT) -> None:
         self._database = database
         self._batch = batch
+        self._kept = kept
         self._channels: dict[str, _Window] = {}
         self._start = self._last = 0
         self._changed = asyncio.Condition()
@@ -107,7 +119,7 @@ class Feed:
                 await self._wait(window, position)
 
     def _window(self, channel: str) -> _Window:
-        return self._channels.setdefault(channel, _Window(self._start))
+        return self._channels.setdefault(channel, _Window(self._start, self._kept))
 
     def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
         with self._database.engine.begin() as connection:
@@ -115,6 +127,6 @@ class Feed:
 
     async def _wait(self, window: _Window, position: int) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or (window.positions and window.positions[-1] > position))
+            await self._changed.wait_for(lambda: self._closed or window.last > position)
         if self._closed:
             raise ClosedError

@@ -1,15 +1,27 @@
-"""From the outbox to Celery: pokes that were committed are handed to the broker, each organization's on its queue."""
+"""From the outbox to Celery: pokes that were committed are handed to the broker, each organization's on its queue.
+
+Each organization has a lane of its own, with its own thread and connections: one whose broker is down or hangs holds
+up nobody else's pokes, and its own stay in the outbox until it is back.
+"""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from celery import Celery
+from sqlalchemy import create_engine
 
-from orchestrator.core import pokes
+from orchestrator.core import crash, pokes
+from orchestrator.dispatch.brokers import Brokers
+from orchestrator.dispatch.pump import Pump
 from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, sqlalchemy_url
 
 log = structlog.get_logger()
+
+_CONFIRM_SECONDS = 5
+_LANE_POLL_SECONDS = 60.0
+_IDLE_CONNECTIONS = 2
 
 
 class Relay:
@@ -20,47 +32,126 @@ class Relay:
 
     Args:
         database: where the outbox is.
-        broker_url: where the queues are.
-        batch: most pokes of one step.
+        brokers: where the queues are.
+        batch: most pokes of one transaction.
     """
 
-    def __init__(self, database: Database, broker_url: str, batch: int = 100) -> None:
-        self._database = database
+    def __init__(self, database: Database, brokers: Brokers, batch: int = 100) -> None:
+        self._brokers = brokers
         self._batch = batch
-        self._celery = Celery("relay", broker=broker_url, set_as_current=False)
-        self._celery.conf.update(
-            task_serializer="json",
-            accept_content=["json"],
-            task_ignore_result=True,
-            broker_connection_timeout=4,
-            broker_transport_options={"socket_connect_timeout": 4, "socket_timeout": 10},
+        # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
+        self._engine = create_engine(
+            sqlalchemy_url(database.url),
+            pool_size=_IDLE_CONNECTIONS,
+            max_overflow=-1,
+            isolation_level="READ COMMITTED",
         )
+        self._apps: dict[str, Celery] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._without: set[str] = set()
 
     async def step(self) -> int:
-        """Send one batch, in a thread; return how many pokes were sent.
+        """Wake the lane of each organization that has pokes to send; return 0, since nothing is left for this one."""
+        for organization in await asyncio.to_thread(self._waiting):
+            if self._brokers.url(organization) is None:
+                if organization not in self._without:
+                    self._without.add(organization)
+                    log.warning("relay.no_broker", organization=organization)
+                continue
+            if organization not in self._lanes:
+                self._lanes[organization] = _Lane(self, organization)
+            self._lanes[organization].wake()
+        return 0
+
+    def _waiting(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return outbox.waiting(connection)
+
+    def send(self, organization: str) -> int:
+        """Send one batch of an organization's pokes, the oldest first; return how many.
 
         Raises:
-            kombu.exceptions.OperationalError: the broker cannot be reached; nothing is marked.
+            LookupError: the organization has no broker.
+            kombu.exceptions.OperationalError: its broker cannot be reached or refuses us; nothing is marked.
         """
-        return await asyncio.to_thread(self._send_batch)
-
-    def _send_batch(self) -> int:
-        with self._database.engine.begin() as connection:
-            taken = outbox.take(connection, self._batch)
+        app = self._app(organization)
+        with self._engine.begin() as connection:
+            taken = outbox.take(connection, organization, self._batch)
+            if taken:
+                crash.point("relay.before_send")
             for _, poke in taken:
-                self._send(poke)
+                _send(app, poke)
+            _stop(app, organization, [poke for _, poke in taken if poke.kind == outbox.STOP])
+            if taken:
+                crash.point("relay.before_mark")
             outbox.mark_sent(connection, [identity for identity, _ in taken])
         if taken:
-            log.info("relay.sent", pokes=len(taken))
+            log.info("relay.sent", organization=organization, pokes=len(taken))
         return len(taken)
 
-    def _send(self, poke: outbox.Poke) -> None:
-        if poke.kind == outbox.TASK:
-            name, keywords = pokes.RUN_TASK, {"task": str(poke.key), "attempt": poke.attempt}
-        else:
-            name, keywords = pokes.BUILD_FUNCTION, {"function": str(poke.key)}
-        self._celery.send_task(name, kwargs=keywords, queue=pokes.queue(poke.organization), retry=False)
+    def _app(self, organization: str) -> Celery:
+        if organization not in self._apps:
+            self._apps[organization] = self._brokers.app(organization)
+        return self._apps[organization]
+
+    async def stop(self) -> None:
+        """End the lanes; a batch that is being sent may finish."""
+        await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
+        self._lanes.clear()
 
     def close(self) -> None:
-        """Close the connections to the broker."""
-        self._celery.close()
+        """Close the connections to the brokers and the database."""
+        for app in self._apps.values():
+            app.close()
+        self._engine.dispose()
+
+
+class _Lane:
+    """The pump of one organization's pokes."""
+
+    def __init__(self, relay: Relay, organization: str) -> None:
+        threads = ThreadPoolExecutor(1, f"relay-{organization}")
+
+        async def step() -> int:
+            return await asyncio.get_running_loop().run_in_executor(threads, relay.send, organization)
+
+        self._threads = threads
+        self._pump = Pump(f"relay {organization}", step, _LANE_POLL_SECONDS)
+        self._task = asyncio.create_task(self._pump.run())
+
+    def wake(self) -> None:
+        """Tell it that there may be something to send."""
+        self._pump.wake()
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await asyncio.to_thread(self._threads.shutdown)
+
+
+def _send(app: Celery, poke: outbox.Poke) -> None:
+    if poke.kind == outbox.TASK:
+        name, keywords = pokes.RUN_TASK, {"task": str(poke.key), "attempt": poke.attempt}
+    elif poke.kind == outbox.FUNCTION:
+        name, keywords = pokes.BUILD_FUNCTION, {"function": str(poke.key)}
+    elif poke.kind == outbox.DISABLE:
+        name, keywords = pokes.DISABLE_OUTPUTS, {"task": str(poke.key)}
+    elif poke.kind == outbox.STOP:
+        return
+    else:
+        # It would hold up all that follow.
+        log.error("relay.unknown_poke", kind=poke.kind, organization=poke.organization, key=str(poke.key))
+        return
+    confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
+    app.send_task(name, kwargs=keywords, queue=pokes.queue(poke.organization), retry=False, **confirmed)
+
+
+def _stop(app: Celery, organization: str, stops: list[outbox.Poke]) -> None:
+    """Tell all workers of an organization at once, busy ones too, that attempts must stop."""
+    if stops:
+        tasks = [str(poke.key) for poke in stops]
+        # The pattern matters where organizations share a vhost.
+        app.control.broadcast(
+            pokes.STOP_ATTEMPTS, arguments={"tasks": tasks}, pattern=f"{organization}@*", matcher="glob"
+        )

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from orchestrator.core import crash
 from orchestrator.store import events
 from orchestrator.store.database import Database
 
@@ -24,4 +25,9 @@ class Sequencer:
 
     def _place(self) -> int:
         with self._database.engine.begin() as connection:
-            return events.place(connection, _BATCH)
+            placed = events.place(connection, _BATCH)
+            if placed:
+                crash.point("sequencer.before_commit")
+        if placed:
+            crash.point("sequencer.after_commit")
+        return placed

@@ -6,17 +6,19 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator.core.errors import UnavailableError
+from orchestrator.core.vitals import Vitals
+from orchestrator.gateway.metrics import exposition
 
 
-def application(ping: Callable[[], None], metrics_enabled: bool) -> Starlette:
-    """Return the HTTP application; `ping` raises UnavailableError when the server cannot do its work."""
+def application(ping: Callable[[], None], vitals: Callable[[], Vitals] | None) -> Starlette:
+    """Return the HTTP application; the arguments are those of `serve_http`."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -28,25 +30,27 @@ def application(ping: Callable[[], None], metrics_enabled: bool) -> Starlette:
             return JSONResponse({"status": str(error)}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
     routes = [Route("/health", live), Route("/ready", ready)]
-    if metrics_enabled:
+    if vitals is not None:
+        read = vitals
+
+        async def metrics(_: Request) -> Response:
+            return Response(await asyncio.to_thread(exposition, read), media_type=CONTENT_TYPE_LATEST)
+
         routes.append(Route("/metrics", metrics))
     return Starlette(routes=routes)
 
 
-async def serve_http(listener: socket.socket, ping: Callable[[], None], metrics_enabled: bool) -> None:
+async def serve_http(listener: socket.socket, ping: Callable[[], None], vitals: Callable[[], Vitals] | None) -> None:
     """Serve until cancelled.
 
     Args:
         listener: the socket that it listens on.
         ping: raises UnavailableError when the server cannot do its work.
-        metrics_enabled: whether `/metrics` is there.
+        vitals: reads those of the sweeps and the nodes for `/metrics`; None leaves that page out.
     """
     config = uvicorn.Config(
-        application(ping, metrics_enabled),
+        application(ping, vitals),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from orchestrator.protos import common_pb2 as orchestrator_dot_protos_dot_common__pb2
 from orchestrator.protos import compute_task_pb2 as orchestrator_dot_protos_dot_compute__task__pb2
 from orchestrator.protos import failure_report_pb2 as orchestrator_dot_protos_dot_failure__report__pb2
@@ -32,33 +33,49 @@ from orchestrator.protos import performance_pb2 as orchestrator_dot_protos_dot_p
 from orchestrator.protos import profiling_pb2 as orchestrator_dot_protos_dot_profiling__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/protos/worker.proto\x12\x0corchestrator\x1a\x1egoogle/protobuf/duration.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a(orchestrator/protos/failure_report.proto\x1a\"orchestrator/protos/function.proto\x1a\x1forchestrator/protos/model.proto\x1a%orchestrator/protos/performance.proto\x1a#orchestrator/protos/profiling.proto\"B\n\x07\x41ttempt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\"[\n\x0e\x43laimTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\"\xf3\x01\n\x11\x43laimTaskResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\'\n\x04task\x18\x02 \x01(\x0b\x32\x19.orchestrator.ComputeTask\x12(\n\x08\x66unction\x18\x03 \x01(\x0b\x32\x16.orchestrator.Function\x12\x39\n\x0cinput_assets\x18\x04 \x03(\x0b\x32#.orchestrator.ComputeTaskInputAsset\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x0eHeartbeatParam\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x15.orchestrator.Attempt\"e\n\x11HeartbeatResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.orchestrator.StopOrder\"E\n\tStopOrder\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xcd\x01\n\x11\x43ompleteTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.orchestrator.NewModel\x12\x32\n\x0cperformances\x18\x03 \x03(\x0b\x32\x1c.orchestrator.NewPerformance\x12\x34\n\x0fprofiling_steps\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ProfilingStep\"\x16\n\x14\x43ompleteTaskResponse\"\x95\x01\n\rFailTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12+\n\nerror_type\x18\x02 \x01(\x0e\x32\x17.orchestrator.ErrorType\x12/\n\x0clogs_address\x18\x03 \x01(\x0b\x32\x19.orchestrator.Addressable\"\x12\n\x10\x46\x61ilTaskResponse2\xc5\x02\n\rWorkerService\x12J\n\tClaimTask\x12\x1c.orchestrator.ClaimTaskParam\x1a\x1f.orchestrator.ClaimTaskResponse\x12J\n\tHeartbeat\x12\x1c.orchestrator.HeartbeatParam\x1a\x1f.orchestrator.HeartbeatResponse\x12S\n\x0c\x43ompleteTask\x12\x1f.orchestrator.CompleteTaskParam\x1a\".orchestrator.CompleteTaskResponse\x12G\n\x08\x46\x61ilTask\x12\x1b.orchestrator.FailTaskParam\x1a\x1e.orchestrator.FailTaskResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/protos/worker.proto\x12\x0corchestrator\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a(orchestrator/protos/failure_report.proto\x1a\"orchestrator/protos/function.proto\x1a\x1forchestrator/protos/model.proto\x1a%orchestrator/protos/performance.proto\x1a#orchestrator/protos/profiling.proto\"B\n\x07\x41ttempt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\"[\n\x0e\x43laimTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\"\xa2\x02\n\x11\x43laimTaskResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\'\n\x04task\x18\x02 \x01(\x0b\x32\x19.orchestrator.ComputeTask\x12(\n\x08\x66unction\x18\x03 \x01(\x0b\x32\x16.orchestrator.Function\x12\x39\n\x0cinput_assets\x18\x04 \x03(\x0b\x32#.orchestrator.ComputeTaskInputAsset\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntime_limit\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x0eHeartbeatParam\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x07stopped\x18\x03 \x03(\x0b\x32\x15.orchestrator.Attempt\"e\n\x11HeartbeatResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.orchestrator.StopOrder\"E\n\tStopOrder\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xcd\x01\n\x11\x43ompleteTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.orchestrator.NewModel\x12\x32\n\x0cperformances\x18\x03 \x03(\x0b\x32\x1c.orchestrator.NewPerformance\x12\x34\n\x0fprofiling_steps\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ProfilingStep\"\x16\n\x14\x43ompleteTaskResponse\"\xb6\x01\n\rFailTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12+\n\nerror_type\x18\x02 \x01(\x0e\x32\x17.orchestrator.ErrorType\x12/\n\x0clogs_address\x18\x03 \x01(\x0b\x32\x19.orchestrator.Addressable\x12\x11\n\ttimed_out\x18\x04 \x01(\x08\x12\x0c\n\x04lost\x18\x05 \x01(\x08\"B\n\x10\x46\x61ilTaskResponse\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10ReleaseTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x15\n\x13ReleaseTaskResponse\"0\n\x14GetCancellationParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"d\n\x0c\x43\x61ncellation\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.orchestrator.StopReceipt\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x01\n\x0bStopReceipt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12-\n\trequested\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tdelivered\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07stopped\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rGetNodesParam\"\x88\x01\n\x10GetNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.orchestrator.Node\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"p\n\x04Node\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x0elast_heartbeat\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\r2\xb3\x04\n\rWorkerService\x12J\n\tClaimTask\x12\x1c.orchestrator.ClaimTaskParam\x1a\x1f.orchestrator.ClaimTaskResponse\x12J\n\tHeartbeat\x12\x1c.orchestrator.HeartbeatParam\x1a\x1f.orchestrator.HeartbeatResponse\x12S\n\x0c\x43ompleteTask\x12\x1f.orchestrator.CompleteTaskParam\x1a\".orchestrator.CompleteTaskResponse\x12G\n\x08\x46\x61ilTask\x12\x1b.orchestrator.FailTaskParam\x1a\x1e.orchestrator.FailTaskResponse\x12P\n\x0bReleaseTask\x12\x1e.orchestrator.ReleaseTaskParam\x1a!.orchestrator.ReleaseTaskResponse\x12Q\n\x0fGetCancellation\x12\".orchestrator.GetCancellationParam\x1a\x1a.orchestrator.Cancellation\x12G\n\x08GetNodes\x12\x1b.orchestrator.GetNodesParam\x1a\x1e.orchestrator.GetNodesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestrator.protos.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTEMPT']._serialized_start=343
-  _globals['_ATTEMPT']._serialized_end=409
-  _globals['_CLAIMTASKPARAM']._serialized_start=411
-  _globals['_CLAIMTASKPARAM']._serialized_end=502
-  _globals['_CLAIMTASKRESPONSE']._serialized_start=505
-  _globals['_CLAIMTASKRESPONSE']._serialized_end=748
-  _globals['_HEARTBEATPARAM']._serialized_start=750
-  _globals['_HEARTBEATPARAM']._serialized_end=821
-  _globals['_HEARTBEATRESPONSE']._serialized_start=823
-  _globals['_HEARTBEATRESPONSE']._serialized_end=924
-  _globals['_STOPORDER']._serialized_start=926
-  _globals['_STOPORDER']._serialized_end=995
-  _globals['_COMPLETETASKPARAM']._serialized_start=998
-  _globals['_COMPLETETASKPARAM']._serialized_end=1203
-  _globals['_COMPLETETASKRESPONSE']._serialized_start=1205
-  _globals['_COMPLETETASKRESPONSE']._serialized_end=1227
-  _globals['_FAILTASKPARAM']._serialized_start=1230
-  _globals['_FAILTASKPARAM']._serialized_end=1379
-  _globals['_FAILTASKRESPONSE']._serialized_start=1381
-  _globals['_FAILTASKRESPONSE']._serialized_end=1399
-  _globals['_WORKERSERVICE']._serialized_start=1402
-  _globals['_WORKERSERVICE']._serialized_end=1727
+  _globals['_ATTEMPT']._serialized_start=376
+  _globals['_ATTEMPT']._serialized_end=442
+  _globals['_CLAIMTASKPARAM']._serialized_start=444
+  _globals['_CLAIMTASKPARAM']._serialized_end=535
+  _globals['_CLAIMTASKRESPONSE']._serialized_start=538
+  _globals['_CLAIMTASKRESPONSE']._serialized_end=828
+  _globals['_HEARTBEATPARAM']._serialized_start=830
+  _globals['_HEARTBEATPARAM']._serialized_end=941
+  _globals['_HEARTBEATRESPONSE']._serialized_start=943
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1044
+  _globals['_STOPORDER']._serialized_start=1046
+  _globals['_STOPORDER']._serialized_end=1115
+  _globals['_COMPLETETASKPARAM']._serialized_start=1118
+  _globals['_COMPLETETASKPARAM']._serialized_end=1323
+  _globals['_COMPLETETASKRESPONSE']._serialized_start=1325
+  _globals['_COMPLETETASKRESPONSE']._serialized_end=1347
+  _globals['_FAILTASKPARAM']._serialized_start=1350
+  _globals['_FAILTASKPARAM']._serialized_end=1532
+  _globals['_FAILTASKRESPONSE']._serialized_start=1534
+  _globals['_FAILTASKRESPONSE']._serialized_end=1600
+  _globals['_RELEASETASKPARAM']._serialized_start=1602
+  _globals['_RELEASETASKPARAM']._serialized_end=1676
+  _globals['_RELEASETASKRESPONSE']._serialized_start=1678
+  _globals['_RELEASETASKRESPONSE']._serialized_end=1699
+  _globals['_GETCANCELLATIONPARAM']._serialized_start=1701
+  _globals['_GETCANCELLATIONPARAM']._serialized_end=1749
+  _globals['_CANCELLATION']._serialized_start=1751
+  _globals['_CANCELLATION']._serialized_end=1851
+  _globals['_STOPRECEIPT']._serialized_start=1854
+  _globals['_STOPRECEIPT']._serialized_end=2078
+  _globals['_GETNODESPARAM']._serialized_start=2080
+  _globals['_GETNODESPARAM']._serialized_end=2095
+  _globals['_GETNODESRESPONSE']._serialized_start=2098
+  _globals['_GETNODESRESPONSE']._serialized_end=2234
+  _globals['_NODE']._serialized_start=2236
+  _globals['_NODE']._serialized_end=2348
+  _globals['_WORKERSERVICE']._serialized_start=2351
+  _globals['_WORKERSERVICE']._serialized_end=2914
 # @@protoc_insertion_point(module_scope)

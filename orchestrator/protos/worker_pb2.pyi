@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from orchestrator.protos import common_pb2 as _common_pb2
 from orchestrator.protos import compute_task_pb2 as _compute_task_pb2
@@ -95,6 +96,7 @@ class ClaimTaskResponse(_message.Message):
     FUNCTION_FIELD_NUMBER: _builtins.int
     INPUT_ASSETS_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -109,6 +111,10 @@ class ClaimTaskResponse(_message.Message):
     def lease(self) -> _duration_pb2.Duration:
         """How long the attempt is believed to live without a heartbeat."""
 
+    @_builtins.property
+    def time_limit(self) -> _duration_pb2.Duration:
+        """How long the function may run, where its task or its compute plan says so; else the worker's own limit holds."""
+
     def __init__(
         self,
         *,
@@ -117,10 +123,11 @@ class ClaimTaskResponse(_message.Message):
         function: _function_pb2.Function | None = ...,
         input_assets: _abc.Iterable[_compute_task_pb2.ComputeTaskInputAsset] | None = ...,
         lease: _duration_pb2.Duration | None = ...,
+        time_limit: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "lease", b"lease", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "lease", b"lease", "task", b"task", "time_limit", b"time_limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "input_assets", b"input_assets", "lease", b"lease", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "input_assets", b"input_assets", "lease", b"lease", "task", b"task", "time_limit", b"time_limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,18 +139,26 @@ class HeartbeatParam(_message.Message):
 
     NODE_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     @_builtins.property
-    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]: ...
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Those that run; none from a node that is idle."""
+
+    @_builtins.property
+    def stopped(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Those whose processes have ended because they had to stop."""
+
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        stopped: _abc.Iterable[Global___Attempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "node", b"node", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,7 +271,13 @@ class FailTaskParam(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
     LOGS_ADDRESS_FIELD_NUMBER: _builtins.int
+    TIMED_OUT_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     error_type: _failure_report_pb2.ErrorType.ValueType
+    timed_out: _builtins.bool
+    """The time limit ended it: an EXECUTION error with a retry policy of its own."""
+    lost: _builtins.bool
+    """The process that ran it was killed: an INTERNAL error with the retry policy of a lost worker."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -269,10 +290,12 @@ class FailTaskParam(_message.Message):
         attempt: Global___Attempt | None = ...,
         error_type: _failure_report_pb2.ErrorType.ValueType = ...,
         logs_address: _common_pb2.Addressable | None = ...,
+        timed_out: _builtins.bool = ...,
+        lost: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "logs_address", b"logs_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,6 +303,52 @@ Global___FailTaskParam: _TypeAlias = FailTaskParam  # noqa: Y015
 
 @_typing.final
 class FailTaskResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRY_AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retry_after(self) -> _duration_pb2.Duration:
+        """Set when the task will be tried again, after this pause."""
+
+    def __init__(
+        self,
+        *,
+        retry_after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailTaskResponse: _TypeAlias = FailTaskResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseTaskParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for people."""
+    @_builtins.property
+    def attempt(self) -> Global___Attempt: ...
+    def __init__(
+        self,
+        *,
+        attempt: Global___Attempt | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseTaskParam: _TypeAlias = ReleaseTaskParam  # noqa: Y015
+
+@_typing.final
+class ReleaseTaskResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -291,4 +360,177 @@ class FailTaskResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FailTaskResponse: _TypeAlias = FailTaskResponse  # noqa: Y015
+Global___ReleaseTaskResponse: _TypeAlias = ReleaseTaskResponse  # noqa: Y015
+
+@_typing.final
+class GetCancellationParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    compute_plan_key: _builtins.str
+    def __init__(
+        self,
+        *,
+        compute_plan_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCancellationParam: _TypeAlias = GetCancellationParam  # noqa: Y015
+
+@_typing.final
+class Cancellation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StopReceipt]:
+        """One for each attempt that ran when its task was cancelled."""
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The orchestrator's clock, from which ages are counted."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___StopReceipt] | None = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["now", b"now", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cancellation: _TypeAlias = Cancellation  # noqa: Y015
+
+@_typing.final
+class StopReceipt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    REQUESTED_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    compute_task_key: _builtins.str
+    number: _builtins.int
+    worker: _builtins.str
+    """The organization."""
+    node: _builtins.str
+    @_builtins.property
+    def requested(self) -> _timestamp_pb2.Timestamp:
+        """When the task was cancelled: from then on nothing of the attempt is accepted."""
+
+    @_builtins.property
+    def delivered(self) -> _timestamp_pb2.Timestamp:
+        """When its node was told; absent until then."""
+
+    @_builtins.property
+    def stopped(self) -> _timestamp_pb2.Timestamp:
+        """When its node said that the process has ended; absent until then."""
+
+    def __init__(
+        self,
+        *,
+        compute_task_key: _builtins.str = ...,
+        number: _builtins.int = ...,
+        worker: _builtins.str = ...,
+        node: _builtins.str = ...,
+        requested: _timestamp_pb2.Timestamp | None = ...,
+        delivered: _timestamp_pb2.Timestamp | None = ...,
+        stopped: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "requested", b"requested", "stopped", b"stopped"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "delivered", b"delivered", "node", b"node", "number", b"number", "requested", b"requested", "stopped", b"stopped", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StopReceipt: _TypeAlias = StopReceipt  # noqa: Y015
+
+@_typing.final
+class GetNodesParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodesParam: _TypeAlias = GetNodesParam  # noqa: Y015
+
+@_typing.final
+class GetNodesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]: ...
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The orchestrator's clock, from which ages are counted."""
+
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """How long an attempt is believed to live without a heartbeat: a node that is silent for longer has lost its own."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___Node] | None = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+        lease: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "nodes", b"nodes", "now", b"now"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodesResponse: _TypeAlias = GetNodesResponse  # noqa: Y015
+
+@_typing.final
+class Node(_message.Message):
+    """A worker process of an organization."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    name: _builtins.str
+    attempts: _builtins.int
+    """How many attempts it runs."""
+    @_builtins.property
+    def last_heartbeat(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        name: _builtins.str = ...,
+        last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
+        attempts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat", b"last_heartbeat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Node: _TypeAlias = Node  # noqa: Y015

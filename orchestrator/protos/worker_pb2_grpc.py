@@ -56,6 +56,21 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.FailTaskParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.FailTaskResponse.FromString,
                 _registered_method=True)
+        self.ReleaseTask = channel.unary_unary(
+                '/orchestrator.WorkerService/ReleaseTask',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.FromString,
+                _registered_method=True)
+        self.GetCancellation = channel.unary_unary(
+                '/orchestrator.WorkerService/GetCancellation',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetCancellationParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.Cancellation.FromString,
+                _registered_method=True)
+        self.GetNodes = channel.unary_unary(
+                '/orchestrator.WorkerService/GetNodes',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -90,6 +105,29 @@ class WorkerServiceServicer:
     def FailTask(self, request, context):
         """Registers a failure report and makes the task Failed, in one transaction. The same call again changes nothing.
         OE0104: the attempt is not the one that holds the task.
+        Whether the task is Failed for good, or is To do again after a pause, is for its retry policy to say.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseTask(self, request, context):
+        """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
+        OE0104: the attempt is not the one that holds the task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCancellation(self, request, context):
+        """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNodes(self, request, context):
+        """The nodes of all organizations, and when each was heard last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +155,21 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.FailTask,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.FailTaskParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.FailTaskResponse.SerializeToString,
+            ),
+            'ReleaseTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseTask,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.SerializeToString,
+            ),
+            'GetCancellation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCancellation,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetCancellationParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.Cancellation.SerializeToString,
+            ),
+            'GetNodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodes,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -229,6 +282,87 @@ class WorkerService:
             '/orchestrator.WorkerService/FailTask',
             orchestrator_dot_protos_dot_worker__pb2.FailTaskParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.FailTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/ReleaseTask',
+            orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCancellation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/GetCancellation',
+            orchestrator_dot_protos_dot_worker__pb2.GetCancellationParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.Cancellation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/GetNodes',
+            orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,7 +49,16 @@ class WorkerServiceStub:
     FailTask: _grpc.UnaryUnaryMultiCallable[_worker_pb2.FailTaskParam, _worker_pb2.FailTaskResponse]
     """Registers a failure report and makes the task Failed, in one transaction. The same call again changes nothing.
     OE0104: the attempt is not the one that holds the task.
+    Whether the task is Failed for good, or is To do again after a pause, is for its retry policy to say.
     """
+    ReleaseTask: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ReleaseTaskParam, _worker_pb2.ReleaseTaskResponse]
+    """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
+    OE0104: the attempt is not the one that holds the task.
+    """
+    GetCancellation: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]
+    """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
+    GetNodes: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]
+    """The nodes of all organizations, and when each was heard last."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -72,7 +81,16 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     FailTask: _aio.UnaryUnaryMultiCallable[_worker_pb2.FailTaskParam, _worker_pb2.FailTaskResponse]  # type: ignore[assignment]
     """Registers a failure report and makes the task Failed, in one transaction. The same call again changes nothing.
     OE0104: the attempt is not the one that holds the task.
+    Whether the task is Failed for good, or is To do again after a pause, is for its retry policy to say.
     """
+    ReleaseTask: _aio.UnaryUnaryMultiCallable[_worker_pb2.ReleaseTaskParam, _worker_pb2.ReleaseTaskResponse]  # type: ignore[assignment]
+    """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
+    OE0104: the attempt is not the one that holds the task.
+    """
+    GetCancellation: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]  # type: ignore[assignment]
+    """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
+    GetNodes: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]  # type: ignore[assignment]
+    """The nodes of all organizations, and when each was heard last."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """How an organization's worker takes a task, proves that it lives, and reports. Every call is made by the
@@ -116,6 +134,33 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_worker_pb2.FailTaskResponse, _abc.Awaitable[_worker_pb2.FailTaskResponse]]:
         """Registers a failure report and makes the task Failed, in one transaction. The same call again changes nothing.
         OE0104: the attempt is not the one that holds the task.
+        Whether the task is Failed for good, or is To do again after a pause, is for its retry policy to say.
         """
+
+    @_abc_1.abstractmethod
+    def ReleaseTask(
+        self,
+        request: _worker_pb2.ReleaseTaskParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ReleaseTaskResponse, _abc.Awaitable[_worker_pb2.ReleaseTaskResponse]]:
+        """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
+        OE0104: the attempt is not the one that holds the task.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCancellation(
+        self,
+        request: _worker_pb2.GetCancellationParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.Cancellation, _abc.Awaitable[_worker_pb2.Cancellation]]:
+        """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
+
+    @_abc_1.abstractmethod
+    def GetNodes(
+        self,
+        request: _worker_pb2.GetNodesParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.GetNodesResponse, _abc.Awaitable[_worker_pb2.GetNodesResponse]]:
+        """The nodes of all organizations, and when each was heard last."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from orchestrator import protos as pb
+from orchestrator.core import crash
 from orchestrator.core.errors import (
     BadRequestError,
     InternalError,
@@ -20,6 +21,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.rpc import metrics
 from orchestrator.rpc.identity import Context, Gate
+from orchestrator.rpc.loss import Loss
 from orchestrator.rpc.methods import UseCase
 from orchestrator.rpc.status import status_of
 from orchestrator.services import events
@@ -62,6 +64,7 @@ class Handlers:
         self._database = database
         self._feed = feed
         self._threads = threads
+        self._loss = Loss()
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -80,7 +83,7 @@ class Handlers:
             if use_case is None:
                 raise UnimplementedError(f"{method} is not implemented by this server")
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._run, use_case, request_type, body, organization, channel
+                self._threads, self._run, method, use_case, request_type, body, organization, channel
             )
 
         async def handle(body: bytes, context: Context) -> bytes:
@@ -100,10 +103,18 @@ class Handlers:
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _run(
-        self, use_case: UseCase, request_type: type[Message], body: bytes, organization: str, channel: str
+        self, method: str, use_case: UseCase, request_type: type[Message], body: bytes, organization: str, channel: str
     ) -> bytes:
         request = _parse(request_type, body)
-        response = self._database.run(organization, channel, lambda transaction: use_case(transaction, request))
+
+        def use(transaction: Any) -> Any:
+            response = use_case(transaction, request)
+            crash.point(f"server.before_commit.{method}")
+            return response
+
+        response = self._database.run(organization, channel, use)
+        crash.point(f"server.after_commit.{method}")
+        self._loss.strike(method)
         answer: bytes = response.SerializeToString()
         return answer
 

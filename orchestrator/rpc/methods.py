@@ -13,6 +13,7 @@ from orchestrator.services import (
     functions,
     info,
     models,
+    nodes,
     organizations,
     performances,
     plans,
@@ -88,5 +89,8 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
         "Heartbeat": attempts.heartbeat,
         "CompleteTask": attempts.complete,
         "FailTask": attempts.fail,
+        "ReleaseTask": attempts.release,
+        "GetCancellation": nodes.cancellation,
+        "GetNodes": nodes.get_all,
     },
 }

@@ -2,25 +2,37 @@
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import UTC, timedelta
+from typing import Any
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from sqlalchemy import Row
 
 from orchestrator import protos as pb
-from orchestrator.core import states, validation
+from orchestrator.core import retries, states, validation
 from orchestrator.core.errors import BadRequestError, IncompatibleStatusError
 from orchestrator.core.validation import parse_key
-from orchestrator.services import failure_reports, models, performances, profiling, results, task_inputs, transitions
-from orchestrator.store import attempts
+from orchestrator.services import (
+    attempt_again,
+    failure_reports,
+    models,
+    performances,
+    profiling,
+    results,
+    task_inputs,
+    transitions,
+)
+from orchestrator.services.timestamps import duration
+from orchestrator.store import attempts, nodes
 from orchestrator.store import tasks as stored_tasks
+from orchestrator.store import transitions as moves
+from orchestrator.store.assets import compute_plans
 from orchestrator.store.database import Transaction
 
-LEASE = timedelta(seconds=60)
-"""How long an attempt is believed to live without a heartbeat."""
-
 _TOKEN_BYTES = 32
+_SHORTEST_LIMIT = timedelta(seconds=1)
 
 
 def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskResponse:
@@ -33,14 +45,14 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     validation.check_text(asked.node, "node")
     validation.check_text(asked.claim_id, "claim_id", least=1)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    started = stored_tasks.start(
+    started = moves.start(
         transaction,
         key,
         attempt=asked.attempt,
         node=asked.node,
         claim_id=asked.claim_id,
         token_hash=_digest(token),
-        lease=LEASE,
+        lease=transaction.rules.lease,
     )
     if started is not None:
         task, number = started.task, started.attempts
@@ -55,35 +67,56 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
         task=task,
         function=function,
         input_assets=task_inputs.resolve(transaction, task, function),
-        lease=_duration(LEASE),
+        lease=duration(transaction.rules.lease),
+        time_limit=_time_limit(transaction, task),
     )
 
 
+def _time_limit(transaction: Transaction, task: pb.ComputeTask) -> Duration | None:
+    """Return how long the task may run: its own limit, and what is left of its plan's, whichever is less."""
+    limits = []
+    if own := retries.time_limit(task.metadata):
+        limits.append(own)
+    plan = compute_plans.get(transaction, UUID(task.compute_plan_key))
+    if whole := retries.time_limit(plan.metadata):
+        left = plan.creation_date.ToDatetime(UTC) + whole - transaction.now
+        limits.append(max(left, _SHORTEST_LIMIT))
+    return duration(min(limits)) if limits else None
+
+
 def _claimed_before(transaction: Transaction, key: UUID, asked: pb.ClaimTaskParam, token: str) -> int:
-    number = attempts.repeat_claim(transaction, key, asked.claim_id, _digest(token), LEASE)
+    number = attempts.repeat_claim(transaction, key, asked.claim_id, _digest(token), transaction.rules.lease)
     if number is not None:
         return number
     task = _own_task(transaction, key)
     if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
-        raise IncompatibleStatusError(f"task {key}: attempt {asked.attempt} is not the one that is due")
+        raise IncompatibleStatusError(
+            f"task {key}: attempt {asked.attempt} is not due; another one is, or the pause before it is not over"
+        )
     raise IncompatibleStatusError(f"task {key} is {states.TASK_WORDS[task.status]}, not To do")
 
 
 def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.HeartbeatResponse:
     """Renew the leases of a node's attempts, and tell which of them must stop."""
-    held = [
-        (parse_key(attempt.compute_task_key, "compute_task_key"), attempt.number, _digest(attempt.token))
-        for attempt in asked.attempts
-    ]
-    alive = attempts.renew(transaction, held, LEASE) if held else set()
-    lost = [(key, number) for key, number, _ in held if (key, number) not in alive]
+    validation.check_text(asked.node, "node")
+    held = [_named(attempt) for attempt in asked.attempts]
+    nodes.hear(transaction, asked.node, len(held))
+    alive = attempts.renew(transaction, held, transaction.rules.lease) if held else set()
+    ended = [named for named in held if named[:2] not in alive]
+    attempts.receive(transaction, ended, stopped=False)
+    attempts.receive(transaction, [_named(attempt) for attempt in asked.stopped], stopped=True)
+    lost = [(key, number) for key, number, _ in ended]
     found = stored_tasks.get_many(transaction, [key for key, _ in lost])
     stops = []
     for key, number in lost:
         task = found.get(str(key))
         reason = f"the task is {states.TASK_WORDS[task.status]}" if task else "the task does not exist"
         stops.append(pb.StopOrder(compute_task_key=str(key), number=number, reason=reason))
-    return pb.HeartbeatResponse(lease=_duration(LEASE), stops=stops)
+    return pb.HeartbeatResponse(lease=duration(transaction.rules.lease), stops=stops)
+
+
+def _named(attempt: pb.Attempt) -> tuple[UUID, int, bytes]:
+    return parse_key(attempt.compute_task_key, "compute_task_key"), attempt.number, _digest(attempt.token)
 
 
 def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.CompleteTaskResponse:
@@ -125,7 +158,7 @@ def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.Comple
 
 
 def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskResponse:
-    """Register why an attempt failed and make its task Failed.
+    """Note why an attempt failed: its task is tried again if its policy says so, else it is Failed with a report.
 
     Raises:
         IncompatibleStatusError: the attempt does not hold the task.
@@ -139,19 +172,62 @@ def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskRespon
     )
     validation.check_failure_report(report)
     task = _own_task(transaction, key)
+    kind = retries.kind_of(asked.error_type, asked.timed_out, asked.lost)
+    pause = attempt_again.pause_after(transaction, task, kind)
+    if pause is not None:
+        retried = attempt_again.retry(
+            transaction,
+            key,
+            asked.attempt.number,
+            _digest(asked.attempt.token),
+            pause,
+            kind,
+            report_hash=_report_hash(asked),
+        )
+        return pb.FailTaskResponse(retry_after=duration(pause)) if retried else _failed_before(transaction, asked)
     stopped = transitions.stop(
         transaction,
         task,
         pb.STATUS_FAILED,
         f"attempt {asked.attempt.number}: {pb.ErrorType.Name(asked.error_type)}",
         token_hash=_digest(asked.attempt.token),
-        error_type=asked.error_type,
+        fault=kind,
         report_hash=_report_hash(asked),
         register=lambda _: failure_reports.add(transaction, report),
     )
-    if not stopped:
+    return pb.FailTaskResponse() if stopped else _failed_before(transaction, asked)
+
+
+def _failed_before(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskResponse:
+    """Answer a report that was given before; of the pause, what is left."""
+    row = _check_reported_before(transaction, asked.attempt, asked)
+    if row.outcome != pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+        return pb.FailTaskResponse()
+    left = row.due_at - transaction.now if row.due_at else timedelta()
+    return pb.FailTaskResponse(retry_after=duration(max(left, timedelta())))
+
+
+def release(transaction: Transaction, asked: pb.ReleaseTaskParam) -> pb.ReleaseTaskResponse:
+    """Make the task of an attempt whose worker stops To do again, at once.
+
+    Raises:
+        IncompatibleStatusError: the attempt does not hold the task.
+    """
+    key = parse_key(asked.attempt.compute_task_key, "compute_task_key")
+    _own_task(transaction, key)
+    released = attempt_again.retry(
+        transaction,
+        key,
+        asked.attempt.number,
+        _digest(asked.attempt.token),
+        None,
+        None,
+        report_hash=_report_hash(asked),
+        reason=asked.reason,
+    )
+    if not released:
         _check_reported_before(transaction, asked.attempt, asked)
-    return pb.FailTaskResponse()
+    return pb.ReleaseTaskResponse()
 
 
 def _own_task(transaction: Transaction, key: UUID) -> pb.ComputeTask:
@@ -160,8 +236,8 @@ def _own_task(transaction: Transaction, key: UUID) -> pb.ComputeTask:
     return task
 
 
-def _check_reported_before(transaction: Transaction, attempt: pb.Attempt, report: Message) -> None:
-    """Check that this very report is the one that ended the attempt.
+def _check_reported_before(transaction: Transaction, attempt: pb.Attempt, report: Message) -> Row[Any]:
+    """Check that this very report is the one that ended the attempt; return the attempt's row.
 
     Raises:
         IncompatibleStatusError: the attempt has ended in another way, does not exist, or is not the reporter's.
@@ -179,6 +255,7 @@ def _check_reported_before(transaction: Transaction, attempt: pb.Attempt, report
             f"attempt {attempt.number} does not hold task {attempt.compute_task_key} (any more): "
             "it has ended, or another one runs; its results are refused"
         )
+    return row
 
 
 def _digest(token: str) -> bytes:
@@ -187,9 +264,3 @@ def _digest(token: str) -> bytes:
 
 def _report_hash(report: Message) -> bytes:
     return hashlib.sha256(report.SerializeToString(deterministic=True)).digest()
-
-
-def _duration(length: timedelta) -> Duration:
-    converted = Duration()
-    converted.FromTimedelta(length)
-    return converted

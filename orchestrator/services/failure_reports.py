@@ -7,6 +7,7 @@ from sqlalchemy import insert, select
 from orchestrator import protos as pb
 from orchestrator.core import validation
 from orchestrator.core.errors import NotFoundError
+from orchestrator.core.retries import kind_of
 from orchestrator.core.validation import parse_key
 from orchestrator.services import functions, results, transitions
 from orchestrator.services.ownership import check_owner
@@ -35,7 +36,7 @@ def register(transaction: Transaction, new: pb.NewFailureReport) -> pb.FailureRe
         task,
         pb.STATUS_FAILED,
         f"{pb.ErrorType.Name(new.error_type)} reported by {transaction.organization}",
-        error_type=new.error_type,
+        fault=kind_of(new.error_type),
         register=lambda _: reports.append(add(transaction, new)),
     )
     if not stopped:

@@ -11,7 +11,8 @@ from orchestrator.core.validation import parse_key
 from orchestrator.services import organizations, plans
 from orchestrator.services.ownership import check_owner
 from orchestrator.services.timestamps import timestamp
-from orchestrator.store import schema, tasks
+from orchestrator.store import schema
+from orchestrator.store import transitions as moves
 from orchestrator.store.assets import compute_plans, functions
 from orchestrator.store.database import Transaction
 from orchestrator.store.pages import Page
@@ -100,14 +101,13 @@ def move(transaction: Transaction, function: pb.Function, target: states.Functio
     """
     states.check_function_transition(function.key, function.status, target)
     key = UUID(function.key)
+    source, goal = _FOLLOWED[target]
+    latched = moves.plans_building(transaction, key) if goal in states.TERMINAL else []
+    held = compute_plans.get_many(transaction, latched, lock=True)
+    moved_tasks = moves.follow_function(transaction, key, source, goal)
     function.status = target
     functions.save(transaction, function, status=target)
     transaction.events.updated(function.key, function)
-    source, goal = _FOLLOWED[target]
-    ends = goal in states.TERMINAL
-    latched = tasks.plans_building(transaction, key) if ends else []
-    held = compute_plans.get_many(transaction, latched, lock=True)
-    moved_tasks = tasks.follow_function(transaction, key, source, goal)
     for moved in moved_tasks:
         transaction.events.updated(moved.task.key, moved.task, f"function {key} is {pb.FunctionStatus.Name(target)}")
         if moved.task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:

@@ -65,7 +65,8 @@ def add(
                 creation_date=timestamp(transaction.now),
             )
         )
-        columns.append({"task_key": UUID(task.key), "output": identifier})
+        transient = task.outputs[identifier].transient
+        columns.append({"task_key": UUID(task.key), "output": identifier, "transient": transient})
     models.insert_many(transaction, added, columns)
     for model, row in zip(added, columns, strict=True):
         results.record(transaction, model, model.key, str(row["output"]))

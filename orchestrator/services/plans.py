@@ -1,12 +1,15 @@
 """Compute plans."""
 
+from uuid import UUID
+
 from orchestrator import protos as pb
-from orchestrator.core import validation
+from orchestrator.core import retries, validation
 from orchestrator.core.errors import BadRequestError, TerminatedPlanError
 from orchestrator.core.validation import parse_key
 from orchestrator.services.ownership import check_owner
 from orchestrator.services.timestamps import timestamp
-from orchestrator.store import outbox, schema, tasks
+from orchestrator.store import outbox, repairs, schema, tasks
+from orchestrator.store import transitions as moves
 from orchestrator.store.assets import compute_plans
 from orchestrator.store.database import Transaction
 from orchestrator.store.pages import Page
@@ -15,6 +18,7 @@ from orchestrator.store.pages import Page
 def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan:
     """Register a compute plan of the caller."""
     validation.check_plan(new)
+    retries.check_metadata(new.metadata)
     plan = pb.ComputePlan(
         key=new.key.lower(),
         owner=transaction.organization,
@@ -62,13 +66,15 @@ def apply_action(transaction: Transaction, asked: pb.ApplyPlanActionParam) -> pb
     check_owner(transaction, "compute plan", plan)
     if is_terminated(plan):
         raise TerminatedPlanError(f"compute plan {key} has been cancelled or has failed already")
+    ended = moves.cancel_plan(transaction, key)
     plan.cancelation_date.FromDatetime(transaction.now)
     compute_plans.save(transaction, plan, ended_at=transaction.now)
     transaction.events.updated(plan.key, plan)
-    ended = tasks.cancel_plan(transaction, key)
     outbox.drop_unsent(transaction.connection, [moved.key for moved in ended])
     for moved in ended:
         transaction.events.updated(moved.task.key, moved.task, f"compute plan {key} cancelled by its owner")
+        if moved.ran is not None:
+            transaction.pokes.stop(moved.worker, moved.key, moved.ran)
     return pb.ApplyPlanActionResponse()
 
 
@@ -96,3 +102,16 @@ def fail(transaction: Transaction, plan: pb.ComputePlan) -> None:
         plan.failure_date.FromDatetime(transaction.now)
         compute_plans.save(transaction, plan, ended_at=transaction.now)
         transaction.events.updated(plan.key, plan)
+
+
+def cancel_stuck(transaction: Transaction, key: UUID) -> int:
+    """Cancel the tasks of a compute plan that can never run; return how many, none while others hold the plan."""
+    if not repairs.take_plan(transaction.connection, key):
+        return 0
+    plan = compute_plans.get(transaction, key, lock=True)
+    ended = moves.cancel_stuck(transaction, key, is_terminated(plan))
+    outbox.drop_unsent(transaction.connection, [moved.key for moved in ended])
+    reason = "its compute plan has ended" if is_terminated(plan) else "a parent has failed or was cancelled"
+    for moved in ended:
+        transaction.events.updated(moved.task.key, moved.task, reason)
+    return len(ended)

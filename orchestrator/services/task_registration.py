@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.core import registration, validation
+from orchestrator.core import registration, retries, validation
 from orchestrator.core.errors import BadRequestError
 from orchestrator.services import models, organizations
 from orchestrator.services.timestamps import timestamp
@@ -18,6 +18,7 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> pb.Regis
         raise BadRequestError("tasks: none given")
     for new in asked.tasks:
         validation.check_task(new)
+        retries.check_metadata(new.metadata)
         _lower_keys(new)
     tasks.check_new(transaction, _keys(new.key for new in asked.tasks))
     known = _read(transaction, asked.tasks)

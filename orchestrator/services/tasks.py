@@ -13,6 +13,8 @@ from orchestrator.core.errors import (
 from orchestrator.core.validation import parse_key
 from orchestrator.services import models, transitions
 from orchestrator.store import tasks
+from orchestrator.store import transitions as moves
+from orchestrator.store.assets import compute_plans
 from orchestrator.store.database import Transaction
 from orchestrator.store.pages import Page
 
@@ -52,7 +54,7 @@ def apply_action(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb
 
 
 def _start(transaction: Transaction, key: UUID, reason: str) -> None:
-    moved = tasks.start(transaction, key)
+    moved = moves.start(transaction, key)
     if moved is None:
         transitions.check_worker(transaction, tasks.get(transaction, key))
         raise transitions.refusal(transaction, key, pb.STATUS_EXECUTING)
@@ -72,6 +74,9 @@ def _stop(transaction: Transaction, key: UUID, target: states.TaskStatus, reason
 def disable_output(transaction: Transaction, asked: pb.DisableOutputParam) -> pb.DisableOutputResponse:
     """Take away the models of a transient output that no task can need any more."""
     key = parse_key(asked.compute_task_key, "compute_task_key")
+    # The plan's latch: no child is registered between the look at the children and the commit.
+    plan = UUID(tasks.get(transaction, key).compute_plan_key)
+    compute_plans.get_many(transaction, [plan], share=True)
     task, _ = tasks.get_for_update(transaction, key)
     transitions.check_worker(transaction, task)
     if asked.identifier not in task.outputs:

@@ -5,13 +5,16 @@ report given twice at once meets the guard, not the results of the first.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core import states
 from orchestrator.core.errors import IncompatibleStatusError, PermissionDeniedError
+from orchestrator.core.retries import FaultKind
 from orchestrator.services import plans
 from orchestrator.store import outbox, tasks
+from orchestrator.store import transitions as moves
 from orchestrator.store.assets import compute_plans
 from orchestrator.store.database import Transaction
 
@@ -41,7 +44,7 @@ def complete(
     Returns:
         Whether the task was the caller's, Doing, and held by that attempt; nothing is changed otherwise.
     """
-    moved = tasks.end(
+    moved = moves.end(
         transaction,
         key,
         pb.STATUS_DONE,
@@ -52,10 +55,11 @@ def complete(
     )
     if moved is None:
         return False
+    children = moves.release_children(transaction, key)
     if register:
         register(moved.task)
     transaction.events.updated(moved.task.key, moved.task, reason)
-    for child in tasks.release_children(transaction, key):
+    for child in children:
         transaction.events.updated(child.task.key, child.task, f"its last parent {key} is Done")
         transaction.pokes.run(child.worker, child.key, child.attempts + 1)
     return True
@@ -69,8 +73,9 @@ def stop(
     *,
     by_anyone: bool = False,
     token_hash: bytes | None = None,
-    error_type: int | None = None,
+    fault: FaultKind | None = None,
     report_hash: bytes | None = None,
+    expired: datetime | None = None,
     register: Register | None = None,
 ) -> bool:
     """Make a task Failed or Cancelled; the first failure ends its compute plan.
@@ -82,8 +87,9 @@ def stop(
         reason: why, for the event.
         by_anyone: whether it is ended from any state, whoever runs it; else only by the attempt that runs it.
         token_hash: SHA-256 of the token of the attempt that reports; None for a client without attempts.
-        error_type: what kind of fault.
+        fault: what ended it, where it is one.
         report_hash: SHA-256 of the report.
+        expired: only if the attempt's lease ended before this moment.
         register: called before the events of the transition.
 
     Returns:
@@ -91,14 +97,18 @@ def stop(
     """
     key = UUID(task.key)
     plan = compute_plans.get(transaction, UUID(task.compute_plan_key), lock=True)
-    moved = tasks.end(
+    if by_anyone:
+        # Before the statement that ends it: one that waits for a claim does not see the attempt that the claim began.
+        tasks.get_for_update(transaction, key)
+    moved = moves.end(
         transaction,
         key,
         target,
         guarded=not by_anyone,
         token_hash=token_hash,
-        error_type=error_type,
+        fault=fault,
         report_hash=report_hash,
+        expired=expired,
     )
     if moved is None:
         return False
@@ -106,6 +116,8 @@ def stop(
         register(moved.task)
     transaction.events.updated(task.key, moved.task, reason)
     outbox.drop_unsent(transaction.connection, [key])
+    if by_anyone and moved.ran is not None:
+        transaction.pokes.stop(moved.worker, key, moved.ran)
     if target == pb.STATUS_FAILED:
         plans.fail(transaction, plan)
     return True
@@ -130,6 +142,8 @@ def refusal(transaction: Transaction, key: UUID, target: states.TaskStatus) -> I
         states.check_task_transition(task.key, task.status, target)
     except IncompatibleStatusError as error:
         return error
+    if target == pb.STATUS_EXECUTING:
+        return IncompatibleStatusError(f"task {key} is tried again after a pause, which is not over")
     return IncompatibleStatusError(
         f"task {key} is run by an attempt that a worker has claimed; only the holder of its token may report on it"
     )

@@ -13,11 +13,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
+from orchestrator.core.retries import Rules
 from orchestrator.store import events, outbox
 
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
+
+DEFAULT_RULES = Rules()
 
 _PING = text("SELECT 1")
 _RETRIED = (postgres.SerializationFailure, postgres.DeadlockDetected)
@@ -31,9 +34,11 @@ class Transaction:
         connection: inside a transaction.
         organization: who calls.
         channel: whose assets are meant.
+        rules: of attempts.
     """
 
-    def __init__(self, connection: Connection, organization: str, channel: str) -> None:
+    def __init__(self, connection: Connection, organization: str, channel: str, rules: Rules = DEFAULT_RULES) -> None:
+        self.rules = rules
         self.connection = connection
         self.organization = organization
         self.channel = channel
@@ -65,10 +70,13 @@ class Database:
     Args:
         url: `postgresql://…`.
         pool_size: most connections held at once.
-        retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again.
+        retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
+            counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
+        rules: of attempts.
     """
 
-    def __init__(self, url: str, pool_size: int = 16, retry_budget: float = 0.5) -> None:
+    def __init__(self, url: str, pool_size: int = 16, retry_budget: float = 0.5, rules: Rules = DEFAULT_RULES) -> None:
+        self.rules = rules
         self.url = url
         self._retry_budget = retry_budget
         self.engine: Engine = create_engine(
@@ -87,11 +95,11 @@ class Database:
             UnavailableError: the database cannot be reached.
             OrchestratorError: what the use case raises; nothing is kept.
         """
-        deadline = time.monotonic() + self._retry_budget
+        deadline = None
         while True:
             try:
                 with self.engine.begin() as connection:
-                    transaction = Transaction(connection, organization, channel)
+                    transaction = Transaction(connection, organization, channel, self.rules)
                     result = use_case(transaction)
                     transaction.flush()
                 return result
@@ -106,8 +114,9 @@ class Database:
             except OperationalError as error:
                 if not isinstance(error.orig, _RETRIED):
                     raise UnavailableError("the database cannot be reached; try again later") from error
-                if time.monotonic() > deadline:
+                if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError("other calls change the same assets; try again later") from error
+                deadline = deadline or time.monotonic() + self._retry_budget
                 log.info("transaction.retried", reason=type(error.orig).__name__)
                 time.sleep(_PAUSE)
             except DBAPIError as error:

@@ -8,7 +8,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, RowMapping, Select, select, text
+from sqlalchemy import Connection, RowMapping, Select, func, select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
@@ -80,23 +80,26 @@ class Recorder:
 
 
 WRITE = """
-    INSERT INTO events (id, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
-    SELECT id, :channel, :now, kind, asset_kind, asset_key, asset, metadata
+    WITH call AS MATERIALIZED (SELECT nextval('events_sequence_seq') AS sequence)
+    INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
     FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
                 CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
-         WITH ORDINALITY AS event (id, kind, asset_kind, asset_key, asset, metadata, ordinal)
-    ORDER BY ordinal
+         AS event (id, kind, asset_kind, asset_key, asset, metadata)
 """
-"""Inserts the events of a transaction, in their order."""
+"""Inserts the events of a transaction. They share the number that it draws; their ids ascend in their order."""
 
 # One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
-# length of one batch. `sequence` is drawn after a writer took its row locks, so what depends on what stays in order.
+# length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
+# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
 _PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
 _PLACE = text("""
     WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
          batch AS (
-             SELECT id, row_number() OVER (ORDER BY sequence) AS ordinal
-             FROM (SELECT id, sequence FROM events WHERE position IS NULL ORDER BY sequence LIMIT :limit) AS unplaced
+             SELECT id, row_number() OVER (ORDER BY sequence, id) AS ordinal
+             FROM (SELECT id, sequence FROM events WHERE position IS NULL
+                   ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES) AS unplaced
          ),
          placed AS (
              UPDATE events SET position = last.position + batch.ordinal
@@ -108,7 +111,12 @@ _PLACE = text("""
 
 
 def place(connection: Connection, limit: int) -> int:
-    """Give committed events their place in the order of readers; return how many got one."""
+    """Give committed events their place in the order of readers; return how many got one.
+
+    Args:
+        connection: inside a transaction.
+        limit: most events, unless the last call that fits in part has more: a call is placed whole.
+    """
     connection.execute(_PLACE_LOCK)
     row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
     return row.count if row else 0  # type: ignore[return-value]
@@ -126,16 +134,28 @@ class Placed:
 _COLUMNS = [column for column in schema.events.c if column.name != "sequence"]
 
 
+# A reader's memory is bounded however large events are: by octets too, but for the first.
+_READ_BYTES = 4 * 1024 * 1024
+_SIZE = func.octet_length(schema.events.c.asset)
+_BEFORE = func.sum(_SIZE).over(order_by=schema.events.c.position, rows=(None, 0)) - _SIZE
+
+
 def read_after(connection: Connection, position: int, limit: int, channel: str | None = None) -> list[Placed]:
-    """Return placed events after a position, in order; those of one channel, or of all."""
+    """Return placed events after a position, in order; those of one channel, or of all.
+
+    Args:
+        connection: inside a transaction.
+        position: of the last event that the reader has.
+        limit: most events; fewer are given where they are large, but at least one if there is one.
+        channel: whose events; None for all.
+    """
     table = schema.events.c
-    query = select(*_COLUMNS).where(table.position > position).order_by(table.position).limit(limit)
+    found = select(*_COLUMNS, _BEFORE.label("before")).where(table.position > position)
     if channel is not None:
-        query = query.where(table.channel == channel)
-    return [
-        Placed(row["channel"], row["position"], to_message(row).SerializeToString())
-        for row in connection.execute(query).mappings()
-    ]
+        found = found.where(table.channel == channel)
+    read = found.order_by(table.position).limit(limit).subquery()
+    rows = connection.execute(select(read).where(read.c.before < _READ_BYTES).order_by(read.c.position))
+    return [Placed(row["channel"], row["position"], to_message(row).SerializeToString()) for row in rows.mappings()]
 
 
 def last_position(connection: Connection) -> int:

@@ -8,6 +8,8 @@ from sqlalchemy import Connection, text
 
 TASK = "task"
 FUNCTION = "function"
+STOP = "stop"
+DISABLE = "disable"
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Poke:
     """A message to an organization's queue.
 
     Args:
-        kind: `task` (run an attempt of it) or `function` (build it).
+        kind: `task` (run an attempt of it), `function` (build it), `stop` (end the attempt) or `disable` (delete the
+            task's transient models).
         organization: whose queue.
         key: the task or the function.
         attempt: the number of the attempt that is due.
@@ -44,6 +47,10 @@ class Recorder:
         """Ask a function's owner to build it."""
         self.pokes.append(Poke(FUNCTION, owner, function, 1))
 
+    def stop(self, worker: str, task: UUID, attempt: int) -> None:
+        """Tell a worker that an attempt must end; its heartbeat will hear it too, later."""
+        self.pokes.append(Poke(STOP, worker, task, attempt))
+
     def parameters(self) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for the time."""
         return {
@@ -62,17 +69,35 @@ WRITE = """
 """
 """Inserts the pokes of a transaction."""
 
-_TAKE = text("""
-    SELECT id, kind, organization, asset_key, attempt FROM outbox
-    WHERE sent_at IS NULL ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+# One step in the index for each organization, however many pokes wait for one that is away.
+_WAITING = text("""
+    WITH RECURSIVE waiting (organization) AS (
+        SELECT min(organization) FROM outbox WHERE sent_at IS NULL
+        UNION ALL
+        SELECT (SELECT min(outbox.organization) FROM outbox
+                WHERE sent_at IS NULL AND outbox.organization > waiting.organization)
+        FROM waiting WHERE organization IS NOT NULL
+    )
+    SELECT organization FROM waiting WHERE organization IS NOT NULL
 """)
 
 
-def take(connection: Connection, limit: int) -> list[tuple[int, Poke]]:
-    """Return unsent pokes with their ids, the oldest first, locked until the transaction ends."""
+def waiting(connection: Connection) -> list[str]:
+    """Return the organizations that have unsent pokes."""
+    return list(connection.execute(_WAITING).scalars())
+
+
+_TAKE = text("""
+    SELECT id, kind, organization, asset_key, attempt FROM outbox
+    WHERE sent_at IS NULL AND organization = :organization ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+
+def take(connection: Connection, organization: str, limit: int) -> list[tuple[int, Poke]]:
+    """Return unsent pokes of an organization with their ids, the oldest first, locked until the transaction ends."""
     return [
         (row.id, Poke(row.kind, row.organization, row.asset_key, row.attempt))
-        for row in connection.execute(_TAKE, {"limit": limit})
+        for row in connection.execute(_TAKE, {"organization": organization, "limit": limit})
     ]
 
 

@@ -68,7 +68,7 @@ data_samples = _asset(
 )
 
 compute_plans = _asset("compute_plans", Column("ended_at", DateTime(timezone=True)))
-"""`ended_at`: when the plan was cancelled or failed first. Its row is the latch of its tasks, see store.tasks."""
+"""`ended_at`: when the plan was cancelled or failed first. Its row is the latch of its tasks, see store.transitions."""
 
 tasks = _asset(
     "tasks",
@@ -80,14 +80,17 @@ tasks = _asset(
     Column("pending_parents", Integer, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("token_hash", LargeBinary),
+    Column("due_at", DateTime(timezone=True)),
     Column("poked_at", DateTime(timezone=True)),
     Column("pokes", Integer, nullable=False, server_default=text("0")),
     Index("tasks_plan", "plan_key", "status", "created_at", "key"),
     Index("tasks_function", "function_key", "status"),
     Index("tasks_to_do", "poked_at", postgresql_where=text("status = 2")),
+    Index("tasks_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
-"""`message` is the definition without the status; `attempts` counts those that began, `pokes` those that were
-sent for the attempt that is due; `token_hash` is the SHA-256 of the running attempt's token."""
+"""`message` is the definition without the status; `attempts` counts those that began, `pokes` those that were sent for
+the attempt that is due; `due_at` is when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the
+running attempt's token."""
 
 edges = Table(
     "edges",
@@ -108,19 +111,48 @@ attempts = Table(
     Column("lease_until", DateTime(timezone=True)),
     Column("ended_at", DateTime(timezone=True)),
     Column("outcome", SmallInteger),
-    Column("error_type", SmallInteger),
+    Column("fault", Text),
     Column("report_hash", LargeBinary),
+    Column("delivered_at", DateTime(timezone=True)),
+    Column("stopped_at", DateTime(timezone=True)),
+    Column("poked_at", DateTime(timezone=True)),
     Index("attempts_lease", "lease_until", postgresql_where=text("ended_at IS NULL")),
+    Index("attempts_to_stop", "ended_at", postgresql_where=text("outcome IN (5, 6) AND stopped_at IS NULL")),
 )
-"""One run of a task. `outcome` is the state it left the task in; `report_hash` the SHA-256 of the call that ended
-it; token and lease are absent where a client without attempts started the task (`ApplyTaskAction`)."""
+"""One run of a task. `outcome` is the state it left the task in; `fault` is what ended it (core.retries);
+`report_hash` the SHA-256 of the call that ended it; `delivered_at` and `stopped_at` say when its node was told to stop,
+and when it had, `poked_at` when it was told again; token and lease are absent where a client without attempts started
+the task (`ApplyTaskAction`)."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("heard_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+"""The worker processes of organizations, and when each was heard last."""
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("ran_at", DateTime(timezone=True), nullable=False),
+    Column("repaired", BigInteger, nullable=False),
+)
+"""The sweeps: when each ran last, and how many things it has ever repaired."""
 
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),
     Column("task_key", Uuid, nullable=False),
     Column("output", Text, nullable=False),
+    Column("transient", Boolean, nullable=False),
     Column("disabled", Boolean, nullable=False, server_default=text("false")),
+    Column("poked_at", DateTime(timezone=True)),
+    Index("models_transient", "task_key", postgresql_where=text("transient AND NOT disabled")),
     Index("models_task", "task_key", "output", "position"),
 )
 
@@ -162,7 +194,8 @@ events = Table(
     Index("events_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
     Index("events_unplaced", "sequence", postgresql_where=text("position IS NULL")),
 )
-"""`sequence` is drawn when the event is written, `position` is given after its commit: the order of readers."""
+"""`sequence` is drawn when a call writes its events, which share it; `position` is given after the commit: the order
+of readers."""
 
 outbox = Table(
     "outbox",
@@ -174,7 +207,8 @@ outbox = Table(
     Column("attempt", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
-    Index("outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+    Index("outbox_unsent", "organization", "id", postgresql_where=text("sent_at IS NULL")),
     Index("outbox_asset", "asset_key"),
 )
-"""Pokes to send: `task` (run the attempt) and `function` (build it)."""
+"""Pokes to send: `task` (run the attempt), `function` (build it), `stop` (end the attempt's process), `disable` (delete
+the models of the task's transient outputs)."""

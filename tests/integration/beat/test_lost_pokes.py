@@ -1,9 +1,7 @@
 """The sweep of lost pokes, with a clock of its own."""
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
-from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -12,71 +10,17 @@ from sqlalchemy import text
 from beat import lost_pokes
 from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.services import attempts, functions, organizations, plans, task_registration
-from orchestrator.settings import BeatSettings
+from orchestrator.services import attempts, functions
 from orchestrator.store import outbox
-from orchestrator.store.database import Database
 from tests.conformance import messages
+from tests.integration.beat.network import after, at_once, made
 
 AGE = 30.0
 
 
 @pytest.fixture
 def sweep(database) -> Sweep:
-    settings = BeatSettings(
-        database_url=database.url, broker_url="redis://unused", lost_poke_age=AGE, lost_poke_batch=2
-    )
-    return lost_pokes.make(settings)
-
-
-class Network:
-    """One organization with a function that is ready."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.call(organizations.register, pb.RegisterOrganizationParam())
-        self.function = self.call(functions.register, messages.new_function(inputs={}))
-        self.act(self.function, pb.FUNCTION_ACTION_BUILDING)
-        self.act(self.function, pb.FUNCTION_ACTION_READY)
-        self.plan = self.call(plans.register, messages.new_plan())
-        self.send()
-
-    def call(self, use_case, request):
-        return self.database.run("org-1", "channel", lambda transaction: use_case(transaction, request))
-
-    def act(self, function: pb.Function, action: int) -> None:
-        self.call(functions.apply_action, pb.ApplyFunctionActionParam(function_key=function.key, action=action))
-
-    def register(self, count: int) -> list[UUID]:
-        outputs = {name: messages.output() for name in self.function.outputs}
-        new = [
-            pb.NewComputeTask(
-                key=messages.new_key(),
-                function_key=self.function.key,
-                compute_plan_key=self.plan.key,
-                worker="org-1",
-                outputs=outputs,
-            )
-            for _ in range(count)
-        ]
-        self.call(task_registration.register, messages.tasks(*new))
-        return [UUID(task.key) for task in new]
-
-    def send(self) -> list[outbox.Poke]:
-        """Send what the outbox holds, to nowhere."""
-        with self.database.engine.begin() as connection:
-            taken = outbox.take(connection, 1000)
-            outbox.mark_sent(connection, [number for number, _ in taken])
-        return [poke for _, poke in taken]
-
-
-@pytest.fixture
-def network(database) -> Network:
-    return Network(database)
-
-
-def after(seconds: float) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+    return made(lost_pokes, database, lost_poke_age=AGE)
 
 
 def test_a_task_that_stays_to_do_is_poked_again(database, network, sweep):
@@ -124,16 +68,25 @@ def test_more_than_a_batch_is_swept_at_once(database, network, sweep):
 def test_two_sweeps_at_once_poke_each_task_once(database, network, sweep):
     tasks = network.register(20)
     network.send()
-    now, barrier = after(AGE + 1), Barrier(2)
-
-    def run() -> int:
-        barrier.wait(10)
-        return sweep.sweep(database, now)
-
-    with ThreadPoolExecutor(2) as pool:
-        counts = [future.result() for future in [pool.submit(run), pool.submit(run)]]
+    now = after(AGE + 1)
+    counts = at_once(*[lambda: sweep.sweep(database, now)] * 2)
     assert sum(counts) == 20
     assert sorted(poke.key for poke in network.send()) == sorted(tasks)
+
+
+def test_a_locked_task_is_passed_over(database, network, sweep):
+    held, free = network.register(2)
+    network.send()
+    with network.locked("tasks", "key = :key", key=held):
+        assert sweep.sweep(database, after(AGE + 1)) == 1
+    assert [poke.key for poke in network.send()] == [free]
+
+
+def test_a_task_that_waits_for_its_pause_is_not_poked(database, network, sweep):
+    (task,) = network.register(1)
+    network.fail(network.claim(task).attempt)
+    network.send()
+    assert sweep.sweep(database, after(3600 * 24)) == 0
 
 
 def test_the_next_attempt_is_announced(database, network, sweep):

@@ -1,0 +1,46 @@
+"""What tells whether the machinery lives: when each sweep ran last, and when each node was heard last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SweepVitals:
+    """A sweep that has run at least once.
+
+    Args:
+        name: of the sweep.
+        age: seconds since it ran last.
+        repaired: how many things it has ever repaired.
+    """
+
+    name: str
+    age: float
+    repaired: int
+
+
+@dataclass(frozen=True)
+class NodeVitals:
+    """A worker process that was heard at least once.
+
+    Args:
+        channel: where it was heard.
+        organization: whose it is.
+        name: of the node.
+        age: seconds since it was heard last.
+        attempts: how many it ran then.
+    """
+
+    channel: str
+    organization: str
+    name: str
+    age: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """The sweeps and the nodes at one moment."""
+
+    sweeps: Sequence[SweepVitals]
+    nodes: Sequence[NodeVitals]

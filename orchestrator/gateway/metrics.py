@@ -1,0 +1,67 @@
+"""What `/metrics` shows: the counts of this process, and the vitals of the sweeps and the nodes."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from orchestrator.core.errors import UnavailableError
+from orchestrator.core.vitals import Vitals
+
+_NODE = ["channel", "organization", "node"]
+
+
+def exposition(vitals: Callable[[], Vitals]) -> bytes:
+    """Return all metrics in Prometheus' text format.
+
+    Args:
+        vitals: reads those of the sweeps and the nodes; without a database, UnavailableError, they are left out.
+    """
+    registry = CollectorRegistry()
+    registry.register(_VitalsCollector(vitals))
+    return generate_latest() + generate_latest(registry)
+
+
+class _VitalsCollector(Collector):
+    """Asks when it is scraped, so that every server process tells the same."""
+
+    def __init__(self, vitals: Callable[[], Vitals]) -> None:
+        self._vitals = vitals
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            vitals = self._vitals()
+        except UnavailableError:
+            yield _reachable(0)
+            return
+        yield _reachable(1)
+        yield from _sweeps(vitals)
+        yield from _nodes(vitals)
+
+
+def _reachable(value: int) -> Metric:
+    return GaugeMetricFamily("orchestrator_database_reachable", "Whether the database answers", value)
+
+
+def _sweeps(vitals: Vitals) -> Iterator[Metric]:
+    ages = GaugeMetricFamily("orchestrator_sweep_age_seconds", "Seconds since a sweep ran last", labels=["sweep"])
+    repaired = CounterMetricFamily("orchestrator_sweep_repaired", "What a sweep has repaired", labels=["sweep"])
+    for sweep in vitals.sweeps:
+        ages.add_metric([sweep.name], sweep.age)
+        repaired.add_metric([sweep.name], sweep.repaired)
+    yield ages
+    yield repaired
+
+
+def _nodes(vitals: Vitals) -> Iterator[Metric]:
+    silent = GaugeMetricFamily("orchestrator_node_silent_seconds", "Seconds since a node was heard", labels=_NODE)
+    attempts = GaugeMetricFamily(
+        "orchestrator_node_attempts", "Attempts that a node ran when it was heard", labels=_NODE
+    )
+    for node in vitals.nodes:
+        labels = [node.channel, node.organization, node.name]
+        silent.add_metric(labels, node.age)
+        attempts.add_metric(labels, node.attempts)
+    yield silent
+    yield attempts

@@ -1,0 +1,151 @@
+"""What the sweeps look for, and the repairs that are one statement: bounded, guarded, and passing over locked rows."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+_EXPIRED = text("""
+    SELECT task_key, number, attempts.token_hash, channel
+    FROM attempts JOIN tasks ON key = task_key
+    WHERE ended_at IS NULL AND lease_until < :now AND status = 3
+    ORDER BY lease_until LIMIT :limit
+""")
+
+
+def expired_leases(connection: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Return running attempts whose lease ended before a moment."""
+    return connection.execute(_EXPIRED, {"now": now, "limit": limit}).all()
+
+
+_DUE = text("""
+    WITH due AS (
+             SELECT key FROM tasks WHERE status = 2 AND due_at <= :now
+             ORDER BY due_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+         ),
+         again AS (
+             UPDATE tasks SET due_at = NULL, poked_at = :now, pokes = 0
+             FROM due WHERE tasks.key = due.key
+             RETURNING worker, tasks.key, attempts
+         ),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT 'task', worker, key, attempts + 1, :now FROM again
+         )
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
+""")
+
+
+def poke_due(connection: Connection, now: datetime, limit: int) -> int:
+    """Poke for tasks whose pause before the next attempt is over; return how many."""
+    row = connection.execute(_DUE, {"now": now, "limit": limit}).one_or_none()
+    return int(row[0]) if row else 0
+
+
+# A new poke only when the last one lies in the first half of the time since the attempt ended: so the pause doubles.
+_STOP = text("""
+    WITH running AS (
+             SELECT task_key, number FROM attempts
+             WHERE outcome IN (5, 6) AND stopped_at IS NULL AND claim_id IS NOT NULL
+               AND report_hash IS NULL AND fault IS NULL
+               AND ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+               AND ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval)
+               AND (poked_at IS NULL OR poked_at <= ended_at + (CAST(:now AS timestamptz) - ended_at) / 2)
+               AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = task_key AND kind = 'stop' AND sent_at IS NULL)
+             ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+         ),
+         marked AS (
+             UPDATE attempts SET poked_at = :now FROM running
+             WHERE attempts.task_key = running.task_key AND attempts.number = running.number
+         ),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT 'stop', worker, task_key, number, :now FROM running JOIN tasks ON key = task_key
+             RETURNING id
+         )
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
+""")
+
+
+def repeat_stops(connection: Connection, now: datetime, limit: int, age: timedelta, deadline: timedelta) -> int:
+    """Tell nodes again to stop attempts whose end they have not acknowledged; return how many.
+
+    Args:
+        connection: inside a transaction.
+        now: the time.
+        limit: most attempts.
+        age: how long an acknowledgement may take; the pause between two pokes doubles from there.
+        deadline: how long one is asked for.
+    """
+    row = connection.execute(_STOP, {"now": now, "limit": limit, "age": age, "deadline": deadline}).one_or_none()
+    return int(row[0]) if row else 0
+
+
+_TAKE_PLAN = text("SELECT key FROM compute_plans WHERE key = :key FOR NO KEY UPDATE SKIP LOCKED")
+
+
+def take_plan(connection: Connection, key: UUID) -> bool:
+    """Lock a compute plan until the transaction ends; return False where another transaction holds it."""
+    return connection.execute(_TAKE_PLAN, {"key": key}).one_or_none() is not None
+
+
+_STUCK_PLANS = text("""
+    SELECT DISTINCT compute_plans.key, compute_plans.channel
+    FROM tasks JOIN compute_plans ON compute_plans.key = plan_key
+    WHERE (status IN (1, 2, 7, 8) AND ended_at IS NOT NULL)
+       OR (status IN (1, 7, 8)
+           AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
+                       WHERE child = tasks.key AND parents.status IN (5, 6)))
+    ORDER BY compute_plans.key LIMIT :limit
+""")
+
+
+def stuck_plans(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Return compute plans with tasks that can never run: the plan has ended, or a parent has failed."""
+    return connection.execute(_STUCK_PLANS, {"limit": limit}).all()
+
+
+_DISABLE = text("""
+    WITH idle AS (
+             SELECT models.key, task_key, tasks.worker FROM models JOIN tasks ON tasks.key = task_key
+             WHERE transient AND NOT disabled AND status IN (4, 5, 6)
+               AND (models.poked_at IS NULL OR models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval))
+               AND EXISTS (SELECT FROM edges WHERE parent = task_key)
+               AND NOT EXISTS (SELECT FROM edges JOIN tasks AS children ON children.key = child
+                               WHERE parent = task_key AND children.status NOT IN (4, 5, 6))
+             ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
+         ),
+         marked AS (UPDATE models SET poked_at = :now FROM idle WHERE models.key = idle.key),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT DISTINCT 'disable', worker, task_key, 1, CAST(:now AS timestamptz) FROM idle
+         )
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM idle HAVING count(*) > 0
+""")
+
+
+def poke_idle_outputs(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+    """Ask workers to delete transient models that no task can need any more; return how many models.
+
+    Args:
+        connection: inside a transaction.
+        now: the time.
+        limit: most models.
+        age: how long they have before they are asked again.
+    """
+    row = connection.execute(_DISABLE, {"now": now, "limit": limit, "age": age}).one_or_none()
+    return int(row[0]) if row else 0
+
+
+_FORGET_POKES = text("""
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox WHERE sent_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+        ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+def forget_pokes(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+    """Delete pokes that were sent long ago; return how many."""
+    return connection.execute(_FORGET_POKES, {"now": now, "limit": limit, "age": age}).rowcount

@@ -1,0 +1,57 @@
+"""When each sweep ran last, and when each node of any channel was heard last."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from orchestrator.core.vitals import NodeVitals, SweepVitals, Vitals
+from orchestrator.store.database import Database
+
+_NOTE = text("""
+    INSERT INTO sweeps (name, ran_at, repaired) VALUES (:name, :now, :repaired)
+    ON CONFLICT (name) DO UPDATE
+    SET ran_at = greatest(sweeps.ran_at, excluded.ran_at), repaired = sweeps.repaired + excluded.repaired
+""")
+
+
+def note_sweep(connection: Connection, name: str, now: datetime, repaired: int) -> None:
+    """Note that a sweep has run.
+
+    Args:
+        connection: inside a transaction.
+        name: of the sweep.
+        now: when it began.
+        repaired: how many things it repaired.
+    """
+    connection.execute(_NOTE, {"name": name, "now": now, "repaired": repaired})
+
+
+_SWEEPS = text("SELECT name, extract(epoch FROM :now - ran_at) AS age, repaired FROM sweeps ORDER BY name")
+_NODES = text("""
+    SELECT channel, organization, name, extract(epoch FROM :now - heard_at) AS age, attempts FROM nodes
+    ORDER BY channel, organization, name
+""")
+_NOBODY = ""
+
+
+def read(database: Database) -> Vitals:
+    """Return how the sweeps and the nodes are.
+
+    Raises:
+        UnavailableError: the database cannot be reached.
+    """
+    return database.run(_NOBODY, _NOBODY, lambda transaction: _read(transaction.connection, transaction.now))
+
+
+def _read(connection: Connection, now: datetime) -> Vitals:
+    # The clocks of two machines differ: what has just happened here may lie ahead there.
+    return Vitals(
+        sweeps=[
+            SweepVitals(row.name, max(0.0, float(row.age)), row.repaired)
+            for row in connection.execute(_SWEEPS, {"now": now})
+        ],
+        nodes=[
+            NodeVitals(row.channel, row.organization, row.name, max(0.0, float(row.age)), row.attempts)
+            for row in connection.execute(_NODES, {"now": now})
+        ],
+    )

@@ -1,0 +1,90 @@
+"""Databases for tests of what lies below the wire, and writers that say when they write and when they commit."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import text
+
+import migrations
+from orchestrator import protos as pb
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.store.database import Database, Transaction
+from orchestrator.store.events import Placed
+from tests.waiting import wait_until
+
+
+def migrated(postgres: Postgres) -> str:
+    """Return the URL of a new database with all tables."""
+    url = postgres.create_database(f"test_{uuid.uuid4().hex}")
+    migrations.upgrade(url)
+    return url
+
+
+@contextmanager
+def opened(url: str, pool_size: int = 16, retry_budget: float = 0.5) -> Iterator[Database]:
+    """Open a database, and close it afterwards."""
+    database = Database(url, pool_size, retry_budget)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def forget_events(database: Database) -> None:
+    """Begin the order of readers again."""
+    with database.engine.begin() as connection:
+        connection.execute(text("TRUNCATE events"))
+
+
+def deadlocks(database: Database) -> int:
+    """Return how many deadlocks Postgres has ever noticed in a database; its idle sessions are closed for it."""
+    database.engine.dispose()
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        # A session reports what it met when it ends.
+        others = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        """
+        wait_until(lambda: connection.execute(others).fetchone() == (0,), message="the end of all other sessions")
+        query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        (count,) = connection.execute(query).fetchone() or (0,)
+    return int(count)
+
+
+def tell(transaction: Transaction, *names: str) -> None:
+    """Record an event of a compute plan for each name."""
+    for name in names:
+        transaction.events.created(name, pb.ComputePlan(key=name))
+
+
+def names_of(placed: list[Placed]) -> list[str]:
+    return [pb.Event.FromString(event.message).asset_key for event in placed]
+
+
+class Writer:
+    """A call whose transaction writes its events, and commits, when the test says so."""
+
+    def __init__(self, database: Database, channel: str = "ours") -> None:
+        self.names: list[str] = []
+        self._connection = database.engine.connect()
+        self._begun = self._connection.begin()
+        self._transaction = Transaction(self._connection, "org-1", channel)
+
+    def write(self, *names: str) -> None:
+        """Draw the place in the order of writing."""
+        self.names = list(names)
+        tell(self._transaction, *names)
+        self._transaction.flush()
+
+    def event_ids(self) -> list[uuid.UUID]:
+        return list(self._connection.execute(text("SELECT id FROM events ORDER BY id")).scalars())
+
+    def commit(self) -> None:
+        self._begun.commit()
+        self._connection.close()
+
+    def roll_back(self) -> None:
+        self._begun.rollback()
+        self._connection.close()

@@ -1,0 +1,168 @@
+"""Two calls that meet at one point, held there: the outcome is that of one after the other."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from orchestrator import protos as pb
+from orchestrator.core.errors import OrchestratorError
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.services import attempts
+from orchestrator.store.database import Database
+from tests.conformance.messages import (
+    PUBLIC,
+    models,
+    new_function,
+    new_key,
+    new_model,
+    new_plan,
+    new_task,
+    output,
+    tasks,
+)
+from tests.integration.database import deadlocks, migrated, opened
+from tests.integration.test_size import Counted
+from tests.waiting import wait_until
+
+BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[Database]:
+    with opened(migrated(postgres)) as database:
+        yield database
+
+
+@pytest.fixture
+def org(database: Database) -> Counted:
+    org = Counted(database, f"channel-{new_key()}")
+    org.send(pb.RegisterOrganizationParam())
+    return org
+
+
+@pytest.fixture
+def function(org: Counted) -> pb.Function:
+    function = org.send(new_function())
+    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
+        org.send(pb.ApplyFunctionActionParam(function_key=function.key, action=action))
+    return function
+
+
+@pytest.fixture
+def plan(org: Counted) -> pb.ComputePlan:
+    return org.send(new_plan())
+
+
+@pytest.fixture
+def observer(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        yield connection
+
+
+def await_blocked(observer: psycopg.Connection[Any], amount: int, *others: "Future[Any]") -> None:
+    """Wait until so many sessions wait for a lock, or the calls have ended without."""
+
+    def met() -> bool:
+        row = observer.execute(BLOCKED).fetchone()
+        return bool(row and row[0] >= amount) or any(other.done() for other in others)
+
+    wait_until(met, message=f"{amount} calls that wait")
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except OrchestratorError as error:
+        return error.code
+    return "OK"
+
+
+def act(task: Any, action: "pb.ComputeTaskAction.ValueType") -> pb.ApplyTaskActionParam:
+    return pb.ApplyTaskActionParam(compute_task_key=task.key, action=action)
+
+
+def run(org: Counted, task: Any) -> pb.Model:
+    org.send(act(task, pb.TASK_ACTION_EXECUTING))
+    model = org.send(models(new_model(task))).models[0]
+    org.send(act(task, pb.TASK_ACTION_DONE))
+    return model
+
+
+def test_a_model_is_not_disabled_under_a_child_that_comes_just_now(
+    database: Database, observer: psycopg.Connection[Any], org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    parent = new_task(function, plan, outputs={"model": output(PUBLIC, transient=True)})
+    ended = new_task(function, plan, [parent])
+    org.send(tasks(parent, ended))
+    model = run(org, parent)
+    run(org, ended)
+    late = new_task(function, plan, [parent])
+    with psycopg.connect(database.url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SELECT FROM models WHERE key = %s FOR UPDATE", [uuid.UUID(model.key)])
+        request = pb.DisableOutputParam(compute_task_key=parent.key, identifier="model")
+        disabling = threads.submit(outcome, lambda: org.send(request))
+        await_blocked(observer, 1, disabling)
+        registering = threads.submit(outcome, lambda: org.send(tasks(late)))
+        await_blocked(observer, 2, registering)
+        holder.rollback()
+        assert (disabling.result(20), registering.result(20)) in (("OK", "OE0101"), ("OE0108", "OK"))
+
+
+@contextmanager
+def stalled_heartbeat(database: Database) -> Iterator[Callable[[], None]]:
+    """Hold up a heartbeat at the first attempt whose lease it renews, until the function given is called."""
+    with psycopg.connect(database.url, autocommit=True) as holder:
+        holder.execute("""
+            CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(44); RETURN NEW; END $$
+        """)
+        holder.execute("""
+            CREATE TRIGGER stall BEFORE UPDATE ON attempts FOR EACH ROW
+            WHEN (NEW.lease_until <> OLD.lease_until) EXECUTE FUNCTION stall()
+        """)
+        holder.execute("SELECT pg_advisory_lock(44)")
+        try:
+            yield lambda: holder.execute("SELECT pg_advisory_unlock_all()")
+        finally:
+            holder.execute("SELECT pg_advisory_unlock_all()")
+            holder.execute("SET lock_timeout = '9s'")
+            holder.execute("DROP TRIGGER stall ON attempts")
+            holder.execute("DROP FUNCTION stall()")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
+    database: Database,
+    observer: psycopg.Connection[Any],
+    org: Counted,
+    plan: pb.ComputePlan,
+    function: pb.Function,
+    backwards: bool,
+):
+    new = [new_task(function, plan) for _ in range(20)]
+    org.send(tasks(*new))
+    held = [
+        org.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim"), attempts.claim).attempt
+        for task in sorted(new, key=lambda task: task.key, reverse=backwards)
+    ]
+    with stalled_heartbeat(database) as release, ThreadPoolExecutor() as threads:
+        beating = threads.submit(org.send, pb.HeartbeatParam(attempts=held), attempts.heartbeat)
+        await_blocked(observer, 1, beating)
+        cancel = pb.ApplyPlanActionParam(key=plan.key, action=pb.PLAN_ACTION_CANCELED)
+        cancelling = threads.submit(org.send, cancel)
+        await_blocked(observer, 2, cancelling)
+        release()
+        assert not beating.result(20).stops
+        cancelling.result(20)
+    stops = org.send(pb.HeartbeatParam(attempts=held), attempts.heartbeat).stops
+    assert [stop.reason for stop in stops] == ["the task is Cancelled"] * 20
+    observer.close()
+    assert deadlocks(database) == 0

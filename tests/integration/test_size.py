@@ -1,0 +1,199 @@
+"""Compute plans of 10,000 tasks: how many statements a call takes does not grow with them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from orchestrator import protos as pb
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.rpc.methods import USE_CASES
+from orchestrator.store.database import Database
+from tests.conformance.messages import new_function, new_key, new_model, new_plan, new_task, tasks
+from tests.conformance.network import METHODS
+from tests.integration.database import migrated, opened
+
+LARGE = 10_000
+
+
+class Counted:
+    """One organization that calls the use cases without the wire between, and counts their statements."""
+
+    def __init__(self, database: Database, channel: str) -> None:
+        self._database = database
+        self._channel = channel
+        self._use_cases = {
+            method.input_type.full_name: USE_CASES[method.containing_service.name][method.name]
+            for method in METHODS
+            if not method.server_streaming
+        }
+
+    def send(self, request: Any, use_case: Callable[..., Any] | None = None) -> Any:
+        chosen = use_case or self._use_cases[request.DESCRIPTOR.full_name]
+        return self._database.run("org-1", self._channel, lambda transaction: chosen(transaction, request))
+
+    def count(self, request: Any, use_case: Callable[..., Any] | None = None) -> int:
+        """Return how many statements a request takes; each of `executemany` counts."""
+        with counting(self._database) as statements:
+            self.send(request, use_case)
+        return len(statements)
+
+    def status(self, task: Any) -> int:
+        return int(self.send(pb.GetTaskParam(key=task.key)).status)
+
+    def start(self, task: Any) -> int:
+        return self.count(pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_EXECUTING))
+
+
+@contextmanager
+def counting(database: Database) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
+        statements.extend([statement] * (len(parameters) if many else 1))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[Database]:
+    with opened(migrated(postgres), pool_size=2) as database:
+        yield database
+
+
+@pytest.fixture
+def org(database: Database) -> Counted:
+    """An organization in a channel of its own."""
+    org = Counted(database, f"channel-{new_key()}")
+    org.send(pb.RegisterOrganizationParam())
+    return org
+
+
+@pytest.fixture
+def function(org: Counted) -> pb.Function:
+    """A READY function of any number of models to one model."""
+    function = org.send(new_function())
+    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
+        org.send(pb.ApplyFunctionActionParam(function_key=function.key, action=action))
+    return org.send(pb.GetFunctionParam(key=function.key))
+
+
+@pytest.fixture
+def plan(org: Counted) -> pb.ComputePlan:
+    return org.send(new_plan())
+
+
+def stored(database: Database, plan: pb.ComputePlan) -> int:
+    with database.engine.begin() as connection:
+        query = text("SELECT count(*) FROM tasks WHERE plan_key = :plan")
+        return int(connection.execute(query, {"plan": plan.key}).scalar_one())
+
+
+def graph(function: pb.Function, plan: Any, size: int, above: list[Any]) -> list[pb.NewComputeTask]:
+    """Return tasks of two parents each: one of those above, and the one before."""
+    new: list[pb.NewComputeTask] = []
+    for index in range(size):
+        parents = ([above[index % len(above)]] if above else []) + new[-1:]
+        new.append(new_task(function, plan, parents))
+    return new
+
+
+def test_tasks_one_by_one(database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function):
+    root = new_task(function, plan)
+    org.send(tasks(root))
+    new = graph(function, plan, 1000, [root])
+    counts = {org.count(tasks(task)) for task in new}
+    assert counts == {10}
+    assert stored(database, plan) == 1001
+
+
+def test_batches_of_a_thousand(database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function):
+    counts = []
+    above: list[Any] = [new_task(function, plan)]
+    org.send(tasks(*above))
+    for _ in range(LARGE // 1000):
+        batch = graph(function, plan, 1000, above)
+        counts.append(org.count(tasks(*batch)))
+        above = batch
+    assert set(counts) == {10}
+    assert stored(database, plan) == LARGE + 1
+
+
+def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
+    database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    new = graph(function, plan, LARGE, [])
+    with counting(database) as statements:
+        registered = org.send(tasks(*reversed(new))).tasks
+    assert len(statements) <= 10
+    assert [task.key for task in registered] == [task.key for task in new]
+    assert [task.rank for task in registered] == list(range(LARGE))
+    query = pb.QueryTasksParam(page_size=5000, filter=pb.TaskQueryFilter(compute_plan_key=plan.key))
+    seen = []
+    for last in (False, True):
+        with counting(database) as statements:
+            page = org.send(query)
+        assert len(statements) == 1
+        assert len(page.tasks) == 5000
+        assert bool(page.next_page_token) is not last
+        seen += [task.key for task in page.tasks]
+        query.page_token = page.next_page_token
+    assert sorted(seen) == sorted(task.key for task in new)
+    told = org.send(pb.QueryEventsParam(page_size=LARGE, filter=pb.EventQueryFilter(asset_kind=pb.ASSET_COMPUTE_TASK)))
+    assert [event.asset_key for event in told.events] == [task.key for task in new]
+
+
+def test_a_cancelled_plan_takes_as_many_statements_as_an_empty_one(
+    org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    cancel = pb.ApplyPlanActionParam(action=pb.PLAN_ACTION_CANCELED)
+    empty = org.send(new_plan())
+    org.send(tasks(*(new_task(function, plan) for _ in range(3000))))
+    counts = set()
+    for cancelled in (empty, plan):
+        cancel.key = cancelled.key
+        counts.add(org.count(cancel))
+    assert len(counts) == 1
+    page = org.send(pb.QueryTasksParam(page_size=5000, filter=pb.TaskQueryFilter(compute_plan_key=plan.key)))
+    assert {task.status for task in page.tasks} == {pb.STATUS_CANCELED}
+
+
+@pytest.mark.parametrize("children", [0, 1, 3000])
+def test_a_done_takes_three_statements_whatever_the_number_of_children(
+    org: Counted, plan: pb.ComputePlan, function: pb.Function, children: int
+):
+    root = new_task(function, plan)
+    below = [new_task(function, plan, [root]) for _ in range(children)]
+    org.send(tasks(root, *below))
+    assert org.start(root) == 2
+    assert org.count(pb.ApplyTaskActionParam(compute_task_key=root.key, action=pb.TASK_ACTION_DONE)) == 3
+    assert {org.status(task) for task in below[:3]} <= {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
+
+
+@pytest.mark.parametrize("children", [0, 1, 3000])
+def test_a_completed_attempt_with_a_model_takes_six_statements(
+    org: Counted, plan: pb.ComputePlan, function: pb.Function, children: int
+):
+    worker = USE_CASES["WorkerService"]
+    root = new_task(function, plan)
+    below = [new_task(function, plan, [root]) for _ in range(children)]
+    org.send(tasks(root, *below))
+    claimed = org.send(pb.ClaimTaskParam(compute_task_key=root.key, claim_id="claim"), worker["ClaimTask"])
+    report = pb.CompleteTaskParam(attempt=claimed.attempt, models=[new_model(root)])
+    assert org.count(report, worker["CompleteTask"]) == 6
+    assert org.status(root) == pb.STATUS_DONE
+    assert {org.status(task) for task in below[:3]} <= {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
+
+
+def test_a_child_of_three_thousand_parents(org: Counted, plan: pb.ComputePlan, function: pb.Function):
+    parents = [new_task(function, plan) for _ in range(3000)]
+    org.send(tasks(*parents))
+    child = new_task(function, plan, parents)
+    assert org.count(tasks(child)) == 10
+    assert org.status(child) == pb.STATUS_WAITING_FOR_PARENT_TASKS

@@ -1,0 +1,144 @@
+"""What `/metrics` tells of the sweeps and the nodes."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from beat import app, expired_leases
+from orchestrator.core.vitals import Vitals
+from orchestrator.embedded.ports import free_port
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.gateway.server import application
+from orchestrator.settings import BeatSettings
+from orchestrator.store import vitals
+from orchestrator.store.database import Database
+from tests.conformance.server import serving
+from tests.integration.beat.network import Network, after, at_once, made
+
+Samples = dict[tuple[str, ...], float]
+
+
+def parsed(text: str) -> Samples:
+    """Return the samples by their name and the values of their labels, by the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scraped(read: Callable[[], Vitals] | None) -> httpx.Response:
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(application(lambda: None, read))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.get("/metrics")
+
+    return asyncio.run(get())
+
+
+def samples(database: Database) -> Samples:
+    answer = scraped(lambda: vitals.read(database))
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return parsed(answer.text)
+
+
+@pytest.fixture
+def network(database: Database) -> Network:
+    return Network(database)
+
+
+def test_a_sweep_tells_when_it_ran_and_what_it_repaired(database: Database, network: Network):
+    sweep = made(expired_leases, database)
+    assert ("orchestrator_sweep_age_seconds", sweep.name) not in samples(database)
+    sweep.sweep(database, after(-100))
+    shown = samples(database)
+    assert shown["orchestrator_sweep_age_seconds", sweep.name] == pytest.approx(100, abs=30)
+    assert shown["orchestrator_sweep_repaired_total", sweep.name] == 0
+    for task in network.register(3):
+        network.claim(task)
+    sweep.sweep(database, after(3600))
+    shown = samples(database)
+    assert shown["orchestrator_sweep_age_seconds", sweep.name] == 0
+    assert shown["orchestrator_sweep_repaired_total", sweep.name] == 3
+
+
+def test_a_sweep_that_breaks_is_late(database: Database):
+    sweep = made(expired_leases, database)
+    sweep.sweep(database, after(-100))
+    other = Database(database.url, 1)
+    with pytest.raises(ZeroDivisionError):
+        type(sweep)(sweep.name, sweep.period, sweep.batch, lambda *_: 1 // 0).sweep(other, after(0))
+    other.close()
+    assert samples(database)["orchestrator_sweep_age_seconds", sweep.name] >= 100
+
+
+def test_an_older_run_that_ends_later_takes_nothing_back(database: Database):
+    sweep = made(expired_leases, database)
+    sweep.sweep(database, after(-10))
+    sweep.sweep(database, after(-100))
+    assert samples(database)["orchestrator_sweep_age_seconds", sweep.name] < 60
+
+
+def test_two_sweeps_at_once_count_together(database: Database, network: Network):
+    for task in network.register(10):
+        network.claim(task)
+    sweep = made(expired_leases, database)
+    now = after(3600)
+    at_once(*[lambda: sweep.sweep(database, now)] * 2)
+    sweep.sweep(database, now)
+    assert samples(database)["orchestrator_sweep_repaired_total", sweep.name] == 10
+
+
+def test_every_sweep_shows_itself(database: Database):
+    settings = BeatSettings(database_url=database.url, broker_url="redis://unused")
+    for sweep in app.sweeps(settings):
+        sweep.sweep(database, after(0))
+        assert ("orchestrator_sweep_age_seconds", sweep.name) in samples(database)
+
+
+def test_a_node_tells_since_when_it_is_silent(database: Database, network: Network):
+    (task,) = network.register()
+    network.heartbeat(network.claim(task).attempt, node='a"\n')
+    Network(database, channel="other").heartbeat(node="b")
+    network.execute("UPDATE nodes SET heard_at = heard_at - :silent WHERE name = 'b'", silent=timedelta(hours=1))
+    shown = samples(database)
+    assert shown["orchestrator_node_silent_seconds", "channel", 'a"\n', "org-1"] < 30
+    assert shown["orchestrator_node_attempts", "channel", 'a"\n', "org-1"] == 1
+    assert shown["orchestrator_node_silent_seconds", "other", "b", "org-1"] == pytest.approx(3600, abs=30)
+    assert shown["orchestrator_database_reachable",] == 1
+
+
+def test_without_a_database_the_rest_is_shown():
+    nowhere = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", 1)
+    answer = scraped(lambda: vitals.read(nowhere))
+    nowhere.close()
+    assert answer.status_code == 200
+    shown = parsed(answer.text)
+    assert shown["orchestrator_database_reachable",] == 0
+    assert any(name == "process_start_time_seconds" for name, *_ in shown)
+    assert not any(name.startswith(("orchestrator_sweep", "orchestrator_node")) for name, *_ in shown)
+
+
+def test_metrics_are_not_there_unless_asked_for():
+    assert scraped(None).status_code == 404
+
+
+def test_the_server_shows_them(postgres: Postgres, tmp_path: Path):
+    url = postgres.create_database(f"vitals_{uuid.uuid4().hex}")
+    http = f"127.0.0.1:{free_port()}"
+    settings = {"ORCHESTRATOR_METRICS_ENABLED": "true", "ORCHESTRATOR_HTTP_ADDRESS": http}
+    with serving(tmp_path, url, {"channel": ["org-1"]}, settings):
+        database = Database(url, 2)
+        made(expired_leases, database).sweep(database, after(0))
+        Network(database).heartbeat(node="node-1")
+        database.close()
+        shown = parsed(httpx.get(f"http://{http}/metrics", trust_env=False).text)
+    assert shown["orchestrator_sweep_age_seconds", "sweep.expired_leases"] < 60
+    assert shown["orchestrator_node_silent_seconds", "channel", "node-1", "org-1"] < 60
