@@ -3,22 +3,23 @@
 A message is a poke, acknowledged as soon as its claim is answered: what it says is asked of the orchestrator again.
 """
 
+import signal
 from contextlib import ExitStack
 from typing import Any
 
 import structlog
 from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
-from kombu.entity import Exchange, Queue
 
 from orchestrator import log as logs
-from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK, queue
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, celery_settings, on_redis
 from workers import attempt as attempts
-from workers import building
+from workers import building, disabling, drain, pool
 from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
-from workers.folder import remove
+from workers.folder import clear
 from workers.launch import die_with_parent
+from workers.pacemaker import Pacemaker
 from workers.settings import WorkerSettings
 
 
@@ -41,6 +42,8 @@ class _Process:
     def start(self, **_: Any) -> None:
         """Bind this process's life to the worker's, so that one killed with -9 leaves nothing behind."""
         die_with_parent()
+        # A terminal sends it to all; a handler, not SIG_IGN: what is ignored stays ignored in the function.
+        signal.signal(signal.SIGQUIT, lambda *_: None)
         structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
 
     def end(self, **_: Any) -> None:
@@ -49,32 +52,21 @@ class _Process:
             self._held.close()
 
 
-def queue_of(organization: str) -> Queue:
-    """Return the queue of an organization, as both sides of the broker must declare it."""
-    name = queue(organization)
-    return Queue(name, Exchange(name, type="direct"), routing_key=name)  # type: ignore[no-untyped-call]
-
-
 def make_app(settings: WorkerSettings) -> Celery:
     """Return the Celery app of an organization's worker, with its two tasks.
 
     Args:
         settings: the worker's.
     """
-    own_queue = queue_of(settings.organization)
-    app = Celery("worker", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    url = settings.broker_url.get_secret_value()
+    app = Celery("worker", set_as_current=False)
     app.conf.update(
-        accept_content=["json"],
-        task_serializer="json",
-        result_backend=None,
-        task_ignore_result=True,
-        task_queues=(own_queue,),
-        task_default_queue=own_queue.name,
-        task_create_missing_queues=False,
+        **celery_settings(url, settings.organization),
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
-        worker_disable_prefetch=settings.broker_url.get_secret_value().startswith(("redis", "valkey")),
+        worker_disable_prefetch=on_redis(url),
+        worker_consumer="workers.consumer:Consumer",
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
@@ -104,6 +96,15 @@ def make_app(settings: WorkerSettings) -> Celery:
         """
         building.build(settings, process.channels, function)
 
+    @app.task(name=DISABLE_OUTPUTS, shared=False)  # type: ignore[untyped-decorator]
+    def disable_outputs(task: str) -> None:
+        """Delete the transient models of a task of this organization that no task can need any more.
+
+        Args:
+            task: its key.
+        """
+        disabling.disable(settings, process.channels, task)
+
     worker_process_init.connect(process.start, weak=False)
     worker_process_shutdown.connect(process.end, weak=False)
     return app
@@ -112,24 +113,26 @@ def make_app(settings: WorkerSettings) -> Celery:
 def main(settings: WorkerSettings) -> int:
     """Run the organization's worker in this process until it is told to end; return its exit code.
 
-    TERM lets the running tasks end first; QUIT ends them at once, and their leases run out.
+    It ends as `drain` says.
 
     Args:
         settings: the worker's.
     """
     logs.configure(settings.log_level)
-    # Nodes have names of their own, so what lies here is of a worker that was killed.
-    remove(settings.node_folder)
+    clear(settings.node_folder)
     app = make_app(settings)
-    worker = app.Worker(
-        hostname=f"{settings.organization}@{settings.node}",
-        pool="prefork",
-        concurrency=settings.concurrency,
-        loglevel=settings.log_level,
-        task_events=True,
-        # Workers of different organizations have nothing to say to each other.
-        without_gossip=True,
-        without_mingle=True,
-    )
-    worker.start()
+    with Pacemaker(settings) as heart:
+        drain.install(app, heart)
+        pool.install(app)
+        worker = app.Worker(
+            hostname=f"{settings.organization}@{settings.node}",
+            pool="prefork",
+            concurrency=settings.concurrency,
+            loglevel=settings.log_level,
+            task_events=True,
+            # Workers of different organizations have nothing to say to each other.
+            without_gossip=True,
+            without_mingle=True,
+        )
+        worker.start()
     return int(worker.exitcode or 0)

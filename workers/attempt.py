@@ -1,25 +1,29 @@
 """The run of one attempt at a task: claim, prepare, run, store, report.
 
-An attempt whose claim is refused, or that is told to stop, leaves no trace: the task is another's, or nobody's.
+An attempt whose claim is refused, or that is told to stop, leaves no trace: the task is another's, or nobody's. The
+heart (see `heart`), in a process of its own, renews its lease and tells it to stop.
 """
 
+import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
 import grpc
 import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
-from workers import executor, inputs, outputs, program
+from orchestrator.core import crash
+from workers import executor, inputs, orders, outputs, program
 from workers.channels import Channels, insist, lost
-from workers.errors import ExecutionFault, Fault, InternalFault, Stopped
+from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executor import Ending, Limits, Outcome
 from workers.fetching import Fetcher
-from workers.folder import working_folder
-from workers.heartbeat import Heartbeat
-from workers.outputs import Results
+from workers.folder import WorkingFolder
+from workers.orders import Orders
+from workers.outputs import JOURNAL, Results
+from workers.record import Record
 from workers.settings import WorkerSettings
 from workers.stopwatch import Stopwatch
 from workers.store import AssetStore, url
@@ -27,11 +31,12 @@ from workers.store import AssetStore, url
 log = structlog.get_logger()
 
 _CLAIM_SECONDS = 60.0
+# The heart goes on trying when this was in vain.
+_RELEASE_SECONDS = 5.0
+_REFUSED = "OE0104"
 
 
-def run(
-    settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]
-) -> None:
+def run(settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]) -> None:
     """Claim a task that a poke announced, and run it to its report.
 
     Args:
@@ -42,6 +47,7 @@ def run(
         claimed: called as soon as the claim is the worker's: the poke has done its work.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
+    sent = time.monotonic()
     try:
         client, claim = channels.find(lambda client: insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS))
     except grpc.RpcError as error:
@@ -50,52 +56,82 @@ def run(
         return
     claimed()
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
-    name = f"{task}-{claim.attempt.number}"
-    with (
-        Heartbeat(client, settings.node, claim.attempt, claim.lease) as heartbeat,
-        working_folder(settings.node_folder, name) as folder,
-    ):
-        _Attempt(settings, client, claim, heartbeat, folder).run()
+    crash.point("worker.claimed")
+    record = Record.of(claim.attempt, client.channel)
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(WorkingFolder(settings.node_folder, f"{task}-{claim.attempt.number}", record))
+            orders.renew(folder.place, sent + claim.lease.ToTimedelta().total_seconds())
+        except OSError as error:
+            log.error("task.no_folder", task=task, attempt=claim.attempt.number, error=str(error))
+            with suppress(Stopped):
+                _report_failure(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
+            return
+        _Attempt(settings, client, claim, folder).run()
+
+
+def _report_failure(client: Client, param: pb.FailTaskParam) -> None:
+    """Report a failure, once and for all.
+
+    Raises:
+        Stopped: it was refused, since the attempt does not hold the task any more.
+    """
+    try:
+        answer = insist(lambda: client.worker.FailTask(param))
+    except grpc.RpcError as error:
+        if (error.details() or "").startswith(_REFUSED):
+            raise Stopped(f"the attempt does not hold the task any more: {error.details()}") from error
+        log.warning("task.failure_not_reported", task=param.attempt.compute_task_key, error=error.details())
+        return
+    if answer.HasField("retry_after"):
+        seconds = answer.retry_after.ToTimedelta().total_seconds()
+        log.info("task.to_be_retried", task=param.attempt.compute_task_key, seconds=seconds)
 
 
 class _Attempt:
     """One claimed attempt in its working folder."""
 
     def __init__(
-        self,
-        settings: WorkerSettings,
-        client: Client,
-        claim: pb.ClaimTaskResponse,
-        heartbeat: Heartbeat,
-        folder: Path,
+        self, settings: WorkerSettings, client: Client, claim: pb.ClaimTaskResponse, folder: WorkingFolder
     ) -> None:
         self._settings = settings
         self._client = client
         self._claim = claim
-        self._heartbeat = heartbeat
-        self._folder = folder
+        self._working = folder
+        self._folder = folder.path
+        self._orders = Orders(folder.place)
         self._store = AssetStore(settings.store_root)
         self._fetcher = Fetcher(settings, self._store)
-        self._log_file = folder / "log"
+        self._log_file = folder.path / "log"
         self._stopwatch = Stopwatch(claim.task.key)
-        self._results = Results()
+        self._results = Results(folder.path / JOURNAL)
+        self._time_limit = settings.task_time_limit
+        if claim.HasField("time_limit"):
+            self._time_limit = min(self._time_limit, claim.time_limit.ToTimedelta().total_seconds())
         self._log = log.bind(task=claim.task.key, attempt=claim.attempt.number)
 
     def run(self) -> None:
-        """Produce the results and report them, or the fault; a stop order is obeyed without a word."""
-        self._log_file.touch(mode=0o600)
+        """Produce the results and report them, or the fault; an order to end is obeyed without a report."""
         try:
-            self._produce()
-            self._stop_if_ordered()
-            self._complete()
+            try:
+                self._log_file.touch(mode=0o600)
+                self._produce()
+                self._orders.obey()
+                self._complete()
+            except Fault as fault:
+                self._fail(fault)
+            except (Stopped, Released):
+                raise
+            except Exception as error:
+                self._log.exception("task.worker_error")
+                self._fail(InternalFault(f"the worker ran into an error of its own: {type(error).__name__}: {error}"))
         except Stopped as order:
             self._results.discard(self._store)
+            self._working.stopped = True
             self._log.info("task.stopped", reason=str(order))
-        except Fault as fault:
-            self._fail(fault)
-        except Exception as error:
-            self._log.exception("task.worker_error")
-            self._fail(InternalFault(f"the worker ran into an error of its own: {type(error).__name__}: {error}"))
+        except Released as order:
+            self._results.discard(self._store)
+            self._release(str(order))
 
     def _produce(self) -> None:
         claim, settings = self._claim, self._settings
@@ -104,7 +140,7 @@ class _Attempt:
             place.mkdir()
         with self._stopwatch.step("prepare_function"):
             command = program.prepare(claim.function, places["function"], self._fetcher, settings.archive_size_limit)
-        self._stop_if_ordered()
+        self._orders.obey()
         with self._stopwatch.step("prepare_inputs"):
             given = inputs.prepare(
                 claim.input_assets,
@@ -114,10 +150,11 @@ class _Attempt:
                 self._store,
                 settings.output_size_limit,
             )
-        self._stop_if_ordered()
+        self._orders.obey()
         wanted = outputs.places(claim.function.outputs, places["outputs"])
         arguments = self._folder / "arguments"
         executor.write_arguments(arguments, claim.task.rank, given, wanted)
+        crash.point("worker.before_run")
         with self._stopwatch.step("execution"):
             outcome = executor.run(
                 [*command, f"@{arguments}"],
@@ -125,8 +162,10 @@ class _Attempt:
                 places["home"],
                 self._log_file,
                 self._limits(),
-                self._heartbeat.stop,
+                self._orders,
+                self._working.lock,
             )
+        crash.point("worker.ran")
         self._judge(outcome)
         with self._stopwatch.step("save_outputs"):
             outputs.check(wanted, settings.output_size_limit)
@@ -138,22 +177,21 @@ class _Attempt:
                 settings.store_url,
                 self._results,
             )
+        crash.point("worker.stored")
 
     def _limits(self) -> Limits:
         settings = self._settings
         return Limits(
-            time=settings.task_time_limit,
+            time=self._time_limit,
             grace=settings.task_kill_grace,
             memory=settings.task_memory_limit,
             file_size=settings.output_size_limit,
         )
 
     def _judge(self, outcome: Outcome) -> None:
-        self._stop_if_ordered()
+        self._orders.obey()
         if outcome.ending is Ending.TIMED_OUT:
-            raise ExecutionFault(
-                f"the function was ended: it ran longer than {self._settings.task_time_limit:g} seconds"
-            )
+            raise TimeLimitFault(f"the function was ended: it ran longer than {self._time_limit:g} seconds")
         if outcome.exit_code > 128:
             raise ExecutionFault(
                 f"the function was killed by signal {outcome.exit_code - 128}; when it is 9, memory may have "
@@ -162,10 +200,6 @@ class _Attempt:
         if outcome.exit_code != 0:
             raise ExecutionFault(f"the function exited with code {outcome.exit_code}; see the lines above")
 
-    def _stop_if_ordered(self) -> None:
-        if self._heartbeat.stop.is_set():
-            raise Stopped(self._heartbeat.reason)
-
     def _complete(self) -> None:
         param = pb.CompleteTaskParam(
             attempt=self._claim.attempt,
@@ -173,6 +207,7 @@ class _Attempt:
             performances=self._results.performances,
             profiling_steps=self._stopwatch.steps,
         )
+        crash.point("worker.before_report")
         try:
             insist(lambda: self._client.worker.CompleteTask(param))
         except grpc.RpcError as error:
@@ -180,17 +215,18 @@ class _Attempt:
                 # It may be Done: the models must stay. If it is not, the lease ends, and another attempt runs.
                 self._log.error("task.completion_unanswered", error=error.details())
                 return
-            if (error.details() or "").startswith("OE0104"):
+            if (error.details() or "").startswith(_REFUSED):
                 raise Stopped(f"the attempt does not hold the task any more: {error.details()}") from error
             raise InternalFault(f"the orchestrator refused the results: {error.details()}") from error
+        crash.point("worker.reported")
+        self._working.settle()
         self._log.info("task.done", models=len(self._results.models))
 
     def _fail(self, fault: Fault) -> None:
-        if self._heartbeat.stop.is_set():
-            self._log.info("task.stopped", reason=self._heartbeat.reason)
-            self._results.discard(self._store)
-            return
-        param = pb.FailTaskParam(attempt=self._claim.attempt, error_type=fault.error_type)
+        self._orders.obey()
+        param = pb.FailTaskParam(
+            attempt=self._claim.attempt, error_type=fault.error_type, timed_out=isinstance(fault, TimeLimitFault)
+        )
         try:
             self._results.discard(self._store)
             with self._log_file.open("a", encoding="utf-8") as file:
@@ -200,12 +236,23 @@ class _Attempt:
             # Without a log in the store the only report that the contract allows is an internal one.
             self._log.error("task.log_not_stored", error=str(error))
             param.error_type = pb.ERROR_TYPE_INTERNAL
+            param.timed_out = False
         else:
             if fault.error_type != pb.ERROR_TYPE_INTERNAL:
                 param.logs_address.checksum = stored.checksum
                 param.logs_address.storage_address = url(self._settings.store_url, stored.name)
         self._log.warning("task.failed", error_type=pb.ErrorType.Name(param.error_type), reason=str(fault))
+        _report_failure(self._client, param)
+        self._working.settle()
+
+    def _release(self, reason: str) -> None:
+        param = pb.ReleaseTaskParam(attempt=self._claim.attempt, reason=reason)
         try:
-            insist(lambda: self._client.worker.FailTask(param))
+            insist(lambda: self._client.worker.ReleaseTask(param), _RELEASE_SECONDS)
         except grpc.RpcError as error:
-            self._log.warning("task.failure_not_reported", error=error.details())
+            self._working.stopped = (error.details() or "").startswith(_REFUSED)
+            self._working.unsettled = lost(error)
+            self._log.warning("task.not_released", error=error.details())
+            return
+        self._working.settle()
+        self._log.info("task.released", reason=reason)

@@ -19,6 +19,10 @@ class ExecutionFault(Fault):
     error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_EXECUTION
 
 
+class TimeLimitFault(ExecutionFault):
+    """The function ran longer than it may."""
+
+
 class BuildFault(Fault):
     """The function's archive cannot be made to run."""
 
@@ -38,4 +42,12 @@ class Stopped(Exception):  # noqa: N818 - an order, no error
 
     Args:
         reason: the orchestrator's words.
+    """
+
+
+class Released(Exception):  # noqa: N818 - an order, no error
+    """This worker ends before the attempt does; its task is given back.
+
+    Args:
+        reason: for people.
     """

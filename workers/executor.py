@@ -8,14 +8,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
-from workers import launch
+from workers import launch, processes
 
 _POLL_SECONDS = 0.05
 
@@ -73,6 +73,14 @@ class Resource:
     multiple: bool
 
 
+class Stop(Protocol):
+    """What can order a command to end; a `threading.Event` can."""
+
+    def wait(self, timeout: float, /) -> bool:
+        """Wait so many seconds at most; say whether the command is to end."""
+        ...
+
+
 def write_arguments(path: Path, rank: int, inputs: Sequence[Resource], outputs: Sequence[Resource]) -> None:
     """Write the file that the command gets as `@<file>`: one argument a line, as substratools reads it."""
     lines = (
@@ -86,16 +94,20 @@ def write_arguments(path: Path, rank: int, inputs: Sequence[Resource], outputs: 
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run(command: Sequence[str], folder: Path, home: Path, log: Path, limits: Limits, stop: threading.Event) -> Outcome:
+def run(
+    command: Sequence[str], folder: Path, home: Path, log: Path, limits: Limits, stop: Stop, lock: int | None = None
+) -> Outcome:
     """Run a command to its end, and end all that it started.
 
     Args:
         command: the ENTRYPOINT and its arguments.
         folder: the unpacked function, the working directory.
-        home: a folder for the function's own files (HOME, TMPDIR).
+        home: a folder for the function's own files (HOME, TMPDIR), of no other.
         log: a file; stdout and stderr are appended.
         limits: what it may use.
-        stop: ends the command when set.
+        stop: ends the command when it says so.
+        lock: a descriptor that the launcher inherits, so that it stays open until the command has ended, also
+            when this process is killed.
     """
     arguments = [str(limits.grace), str(limits.memory or 0), str(limits.file_size), *command]
     # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
@@ -109,6 +121,7 @@ def run(command: Sequence[str], folder: Path, home: Path, log: Path, limits: Lim
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=() if lock is None else (lock,),
         ) as process,
     ):
         assert process.stdin is not None  # noqa: S101 - narrows the type
@@ -117,10 +130,13 @@ def run(command: Sequence[str], folder: Path, home: Path, log: Path, limits: Lim
         finally:
             process.stdin.close()  # the order to end what still runs
     code = process.returncode
+    if code < 0:
+        # The launcher was killed, and could end nothing.
+        processes.end_strays(home)
     return Outcome(ending, code if code >= 0 else 128 - code)
 
 
-def _watch(process: "subprocess.Popen[bytes]", stop: threading.Event, seconds: float) -> Ending:
+def _watch(process: "subprocess.Popen[bytes]", stop: Stop, seconds: float) -> Ending:
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         left = deadline - time.monotonic()

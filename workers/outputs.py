@@ -19,25 +19,41 @@ _PERFORMANCE_SIZE_LIMIT = 1024**2
 # The contract carries performances as 32-bit floats.
 _LARGEST_FLOAT = 3.4028234663852886e38
 
+JOURNAL = "stored"
+"""The name of the journal (see `Results`) in a working folder."""
+
 
 @dataclass
 class Results:
     """What a task produced, as the orchestrator is told.
 
     Args:
+        journal: where names of files are written before they are put into the own store, in case we are killed.
         models: their files lie in the own store.
         performances: the measured numbers.
         stored: names of the files put into the own store.
     """
 
+    journal: Path
     models: list[pb.NewModel] = field(default_factory=list)
     performances: list[pb.NewPerformance] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
+
+    def announce(self, name: str) -> None:
+        """Say that a file is about to be put into the own store."""
+        self.stored.append(name)
+        with self.journal.open("a") as journal:
+            journal.write(f"{name}\n")
 
     def discard(self, store: AssetStore) -> None:
         """Delete the files again: the orchestrator does not know them and never will."""
         for name in self.stored:
             store.delete(name)
+
+
+def announced(journal: Path) -> list[str]:
+    """Return the names in the journal of an attempt that was killed; none where there is no journal."""
+    return journal.read_text().splitlines() if journal.exists() else []
 
 
 def places(declared: Mapping[str, pb.FunctionOutput], folder: Path) -> list[Resource]:
@@ -105,8 +121,8 @@ def save(
             )
             continue
         key = str(uuid.uuid4())
+        results.announce(f"models/{key}")
         stored = store.put(f"models/{key}", output.path)
-        results.stored.append(stored.name)
         results.models.append(
             pb.NewModel(
                 key=key,

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, FilePath, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FilePath,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
@@ -96,6 +105,9 @@ class WorkerSettings(OrganizationSettings):
     )
     task_kill_grace: PositiveFloat = Field(
         10.0, description="the seconds between telling a task to end and killing it (more than 0)"
+    )
+    drain_seconds: NonNegativeFloat = Field(
+        60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
     task_memory_limit: PositiveInt | None = Field(
         None, description="the bytes of address space of each process of a task, unlimited when not set"

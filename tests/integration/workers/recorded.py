@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -35,7 +36,11 @@ class Recorded(
         self.claims_answered = threading.Event()
         self.claims_answered.set()
         self.stops: dict[str, str] = {}
-        self.heartbeats = 0
+        self.lease = 0.3
+        self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
+        self.heartbeats_unanswered = 0
+        self.released: list[pb.ReleaseTaskParam] = []
+        self.reports_unanswered = 0
         self.completed: list[pb.CompleteTaskParam] = []
         self.failed: list[pb.FailTaskParam] = []
         self.registered_reports: list[pb.NewFailureReport] = []
@@ -85,7 +90,10 @@ class Recorded(
         return self._find(self.claims, request.compute_task_key, context)
 
     def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:
-        self.heartbeats += 1
+        self.heartbeats.append((_channel(context), request))
+        if self.heartbeats_unanswered:
+            self.heartbeats_unanswered -= 1
+            context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
         stops = [
             pb.StopOrder(
                 compute_task_key=attempt.compute_task_key,
@@ -95,24 +103,50 @@ class Recorded(
             for attempt in request.attempts
             if attempt.compute_task_key in self.stops
         ]
-        return pb.HeartbeatResponse(lease=Duration(nanos=300_000_000), stops=stops)
+        lease = Duration()
+        lease.FromTimedelta(timedelta(seconds=self.lease))
+        return pb.HeartbeatResponse(lease=lease, stops=stops)
 
     def CompleteTask(self, request: pb.CompleteTaskParam, context: Any) -> pb.CompleteTaskResponse:
         if self.completion_refused:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.completion_refused)
+        self._report(request.attempt, context)
         self.completed.append(request)
         return pb.CompleteTaskResponse()
 
     def FailTask(self, request: pb.FailTaskParam, context: Any) -> pb.FailTaskResponse:
+        self._report(request.attempt, context)
         self.failed.append(request)
-        return pb.FailTaskResponse()
+        return pb.FailTaskResponse(retry_after=Duration(seconds=5))
+
+    def ReleaseTask(self, request: pb.ReleaseTaskParam, context: Any) -> pb.ReleaseTaskResponse:
+        self._report(request.attempt, context)
+        self.released.append(request)
+        return pb.ReleaseTaskResponse()
+
+    @property
+    def stopped(self) -> list[str]:
+        """Keys of the tasks that a heartbeat called stopped."""
+        return [attempt.compute_task_key for _, beat in self.heartbeats for attempt in beat.stopped]
+
+    def _report(self, attempt: pb.Attempt, context: Any) -> None:
+        if self.reports_unanswered:
+            self.reports_unanswered -= 1
+            context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
+        ended = {report.attempt.compute_task_key for report in self.completed}
+        if attempt.compute_task_key in ended | set(self.stops):
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: the attempt does not hold the task")
 
     @staticmethod
     def _find(known: dict[str, Any], key: str, context: Any) -> Any:
-        channel = dict(context.invocation_metadata())["channel"]
+        channel = _channel(context)
         if key not in known or channel != "known":
             context.abort(grpc.StatusCode.NOT_FOUND, f"OE0002: {key} is not in channel {channel}")
         return known[key]
+
+
+def _channel(context: Any) -> str:
+    return str(dict(context.invocation_metadata())["channel"])
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def test_a_fault_of_the_function_is_reported_with_its_log(world: World, source: 
     world.run()
     failed, log = world.failure()
     assert failed.error_type == pb.ERROR_TYPE_EXECUTION
+    assert not failed.timed_out
     assert failed.HasField("logs_address")
     assert log.splitlines()[-1].startswith("Task failed: ")
     assert complaint in log.splitlines()[-1]
@@ -65,8 +66,26 @@ def test_a_function_that_never_ends_is_ended(world: World) -> None:
     world.run()
     failed, log = world.failure()
     assert failed.error_type == pb.ERROR_TYPE_EXECUTION
+    assert failed.timed_out
     assert log.endswith("it ran longer than 1 seconds\n")
-    assert world.recorded.heartbeats >= 2
+    assert sum(1 for _, beat in world.recorded.heartbeats if beat.attempts) >= 2
+
+
+def test_the_time_limit_of_the_task_counts_when_it_is_the_shorter_one(world: World) -> None:
+    world.claim(world.function("time.sleep(600)")).time_limit.FromMilliseconds(700)
+    world.run()
+    failed, log = world.failure()
+    assert failed.timed_out
+    assert log.endswith("it ran longer than 0.7 seconds\n")
+
+
+def test_the_time_limit_of_the_worker_counts_when_it_is_the_shorter_one(world: World) -> None:
+    world.settings.task_time_limit = 0.7
+    world.claim(world.function("time.sleep(600)")).time_limit.FromSeconds(600)
+    world.run()
+    failed, log = world.failure()
+    assert failed.timed_out
+    assert log.endswith("it ran longer than 0.7 seconds\n")
 
 
 def test_a_wrong_archive_is_a_build_fault(world: World) -> None:
@@ -96,6 +115,7 @@ def test_a_stop_order_ends_the_function_and_nothing_is_reported(world: World) ->
     assert not world.recorded.completed
     assert not world.recorded.failed
     assert not (world.store / "logs").exists()
+    assert world.recorded.stopped == [world.task]
 
 
 def test_results_of_an_attempt_that_lost_the_task_are_deleted(world: World) -> None:
@@ -105,6 +125,7 @@ def test_results_of_an_attempt_that_lost_the_task_are_deleted(world: World) -> N
     world.run()
     assert not world.recorded.failed
     assert sorted((world.store / "models").iterdir()) == models
+    assert world.recorded.stopped == [world.task]
 
 
 def test_results_that_are_refused_make_the_task_fail(world: World) -> None:

@@ -1,16 +1,25 @@
 """One organization with its store and its functions, for tests of its worker."""
 
+import functools
 import hashlib
 import io
+import os
+import subprocess
+import sys
 import tarfile
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 
 from orchestrator import protos as pb
-from workers import attempt, building
+from orchestrator.core import crash
+from workers import attempt, building, heart
 from workers.channels import connect
+from workers.heart import Command
 from workers.settings import WorkerSettings
 
 from .recorded import Recorded
@@ -23,6 +32,15 @@ import json, pathlib, sys, time
 lines = pathlib.Path(sys.argv[1][1:]).read_text().splitlines()
 inputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[3])}
 outputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[5])}
+"""
+ATTEMPT = """
+import sys
+from workers import attempt
+from workers.channels import connect
+from workers.settings import WorkerSettings
+settings = WorkerSettings.model_validate_json(sys.stdin.readline())
+with connect(settings) as channels:
+    attempt.run(settings, channels, sys.argv[1], 2, claimed=lambda: None)
 """
 TRAINS = """
 total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
@@ -110,10 +128,46 @@ class World:
         self.recorded.claims[self.task] = answer
         return answer
 
+    @contextmanager
+    def heart(self) -> Iterator[Callable[[Command], int]]:
+        """Run the node's heart, in a thread; yield what tells it commands."""
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb", buffering=0) as commands:
+            thread = threading.Thread(target=heart.run, args=(self.settings, commands))
+            thread.start()
+            try:
+                yield functools.partial(os.write, writer)
+            finally:
+                os.close(writer)
+                thread.join()
+
     def run(self) -> None:
-        with connect(self.settings) as channels:
+        """Run the attempt as a worker with a heart would."""
+        with self.heart(), connect(self.settings) as channels:
             attempt.run(self.settings, channels, self.task, 2, claimed=lambda: self.claimed.append(self.task))
         assert not list(self.settings.node_folder.glob("*"))
+
+    @contextmanager
+    def process(self, crash_point: str = "") -> Iterator["subprocess.Popen[str]"]:
+        """Run the attempt in a process of its own, as one of the pool; it is killed at the end of the block."""
+        with subprocess.Popen(
+            [sys.executable, "-c", ATTEMPT, self.task],
+            stdin=subprocess.PIPE,
+            text=True,
+            env={**os.environ, crash.VARIABLE: crash_point},
+        ) as process:
+            try:
+                assert process.stdin is not None
+                process.stdin.write(self.settings.model_dump_json() + "\n")
+                process.stdin.flush()
+                yield process
+            finally:
+                process.kill()
+
+    @property
+    def files(self) -> list[str]:
+        """What lies in the node's folder."""
+        return [path.name for path in self.settings.node_folder.glob("*")]
 
     def build(self, key: str) -> None:
         with connect(self.settings) as channels:

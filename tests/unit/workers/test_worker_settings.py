@@ -60,6 +60,7 @@ def test_a_missing_one_is_named(name: str, environment: pytest.MonkeyPatch) -> N
         ("STORE_ROOT", ""),
         ("CONCURRENCY", "0"),
         ("TASK_TIME_LIMIT", "-1"),
+        ("DRAIN_SECONDS", "-1"),
         ("TASK_MEMORY_LIMIT", "much"),
         ("PEER_CA_CERT", "missing.pem"),
         ("NODE", "a b"),

@@ -1,0 +1,173 @@
+"""The heart of a node: a process beside the worker that keeps all its attempts alive, and buries those that died.
+
+It is a process of its own because those that it looks after may hang or be killed: the worker's main process waits for
+brokers, and the pool's processes run for hours. It knows what runs from the node's folder alone (see `folder`), so it
+can be killed and started again at any time. It ends when its standard input does, that is with the worker, however
+that went; the attempts of a worker that was killed are reported before.
+
+Started as `python -m workers.heart`: the first line of standard input holds the worker's settings as JSON, each byte
+after it is a command.
+"""
+
+import contextvars
+import select
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
+from pathlib import Path
+from typing import IO, Self
+
+import structlog
+
+from orchestrator import log as logs
+from workers import folder, orders, processes
+from workers.burial import Burials
+from workers.channels import Channels, connect
+from workers.folder import Place
+from workers.heartbeat import Heartbeat
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 0.1
+# What is ordered to end and has not, long after its function must have been killed, hangs somewhere else.
+_HANGING_SECONDS = 10.0
+
+FAREWELL_SECONDS = 5.0
+"""How much longer than the kill grace a heart sees to what is left, after its worker."""
+
+
+class Command(bytes, Enum):
+    """What the worker's main process tells the heart."""
+
+    BEAT = b"b"
+    """Beat at once."""
+    DRAIN = b"d"
+    """The worker ends: what runs may end within the drain time; told again, it may no more."""
+    QUIT = b"q"
+    """The worker ends: what runs is to be released at once."""
+
+
+class Heart:
+    """Looks after a node's folder, until it is closed.
+
+    Args:
+        settings: the worker's.
+        channels: the organization's connections.
+    """
+
+    def __init__(self, settings: WorkerSettings, channels: Channels) -> None:
+        self._settings = settings
+        self._folder = settings.node_folder
+        self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
+        clients = {client.channel: client for client in channels.clients}
+        self._burials = Burials(clients, settings.store_root)
+        self._drained: float | None = None
+        self._receipts: set[Path] = set()
+        # Not in the thread that looks: a burial may take long, and nobody's order may wait for it.
+        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="burials")
+        self._burying: dict[Place, Future[None]] = {}
+
+    def __enter__(self) -> Self:
+        for beat in self._beats:
+            beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undertaker.shutdown()
+        for beat in self._beats:
+            beat.end()
+        for beat in self._beats:
+            beat.join()
+
+    def obey(self, command: Command) -> None:
+        """Do what the worker's main process says."""
+        if command is Command.BEAT:
+            for beat in self._beats:
+                beat.beat_now()
+            return
+        again = self._drained is not None
+        seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
+        self._drained = time.monotonic() + seconds
+        self._burials.leaving = True
+        log.info("worker.draining", seconds=seconds)
+
+    def look(self) -> bool:
+        """Look at the folder once, and do what is due; return whether anything is left in it."""
+        self._burying = {place: burial for place, burial in self._burying.items() if not _over(place, burial)}
+        found = folder.places(self._folder)
+        for place in found:
+            if place not in self._burying and (lock := self._burials.seize(place)) is not None:
+                burial = self._undertaker.submit(contextvars.copy_context().run, self._burials.bury, place, lock)
+                self._burying[place] = burial
+            if self._drained is not None and time.monotonic() >= self._drained:
+                orders.give(place, orders.Kind.RELEASE, "its worker ends")
+            self._end_if_hanging(place)
+        receipts = set(folder.receipts(self._folder))
+        if receipts - self._receipts:
+            self.obey(Command.BEAT)
+        self._receipts = receipts
+        folder.tidy(self._folder)
+        return bool(found or receipts)
+
+    def farewell(self) -> None:
+        """See to what is left when the worker has ended, for a limited time."""
+        deadline = time.monotonic() + self._settings.task_kill_grace + FAREWELL_SECONDS
+        while self.look() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    def _end_if_hanging(self, place: Place) -> None:
+        order = orders.given(place)
+        patience = self._settings.task_kill_grace + _HANGING_SECONDS
+        if order is None or time.monotonic() < order.given + patience:
+            return
+        record = place.record()
+        if record is not None and processes.end(record.pid, record.born):
+            log.error("attempt.hangs", task=record.task, attempt=record.number, killed=record.pid)
+
+
+def run(settings: WorkerSettings, commands: IO[bytes]) -> None:
+    """Be the heart of a node until the commands end.
+
+    Args:
+        settings: the worker's.
+        commands: a pipe, unbuffered.
+    """
+    structlog.contextvars.bind_contextvars(organization=settings.organization, node=settings.node)
+    with connect(settings) as channels, Heart(settings, channels) as heart:
+        while (command := _next(commands, heart.look)) is not None:
+            heart.obey(command)
+        heart.farewell()
+
+
+def _next(commands: IO[bytes], meanwhile: Callable[[], object]) -> Command | None:
+    while not select.select([commands], [], [], _LOOK_SECONDS)[0]:
+        meanwhile()
+    told = commands.read(1)
+    return Command(told) if told else None
+
+
+def _over(place: Place, burial: Future[None]) -> bool:
+    if not burial.done():
+        return False
+    error = burial.exception()
+    if error is not None:
+        log.error("folder.not_buried", folder=place.folder.name, error=f"{type(error).__name__}: {error}")
+    return True
+
+
+def main() -> None:
+    """Be the heart of the worker that started this process."""
+    # What ends a worker must not end its heart before it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    with open(0, "rb", buffering=0) as commands:
+        settings = WorkerSettings.model_validate_json(commands.readline())
+        logs.configure(settings.log_level)
+        run(settings, commands)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Keeps the heart of a node beating: starts its process, again if it dies, and tells it what the worker hears."""
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from workers.heart import FAREWELL_SECONDS, Command
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_PAUSE_SECONDS = 1.0
+
+
+class Pacemaker:
+    """The heart's process, as long as the block runs. Enter it before the pool forks.
+
+    The pipe to the heart is inherited by the pool's processes: it ends when this process and all of them have.
+
+    Args:
+        settings: the worker's.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._patience = settings.task_kill_grace + 2 * FAREWELL_SECONDS
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._ending = b""
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="pacemaker", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        os.close(self._pipe)
+        self._pipe = -1
+        self._thread.join(self._patience)
+        if self._thread.is_alive() and self._process is not None:
+            log.error("heart.hangs", pid=self._process.pid)
+            self._process.kill()
+            self._thread.join()
+
+    def beat(self) -> None:
+        """Have it beat at once."""
+        self._tell(Command.BEAT)
+
+    def drain(self) -> None:
+        """Have what runs released when the drain time is over; at once, when called again. Good in a signal handler."""
+        self._end(Command.DRAIN)
+
+    def quit(self) -> None:
+        """Have what runs released at once. Good in a signal handler."""
+        self._end(Command.QUIT)
+
+    def _end(self, command: Command) -> None:
+        self._ending += command
+        self._tell(command)
+
+    def _tell(self, told: bytes) -> None:
+        # A heart that died is told again when it has been started again; one that hangs would block us.
+        with suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._pipe, told)
+
+    def _start(self) -> None:
+        reader, writer = os.pipe()
+        try:
+            # -P: a folder named like one of our packages, where we happen to run, must not be taken for it.
+            self._process = subprocess.Popen([sys.executable, "-P", "-m", "workers.heart"], stdin=reader)
+        finally:
+            os.close(reader)
+        # Without the broker's password: it stands there as asterisks.
+        os.write(writer, self._settings.model_dump_json().encode() + b"\n" + self._ending)
+        os.set_blocking(writer, False)
+        old, self._pipe = self._pipe, writer
+        if old != -1:
+            os.close(old)
+
+    def _watch(self) -> None:
+        while self._process is not None:
+            code = self._process.wait()
+            if self._closed.wait(_PAUSE_SECONDS if code else 0):
+                return
+            log.error("heart.died", code=code)
+            try:
+                self._start()
+            except OSError as error:
+                log.error("heart.not_started", error=str(error))

@@ -1,0 +1,71 @@
+"""Processes of this machine that somebody else has started: which of them is which, and which are strays.
+
+Where there is no /proc (anything but Linux) none is found, and none is ended.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC = Path("/proc")
+_POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 5.0
+
+
+def born(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks; empty when it cannot be told. Ids are used again."""
+    try:
+        # The name, in brackets, may hold anything; the state is the first field after it, the start the twentieth.
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def end(pid: int, started: str) -> bool:
+    """Kill a process, if it is the one that started then; say whether it was.
+
+    Args:
+        pid: its id.
+        started: what `born` said of it.
+    """
+    if not started or born(pid) != started:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return True
+
+
+def end_strays(home: Path) -> bool:
+    """Kill what runs with this HOME: what a function left behind, when nobody was left to end it.
+
+    The launcher ends all that a function started (see `launch`); this is for when the launcher itself was killed.
+
+    Args:
+        home: the folder that the function got as its HOME, of one attempt alone.
+
+    Returns:
+        Whether none of them is left.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    # Again and again: one that is killed may just have forked.
+    while strays := list(_with_home(home)):
+        if time.monotonic() > deadline:
+            return False
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _with_home(home: Path) -> Iterator[int]:
+    wanted = b"HOME=" + os.fsencode(home)
+    for environment in _PROC.glob("[0-9]*/environ"):
+        # Those of other users cannot be read, and those that have ended meanwhile neither.
+        with contextlib.suppress(OSError):
+            if wanted in environment.read_bytes().split(b"\0"):
+                yield int(environment.parent.name)
