@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.broker.credentials import Credentials
 from orchestrator.client import Certificates
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST
@@ -34,7 +35,9 @@ class Places:
         channel_config: the file that says who is in it.
         certificates: all of them.
         database_url: with the password.
-        broker_url: with the password.
+        broker_url: with the password of its administrator, whom no process speaks as.
+        broker: the URLs of the broker's accounts.
+        broker_urls: the file that keeps them.
         grpc_port: of the orchestrator's gRPC server.
         http_port: of its HTTP server.
         flower_port: of Flower.
@@ -47,6 +50,8 @@ class Places:
     certificates: Layout
     database_url: str = field(repr=False)
     broker_url: str = field(repr=False)
+    broker: Credentials
+    broker_urls: Path
     grpc_port: int
     http_port: int
     flower_port: int
@@ -81,8 +86,13 @@ def migrate(places: Places) -> Process:
     return _command(places, "migrate", ["migrate"], {"DATABASE_URL": places.database_url})
 
 
-def serve(places: Places) -> Process:
-    """Return the orchestrator's server, with mutual TLS and identities verified."""
+def serve(places: Places, settings: Mapping[str, object]) -> Process:
+    """Return the orchestrator's server, with mutual TLS and identities verified.
+
+    Args:
+        places: of the federation.
+        settings: more of its settings, without their prefix.
+    """
     certificates = places.certificates.server
     return _command(
         places,
@@ -90,7 +100,7 @@ def serve(places: Places) -> Process:
         ["serve"],
         {
             "DATABASE_URL": places.database_url,
-            "BROKER_URL": places.broker_url,
+            "BROKER_URLS": places.broker_urls,
             "CHANNEL_CONFIG": places.channel_config,
             "GRPC_ADDRESS": places.address,
             "HTTP_ADDRESS": places.http_address,
@@ -101,17 +111,23 @@ def serve(places: Places) -> Process:
             "MTLS_ENABLED": "true",
             "TLS_CLIENT_CA_CERT_DIR": places.certificates.client_authorities,
             "VERIFY_CLIENT_MSP_ID": "true",
+            **settings,
         },
     )
 
 
-def beat(places: Places) -> Process:
-    """Return the maintenance worker with its beat."""
+def beat(places: Places, settings: Mapping[str, object]) -> Process:
+    """Return the maintenance worker with its beat.
+
+    Args:
+        places: of the federation.
+        settings: more of its settings, without their prefix.
+    """
     return _command(
         places,
         "beat",
         ["beat"],
-        {"DATABASE_URL": places.database_url, "BROKER_URL": places.broker_url},
+        {"DATABASE_URL": places.database_url, "BROKER_URL": places.broker.maintenance, **settings},
         stop_signal=_CELERY_STOP,
     )
 
@@ -127,7 +143,7 @@ def flower(places: Places, credentials: str) -> Process:
         places,
         "flower",
         ["flower", f"--address={HOST}", f"--port={places.flower_port}"],
-        {"BROKER_URL": places.broker_url},
+        {"BROKER_URL": places.broker.flower, "ORGANIZATIONS": ",".join(places.broker.organizations)},
         {"FLOWER_BASIC_AUTH": credentials},
     )
 
@@ -146,7 +162,7 @@ def worker(places: Places, organization: str, settings: Mapping[str, object]) ->
         ["worker", "--org", organization],
         {
             **_organization(places, places.certificates.client(organization)),
-            "BROKER_URL": places.broker_url,
+            "BROKER_URL": places.broker.organizations[organization],
             "PEER_CA_CERT": places.certificates.peer(organization).authority,
             "STORE_ROOT": places.store_root(organization),
             "STORE_URL": places.store_url(organization),

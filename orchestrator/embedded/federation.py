@@ -14,6 +14,9 @@ from typing import NoReturn, Self
 
 import yaml
 
+from orchestrator.broker.credentials import make as make_credentials
+from orchestrator.broker.credentials import read as read_credentials
+from orchestrator.broker.provision import provision
 from orchestrator.client import Certificates
 from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.certificates import lay_out
@@ -23,7 +26,7 @@ from orchestrator.embedded.lock import locked
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.private import write_private
-from orchestrator.embedded.processes import Process, ProcessError, Supervisor
+from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
 from orchestrator.embedded.removal import remove_tree
 from orchestrator.embedded.running import FILE, Running, start_time
@@ -46,6 +49,7 @@ class Federation:
         organizations: who takes part; their names are folder names.
         channel: the consortium.
         data: folder for everything that is kept; `folder` by default. What is there is used again.
+        settings: more settings of the server and the beat, without their prefix, as in LEASE.
         worker_settings: more settings of every worker, without their prefix, as in TASK_TIME_LIMIT.
         tell: called with a few words before each step of the start.
     """
@@ -57,6 +61,7 @@ class Federation:
         channel: str = CHANNEL,
         *,
         data: Path | None = None,
+        settings: Mapping[str, object] | None = None,
         worker_settings: Mapping[str, object] | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -64,11 +69,13 @@ class Federation:
         self.data = (data or folder).absolute()
         self.organizations = tuple(organizations)
         self.channel = channel
+        self._settings = settings or {}
         self._worker_settings = worker_settings or {}
         self._tell = tell
         self._postgres = Postgres(self.data / "postgres")
         self._supervisor = Supervisor()
         self._reaper = Reaper()
+        self._services: dict[str, Service] = {}
         self._held = ExitStack()
         self._places: Places | None = None
         self._running: Running | None = None
@@ -94,6 +101,14 @@ class Federation:
     def certificates(self, organization: str) -> Certificates:
         """Return the files with which an organization calls the orchestrator."""
         return self.places.certificates.client(organization)
+
+    def service(self, name: str) -> Service:
+        """Return one of its parts, to end it or to start it again, as tests do.
+
+        Args:
+            name: `postgres`, `valkey`, `serve`, `beat`, `flower`, `worker-<organization>` or `store-<organization>`.
+        """
+        return self._services[name]
 
     def check(self) -> None:
         """Do nothing if all its processes run.
@@ -142,7 +157,12 @@ class Federation:
         valkey = Valkey(self.data / "valkey")
         self._supervisor.start(valkey)
         self._supervisor.start(self._postgres)
+        self._services = {valkey.name: valkey, self._postgres.name: self._postgres}
         self._guard(valkey.process, self._postgres.process)
+        broker_urls = self.data / "brokers.yaml"
+        accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
+        write_private(broker_urls, accounts.dump().encode())
+        provision(valkey.url, accounts)
         self._places = places = Places(
             data=self.data,
             channel=self.channel,
@@ -150,6 +170,8 @@ class Federation:
             certificates=certificates,
             database_url=self._postgres.create_database("orchestrator"),
             broker_url=valkey.url,
+            broker=accounts,
+            broker_urls=broker_urls,
             grpc_port=free_port(),
             http_port=free_port(),
             flower_port=free_port(),
@@ -175,13 +197,15 @@ class Federation:
     def _start_commands(self, places: Places, credentials: str) -> None:
         """Start what does not need the database's tables while they are made, then the server; await all."""
         self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
-        migrate, serve = commands.migrate(places), commands.serve(places)
-        beat, flower = commands.beat(places), commands.flower(places, credentials)
+        migrate, serve = commands.migrate(places), commands.serve(places, self._settings)
+        beat, flower = commands.beat(places, self._settings), commands.flower(places, credentials)
         workers = {
             organization: commands.worker(places, organization, self._worker_settings)
             for organization in self.organizations
         }
         stores = {organization: commands.store(places, organization) for organization in self.organizations}
+        parts = (serve, beat, flower, *workers.values(), *stores.values())
+        self._services |= {process.name: process for process in parts}
         try:
             migrate.start()
             self._supervisor.start(*workers.values(), *stores.values(), beat, flower)
@@ -200,7 +224,7 @@ class Federation:
             peer = places.certificates.peer(organization)
             store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
         flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
-        with readiness.Nodes(places.broker_url) as nodes:
+        with readiness.Nodes(places.broker_url, self.organizations) as nodes:
             for organization, worker in workers.items():
                 worker.wait_ready(partial(nodes.answers, f"{organization}@{NODE}"), _START_SECONDS)
             beat.wait_ready(partial(nodes.answers, commands.MAINTENANCE_NODE), _START_SECONDS)

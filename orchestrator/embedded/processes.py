@@ -42,6 +42,9 @@ class Process:
         user: whom to run it as; None keeps ours. Needs root.
         stop_signal: asks it to end; sent by `stop`, and by the kernel if the supervisor is gone.
         stop_timeout: seconds that it may take for that before it is killed.
+
+    Attributes:
+        environment: of the next start, None for the supervisor's.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Process:
         self.name = name
         self.log = log
         self._argv = argv
-        self._env = env
+        self.environment = None if env is None else dict(env)
         self._cwd = cwd
         self._user = user
         self._stop_signal = stop_signal
@@ -110,7 +113,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._env,
+                env=self.environment,
                 cwd=self._cwd,
                 start_new_session=True,
             )

@@ -4,6 +4,7 @@ import http.client
 import socket
 import ssl
 from base64 import b64encode
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,9 @@ import grpc
 from celery import Celery
 
 from orchestrator import protos as pb
+from orchestrator.broker import monitor
 from orchestrator.client import Certificates, Client
+from orchestrator.core import pokes
 from orchestrator.embedded.ports import HOST
 
 _SECONDS = 0.5
@@ -84,11 +87,14 @@ class Nodes:
     """The Celery workers on a broker, asked over it.
 
     Args:
-        broker_url: with the password.
+        broker_url: with the password of somebody who may do all.
+        organizations: whose workers, beside the maintenance worker.
     """
 
-    def __init__(self, broker_url: str) -> None:
-        self._app = Celery("readiness", broker=broker_url, set_as_current=False)
+    def __init__(self, broker_url: str, organizations: Iterable[str]) -> None:
+        self._app = Celery("readiness", set_as_current=False)
+        accounts = [pokes.MAINTENANCE, *map(pokes.account, organizations)]
+        self._app.conf.update(monitor.settings(broker_url, accounts))
 
     def answers(self, name: str) -> bool:
         """Tell whether a worker consumes.

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import secrets
+from hashlib import sha256
 from pathlib import Path
 
 import redis
@@ -20,7 +21,7 @@ _CONFIGURATION = """\
 bind {host}
 port {port}
 dir "{folder}"
-requirepass {password}
+aclfile "{users}"
 daemonize no
 save ""
 appendonly {persistent}
@@ -77,17 +78,18 @@ class Valkey:
         if self._process is not None and self._process.alive:
             raise RuntimeError("valkey runs already")
         binary = find_binary()
-        configuration = self._folder / "valkey.conf"
+        configuration, users = self._folder / "valkey.conf", self._folder / "users.acl"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # The password goes through a file: every user can read a command line.
+            # The password's hash goes through a file: every user can read a command line.
+            write_private(users, self._users(users).encode())
             write_private(
                 configuration,
                 _CONFIGURATION.format(
                     host=HOST,
                     port=self.port,
                     folder=self._folder,
-                    password=self._password,
+                    users=users,
                     persistent="yes" if self._persistent else "no",
                 ).encode(),
             )
@@ -109,6 +111,13 @@ class Valkey:
         """End the server; without effect if it does not run."""
         if self._process is not None:
             self._process.stop()
+
+    def _users(self, file: Path) -> str:
+        """Return the server's users: those that it saved, and the administrator with our password."""
+        known = file.read_text().splitlines() if file.exists() else []
+        others = [line for line in known if not line.startswith("user default ")]
+        hashed = sha256(self._password.encode()).hexdigest()
+        return "\n".join([f"user default on #{hashed} ~* &* +@all", *others, ""])
 
     def _answers(self) -> bool:
         try:

@@ -7,7 +7,10 @@ from celery import Celery
 from kombu import Connection, pools
 from pytest_celery import CeleryTestSetup, CeleryTestWorker
 
+from orchestrator.broker import monitor
 from orchestrator.core import pokes
+
+ACCOUNTS = [pokes.MAINTENANCE, *map(pokes.account, ("a", "b", "lonely"))]
 
 
 class Cluster(CeleryTestSetup):
@@ -15,10 +18,10 @@ class Cluster(CeleryTestSetup):
 
     @classmethod
     def create_setup_app(cls, celery_setup_config: dict[str, Any], celery_setup_app_name: str) -> Celery:
-        """Return the app of the test; it does not become the current one of the process."""
+        """Return the app of the test, which looks at all workers; it does not become the current one of the process."""
         app = Celery(celery_setup_app_name, set_as_current=False)
         app.config_from_object(celery_setup_config)
-        app.conf.update(task_serializer="json", accept_content=["json"], task_ignore_result=True)
+        app.conf.update(monitor.settings(app.conf.broker_url, ACCOUNTS))
         return app
 
     def worker_of(self, organization: str) -> CeleryTestWorker:
@@ -30,29 +33,31 @@ class Cluster(CeleryTestSetup):
         """Return a connection to the broker, to be closed by the caller."""
         return self.app.connection_for_write()
 
-    def send(self, queue: str, name: str, *, serializer: str = "json", **arguments: object) -> str:
-        """Send a message, as the relay does; return its id.
+    def sweep(self, name: str) -> str:
+        """Fire a sweep, as beat does; return the id of the message."""
+        url = self.app.conf.broker_url
+        options = pokes.transport_options(url, pokes.MAINTENANCE)
+        return self._send({"broker_url": url, "broker_transport_options": options}, pokes.MAINTENANCE, name)
+
+    def poke(self, organization: str, name: str, *, serializer: str = "json", **arguments: object) -> str:
+        """Send a message to an organization's queue, as the relay does; return its id.
 
         Args:
-            queue: its name.
+            organization: its id.
             name: of the Celery task.
             serializer: of the arguments.
             arguments: of the Celery task.
         """
-        with self.connection() as connection:
-            sent = self.app.send_task(
-                name,
-                kwargs=arguments,
-                queue=queue,
-                connection=connection,
-                ignore_result=True,
-                serializer=serializer,
-            )
-        return str(sent.id)
+        settings = pokes.celery_settings(self.app.conf.broker_url, organization)
+        return self._send(settings, pokes.queue(organization), name, serializer=serializer, kwargs=arguments)
 
-    def poke(self, organization: str, name: str, *, serializer: str = "json", **arguments: object) -> str:
-        """Send a message to an organization's queue; return its id."""
-        return self.send(pokes.queue(organization), name, serializer=serializer, **arguments)
+    @staticmethod
+    def _send(settings: dict[str, Any], queue: str, name: str, **options: Any) -> str:
+        with Celery("sender", set_as_current=False) as app:
+            app.conf.update(settings)
+            with app.connection_for_write() as connection:
+                sent = app.send_task(name, queue=queue, connection=connection, ignore_result=True, **options)
+        return str(sent.id)
 
     def poke_in_vain(self, organization: str) -> str:
         """Poke an organization with a task that nobody knows; return what its worker logs when it is refused."""

@@ -206,7 +206,7 @@ def test_the_cluster_is_ready_and_answers_pings(celery_setup: Cluster) -> None:
     assert celery_setup.ready(control=True)
     nodes = {worker.hostname() for worker in celery_setup.worker_cluster}
     assert set(celery_setup.inspect("ping")) == nodes
-    names = [pokes.BUILD_FUNCTION, pokes.RUN_TASK]
+    names = [pokes.BUILD_FUNCTION, pokes.DISABLE_OUTPUTS, pokes.RUN_TASK]
     assert celery_setup.inspect("registered") == dict.fromkeys(nodes, names)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
 from tests.waiting import wait_until
@@ -33,7 +33,7 @@ def address(folder: Path, broker_container: BrokerContainer, orchestrator: Orche
         env=environment(
             {
                 "ORCHESTRATOR_BROKER_URL": broker_container.valkey.url,
-                "ORCHESTRATOR_DATABASE_URL": orchestrator.database_url,
+                "ORCHESTRATOR_ORGANIZATIONS": "a, b",
                 "FLOWER_BASIC_AUTH": f"user:{PASSWORD}",
             }
         ),
@@ -76,7 +76,7 @@ def test_it_shows_the_workers_of_both_organizations(celery_setup: Cluster, flowe
     workers = wait_until(both, timeout=30, message="both workers in Flower")
     for organization in ("a", "b"):
         worker = workers[f"{organization}@node-1"]
-        assert sorted(worker["registered"]) == [BUILD_FUNCTION, RUN_TASK]
+        assert sorted(worker["registered"]) == [BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK]
         assert [queue["name"] for queue in worker["active_queues"]] == [f"org.{organization}"]
 
 

@@ -47,7 +47,7 @@ def test_it_consumes_its_own_queue_only(celery_setup: Cluster) -> None:
 
 
 def test_it_runs_a_sweep_when_told(celery_setup: Cluster) -> None:
-    sent = celery_setup.send(QUEUE, SWEEP)
+    sent = celery_setup.sweep(SWEEP)
     celery_setup.worker.assert_log_exists(f"Task {SWEEP}[{sent}] succeeded")
     assert "beat: Starting" not in celery_setup.worker.logs()
 
@@ -55,6 +55,6 @@ def test_it_runs_a_sweep_when_told(celery_setup: Cluster) -> None:
 def test_it_comes_back_after_a_kill(celery_setup: Cluster) -> None:
     worker = celery_setup.worker
     worker.kill()
-    sent = celery_setup.send(QUEUE, SWEEP)
+    sent = celery_setup.sweep(SWEEP)
     worker.restart()
     worker.assert_log_exists(f"Task {SWEEP}[{sent}] succeeded")

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK, queue
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, account, key_prefix, queue
 
 from .cluster import Cluster
 from .local import BrokerContainer
@@ -22,8 +22,8 @@ def test_the_cluster_is_ready_and_answers_pings(celery_setup: Cluster) -> None:
 
 
 def test_tasks_have_readable_names(celery_setup: Cluster) -> None:
-    names = [BUILD_FUNCTION, RUN_TASK]
-    assert names == ["function.build", "task.run"]
+    names = [BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK]
+    assert names == ["function.build", "outputs.disable", "task.run"]
     assert celery_setup.inspect("registered") == {"a@node-1": names, "b@node-1": names}
 
 
@@ -51,7 +51,7 @@ def test_a_poke_waits_for_its_organization_while_others_work(
     for_a = celery_setup.poke_in_vain("a")
     b.assert_log_exists(celery_setup.poke_in_vain("b"))
     with redis.Redis.from_url(broker_container.valkey.url) as client:
-        assert client.llen(queue("a")) == 1
+        assert client.llen(key_prefix(account("a")) + queue("a")) == 1
     a.restart()
     a.assert_log_exists(for_a)
     assert for_a not in b.logs()

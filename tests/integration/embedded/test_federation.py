@@ -96,7 +96,7 @@ def test_every_organization_is_served_over_mutual_tls(federation):
 
 
 def test_every_worker_consumes(federation):
-    with Nodes(federation.places.broker_url) as nodes:
+    with Nodes(federation.places.broker_url, ORGANIZATIONS) as nodes:
         assert all(nodes.answers(f"{organization}@node-1") for organization in ORGANIZATIONS)
 
 
@@ -137,6 +137,26 @@ def test_no_process_is_told_more_than_it_needs(federation):
     assert set(told) == {"serve", "beat", "flower", "worker", "store"}
     knows = {name for name, environment in told.items() if password in str(environment)}
     assert knows == {"serve", "beat"}
+
+
+def test_each_process_is_told_its_own_broker_account_only(federation):
+    administrator = urlsplit(federation.places.broker_url).password
+    passwords = federation.places.broker.passwords
+    for process in psutil.Process().children():
+        words, environment = process.cmdline(), str(process.environ())
+        if "orchestrator" not in words or process.cwd() != str(federation.data):
+            continue
+        command = words[words.index("orchestrator") + 1]
+        own = {
+            "worker": {f"org.{words[-1]}"},
+            "beat": {"maintenance"},
+            "flower": {"flower"},
+            "serve": set(),  # a file tells it those of all organizations
+            "store": set(),
+        }[command]
+        assert administrator not in environment
+        assert {name for name, password in passwords.items() if password in environment} == own
+        assert not any(password in word for word in words for password in [administrator, *passwords.values()])
 
 
 def test_a_certificate_does_not_speak_for_another_organization(federation):

@@ -47,10 +47,23 @@ def test_only_the_password_opens_it_and_nobody_else_can_read_it(server: Valkey, 
     once = Retry(NoBackoff(), 0)
     with redis.Redis(HOST, server.port, retry=once) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
-    holders = [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text()]
-    assert [path.name for path in holders] == ["valkey.conf"]
-    assert stat.S_IMODE(holders[0].stat().st_mode) == 0o600
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and password in path.read_text()]
+    assert stat.S_IMODE((tmp_path / "valkey" / "users.acl").stat().st_mode) == 0o600
     assert password not in " ".join(psutil.Process(server.process.pid).cmdline())
+
+
+def test_users_outlive_a_restart_once_they_are_saved(server: Valkey):
+    server.start()
+    with client(server) as connection:
+        connection.execute_command("ACL SETUSER", "guest", "on", ">secret", "+ping")
+        connection.acl_save()
+    for _ in range(2):
+        server.stop()
+        server.start()
+    with redis.Redis(HOST, server.port, username="guest", password="secret") as guest:
+        assert guest.ping()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            guest.get("key")
 
 
 def test_a_killed_one_is_noticed_and_starts_again(server: Valkey):

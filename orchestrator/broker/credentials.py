@@ -1,0 +1,92 @@
+"""The URLs that the accounts of a broker are reached with, and the file that keeps them."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import yaml
+
+from orchestrator.core import pokes
+
+_PASSWORD_BYTES = 24
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The URLs with their passwords: never log them.
+
+    Args:
+        organizations: organization -> URL of its workers, and of the relay for its pokes.
+        maintenance: URL of the maintenance worker and its beat.
+        flower: URL of Flower; on RabbitMQ its vhost is the maintenance worker's, put another in to see another.
+    """
+
+    organizations: Mapping[str, str] = field(repr=False)
+    maintenance: str = field(repr=False)
+    flower: str = field(repr=False)
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """The password of each account, by its name."""
+        urls = {
+            **{pokes.account(organization): url for organization, url in self.organizations.items()},
+            pokes.MAINTENANCE: self.maintenance,
+            pokes.FLOWER: self.flower,
+        }
+        return {account: unquote(urlsplit(url).password or "") for account, url in urls.items()}
+
+    def dump(self) -> str:
+        """Return the content of the file that keeps them, as ORCHESTRATOR_BROKER_URLS wants it."""
+        return yaml.safe_dump(
+            {"organizations": dict(self.organizations), "maintenance": self.maintenance, "flower": self.flower},
+            sort_keys=False,
+        )
+
+
+def make(broker_url: str, organizations: Iterable[str], known: Credentials | None = None) -> Credentials:
+    """Return the credentials of these organizations, and of those known before, whose passwords are kept.
+
+    Args:
+        broker_url: where they are reached; whose user and password it holds does not matter.
+        organizations: their ids.
+        known: what was made before.
+    """
+    passwords = known.passwords if known else {}
+    everyone = dict.fromkeys([*(known.organizations if known else ()), *organizations])
+
+    def url(account: str, vhost: str) -> str:
+        password = passwords.get(account) or secrets.token_urlsafe(_PASSWORD_BYTES)
+        parts = urlsplit(broker_url)
+        host = parts.netloc.rpartition("@")[2]
+        path = parts.path if pokes.on_redis(broker_url) else "/" + quote(vhost, safe="")
+        netloc = f"{quote(account, safe='')}:{quote(password, safe='')}@{host}"
+        return parts._replace(netloc=netloc, path=path).geturl()
+
+    return Credentials(
+        organizations={
+            organization: url(pokes.account(organization), pokes.account(organization)) for organization in everyone
+        },
+        maintenance=url(pokes.MAINTENANCE, pokes.MAINTENANCE),
+        flower=url(pokes.FLOWER, pokes.MAINTENANCE),
+    )
+
+
+def read(file: Path) -> Credentials | None:
+    """Return what a file keeps, None if there is no file.
+
+    Raises:
+        ValueError: it holds something else; the message repeats nothing of it.
+    """
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        return None
+    except yaml.YAMLError:
+        # YAML's own message would show the line, and in it a password.
+        content = None
+    match content:
+        case {"organizations": dict() as organizations, "maintenance": str() as maintenance, "flower": str() as flower}:
+            return Credentials(organizations, maintenance, flower)
+    raise ValueError(f"{file} was not written by `orchestrator broker provision`; name another file, or remove it")

@@ -1,0 +1,125 @@
+"""Each organization's pokes have a lane of their own: the broker of one holds up nobody else's."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import structlog.testing
+
+from orchestrator.dispatch.brokers import Brokers
+from orchestrator.dispatch.pump import Pump
+from orchestrator.dispatch.relay import Relay
+from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.valkey import Valkey
+from orchestrator.store import outbox
+from orchestrator.store.database import Database
+from tests.waiting import wait_until
+
+from .accounts import Provisioned, receive
+
+
+@pytest.fixture
+def broker_of_its_own(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "own")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a broker that accepts connections, and never says a word."""
+    with socket.create_server((HOST, 0)) as listener:
+        yield f"redis://{HOST}:{listener.getsockname()[1]}/0"
+
+
+@asynccontextmanager
+async def running(database: Database, brokers: Brokers) -> AsyncIterator[None]:
+    """Run a relay as the server does."""
+    relay = Relay(database, brokers, batch=10)
+    pump = asyncio.create_task(Pump("relay", relay.step, 0.05).run())
+    try:
+        yield
+    finally:
+        pump.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await pump
+        await relay.stop()
+        relay.close()
+
+
+def ask(database: Database, organization: str, amount: int = 1) -> list[str]:
+    keys = [uuid.uuid4() for _ in range(amount)]
+    database.run(organization, "channel", lambda t: [t.pokes.run(organization, key, 1) for key in keys])
+    return list(map(str, keys))
+
+
+def unsent(database: Database) -> list[str]:
+    with database.engine.connect() as connection:
+        return outbox.waiting(connection)
+
+
+async def until(condition, timeout: float = 10.0, message: str = "") -> None:
+    await asyncio.to_thread(wait_until, condition, timeout, message)
+
+
+def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
+    database: Database, on_valkey: Provisioned, broker_of_its_own: Valkey, silent: str
+) -> None:
+    down = broker_of_its_own.url
+    brokers = Brokers(None, {"a": silent, "b": on_valkey.url("b"), "c": down, "d": f"amqp://{HOST}:{free_port()}"})
+
+    async def scenario() -> None:
+        first = {organization: ask(database, organization, 25) for organization in ("a", "b", "c", "d")}
+        async with running(database, brokers):
+            await until(lambda: unsent(database) == ["a", "c", "d"], 3, "the pokes of b")
+            # Nor those that come while the others are being tried again.
+            second = ask(database, "b", 25)
+            await until(lambda: unsent(database) == ["a", "c", "d"], 3, "the pokes of b that came later")
+            received = [receive(on_valkey.url("b"), "b") for _ in range(51)]
+            assert received == [*({"task": task, "attempt": 1} for task in first["b"] + second), None]
+            broker_of_its_own.start()
+            await until(lambda: unsent(database) == ["a", "d"], 15, "the pokes of c once its broker is back")
+            received = [receive(down, "c") for _ in range(26)]
+            assert received == [*({"task": task, "attempt": 1} for task in first["c"]), None]
+
+    asyncio.run(scenario())
+
+
+def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
+    database: Database, on_valkey: Provisioned
+) -> None:
+    brokers = Brokers(None, {"b": on_valkey.url("b")})
+
+    async def scenario() -> None:
+        ask(database, "nobody")
+        async with running(database, brokers):
+            for _ in range(3):
+                (task,) = ask(database, "b")
+                await until(lambda: unsent(database) == ["nobody"], message="the poke of b")
+                assert receive(on_valkey.url("b"), "b") == {"task": task, "attempt": 1}
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [entry for entry in logs if entry["event"] == "relay.no_broker"] == [
+        {"event": "relay.no_broker", "organization": "nobody", "log_level": "warning"}
+    ]
+
+
+def test_organizations_without_a_broker_of_their_own_share_one(database: Database, on_valkey: Provisioned) -> None:
+    url = on_valkey.broker.url
+    brokers = Brokers(url, {"b": on_valkey.url("b")})
+
+    async def scenario() -> None:
+        asked = {organization: ask(database, organization)[0] for organization in ("a", "b", "e")}
+        async with running(database, brokers):
+            await until(lambda: not unsent(database), message="all pokes")
+        for organization, task in asked.items():
+            assert receive(url, organization) == {"task": task, "attempt": 1}
+            assert receive(url, organization) is None
+
+    asyncio.run(scenario())
