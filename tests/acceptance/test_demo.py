@@ -19,6 +19,7 @@ from examples.breast_cancer.data import split
 from orchestrator import protos as pb
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
 from orchestrator.client import Client
+from orchestrator.core import history
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.store.database import sqlalchemy_url
 
@@ -122,6 +123,11 @@ def test_no_task_was_to_do_before_its_parents_were_done(events):
         if task.status == pb.STATUS_DONE:
             done.add(task.key)
     assert looked_at == 2 * TASKS
+
+
+def test_the_trace_keeps_every_promise(events):
+    violations = list(history.check(events))
+    assert not violations
 
 
 def test_each_task_has_one_attempt_and_one_accepted_completion(finished):
