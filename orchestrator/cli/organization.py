@@ -15,7 +15,8 @@ _ORG = click.option("--org", metavar="ID", help="The organization; else ORCHESTR
 def worker(org: str | None, concurrency: int | None) -> None:
     """Run an organization's worker: it takes the tasks of that organization's queue, beside its data.
 
-    SIGTERM lets running tasks end first; SIGQUIT ends them at once.
+    SIGTERM lets running tasks end for ORCHESTRATOR_DRAIN_SECONDS, a second one or SIGQUIT for no longer; what still
+    runs then is ended and To do again at once.
     """
     from workers import app
     from workers.settings import WorkerSettings

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import Target, connect, connection_options
-from orchestrator.cli.errors import Fault
+from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 _KEY = click.argument("key")
+_STOP_SECONDS = 60.0
 
 
 @click.group()
@@ -133,15 +134,47 @@ def watch(target: Target, key: str) -> None:
 
 @plan.command()
 @_KEY
+@click.option(
+    "--wait", is_flag=True, help="Until every process that ran one of its tasks has stopped; show how far it is."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help=f"With --wait: give up after this long, {_STOP_SECONDS:g} by default.",
+)
 @click.pass_obj
-def cancel(target: Target, key: str) -> None:
-    """Cancel a compute plan of the organization: none of its tasks begins any more, those that run are stopped."""
+def cancel(target: Target, key: str, wait: bool, timeout: float | None) -> None:
+    """Cancel a compute plan of the organization: none of its tasks begins any more, those that run are stopped.
+
+    With --wait exit code 0 when all processes have stopped, 1 when the time was over first: what they report is refused
+    all the same. A plan that was cancelled before is waited for, too.
+    """
+    if timeout is not None and not wait:
+        raise UsageFault("--timeout says how long --wait waits: give --wait too")
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading
 
         found = reading.find_plan(client, key)
-        client.cancel(found.key)
+        if not (wait and found.HasField("cancelation_date")):
+            client.cancel(found.key)
         click.echo(f"compute plan {found.key} is cancelled")
+        if wait:
+            _await_stops(client, found.key, timeout or _STOP_SECONDS)
+
+
+def _await_stops(client: "Client", key: str, timeout: float) -> None:
+    from orchestrator.cli import cancellation, tables
+
+    shares = cancellation.wait(client, key, timeout, tables.console())
+    late = [share for share in shares if not share.ended]
+    if late:
+        left = ", ".join(f"{share.requested.count - share.stopped.count} of {share.organization}" for share in late)
+        raise Fault(
+            f"after {timeout:g} s not all have said that they stopped: {left}; their results are refused all the same, "
+            "and `orchestrator node list` shows which nodes are silent"
+        )
+    click.echo("all have stopped" if shares else "none of its tasks ran")
 
 
 def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":

@@ -60,17 +60,18 @@ def beat(schedule: bool) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--org", "orgs", multiple=True, metavar="ID", help="An organization; else ORCHESTRATOR_ORGANIZATIONS.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def flower(arguments: tuple[str, ...]) -> None:
+def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     """Show workers and their tasks in a browser (Flower); ARGUMENTS are Flower's own, as in --port=5555.
 
-    It listens on 127.0.0.1 unless --address says otherwise. FLOWER_BASIC_AUTH=user:password protects all of it but
-    /metrics and /healthcheck, which show names and counts.
+    On Redis or Valkey it shows the maintenance worker and those of the organizations that are named; on RabbitMQ all
+    in the vhost of ORCHESTRATOR_BROKER_URL. FLOWER_BASIC_AUTH=user:password protects it.
     """
-    settings = configure(FlowerSettings)
-    if not any(argument.startswith("--address") for argument in arguments):
-        arguments = ("--address=127.0.0.1", *arguments)
-    from celery import Celery
+    settings = configure(FlowerSettings, organizations=orgs or None)
+    from orchestrator.broker import monitor
+    from orchestrator.core import pokes
 
-    app = Celery("flower", broker=settings.broker_url.get_secret_value(), set_as_current=False)
+    accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
+    app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
     app.start(["flower", *arguments])

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -51,6 +51,15 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
 def moment(given: Timestamp) -> str:
     """Return a time as the clock here shows it."""
     return f"{given.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def age(length: timedelta) -> str:
+    """Return a length of time in its largest unit, as in `12 s`, `5 min`, `3 h` or `9 d`."""
+    seconds = max(0.0, length.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _cell(text: str) -> "RenderableType":

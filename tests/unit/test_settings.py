@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.core.settings_errors import explain
-from orchestrator.settings import ServerSettings
+from orchestrator.settings import FlowerSettings, ServerSettings
 
 URL = "postgresql://user:secret@localhost/db"
 
@@ -93,3 +93,40 @@ def test_channels_of_another_shape_are_refused(environment, channels, content):
 def test_settings_that_belong_together_are_asked_for(environment, variables, named):
     environment(**variables)
     assert refusal().startswith(named)
+
+
+def test_organizations_may_have_a_broker_of_their_own(environment, tmp_path):
+    assert not ServerSettings().dispatches
+    file = tmp_path / "brokers.yaml"
+    file.write_text("organizations: {a: 'redis://a:secret@host/0'}\nmaintenance: redis://m:secret@host/0\n")
+    environment(BROKER_URLS=str(file))
+    settings = ServerSettings()
+    assert settings.own_brokers == {"a": "redis://a:secret@host/0"}
+    assert settings.dispatches
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "secret",
+        "organizations: {}",
+        "organizations: [secret]",
+        "organizations: {a: 1}",
+        "organizations: {a: secret}",
+        "organizations: {a: 'redis://a:secret@host",
+    ],
+)
+def test_broker_urls_of_another_shape_are_refused_and_not_shown(environment, tmp_path, content):
+    file = tmp_path / "brokers.yaml"
+    file.write_text(content)
+    environment(BROKER_URLS=str(file))
+    assert refusal().startswith("ORCHESTRATOR_BROKER_URLS is wrong: expected a YAML file")
+
+
+def test_flower_is_told_its_organizations(environment):
+    environment(BROKER_URL="redis://host")
+    assert FlowerSettings().organizations == ()
+    environment(ORGANIZATIONS="a, b")
+    assert FlowerSettings().organizations == ("a", "b")

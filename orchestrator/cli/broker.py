@@ -1,0 +1,85 @@
+"""The command `broker`: accounts of the organizations on a broker."""
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.configuration import configure
+from orchestrator.cli.errors import Fault, RemoteFault
+from orchestrator.settings import ProvisionSettings
+
+
+@click.group()
+def broker() -> None:
+    """Set up the broker that carries the pokes."""
+
+
+@broker.command()
+@click.option("--org", "orgs", multiple=True, metavar="ID", help="An organization; repeat it.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to keep the URLs in, with mode 0600; passwords and organizations that are there are kept. "
+    "Without it they are printed, and passwords are new each time.",
+)
+@click.option("--address", metavar="HOST:PORT", help="Of the broker in those URLs, where workers reach it by another.")
+@click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="The program, on a RabbitMQ's machine.")
+@click.option(
+    "--management",
+    metavar="URL",
+    help="A RabbitMQ's management API, as in https://host:15671, to use instead; needs that plugin.",
+)
+def provision(
+    orgs: tuple[str, ...], output: Path | None, address: str | None, rabbitmqctl: str, management: str | None
+) -> None:
+    """Give each organization an account of its own on the broker of ORCHESTRATOR_BROKER_URL.
+
+    On Redis or Valkey that is an ACL user for the organization's keys and channels; on RabbitMQ a vhost and its user,
+    set up by rabbitmqctl, which needs no plugin. None can read or write another's queue. The maintenance worker and
+    Flower have accounts too. It may be repeated: the same accounts are set up again.
+
+    The file of --output is what ORCHESTRATOR_BROKER_URLS of `orchestrator serve` wants. Give each organization its
+    own line only, for ORCHESTRATOR_BROKER_URL of its workers.
+    """
+    settings = configure(ProvisionSettings)
+    import redis
+
+    from orchestrator.broker import credentials as broker_credentials
+    from orchestrator.broker.provision import provision as set_up
+    from orchestrator.broker.rabbitmq_accounts import RabbitMQError
+    from orchestrator.embedded.private import write_private
+
+    url = settings.broker_url.get_secret_value()
+    try:
+        known = broker_credentials.read(output) if output else None
+        if not orgs and known is None:
+            raise click.UsageError("name at least one organization with --org")
+        made = broker_credentials.make(_at(url, address), orgs, known)
+        if output:
+            # First, so that no account ever has a password that nobody knows.
+            write_private(output, made.dump().encode())
+        kept = set_up(url, made, rabbitmqctl=rabbitmqctl, management_url=management)
+    except redis.RedisError as error:
+        raise RemoteFault(f"the broker of ORCHESTRATOR_BROKER_URL did not take the accounts: {error}") from error
+    except RabbitMQError as error:
+        raise RemoteFault(f"the broker did not take the accounts: {error}") from error
+    except (ValueError, OSError) as error:
+        raise Fault(str(error)) from error
+    if output:
+        click.echo(f"{len(made.organizations)} organizations have accounts; their URLs are in {output}")
+    else:
+        click.echo(made.dump(), nl=False)
+    if not kept:
+        click.echo(
+            "The broker forgets these accounts when it restarts: give it an `aclfile`, or repeat this afterwards.",
+            err=True,
+        )
+
+
+def _at(url: str, address: str | None) -> str:
+    """Return the URL with another host and port."""
+    from urllib.parse import urlsplit
+
+    if address is None:
+        return url
+    return urlsplit(url)._replace(netloc=address).geturl()

@@ -1,0 +1,59 @@
+"""The command of a user about nodes: list."""
+
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.connection import Target, connect, connection_options
+
+if TYPE_CHECKING:
+    from orchestrator import protos as pb
+
+_SILENT_LEASES = 2
+
+
+@click.group()
+@connection_options
+@click.pass_context
+def node(context: click.Context, /, **options: Any) -> None:
+    """List the worker processes of all organizations."""
+    context.obj = Target(**options)
+
+
+@node.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+@click.pass_obj
+def list_nodes(target: Target, as_json: bool) -> None:
+    """List the nodes, when each was heard last, and how many attempts it ran then.
+
+    A node that has not been heard for two leases is shown as silent: it has stopped, or cannot reach the orchestrator.
+    """
+    with connect(target.resolve()) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import reading, tables
+
+        answer = client.worker.GetNodes(pb.GetNodesParam())
+        ages = [_age(answer, node) for node in answer.nodes]
+        words = ["silent" if _silent(answer, length) else "alive" for length in ages]
+        if as_json:
+            listed = [
+                {**reading.document(node), "age": round(length.total_seconds(), 3), "state": word}
+                for node, length, word in zip(answer.nodes, ages, words, strict=True)
+            ]
+            reading.print_json({"nodes": listed})
+            return
+        rows = [
+            (node.organization, node.name, f"{tables.age(length)} ago", str(node.attempts), word)
+            for node, length, word in zip(answer.nodes, ages, words, strict=True)
+        ]
+        columns = ("organization", "node", "heard", "attempts", "state")
+        tables.console().print(tables.table(*columns, rows=rows))
+
+
+def _age(answer: "pb.GetNodesResponse", node: "pb.Node") -> timedelta:
+    return max(timedelta(), answer.now.ToDatetime(UTC) - node.last_heartbeat.ToDatetime(UTC))
+
+
+def _silent(answer: "pb.GetNodesResponse", length: timedelta) -> bool:
+    return length > _SILENT_LEASES * answer.lease.ToTimedelta()

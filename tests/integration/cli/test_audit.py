@@ -1,0 +1,244 @@
+"""`orchestrator audit check` on a real server: a true run keeps every promise, and who tampers with it is found."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from orchestrator import protos as pb
+from orchestrator.client import Client
+from orchestrator.core.violations import Rule, Violation
+from orchestrator.embedded.ports import free_port
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.services import audit
+from tests.conformance.messages import new_plan
+from tests.conformance.server import serving
+
+from ..client.served import Network, opened, register
+from ..database import opened as opened_database
+from .commands import run
+
+CHANNEL = "audited"
+CHANNELS = {CHANNEL: ["org-1", "org-2"]}
+RETENTION = timedelta(days=1)
+
+Tampered = psycopg.Connection[tuple[object, ...]]
+
+
+def claimed(client: Client, key: str, number: int) -> pb.Attempt:
+    asked = pb.ClaimTaskParam(compute_task_key=key, attempt=number, node="node", claim_id=str(uuid.uuid4()))
+    return client.worker.ClaimTask(asked).attempt
+
+
+def run_everything(network: Network) -> None:
+    """Plans that are done, failed and cancelled; a task that was given back and done by a second attempt."""
+    done, failed, cancelled, retried, waiting = (network.plan(name=f"plan {number}") for number in range(5))
+    for plan in (done, failed, cancelled, retried, waiting):
+        plan.submit()
+    network.complete(done)
+    network.fail(failed.tasks[0].key, pb.NewFailureReport(error_type=pb.ERROR_TYPE_INTERNAL))
+    network.start(cancelled.tasks[0].key)
+    network.data.cancel(cancelled)
+    key = retried.tasks[0].key
+    attempt = claimed(network.data, key, 1)
+    network.data.worker.ReleaseTask(pb.ReleaseTaskParam(attempt=attempt, reason="the worker stops"))
+    attempt = claimed(network.data, key, 2)
+    model = pb.NewModel(key=str(uuid.uuid4()), compute_task_key=key, compute_task_output_identifier="model")
+    model.address.checksum, model.address.storage_address = "0" * 64, "https://store.example/models/2"
+    network.data.worker.CompleteTask(pb.CompleteTaskParam(attempt=attempt, models=[model]))
+    claimed(network.hub, retried.tasks[1].key, 1)
+
+
+@pytest.fixture(scope="module")
+def ran(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database in which everything was run; nobody is connected to it."""
+    name = f"audited_{uuid.uuid4().hex}"
+    folder = tmp_path_factory.mktemp("audited")
+    with (
+        serving(folder, postgres.create_database(name), CHANNELS) as address,
+        opened(address, CHANNEL, None) as network,
+    ):
+        register(network)
+        run_everything(network)
+        assert run("audit", *options(address), "check")[0] == 0
+    return name
+
+
+@pytest.fixture
+def copy(postgres: Postgres, ran: str) -> Iterator[str]:
+    """The URL of a database of the test's own in which everything was run."""
+    name = f"copy_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, ran))))
+        yield postgres.url(name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def options(address: str) -> list[str]:
+    return ["--address", address, "--org", "org-2", "--channel", CHANNEL]
+
+
+def count_events(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        return len(connection.execute("SELECT id FROM events").fetchall())
+
+
+def rules_of(output: str) -> set[str]:
+    return {violation["rule"] for violation in json.loads(output)["violations"]}
+
+
+def test_a_true_run_keeps_every_promise(copy: str, tmp_path: Path):
+    with serving(tmp_path, copy, CHANNELS) as address:
+        code, output, errors = run("audit", *options(address), "check")
+        assert (code, errors) == (0, "")
+        assert "keep every promise" in output
+        environment = {"ORCHESTRATOR_DATABASE_URL": copy}
+        code, output, _ = run("audit", *options(address), "check", "--database", "--json", environment=environment)
+        found = json.loads(output)
+        assert (code, found) == (0, {"channel": CHANNEL, "events": count_events(copy), "violations": []})
+
+
+def test_a_changed_event_is_found(copy: str, tmp_path: Path):
+    with psycopg.connect(copy) as connection:
+        event_id, key = give_to_another_worker(connection)
+    # A server that ran before still has the event as it was in memory.
+    with serving(tmp_path, copy, CHANNELS) as address:
+        code, output, errors = run("audit", *options(address), "check")
+        assert (code, errors.count("\n"), "1 violations" in errors) == (1, 1, True)
+        assert output.startswith(f"{Rule.DEFINITION}: {key}: ")
+        assert event_id in output
+        code, output, _ = run("audit", *options(address), "check", "--json")
+        assert (code, rules_of(output)) == (1, {Rule.DEFINITION})
+
+
+def test_a_changed_task_is_found(copy: str, tmp_path: Path):
+    with psycopg.connect(copy) as connection:
+        connection.execute("UPDATE tasks SET status = 4 WHERE status = 6")
+    with serving(tmp_path, copy, CHANNELS) as address:
+        assert run("audit", *options(address), "check")[0] == 0
+        environment = {"ORCHESTRATOR_DATABASE_URL": copy}
+        code, output, _ = run("audit", *options(address), "check", "--database", "--json", environment=environment)
+        assert (code, rules_of(output)) == (1, {Rule.ROW_AS_TOLD, Rule.PENDING_PARENTS})
+
+
+def test_it_ends_although_others_go_on(copy: str, tmp_path: Path):
+    with serving(tmp_path, copy, CHANNELS) as address, Client(address, "org-1", CHANNEL) as client:
+        ended = threading.Event()
+
+        def go_on() -> int:
+            count = 0
+            while not ended.is_set():
+                client.plans.RegisterPlan(new_plan())
+                count += 1
+            return count
+
+        before = count_events(copy)
+        with ThreadPoolExecutor(1) as thread:
+            registered = thread.submit(go_on)
+            try:
+                code, output, _ = run("audit", *options(address), "check", "--json")
+            finally:
+                ended.set()
+            assert (code, json.loads(output)["violations"]) == (0, [])
+            assert before <= json.loads(output)["events"] < before + registered.result()
+
+
+def test_an_empty_channel_is_true(copy: str, tmp_path: Path):
+    with serving(tmp_path, copy, {**CHANNELS, "empty": ["org-2"]}) as address:
+        code, output, _ = run("audit", *options(address)[:-1], "empty", "check", "--json")
+        assert (code, json.loads(output)) == (0, {"channel": "empty", "events": 0, "violations": []})
+
+
+def test_an_orchestrator_or_a_database_that_is_not_there(copy: str, tmp_path: Path):
+    code, output, errors = run("audit", *options(f"127.0.0.1:{free_port()}"), "check")
+    assert (code, output, "cannot be reached" in errors) == (3, "", True)
+    with serving(tmp_path, copy, CHANNELS) as address:
+        code, _, errors = run("audit", *options(address), "check", "--database")
+        assert (code, "ORCHESTRATOR_DATABASE_URL" in errors) == (2, True)
+        environment = {"ORCHESTRATOR_DATABASE_URL": f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none"}
+        code, _, errors = run("audit", *options(address), "check", "--database", environment=environment)
+        assert (code, "could not be read" in errors, "secret" in errors) == (3, True, False)
+
+
+def give_to_another_worker(connection: Tampered) -> tuple[str, str]:
+    """Change who ran a task, in the event of its end."""
+    rows = connection.execute("SELECT id, asset FROM events WHERE asset_kind = 6 ORDER BY position DESC").fetchall()
+    for event_id, asset in rows:
+        task = pb.ComputeTask.FromString(bytes(asset))
+        if task.status == pb.STATUS_FAILED:
+            task.worker = "org-9"
+            connection.execute("UPDATE events SET asset = %s WHERE id = %s", (task.SerializeToString(), event_id))
+            return str(event_id), task.key
+    raise AssertionError("no task has failed")
+
+
+TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
+    "an event deleted": (
+        "DELETE FROM events WHERE position = (SELECT max(position) FROM events WHERE asset_kind = 11)",
+        {Rule.POSITIONS},
+    ),
+    "a task made Done": (
+        "UPDATE tasks SET status = 4 WHERE status = 3",
+        {Rule.ROW_AS_TOLD, Rule.ATTEMPT_ROWS, Rule.PENDING_PARENTS},
+    ),
+    "a task deleted": ("DELETE FROM tasks WHERE status = 6", {Rule.ROW_AS_TOLD, Rule.PENDING_PARENTS}),
+    "a definition replaced": (
+        "UPDATE tasks SET message = (SELECT message FROM tasks WHERE status = 6) WHERE status = 3",
+        {Rule.ROW_AS_TOLD, Rule.PENDING_PARENTS},
+    ),
+    "a model taken": (
+        "UPDATE models SET message = (SELECT message FROM models ORDER BY position LIMIT 1)",
+        {Rule.ROW_AS_TOLD},
+    ),
+    "a task overwritten": ("UPDATE tasks SET message = 'x' WHERE status = 6", {Rule.ROW_AS_TOLD}),
+    "a function overwritten": ("UPDATE functions SET message = 'x'", {Rule.ROW_AS_TOLD}),
+    "a plan deleted": ("DELETE FROM compute_plans WHERE ended_at IS NULL", {Rule.ROW_AS_TOLD}),
+    "a parent not counted": (
+        "UPDATE tasks SET pending_parents = 0 WHERE pending_parents = 1",
+        {Rule.PENDING_PARENTS},
+    ),
+    "an edge cut": ("DELETE FROM edges", {Rule.PENDING_PARENTS}),
+    "an attempt deleted": ("DELETE FROM attempts WHERE number = 2", {Rule.ATTEMPT_ROWS}),
+    "an attempt that nobody began": (
+        "UPDATE tasks SET attempts = attempts + 1 WHERE status = 2",
+        {Rule.ATTEMPT_ROWS},
+    ),
+    "an attempt that goes on": ("UPDATE attempts SET ended_at = NULL WHERE outcome = 4", {Rule.ATTEMPT_ROWS}),
+    "an attempt beside another": (
+        "UPDATE attempts SET ended_at = ended_at + interval '1 hour' WHERE outcome = 2",
+        {Rule.ATTEMPT_ROWS},
+    ),
+    "another outcome": ("UPDATE attempts SET outcome = 6 WHERE outcome = 4", {Rule.ATTEMPT_ROWS}),
+    "no pokes": ("DELETE FROM outbox WHERE kind = 'task'", {Rule.POKES}),
+    "a poke for a later attempt": ("UPDATE outbox SET attempt = attempt + 9 WHERE kind = 'task'", {Rule.POKES}),
+    "a poke of another organization": ("UPDATE outbox SET organization = 'org-9' WHERE kind = 'task'", {Rule.POKES}),
+    "a poke of nothing": ("UPDATE outbox SET asset_key = gen_random_uuid() WHERE kind = 'function'", {Rule.POKES}),
+}
+
+
+def violations(url: str, poke_retention: timedelta = RETENTION) -> list[Violation]:
+    """What the second part of the audit finds."""
+    with opened_database(url, pool_size=1) as database:
+        return list(audit.check(database, CHANNEL, poke_retention))
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_tampering_with_rows_is_found(copy: str, name: str):
+    statement, rules = TAMPERINGS[name]
+    with psycopg.connect(copy) as connection:
+        assert connection.execute(statement).rowcount > 0
+    assert {violation.rule for violation in violations(copy)} == rules
+
+
+def test_pokes_that_were_forgotten_by_their_age_are_not_missed(copy: str):
+    with psycopg.connect(copy) as connection:
+        connection.execute("DELETE FROM outbox")
+    assert violations(copy)
+    assert violations(copy, timedelta(0)) == []
