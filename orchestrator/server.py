@@ -91,12 +91,10 @@ async def _serve(settings: ServerSettings) -> None:
             log.info("server.stopping")
             await healthy.enter_graceful_shutdown()
             await feed.close()
-            # No new calls from here on; those that are open may finish, and who only watches is not waited for.
-            stopping = asyncio.create_task(server.stop(STOP_SECONDS))
+            # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(handlers.finished(), STOP_SECONDS)
+                await asyncio.wait_for(handlers.finish(), STOP_SECONDS)
             await server.stop(_LAST_WORDS_SECONDS)
-            await stopping
             for task in tasks:
                 task.cancel()
     if relay:

@@ -23,7 +23,15 @@ SAFE_TO_REPEAT = {
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
-    "orchestrator.WorkerService": ("ClaimTask", "Heartbeat", "CompleteTask", "FailTask"),
+    "orchestrator.WorkerService": (
+        "ClaimTask",
+        "Heartbeat",
+        "CompleteTask",
+        "FailTask",
+        "ReleaseTask",
+        "GetCancellation",
+        "GetNodes",
+    ),
 }
 """Service -> methods."""
 

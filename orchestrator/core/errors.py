@@ -95,7 +95,7 @@ class UnavailableError(Exception):
 
 
 class ClosedError(UnavailableError):
-    """The server stops; a subscriber resumes elsewhere, or later."""
+    """The server stops; a caller asks again elsewhere, or later, and a subscriber resumes."""
 
     def __init__(self) -> None:
-        super().__init__("the server stops; connect again and resume from the last event")
+        super().__init__("the server stops; connect again, and resume a subscription from its last event")

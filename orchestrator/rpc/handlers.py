@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -14,6 +15,7 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from orchestrator.core.errors import (
     BadRequestError,
+    ClosedError,
     InternalError,
     OrchestratorError,
     UnavailableError,
@@ -68,10 +70,23 @@ class Handlers:
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
 
-    async def finished(self) -> None:
-        """Wait until no call is open that changes or reads something; streams do not count."""
+    async def finish(self) -> None:
+        """Refuse new calls from now on, and wait until none is open, and no subscription."""
+        self._closed = True
         await self._idle.wait()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
 
     def unary(
         self, method: str, request_type: type[Message], use_case: UseCase | None
@@ -79,6 +94,8 @@ class Handlers:
         """Return the handler of a method that answers once; without a use case it is not implemented."""
 
         async def answer(body: bytes, context: Context) -> bytes:
+            if self._closed:
+                raise ClosedError
             organization, channel = self._gate.identify(context)
             if use_case is None:
                 raise UnimplementedError(f"{method} is not implemented by this server")
@@ -88,16 +105,13 @@ class Handlers:
 
         async def handle(body: bytes, context: Context) -> bytes:
             started = time.perf_counter()
-            self._open += 1
-            self._idle.clear()
             try:
-                return await answer(body, context)
-            except Exception as error:
-                await _abort(context, method, error)
+                with self._call():
+                    try:
+                        return await answer(body, context)
+                    except Exception as error:
+                        await _abort(context, method, error)
             finally:
-                self._open -= 1
-                if not self._open:
-                    self._idle.set()
                 metrics.observe(method, context.code(), time.perf_counter() - started)
 
         return grpc.unary_unary_rpc_method_handler(handle)
@@ -122,14 +136,17 @@ class Handlers:
         """Return the handler of SubscribeToEvents."""
 
         async def handle(body: bytes, context: Context) -> AsyncIterator[bytes]:
-            try:
-                organization, channel = self._gate.identify(context)
-                request = _parse(pb.SubscribeToEventsParam, body)
-                position = await self._position(organization, channel, request.start_event_id)
-                async for event in self._feed.follow(channel, position):
-                    yield event
-            except Exception as error:
-                await _abort(context, "SubscribeToEvents", error)
+            with self._call():
+                try:
+                    if self._closed:
+                        raise ClosedError
+                    organization, channel = self._gate.identify(context)
+                    request = _parse(pb.SubscribeToEventsParam, body)
+                    position = await self._position(organization, channel, request.start_event_id)
+                    async for event in self._feed.follow(channel, position):
+                        yield event
+                except Exception as error:
+                    await _abort(context, "SubscribeToEvents", error)
 
         return grpc.unary_stream_rpc_method_handler(handle)
 

@@ -152,7 +152,7 @@ _REPEAT = text(f"""
 
 
 def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
-    """Poke again for tasks that were not claimed, and functions that were not built, in time; see services.pokes."""
+    """Poke again for tasks that were not claimed, and functions that were not built, in time; see services.repairs."""
     row = connection.execute(_REPEAT, {"now": now, "age": age, "limit": limit}).one_or_none()
     return int(row[0]) if row else 0
 

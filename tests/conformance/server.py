@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from orchestrator.embedded.ports import free_port
 
 START_SECONDS = 30
-STOP_SECONDS = 15
+STOP_SECONDS = 40
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 

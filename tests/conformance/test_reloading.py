@@ -82,16 +82,19 @@ def test_sigterm_ends_streams_with_unavailable_and_the_process_with_0(postgres, 
             watched = health_pb2_grpc.HealthStub(transport).Watch(health_pb2.HealthCheckRequest())
             assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
             ended: list[grpc.StatusCode] = []
+            following = threading.Event()
 
             def subscribe() -> None:
                 try:
-                    list(client.events.SubscribeToEvents(pb.SubscribeToEventsParam()))
+                    for _ in client.events.SubscribeToEvents(pb.SubscribeToEventsParam()):
+                        following.set()
                 except grpc.RpcError as error:
                     ended.append(error.code())
 
             client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
             subscriber = threading.Thread(target=subscribe)
             subscriber.start()
+            assert following.wait(20)
             server.send_signal(signal.SIGTERM)
             statuses = []
             with pytest.raises(grpc.RpcError):

@@ -217,7 +217,7 @@ def check_tables(url: str) -> None:
     stuck = "SELECT key, status FROM tasks WHERE (status = 1) <> (pending_parents > 0) AND status IN (1, 2, 3, 4)"
     assert rows(url, stuck) == []
     unpoked = """
-        SELECT key FROM tasks WHERE status = 2 AND NOT EXISTS
+        SELECT key FROM tasks WHERE status = 2 AND due_at IS NULL AND NOT EXISTS
             (SELECT FROM outbox WHERE asset_key = tasks.key AND attempt = tasks.attempts + 1)
     """
     assert rows(url, unpoked) == []
