@@ -13,6 +13,7 @@ from beat import (
     expired_leases,
     lost_pokes,
     old_pokes,
+    silent_nodes,
     stuck_tasks,
     transient_outputs,
     unacknowledged_stops,
@@ -58,6 +59,7 @@ def sweeps(settings: BeatSettings) -> list[Sweep]:
         stuck_tasks,
         transient_outputs,
         old_pokes,
+        silent_nodes,
     )
     return [module.make(settings) for module in modules]
 

@@ -172,6 +172,8 @@ class BeatSettings(RuleSettings):
     )
     old_poke_period: Duration = Field(3600.0, description="how often pokes that were sent long ago are looked for")
     poke_retention: Duration = Field(7 * 86400.0, description="how long pokes are kept that were sent")
+    silent_node_period: Duration = Field(3600.0, description="how often nodes are looked for that have gone")
+    node_retention: Duration = Field(7 * 86400.0, description="how long a node is shown that is not heard any more")
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")
 
 

@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.Column("child", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("parent", "child"),
     )
+    op.create_index("edges_child", "edges", ["child"], unique=False)
     op.create_table(
         "events",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -177,11 +178,7 @@ def upgrade() -> None:
     )
     op.create_index("outbox_asset", "outbox", ["asset_key"], unique=False)
     op.create_index(
-        "outbox_unsent",
-        "outbox",
-        ["organization", "id"],
-        unique=False,
-        postgresql_where=sa.text("sent_at IS NULL"),
+        "outbox_unsent", "outbox", ["organization", "id"], unique=False, postgresql_where=sa.text("sent_at IS NULL")
     )
     op.create_table(
         "performances",
@@ -260,6 +257,7 @@ def downgrade() -> None:
     op.drop_index("events_page", table_name="events")
     op.drop_index("events_asset", table_name="events")
     op.drop_table("events")
+    op.drop_index("edges_child", table_name="edges")
     op.drop_table("edges")
     op.drop_index("data_samples_page", table_name="data_samples")
     op.drop_index("data_samples_managers", table_name="data_samples", postgresql_using="gin")

@@ -84,3 +84,9 @@ def _one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[
         crash.point("sweep.between")
         repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
     return repaired
+
+
+def forget_nodes(database: Database, now: datetime, limit: int, *, age: timedelta) -> int:
+    """Delete nodes that were heard last long ago; return how many."""
+    with database.engine.begin() as connection:
+        return repairs.forget_nodes(connection, now, limit, age)

@@ -149,3 +149,16 @@ _FORGET_POKES = text("""
 def forget_pokes(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
     """Delete pokes that were sent long ago; return how many."""
     return connection.execute(_FORGET_POKES, {"now": now, "limit": limit, "age": age}).rowcount
+
+
+_FORGET_NODES = text("""
+    DELETE FROM nodes WHERE (channel, organization, name) IN (
+        SELECT channel, organization, name FROM nodes
+        WHERE heard_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+        ORDER BY heard_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+def forget_nodes(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+    """Delete nodes that were heard last long ago; return how many."""
+    return connection.execute(_FORGET_NODES, {"now": now, "limit": limit, "age": age}).rowcount

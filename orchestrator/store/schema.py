@@ -97,6 +97,7 @@ edges = Table(
     metadata,
     Column("parent", Uuid, primary_key=True),
     Column("child", Uuid, primary_key=True),
+    Index("edges_child", "child"),
 )
 
 attempts = Table(
