@@ -8,6 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.core import states
+from orchestrator.core.history import check
+from orchestrator.core.violations import Violation
 
 CREATED, UPDATED, DISABLED = pb.EVENT_ASSET_CREATED, pb.EVENT_ASSET_UPDATED, pb.EVENT_ASSET_DISABLED
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -214,3 +216,16 @@ class Trace:
         self.call()
         model.ClearField("address")
         self.tell(model, DISABLED)
+
+
+def violations(trace: Trace) -> list[Violation]:
+    return list(check(trace.events))
+
+
+def shift(trace: Trace, by: timedelta, *events: pb.Event) -> None:
+    for event in events:
+        event.timestamp.FromDatetime(event.timestamp.ToDatetime() + by)
+
+
+def a_plan(trace: Trace) -> tuple[pb.ComputePlan, pb.Function]:
+    return trace.plan(), trace.ready()
