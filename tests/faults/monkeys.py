@@ -1,0 +1,223 @@
+"""Monkeys: each does one kind of harm to a federation, and leaves it so that it can recover by itself.
+
+A monkey is a function of the stage and of a source of chance. What it kills it starts again; what it takes away it
+gives back; what a plan lost by it the federation must find again.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import psycopg
+import redis
+
+from orchestrator.embedded import commands
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.embedded.processes import Process
+from orchestrator.embedded.valkey import Valkey
+from tests.faults.stage import LEASE_SECONDS, ORGANIZATIONS, SETTINGS, Stage
+
+Monkey = Callable[[Stage, random.Random], None]
+
+CUT = "org-b"
+"""Whose network can be cut."""
+
+
+def kill_worker(stage: Stage, chance: random.Random) -> None:
+    """Kill a worker's main process; what it leaves behind ends by itself, or at the latest when it starts again."""
+    name = _a_worker(chance)
+    stage.kill(name)
+    time.sleep(chance.choice((0.0, 0.5)))
+    stage.start(name)
+
+
+def kill_child(stage: Stage, chance: random.Random) -> None:
+    """Kill a process of a worker's pool."""
+    _kill(chance, [child for child in _children(stage, chance) if "workers.heart" not in _words(child)])
+
+
+def kill_heart(stage: Stage, chance: random.Random) -> None:
+    """Kill the process that renews a worker's leases."""
+    _kill(chance, [child for child in _children(stage, chance) if "workers.heart" in _words(child)])
+
+
+def kill_function(stage: Stage, chance: random.Random) -> None:
+    """Kill a function that runs, or what started it."""
+    children = _children(stage, chance, recursive=True)
+    _kill(chance, [child for child in children if "launch.py" in _words(child) or "function.py" in _words(child)])
+
+
+def kill_server(stage: Stage, chance: random.Random) -> None:
+    """Kill the orchestrator."""
+    stage.kill("serve")
+    time.sleep(chance.choice((0.0, 1.0)))
+    stage.start("serve")
+
+
+def kill_beat(stage: Stage, _: random.Random) -> None:
+    """Kill the maintenance worker and its beat."""
+    stage.kill("beat")
+    stage.start("beat")
+
+
+def kill_store(stage: Stage, chance: random.Random) -> None:
+    """Kill an organization's asset store."""
+    name = f"store-{chance.choice(ORGANIZATIONS)}"
+    stage.kill(name)
+    time.sleep(chance.choice((0.0, 0.5)))
+    stage.start(name)
+
+
+def kill_broker(stage: Stage, _: random.Random) -> None:
+    """Kill the broker, which forgets all messages."""
+    stage.kill("valkey")
+    stage.start("valkey")
+
+
+def flush_broker(stage: Stage, _: random.Random) -> None:
+    """Have the broker forget all messages."""
+    valkey = stage.federation.service("valkey")
+    assert isinstance(valkey, Valkey)
+    with contextlib.closing(redis.Redis.from_url(valkey.url)) as connection:
+        connection.flushall()
+
+
+def stop_database(stage: Stage, chance: random.Random) -> None:
+    """Stop the database at once, and once more while it recovers."""
+    postgres = stage.federation.service("postgres")
+    assert isinstance(postgres, Postgres)
+    stage.kill("postgres", signal.SIGQUIT)
+    if chance.random() < 0.5:
+        _await_alone(stage)
+        postgres.process.start()
+        time.sleep(chance.uniform(0.02, 0.3))
+        stage.kill("postgres", signal.SIGQUIT)
+    stage.start("postgres")
+
+
+def freeze_worker(stage: Stage, chance: random.Random) -> None:
+    """Stop a whole worker, its functions too, for longer than its leases; then let it go on."""
+    _freeze(stage.service(_a_worker(chance)), lambda _: True)
+
+
+def freeze_part(stage: Stage, chance: random.Random) -> None:
+    """Stop a worker and its heart for longer than its leases, while its functions go on."""
+    _freeze(stage.service(_a_worker(chance)), lambda child: "function.py" not in _words(child))
+
+
+def cut_network(stage: Stage, chance: random.Random) -> None:
+    """Cut the network between an organization and both the orchestrator and its broker, for a short time or long."""
+    chance.choice((_cut_for_short, cut_network_for_long))(stage, chance)
+
+
+def _cut_for_short(stage: Stage, _: random.Random) -> None:
+    _cut(stage, 1.0)
+
+
+def cut_network_for_long(stage: Stage, _: random.Random) -> None:
+    """Cut the network of an organization for longer than its leases."""
+    _cut(stage, LEASE_SECONDS + 2.0)
+
+
+def fill_disk(stage: Stage, chance: random.Random) -> None:
+    """Fill the disk of an organization."""
+    assert stage.disk is not None
+    ballast = stage.disk / "ballast"
+    _fill(ballast)
+    time.sleep(chance.uniform(1.0, 3.0))
+    ballast.unlink()
+
+
+def two_beats(stage: Stage, _: random.Random) -> None:
+    """Run a second beat for a while."""
+    second = commands.beat(stage.federation.places, SETTINGS)
+    second.start()
+    try:
+        time.sleep(4.0)
+    finally:
+        second.stop()
+
+
+MONKEYS: tuple[Monkey, ...] = (
+    kill_worker,
+    kill_child,
+    kill_heart,
+    kill_function,
+    kill_server,
+    kill_beat,
+    kill_store,
+    kill_broker,
+    flush_broker,
+    stop_database,
+    freeze_worker,
+    freeze_part,
+    cut_network,
+    fill_disk,
+    two_beats,
+)
+
+
+def _a_worker(chance: random.Random) -> str:
+    return f"worker-{chance.choice(ORGANIZATIONS)}"
+
+
+def _children(stage: Stage, chance: random.Random, recursive: bool = False) -> list[psutil.Process]:
+    """Return the processes that a worker started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(stage.service(_a_worker(chance)).pid).children(recursive)
+    return []
+
+
+def _words(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _kill(chance: random.Random, processes: list[psutil.Process]) -> None:
+    if processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            chance.choice(processes).kill()
+
+
+def _freeze(worker: Process, which: Callable[[psutil.Process], bool]) -> None:
+    whole = psutil.Process(worker.pid)
+    frozen = [whole, *(child for child in whole.children(recursive=True) if which(child))]
+    try:
+        for process in frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        time.sleep(LEASE_SECONDS + 1.5)
+    finally:
+        for process in reversed(frozen):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def _cut(stage: Stage, seconds: float) -> None:
+    networks = stage.through(CUT)
+    for network in networks:
+        network.cut()
+    time.sleep(seconds)
+    for network in networks:
+        network.mend()
+
+
+def _await_alone(stage: Stage) -> None:
+    """Wait until no process of the stopped database is left: Postgres refuses to start beside one."""
+    postgres = stage.federation.service("postgres")
+    assert isinstance(postgres, Postgres)
+    assert not postgres.process.alive  # ends its group
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(postgres.url(), connect_timeout=1).close()
+
+
+def _fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(os.urandom(64 * 1024))

@@ -1,0 +1,87 @@
+"""A network that can be cut: everything that goes through it waits until it is mended."""
+
+import asyncio
+import contextlib
+import threading
+from types import TracebackType
+from typing import Self
+
+from orchestrator.embedded.ports import HOST
+
+_CHUNK = 64 * 1024
+
+
+class Proxy:
+    """Passes connections on to another port of this machine, in a thread.
+
+    Args:
+        port: where they go.
+
+    Attributes:
+        port: where they come in.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.port = 0
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy")
+
+    def cut(self) -> None:
+        """Let nothing through: connections stay, and are silent."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+
+    def mend(self) -> None:
+        """Let everything through again, also what was sent meanwhile."""
+        self._loop.call_soon_threadsafe(self._open.set)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open, self._end = asyncio.Event(), asyncio.Event()
+        self._open.set()
+        self._passing: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._take, HOST, 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._end.wait()
+        server.close()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.add(task)
+        try:
+            await self._open.wait()
+            with contextlib.suppress(OSError):
+                onward_reader, onward_writer = await asyncio.open_connection(HOST, self._target)
+                await asyncio.gather(self._pass(reader, onward_writer), self._pass(onward_reader, writer))
+        except asyncio.CancelledError:
+            return
+        finally:
+            self._passing.discard(task)
+            writer.transport.abort()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await reader.read(_CHUNK):
+                await self._open.wait()
+                writer.write(chunk)
+                await writer.drain()
+        except OSError:
+            return
+        finally:
+            writer.transport.abort()

@@ -1,0 +1,274 @@
+"""A federation whose processes can be hurt, and the compute plans that must end right all the same."""
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+
+from orchestrator import protos as pb
+from orchestrator.client import PUBLIC, CallError, Client, Plan
+from orchestrator.core.history import History
+from orchestrator.embedded import readiness
+from orchestrator.embedded.federation import Federation, remove_data
+from orchestrator.embedded.ports import HOST
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.embedded.processes import Process
+from orchestrator.embedded.valkey import Valkey
+from orchestrator.services import audit
+from orchestrator.store import events
+from orchestrator.store.database import Database
+from tests.acceptance.network import Network, packed
+from tests.faults import runs
+from tests.faults.disk import disk
+from tests.faults.followed import Followed
+from tests.faults.proxy import Proxy
+from tests.waiting import wait_until
+
+ORGANIZATIONS = ("org-a", "org-b", "org-c")
+FULL = "org-c"
+"""Whose asset store and working folders lie on a disk of their own, where a test may make one."""
+
+LEASE_SECONDS = 3.0
+# Everything that waits in production waits less here; and nothing fails for good that a monkey may have done.
+SETTINGS = {
+    "LEASE": f"{LEASE_SECONDS}s",
+    "EXPIRED_LEASE_PERIOD": "500ms",
+    "DUE_RETRY_PERIOD": "300ms",
+    "LOST_POKE_PERIOD": "1s",
+    "LOST_POKE_AGE": "2s",
+    "UNACKNOWLEDGED_STOP_PERIOD": "1s",
+    "STOP_AGE": "2s",
+    "STUCK_TASK_PERIOD": "1s",
+    "TRANSIENT_OUTPUT_PERIOD": "2s",
+    "RETRY_BUILD_ATTEMPTS": 100,
+    "RETRY_EXECUTION_ATTEMPTS": 100,
+    "RETRY_INTERNAL_ATTEMPTS": 100,
+    "RETRY_LOST_ATTEMPTS": 100,
+    "RETRY_TIMEOUT_ATTEMPTS": 100,
+    "RETRY_BACKOFF": "200ms",
+    "RETRY_CAP": "1s",
+}
+WORKER_SETTINGS = {"CONCURRENCY": 2, "TASK_KILL_GRACE": 1, "TASK_TIME_LIMIT": 30, "DRAIN_SECONDS": 1}
+
+_READY_SECONDS = 60.0
+_READ = 1000
+
+
+class Stage:
+    """A federation of three organizations, with a function that takes no time and one that takes long.
+
+    Args:
+        folder: an empty one.
+        settings: more of the server's and the beat's.
+        keep: whether its data are there after the block.
+
+    Attributes:
+        disk: the small disk of one organization; None where it cannot be made.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, object] | None = None, *, keep: bool = False) -> None:
+        self.folder = folder
+        self.said = folder / "said"
+        self.disk = folder / "disk" if os.getuid() == 0 else None
+        self._keep = keep
+        self.federation = Federation(
+            folder / "federation",
+            ORGANIZATIONS,
+            data=folder / "data",
+            settings={**SETTINGS, **(settings or {})},
+            worker_settings=WORKER_SETTINGS,
+        )
+        self._held = contextlib.ExitStack()
+        self._clients: dict[str, Client] = {}
+        self._networks: dict[str, tuple[Proxy, Proxy]] = {}
+        self._history, self._position, self._found = History(), 0, []
+
+    def __enter__(self) -> "Stage":
+        with contextlib.ExitStack() as held:
+            self.said.mkdir(mode=0o700)
+            if self.disk and not held.enter_context(disk(self.disk, self.federation.data, FULL)):
+                self.disk = None
+            if not self._keep:
+                held.callback(remove_data, self.federation.data)
+            held.enter_context(self.federation)
+            self.network = Network(self.federation)
+            for name in ORGANIZATIONS:
+                client = self._connect(name)
+                self._clients[name] = held.enter_context(client)
+                once(lambda client=client: client.organizations.RegisterOrganization(pb.RegisterOrganizationParam()))
+            self.brief, self.long = self.function(0.05), self.function(60.0)
+            self.frail = self.function(0.05, frail=True)
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def client(self, name: str = ORGANIZATIONS[0]) -> Client:
+        """Return the connection of an organization."""
+        return self._clients[name]
+
+    def _connect(self, name: str) -> Client:
+        federation = self.federation
+        return Client(federation.places.address, name, federation.channel, federation.certificates(name))
+
+    def function(
+        self, seconds: float, frail: bool = False, code: str = "", archive: bytes | None = None
+    ) -> pb.Function:
+        """Return a function that everybody may run, once it was built, or could not be.
+
+        Args:
+            seconds: how long it takes.
+            frail: whether it fails at the first attempt of a task.
+            code: what it does before that.
+            archive: what is registered instead of it.
+        """
+        owner, key = ORGANIZATIONS[0], str(uuid.uuid4())
+        source = runs.source(self.said, seconds, frail, code)
+        archive = archive or packed({"Dockerfile": runs.DOCKERFILE, "function.py": source})
+        new = pb.NewFunction(
+            key=key,
+            name=f"takes {seconds:g} s",
+            description=self.network.put(owner, f"functions/{key}/description", b"# A function"),
+            archive=self.network.put(owner, f"functions/{key}/archive", archive),
+            new_permissions=pb.NewPermissions(public=True),
+            inputs={"models": pb.FunctionInput(kind=pb.ASSET_MODEL, multiple=True, optional=True)},
+            outputs={"model": pb.FunctionOutput(kind=pb.ASSET_MODEL)},
+        )
+        once(lambda: self.client(owner).functions.RegisterFunction(new))
+        return self.network.built(new_function(self.client(owner), key))
+
+    def plan(self, rounds: int, width: int = 1, function: pb.Function | None = None) -> Followed:
+        """Submit a plan: rounds of tasks side by side at every organization, joined after each round.
+
+        Args:
+            rounds: how many.
+            width: tasks of one round at one organization.
+            function: what the tasks run; the brief one by default.
+        """
+        function = function or self.brief
+        plan = self.client().plan("hurt")
+        shared: list[object] = []
+        for number in range(rounds):
+            tasks = [
+                plan.task(function=function, worker=name, inputs={"models": shared}, outputs={"model": PUBLIC})
+                for name in ORGANIZATIONS
+                for _ in range(width)
+            ]
+            joint = ORGANIZATIONS[number % len(ORGANIZATIONS)]
+            shared = [plan.task(function=function, worker=joint, inputs={"models": tasks}, outputs={"model": PUBLIC})]
+        self.submit(plan)
+        return Followed(self, plan)
+
+    def submit(self, plan: Plan[None]) -> None:
+        """Submit a plan, also to a server that does not answer just now."""
+        insist(plan.submit)
+
+    def service(self, name: str) -> Process:
+        """Return a process of the federation."""
+        service = self.federation.service(name)
+        return service.process if isinstance(service, Postgres | Valkey) else service
+
+    def start(self, name: str) -> None:
+        """Start a process of the federation, unless it runs."""
+        if not self.service(name).alive:
+            self.federation.service(name).start()
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a process a signal that ends it, and wait for its end; what it started may live on."""
+        pid = self.service(name).pid
+        os.kill(pid, number)
+        # Without burying it: that would end its whole group.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    def restore(self) -> None:
+        """Start what does not run, and return when all answers."""
+        for name in ("valkey", "postgres", "serve", "beat", *map("worker-{}".format, ORGANIZATIONS)):
+            self.start(name)
+        for name in map("store-{}".format, ORGANIZATIONS):
+            self.start(name)
+        places, first = self.federation.places, ORGANIZATIONS[0]
+        certificates = self.federation.certificates(first)
+        self.service("serve").wait_ready(
+            lambda: readiness.serves_grpc(places.grpc_port, first, self.federation.channel, certificates),
+            _READY_SECONDS,
+        )
+
+    def through(self, organization: str) -> tuple[Proxy, Proxy]:
+        """Have an organization's worker reach the server and the broker through networks that can be cut."""
+        if organization in self._networks:
+            return self._networks[organization]
+        places = self.federation.places
+        server = self._held.enter_context(Proxy(places.grpc_port))
+        broker_port = self.service_port("valkey")
+        broker = self._held.enter_context(Proxy(broker_port))
+        worker = self.service(f"worker-{organization}")
+        worker.stop()
+        assert worker.environment is not None
+        url = worker.environment["ORCHESTRATOR_BROKER_URL"].replace(f":{broker_port}", f":{broker.port}")
+        worker.environment |= {"ORCHESTRATOR_ADDRESS": f"{HOST}:{server.port}", "ORCHESTRATOR_BROKER_URL": url}
+        worker.start()
+        self._networks[organization] = server, broker
+        return server, broker
+
+    def service_port(self, name: str) -> int:
+        """Return where the database or the broker listens."""
+        service = self.federation.service(name)
+        assert isinstance(service, Postgres | Valkey)
+        return service.port
+
+    def database(self) -> contextlib.AbstractContextManager[Database]:
+        """Return the database, for looking into it."""
+        return contextlib.closing(Database(self.federation.places.database_url, pool_size=1))
+
+    def violations(self) -> list[runs.Broken]:
+        """Return what the trace and the rows say that must not be."""
+        channel = self.federation.channel
+        with self.database() as database:
+            wait_until(lambda: _unplaced(database) == 0, 20, "all events to have a place")
+            with database.engine.connect() as connection:
+                while placed := events.read_after(connection, self._position, _READ, channel):
+                    for event in placed:
+                        self._found += self._history.see(pb.Event.FromString(event.message))
+                    self._position = placed[-1].position
+            self._found += self._history.end()
+            found = [*self._found, *audit.check(database, channel, timedelta(days=7))]
+        return [runs.Broken(runs.Kind.TRACE, f"{each.rule}: {each.asset_key}: {each.words}") for each in found]
+
+
+def once(call: Callable[[], object]) -> None:
+    """Make a call that must happen once, also when its answer gets lost: what is there already is ours."""
+    try:
+        insist(call)
+    except CallError as error:
+        if error.oe_code != "OE0006":
+            raise
+
+
+def insist(call: Callable[[], object], seconds: float = 60.0) -> None:
+    """Make a call that may be repeated, until it is answered."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            call()
+            return
+        except CallError as error:
+            if not error.lost or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def new_function(client: Client, key: str) -> pb.Function:
+    """Return a function as it is now."""
+    return client.functions.GetFunction(pb.GetFunctionParam(key=key))
+
+
+def _unplaced(database: Database) -> int:
+    with database.engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM events WHERE position IS NULL")).scalar_one())

@@ -1,0 +1,136 @@
+"""A process that dies at a named point of its work loses nothing and doubles nothing."""
+
+import contextlib
+import random
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from orchestrator.core import crash
+from orchestrator.embedded.processes import Process
+from tests.faults import monkeys
+from tests.faults.stage import Stage, insist
+from tests.waiting import wait_until
+
+ROUNDS, WIDTH = 4, 2
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def around(method: str, times: int) -> tuple[str, str]:
+    """Return the points before and after the commit of a call of the server."""
+    return f"server.before_commit.{method}:{times}", f"server.after_commit.{method}:{times}"
+
+
+@contextlib.contextmanager
+def mortal(stage: Stage, name: str) -> Iterator[Process]:
+    """Give a process that may be told where to die; it is as it was after the block."""
+    process = stage.service(name)
+    try:
+        yield process
+    finally:
+        if process.environment and process.environment.pop(crash.VARIABLE, None):
+            begin_again(stage, name)
+
+
+def begin_again(stage: Stage, name: str, point: str | None = None) -> None:
+    """Start a process that dies at a point, or nowhere."""
+    process = stage.service(name)
+    if process.alive:
+        stage.kill(name)
+    assert process.environment is not None
+    process.environment.pop(crash.VARIABLE, None)
+    if point:
+        process.environment[crash.VARIABLE] = point
+    stage.start(name)
+
+
+def check(stage: Stage, plan) -> None:
+    plan.wait(60)
+    assert plan.faults() == []
+    assert stage.violations() == []
+
+
+@pytest.mark.parametrize(
+    ("frail", "points"),
+    [
+        pytest.param(False, [*around("RegisterPlan", 1), *around("RegisterTasks", 1)], id="registration"),
+        pytest.param(False, [*around("ClaimTask", 3), *around("CompleteTask", 3)], id="run"),
+        pytest.param(True, [*around("Heartbeat", 2), *around("FailTask", 2)], id="failure"),
+        pytest.param(False, ["relay.before_send:2", "relay.before_mark:2"], id="relay"),
+        pytest.param(False, ["sequencer.before_commit:3", "sequencer.after_commit:3"], id="sequencer"),
+    ],
+)
+def test_the_server_may_die_anywhere(stage, frail, points):
+    with mortal(stage, "serve") as server, ThreadPoolExecutor(1) as threads:
+        begin_again(stage, "serve", points[0])
+        submitted = threads.submit(stage.plan, ROUNDS, WIDTH, stage.frail if frail else stage.brief)
+        for point, following in zip(points, [*points[1:], None], strict=True):
+            wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
+            begin_again(stage, "serve", following)
+        plan = submitted.result()
+    check(stage, plan)
+
+
+@pytest.mark.parametrize("point", around("ApplyPlanAction", 1))
+def test_the_server_may_die_when_it_is_told_to_cancel(stage, point):
+    plan = stage.plan(1, 1, stage.long)
+    wait_until(lambda: plan.states()["EXECUTING"] >= 3, 60, "tasks to run")
+    with mortal(stage, "serve") as server, ThreadPoolExecutor(1) as threads:
+        begin_again(stage, "serve", point)
+        cancelled = threads.submit(insist, lambda: stage.client().cancel(plan.plan))
+        wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
+        begin_again(stage, "serve")
+        cancelled.result()
+    plan.wait()
+    assert set(plan.states()) == {"CANCELED"}
+    wait_until(lambda: not plan.running(), 30, "all functions to have been ended")
+    assert stage.violations() == []
+
+
+@pytest.mark.parametrize(
+    "points", [("claimed", "before_run", "ran"), ("stored", "before_report", "reported")], ids="-".join
+)
+def test_a_worker_may_die_anywhere(stage, points):
+    name = "worker-org-a"
+    with mortal(stage, name) as worker:
+        plan = stage.plan(3 * ROUNDS, WIDTH)
+        for point in points:
+            begin_again(stage, name, f"worker.{point}")
+            # Its log says so as soon as it has noticed.
+            wait_until(lambda: died(worker), 60, f"a process of the pool to die at worker.{point}")
+    check(stage, plan)
+
+
+def test_a_sweep_may_die_anywhere(stage):
+    with mortal(stage, "beat") as beat:
+        endless = stage.plan(1, 1, stage.long)
+        wait_until(lambda: len(endless.running()) == 3, 30, "long tasks to run")
+        plan = stage.plan(ROUNDS, WIDTH)
+        # So that there is something to sweep.
+        stage.service("worker-org-b").stop()
+        monkeys.flush_broker(stage, random.Random())
+        for point in (
+            "sweep.expired_leases.before",
+            "sweep.between",
+            "sweep.expired_leases.after",
+            "sweep.lost_pokes.before",
+            "sweep.lost_pokes.after",
+            "sweep.due_retries.after",
+        ):
+            begin_again(stage, "beat", point)
+            wait_until(lambda: died(beat), 60, f"a process of the pool to die at {point}")
+        stage.start("worker-org-b")
+    stage.client().cancel(endless.plan)
+    endless.wait()
+    check(stage, plan)
+
+
+def died(worker: Process) -> bool:
+    """Say whether a Celery worker has noticed that a process of its pool was killed."""
+    return psutil.pid_exists(worker.pid) and any(
+        f"signal {signal.SIGKILL.value}" in line for line in worker.log_lines()
+    )
