@@ -20,7 +20,7 @@ from workers.channels import Channels, insist, lost
 from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executor import Ending, Limits, Outcome
 from workers.fetching import Fetcher
-from workers.folder import WorkingFolder
+from workers.folder import WorkingFolder, places
 from workers.orders import Orders
 from workers.outputs import JOURNAL, Results
 from workers.record import Record
@@ -34,6 +34,7 @@ _CLAIM_SECONDS = 60.0
 # The heart goes on trying when this was in vain.
 _RELEASE_SECONDS = 5.0
 _REFUSED = "OE0104"
+_POLL_SECONDS = 0.05
 
 
 def run(settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]) -> None:
@@ -115,6 +116,7 @@ class _Attempt:
         try:
             try:
                 self._log_file.touch(mode=0o600)
+                self._end_earlier_runs()
                 self._produce()
                 self._orders.obey()
                 self._complete()
@@ -133,33 +135,44 @@ class _Attempt:
             self._results.discard(self._store)
             self._release(str(order))
 
+    def _end_earlier_runs(self) -> None:
+        """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""
+        task = self._claim.task.key
+        others = [place for place in places(self._settings.node_folder) if place.folder != self._folder]
+        for place in others:
+            if place.folder.name.startswith(f"{task}-"):
+                orders.give(place, orders.Kind.STOP, f"attempt {self._claim.attempt.number} has the task now")
+                while place.lives():
+                    self._orders.obey()
+                    self._orders.wait(_POLL_SECONDS)
+
     def _produce(self) -> None:
         claim, settings = self._claim, self._settings
-        places = {name: self._folder / name for name in ("function", "inputs", "outputs", "home")}
-        for place in places.values():
+        parts = {name: self._folder / name for name in ("function", "inputs", "outputs", "home")}
+        for place in parts.values():
             place.mkdir()
         with self._stopwatch.step("prepare_function"):
-            command = program.prepare(claim.function, places["function"], self._fetcher, settings.archive_size_limit)
+            command = program.prepare(claim.function, parts["function"], self._fetcher, settings.archive_size_limit)
         self._orders.obey()
         with self._stopwatch.step("prepare_inputs"):
             given = inputs.prepare(
                 claim.input_assets,
                 claim.function.inputs,
-                places["inputs"],
+                parts["inputs"],
                 self._fetcher,
                 self._store,
                 settings.output_size_limit,
             )
         self._orders.obey()
-        wanted = outputs.places(claim.function.outputs, places["outputs"])
+        wanted = outputs.places(claim.function.outputs, parts["outputs"])
         arguments = self._folder / "arguments"
         executor.write_arguments(arguments, claim.task.rank, given, wanted)
         crash.point("worker.before_run")
         with self._stopwatch.step("execution"):
             outcome = executor.run(
                 [*command, f"@{arguments}"],
-                places["function"],
-                places["home"],
+                parts["function"],
+                parts["home"],
                 self._log_file,
                 self._limits(),
                 self._orders,

@@ -71,6 +71,14 @@ class Place:
         os.close(lock)
         return None
 
+    def lives(self) -> bool:
+        """Tell whether its owner, or a process that inherited the lock, is still there."""
+        lock = self.seize()
+        if lock is None:
+            return self.owner.exists()
+        os.close(lock)
+        return False
+
     def leave(self, *, stopped: bool = False) -> None:
         """Remove the files beside the folder; with `stopped`, leave word that the attempt was ended by order."""
         self.order.unlink(missing_ok=True)

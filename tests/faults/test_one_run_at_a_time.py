@@ -21,7 +21,6 @@ def stubborn(whole_stage):
     return whole_stage.function(7.0, code=STUBBORN)
 
 
-@pytest.mark.xfail(strict=True, reason="a worker does not wait for the end of an earlier attempt that it still runs")
 @pytest.mark.parametrize("monkey", [monkeys.cut_network_for_long, monkeys.freeze_part], ids=lambda each: each.__name__)
 def test_two_runs_of_a_task_never_overlap_on_a_node(stage, stubborn, monkey: Monkey):
     stage.through(monkeys.CUT)
