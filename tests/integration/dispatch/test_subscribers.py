@@ -144,6 +144,8 @@ def test_a_subscriber_may_resume_from_an_event_that_has_no_place_yet(url: str, w
     org.send(pb.RegisterOrganizationParam())
     first = org.register_plan()
     with psycopg.connect(url, autocommit=True) as sequencer:
+        unplaced_events = "SELECT count(*) FROM events WHERE position IS NULL"
+        wait_until(lambda: sequencer.execute(unplaced_events).fetchone() == (0,), message="the first event's place")
         sequencer.execute("SELECT pg_advisory_lock(%s)", [PLACE_LOCK])
         second, third = org.register_plan(), org.register_plan()
         (unplaced,) = org.events(asset_key=second.key)
