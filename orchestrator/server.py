@@ -62,17 +62,24 @@ def _check_schema(url: str) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     url = settings.database_url.get_secret_value()
-    database = Database(url, settings.database_pool_size, settings.tx_retry_budget, settings.rules)
+    woken: list[Pump] = []
+    loop = asyncio.get_running_loop()
+
+    def wake() -> None:
+        for pump in woken:
+            loop.call_soon_threadsafe(pump.wake)
+
+    database = Database(url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake)
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
     pumps = [sequencer, feeding]
-    listened = {WRITTEN: [sequencer], PLACED: [feeding]}
+    woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     relay = Relay(database, Brokers(default_broker, settings.own_brokers)) if settings.dispatches else None
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
-        listened[WRITTEN].append(pumps[-1])
+        woken.append(pumps[-1])
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         certificates = _read_certificates(settings)
         verified = certificates if settings.verify_client_msp_id else None
@@ -83,7 +90,7 @@ async def _serve(settings: ServerSettings) -> None:
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
-            tasks.append(background.create_task(listen(url, listened)))
+            tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
             tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)

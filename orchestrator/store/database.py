@@ -51,17 +51,26 @@ class Transaction:
         if not self.events:
             self.now = datetime.now(UTC)
 
-    def flush(self) -> None:
-        """Write the events and the pokes that were recorded, and wake those that wait for them."""
-        if self.events or self.pokes:
+    @property
+    def written(self) -> bool:
+        """Whether there are events or pokes."""
+        return bool(self.events or self.pokes)
+
+    def flush(self, *, notify: bool = True) -> None:
+        """Write the events and the pokes that were recorded.
+
+        Args:
+            notify: whether the commit is to wake, in all server processes, those that wait for them.
+        """
+        if self.written:
             parameters = self.events.parameters(self.now) | self.pokes.parameters()
-            self.connection.execute(_FLUSH, {"now": self.now, "channel": self.channel, **parameters})
+            told = _FLUSH_AND_NOTIFY if notify else _FLUSH
+            self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
 
 
-_FLUSH = text(f"""
-    WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})
-    SELECT pg_notify('orchestrator_written', '')
-""")
+_WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
+_FLUSH = text(f"{_WRITE} SELECT")
+_FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
 
 
 class Database:
@@ -73,10 +82,21 @@ class Database:
         retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
             counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
         rules: of attempts.
+        written: called, in the thread of the call, when a transaction with events or pokes was committed. Postgres
+            lets one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them
+            itself; without it the transaction notifies.
     """
 
-    def __init__(self, url: str, pool_size: int = 16, retry_budget: float = 0.5, rules: Rules = DEFAULT_RULES) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool_size: int = 16,
+        retry_budget: float = 0.5,
+        rules: Rules = DEFAULT_RULES,
+        written: Callable[[], None] | None = None,
+    ) -> None:
         self.rules = rules
+        self._written = written
         self.url = url
         self._retry_budget = retry_budget
         self.engine: Engine = create_engine(
@@ -101,7 +121,9 @@ class Database:
                 with self.engine.begin() as connection:
                     transaction = Transaction(connection, organization, channel, self.rules)
                     result = use_case(transaction)
-                    transaction.flush()
+                    transaction.flush(notify=self._written is None)
+                if self._written is not None and transaction.written:
+                    self._written()
                 return result
             except IntegrityError as error:
                 if not isinstance(error.orig, postgres.UniqueViolation):
