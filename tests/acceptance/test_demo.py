@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, inspect, text
 from examples.breast_cancer.data import split
 from orchestrator import protos as pb
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
+from orchestrator.cli.reading import pages
 from orchestrator.client import Client
 from orchestrator.core import history
 from orchestrator.embedded.federation import Federation, remove_data
@@ -76,12 +77,14 @@ def events(finished) -> list[pb.Event]:
     federation = finished[0]
     certificates = federation.certificates(AGGREGATOR)
     with Client(federation.places.address, AGGREGATOR, federation.channel, certificates) as client:
-        last = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0]
+        # By time, which two calls at once may not share with the order of readers: the last one there is not the last.
+        awaited = {event.id for event in pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")}
         stream = client.events.SubscribeToEvents(pb.SubscribeToEventsParam())
         found = []
         for event in stream:
             found.append(event)
-            if event.id == last.id:
+            awaited.discard(event.id)
+            if not awaited:
                 stream.cancel()
                 return found
     raise AssertionError("the stream ended before the last event")

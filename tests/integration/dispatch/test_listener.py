@@ -11,6 +11,7 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.store.database import Database
 from tests.integration.database import tell
+from tests.waiting import wait_until
 
 NEVER = 3600.0
 LISTENERS = (
@@ -75,4 +76,4 @@ def test_a_commit_wakes_the_sequencer_and_a_lost_connection_is_made_again(databa
                 await holds(lambda turn=turn: placed(3 + 2 * turn))
 
     asyncio.run(scenario())
-    assert query(database, LISTENERS) == []
+    wait_until(lambda: query(database, LISTENERS) == [], message="the last listener's connection to be gone")

@@ -49,6 +49,15 @@ def federation() -> Iterator[Federation]:
             remove_data(data)
 
 
+def commands_of(federation: Federation) -> Iterator[tuple[str, list[str], str]]:
+    """Yield the name, the words and the environment of each of our commands that a federation runs."""
+    # Another test's federation may live in this process too.
+    for process in psutil.Process().children():
+        words = process.cmdline()
+        if "orchestrator" in words and process.cwd() == str(federation.data):
+            yield words[words.index("orchestrator") + 1], words, str(process.environ())
+
+
 @contextmanager
 def command(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Run `orchestrator …` in a session of its own; it is killed at the end of the test."""
@@ -103,12 +112,17 @@ def test_every_worker_consumes(federation):
 def test_flower_knows_the_workers_and_asks_for_a_password(federation):
     flower = urlsplit(federation.running.flower)
     credentials = f"{flower.username}:{flower.password}"
-    inspect_workers(flower.port, credentials)
     page = f"http://{flower.hostname}:{flower.port}/api/workers"
     authorization = f"Basic {b64encode(credentials.encode()).decode()}"
-    with urllib.request.urlopen(urllib.request.Request(page, headers={"Authorization": authorization})) as answer:
-        shown = answer.read().decode()
-    assert all(f"{organization}@node-1" in shown for organization in ORGANIZATIONS)
+
+    def knows_all() -> bool:
+        # A busy worker may answer too late for one inspection.
+        inspect_workers(flower.port, credentials)
+        with urllib.request.urlopen(urllib.request.Request(page, headers={"Authorization": authorization})) as answer:
+            shown = answer.read().decode()
+        return all(f"{organization}@node-1" in shown for organization in ORGANIZATIONS)
+
+    wait_until(knows_all, 30, "Flower to know all workers")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(page)
     assert refused.value.code == 401
@@ -128,25 +142,16 @@ def test_other_commands_are_told_all_they_need(federation):
 
 def test_no_process_is_told_more_than_it_needs(federation):
     password = federation.places.database_url.split(":")[2].split("@")[0]
-    told = {}
-    for process in psutil.Process().children():
-        words = process.cmdline()
-        if "orchestrator" in words:
-            told[words[words.index("orchestrator") + 1]] = process.environ()
-        assert not any(password in word for word in words)
-    assert set(told) == {"serve", "beat", "flower", "worker", "store"}
-    knows = {name for name, environment in told.items() if password in str(environment)}
-    assert knows == {"serve", "beat"}
+    told = list(commands_of(federation))
+    assert {name for name, _, _ in told} == {"serve", "beat", "flower", "worker", "store"}
+    assert not any(password in word for _, words, _ in told for word in words)
+    assert {name for name, _, environment in told if password in environment} == {"serve", "beat"}
 
 
 def test_each_process_is_told_its_own_broker_account_only(federation):
     administrator = urlsplit(federation.places.broker_url).password
     passwords = federation.places.broker.passwords
-    for process in psutil.Process().children():
-        words, environment = process.cmdline(), str(process.environ())
-        if "orchestrator" not in words or process.cwd() != str(federation.data):
-            continue
-        command = words[words.index("orchestrator") + 1]
+    for command, words, environment in commands_of(federation):
         own = {
             "worker": {f"org.{words[-1]}"},
             "beat": {"maintenance"},
