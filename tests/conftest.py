@@ -1,5 +1,6 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -12,6 +13,11 @@ from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.store.database import Database
+
+# What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ def main() -> None:
         sys.exit(f"{options.command[0]} was not started: its supervisor has ended")
     # A supervisor may block signals or, started with `&`, ignore them; its children must not inherit that.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(options.command[0], options.command)  # noqa: S606 - the very purpose; no shell is involved
     except OSError as error:

@@ -3,8 +3,11 @@
 import os
 import pwd
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from orchestrator.embedded import launch
 
 
 class User(NamedTuple):
@@ -41,7 +44,7 @@ def can_reach(user: User, path: Path) -> bool:
 
     The kernel is asked, as that user: modes alone do not tell of access lists or network file systems.
     """
-    answer = subprocess.run(
-        ["test", "-x", str(path)], user=user.uid, group=user.gid, extra_groups=[], cwd="/", check=False
-    )
-    return answer.returncode == 0
+    # Not subprocess's `user`: it forks for that, which a process with gRPC's threads may not survive.
+    privileges = [f"--uid={user.uid}", f"--gid={user.gid}"]
+    command = [sys.executable, "-IS", launch.__file__, *privileges, "--", "test", "-x", str(path)]
+    return subprocess.run(command, cwd="/", check=False).returncode == 0
