@@ -20,9 +20,9 @@ MAINTENANCE_NODE = f"maintenance@{socket.gethostname()}"
 # In good order, a Celery worker takes seconds, and hangs if the broker ends meanwhile. Nothing is lost without: what
 # it did is in Postgres or undone, and its processes are ended with it (see `reaper`).
 _CELERY_STOP = signal.SIGKILL
-# Of the user's environment: where programs and temporary files lie, and what people read. No setting of ours: one
+# Of the user's environment: where programs and files lie, and what people read. No setting of ours: one
 # that was meant for another network would lead a child there.
-_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL")
+_INHERITED = ("PATH", "HOME", "TZ", "LANG", "LC_ALL")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Places:
     def logs(self) -> Path:
         """Folder with a log for each process."""
         return self.data / "logs"
+
+    @property
+    def temporary(self) -> Path:
+        """Folder for temporary files of the processes: who is killed leaves some."""
+        return self.data / "tmp"
 
     @property
     def address(self) -> str:
@@ -217,6 +222,7 @@ def _command(
         log=places.logs / f"{name}.log",
         env={
             **{key: os.environ[key] for key in _INHERITED if key in os.environ},
+            "TMPDIR": str(places.temporary),
             **{f"ORCHESTRATOR_{key}": str(value) for key, value in settings.items()},
             **(others or {}),
         },

@@ -177,6 +177,8 @@ class Federation:
             flower_port=free_port(),
             store_ports=self._store_ports(),
         )
+        remove_tree(places.temporary)
+        places.temporary.mkdir(mode=0o700)
         credentials = f"demo:{secrets.token_urlsafe(16)}"
         self._start_commands(places, credentials)
         self._running = Running(
