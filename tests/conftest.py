@@ -1,8 +1,10 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,6 +20,18 @@ from orchestrator.store.database import Database
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary() -> Iterator[Path]:
+    """The folder for temporary files of all that the tests start: who is killed leaves some."""
+    with tempfile.TemporaryDirectory(prefix="orchestrator-tests-", ignore_cleanup_errors=True) as folder:
+        # The servers' user must come through.
+        Path(folder).chmod(0o711)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", folder)
+            patch.setattr(tempfile, "tempdir", folder)
+            yield Path(folder)
 
 
 @pytest.fixture(scope="session")
