@@ -8,6 +8,7 @@ and keeps its process id. Only Linux can tie a child to its parent: elsewhere a 
 import argparse
 import ctypes
 import os
+import shutil
 import signal
 import sys
 
@@ -17,6 +18,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Drop privileges, tie the process to its parent, become the command."""
     options = _parser().parse_args()
+    # Found now: another user may not be able to enter Python's own library, of which a search needs more.
+    program = shutil.which(options.command[0]) or options.command[0]
     # First the user, then the tie: a change of credentials cuts it.
     if options.gid is not None:
         os.setgroups([])
@@ -32,7 +35,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvp(options.command[0], options.command)  # noqa: S606 - the very purpose; no shell is involved
+        os.execv(program, options.command)  # noqa: S606 - the very purpose; no shell is involved
     except OSError as error:
         sys.exit(f"{options.command[0]} cannot be started: {error.strerror}")
 
