@@ -121,8 +121,8 @@ def save(
             )
             continue
         key = str(uuid.uuid4())
-        results.announce(f"models/{key}")
-        stored = store.put(f"models/{key}", output.path)
+        results.announce(model_name(key))
+        stored = store.put(model_name(key), output.path)
         results.models.append(
             pb.NewModel(
                 key=key,
@@ -131,6 +131,11 @@ def save(
                 address=pb.Addressable(checksum=stored.checksum, storage_address=url(store_url, stored.name)),
             )
         )
+
+
+def model_name(key: str) -> str:
+    """Return the name of a model in the store of the worker that made it."""
+    return f"models/{key}"
 
 
 def read_performance(output: Resource) -> float:

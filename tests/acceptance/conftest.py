@@ -13,7 +13,9 @@ TIME_LIMIT_SECONDS = 3
 @pytest.fixture(scope="session")
 def federation(tmp_path_factory) -> Iterator[Federation]:
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
-    federation = Federation(tmp_path_factory.mktemp("federation"), ["org-a", "org-b"], worker_settings=limits)
+    periods = {"TRANSIENT_OUTPUT_PERIOD": 1}
+    folder = tmp_path_factory.mktemp("federation")
+    federation = Federation(folder, ["org-a", "org-b"], settings=periods, worker_settings=limits)
     try:
         with federation:
             yield federation
