@@ -4,13 +4,13 @@ An attempt whose claim is refused, or that is told to stop, leaves no trace: the
 heart (see `heart`), in a process of its own, renews its lease and tells it to stop.
 """
 
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import grpc
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
@@ -21,6 +21,7 @@ from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopp
 from workers.executor import Ending, Limits, Outcome
 from workers.fetching import Fetcher
 from workers.folder import WorkingFolder, places
+from workers.launch import clock
 from workers.orders import Orders
 from workers.outputs import JOURNAL, Results
 from workers.record import Record
@@ -48,7 +49,7 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int, cl
         claimed: called as soon as the claim is the worker's: the poke has done its work.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
-    sent = time.monotonic()
+    sent = clock()
     try:
         client, claim = channels.find(lambda client: insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS))
     except grpc.RpcError as error:
@@ -168,7 +169,7 @@ class _Attempt:
         arguments = self._folder / "arguments"
         executor.write_arguments(arguments, claim.task.rank, given, wanted)
         crash.point("worker.before_run")
-        with self._stopwatch.step("execution"):
+        with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
             outcome = executor.run(
                 [*command, f"@{arguments}"],
                 parts["function"],

@@ -15,7 +15,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from workers import launch, processes
+
+log = structlog.get_logger()
 
 _POLL_SECONDS = 0.05
 
@@ -46,7 +50,7 @@ class Limits:
     """What a function may use.
 
     Args:
-        time: seconds until TERM.
+        time: seconds until TERM, without those of pauses.
         grace: seconds from TERM to KILL.
         memory: bytes of address space of each process; None for no limit.
         file_size: bytes of each file that it writes, its log among them.
@@ -107,9 +111,10 @@ def run(
         limits: what it may use.
         stop: ends the command when it says so.
         lock: a descriptor that the launcher inherits, so that it stays open until the command has ended, also
-            when this process is killed.
+            when this process is killed; it tells the lease, without which the command is paused (see `launch.left`).
     """
-    arguments = [str(limits.grace), str(limits.memory or 0), str(limits.file_size), *command]
+    lease = -1 if lock is None else lock
+    arguments = [str(limits.grace), str(limits.memory or 0), str(limits.file_size), str(lease), *command]
     # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
     with (
         log.open("ab") as output,
@@ -126,7 +131,7 @@ def run(
     ):
         assert process.stdin is not None  # noqa: S101 - narrows the type
         try:
-            ending = _watch(process, stop, limits.time)
+            ending = _watch(process, stop, limits.time, lock)
         finally:
             process.stdin.close()  # the order to end what still runs
     code = process.returncode
@@ -136,15 +141,36 @@ def run(
     return Outcome(ending, code if code >= 0 else 128 - code)
 
 
-def _watch(process: "subprocess.Popen[bytes]", stop: Stop, seconds: float) -> Ending:
+def _watch(process: "subprocess.Popen[bytes]", stop: Stop, seconds: float, lock: int | None) -> Ending:
+    pause = _Pause()
     deadline = time.monotonic() + seconds
     while process.poll() is None:
+        deadline += pause.look(launch.left(lock) <= 0)
         left = deadline - time.monotonic()
         if left <= 0:
             return Ending.TIMED_OUT
         if stop.wait(min(left, _POLL_SECONDS)):
             return Ending.STOPPED
     return Ending.EXITED
+
+
+class _Pause:
+    """What is to be known here of the launcher's pauses."""
+
+    def __init__(self) -> None:
+        self._looked = time.monotonic()
+        self._begun: float | None = None
+
+    def look(self, lease_over: bool) -> float:
+        """Say for how many seconds, since the last look, the command was paused."""
+        since, self._looked = self._looked, time.monotonic()
+        if lease_over and self._begun is None:
+            self._begun = self._looked
+            log.warning("function.paused", reason="its lease is over, and the orchestrator cannot be asked")
+        elif not lease_over and self._begun is not None:
+            log.info("function.resumed", seconds=round(self._looked - self._begun, 3))
+            self._begun = None
+        return self._looked - since if lease_over else 0.0
 
 
 def _listed(resources: Sequence[Resource]) -> str:

@@ -66,6 +66,7 @@ class Heart:
         self._burials = Burials(clients, settings.store_root)
         self._drained: float | None = None
         self._receipts: set[Path] = set()
+        self._frozen: dict[Place, float] = {}
         # Not in the thread that looks: a burial may take long, and nobody's order may wait for it.
         self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="burials")
         self._burying: dict[Place, Future[None]] = {}
@@ -105,6 +106,8 @@ class Heart:
             if self._drained is not None and time.monotonic() >= self._drained:
                 orders.give(place, orders.Kind.RELEASE, "its worker ends")
             self._end_if_hanging(place)
+            self._end_if_frozen(place)
+        self._frozen = {place: seconds for place, seconds in self._frozen.items() if place in found}
         receipts = set(folder.receipts(self._folder))
         if receipts - self._receipts:
             self.obey(Command.BEAT)
@@ -126,6 +129,17 @@ class Heart:
         record = place.record()
         if record is not None and processes.end(record.pid, record.born):
             log.error("attempt.hangs", task=record.task, attempt=record.number, killed=record.pid)
+
+    def _end_if_frozen(self, place: Place) -> None:
+        record = place.record()
+        if record is None or not processes.frozen(record.pid, record.born):
+            self._frozen.pop(place, None)
+            return
+        # Counted in looks: when the whole machine was frozen, we were too.
+        self._frozen[place] = self._frozen.get(place, 0.0) + _LOOK_SECONDS
+        patience = max(beat.lease for beat in self._beats)
+        if self._frozen[place] > patience and processes.end(record.pid, record.born):
+            log.error("attempt.frozen", task=record.task, attempt=record.number, killed=record.pid)
 
 
 def run(settings: WorkerSettings, commands: IO[bytes]) -> None:

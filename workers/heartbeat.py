@@ -12,11 +12,13 @@ from orchestrator.client import Client
 from workers import folder, orders
 from workers.channels import lost
 from workers.folder import Place
+from workers.launch import clock
 from workers.record import Record
 
 log = structlog.get_logger()
 
 _FIRST_PERIOD_SECONDS = 5.0
+_FIRST_LEASE_SECONDS = 60.0
 _RETRY_SECONDS = 2.0
 # However often somebody calls for a heartbeat.
 _SHORTEST_SECONDS = 0.1
@@ -32,6 +34,9 @@ class Heartbeat(threading.Thread):
         client: the connection to the orchestrator, in one channel.
         node: this worker's name.
         parent: the node's folder.
+
+    Attributes:
+        lease: how long an attempt is believed to live without a heartbeat, in seconds; until the first answer, a guess.
     """
 
     def __init__(self, client: Client, node: str, parent: Path) -> None:
@@ -40,6 +45,7 @@ class Heartbeat(threading.Thread):
         self._client = client
         self._node = node
         self._parent = parent
+        self.lease = _FIRST_LEASE_SECONDS
         self._period = _FIRST_PERIOD_SECONDS
         self._heard = True
         self._due = threading.Event()
@@ -78,7 +84,7 @@ class Heartbeat(threading.Thread):
             attempts=[record.attempt for _, record in running],
             stopped=[record.attempt for _, record in receipts],
         )
-        sent = time.monotonic()
+        sent = clock()
         try:
             # An answer that comes after the next beat is due is of no use.
             answer = self._client.worker.Heartbeat(param, timeout=max(1.0, self._period))
@@ -90,17 +96,17 @@ class Heartbeat(threading.Thread):
         if not self._heard:
             self._log.info("heartbeat.heard_again", attempts=len(running))
         self._heard = True
-        lease = answer.lease.ToTimedelta().total_seconds()
+        self.lease = answer.lease.ToTimedelta().total_seconds()
         stops = {(order.compute_task_key, order.number): order.reason for order in answer.stops}
         for place, record in running:
             reason = stops.get((record.task, record.number))
             if reason is None:
-                orders.renew(place, sent + lease)
+                orders.renew(place, sent + self.lease)
             else:
                 orders.give(place, orders.Kind.STOP, reason)
         for file, _ in receipts:
             file.unlink(missing_ok=True)
-        self._period = max(_SHORTEST_SECONDS, lease / 3)
+        self._period = max(_SHORTEST_SECONDS, self.lease / 3)
         return self._period
 
     def _running(self) -> list[tuple[Place, Record]]:

@@ -12,6 +12,7 @@ import structlog
 from workers import processes
 from workers.errors import Released, Stopped
 from workers.folder import Place, write
+from workers.launch import clock
 
 log = structlog.get_logger()
 
@@ -70,9 +71,9 @@ def renew(place: Place, until: float) -> None:
 
     Args:
         place: its working folder.
-        until: by the monotonic clock.
+        until: by `launch.clock`.
     """
-    # As the time of a file that is there anyway: that works on a full disk too.
+    # See `launch.left`.
     with suppress(FileNotFoundError):
         os.utime(place.owner, (until, until))
 
@@ -107,7 +108,6 @@ class Orders:
             order = given(self._place)
             if order is not None:
                 raise {Kind.STOP: Stopped, Kind.RELEASE: Released}[order.kind](order.reason)
-            now = time.monotonic()
-            if now < self._place.owner.stat().st_mtime or now > patience:
+            if clock() < self._place.owner.stat().st_mtime or time.monotonic() > patience:
                 return
             time.sleep(_POLL_SECONDS)

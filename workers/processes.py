@@ -17,12 +17,19 @@ _PATIENCE_SECONDS = 5.0
 
 def born(pid: int) -> str:
     """Return when a process started, in the kernel's ticks; empty when it cannot be told. Ids are used again."""
-    try:
-        # The name, in brackets, may hold anything; the state is the first field after it, the start the twentieth.
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+    fields = _fields(pid)
+    return "" if not fields or fields[0] == "Z" else fields[19]
+
+
+def frozen(pid: int, started: str) -> bool:
+    """Say whether a process, if it is the one that started then, has been stopped, as by SIGSTOP.
+
+    Args:
+        pid: its id.
+        started: what `born` said of it.
+    """
+    fields = _fields(pid)
+    return bool(fields) and fields[0] == "T" and fields[19] == started
 
 
 def end(pid: int, started: str) -> bool:
@@ -60,6 +67,15 @@ def end_strays(home: Path) -> bool:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _fields(pid: int) -> list[str]:
+    """Return what the kernel says of a process: the state is the first field, the start the twentieth."""
+    try:
+        # The name, in brackets, comes before, and may hold anything.
+        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _with_home(home: Path) -> Iterator[int]:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import stat
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from workers import attempt, orders, processes
 from workers.channels import connect
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
-from workers.heart import Command
+from workers.heart import Command, Heart
 from workers.orders import Kind, Orders
 from workers.record import Record
 
@@ -206,7 +207,7 @@ def test_a_lost_attempt_is_reported_when_the_orchestrator_answers_again(world: W
 
 def test_what_a_killed_worker_left_is_reported_by_the_next_one(world: World) -> None:
     sleeper = Sleeper(world)
-    world.claim(world.function(sleeper.source))
+    world.claim(world.function(sleeper.source)).lease.FromSeconds(600)
     with world.process():
         sleeper.wait()
     ownerless = world.settings.node_folder / "left"
@@ -341,6 +342,44 @@ def test_what_cannot_be_told_to_end_is_killed(world: World, monkeypatch: pytest.
         assert process.wait(30) == -signal.SIGKILL
         wait_until(lambda: world.recorded.stopped, message="the receipt")
         assert not lives(pid)
+
+
+def test_a_process_of_the_pool_that_stays_frozen_is_ended(world: World) -> None:
+    """Nobody would store what its function writes."""
+    world.recorded.lease = 1.5
+    sleeper = Sleeper(world)
+    world.claim(world.function(sleeper.source)).lease.FromSeconds(600)
+    with world.heart(), world.process() as process:
+        pid, _ = sleeper.wait()
+        process.send_signal(signal.SIGSTOP)
+        assert process.wait(30) == -signal.SIGKILL
+        wait_until(lambda: world.recorded.failed, message="the report")
+        assert not lives(pid)
+    assert world.recorded.failed[0].lost
+
+
+def test_a_process_of_the_pool_that_is_frozen_for_less_than_a_lease_goes_on(world: World) -> None:
+    """It is counted in looks: who looks may have been frozen too."""
+    with ExitStack() as held:
+        process = held.enter_context(subprocess.Popen(["sleep", "600"]))
+        held.callback(process.kill)
+        channels = held.enter_context(connect(world.settings))
+        record = Record(process.pid, processes.born(process.pid), "known", world.task, 1, "token")
+        heart = Heart(world.settings, channels)
+        with WorkingFolder(world.settings.node_folder, world.task, record):
+            for _ in range(2):
+                process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: processes.frozen(record.pid, record.born), message="the process to be frozen")
+                for _ in range(590):
+                    heart.look()
+                assert lives(process.pid)
+                process.send_signal(signal.SIGCONT)
+                wait_until(lambda: not processes.frozen(record.pid, record.born), message="the process to go on")
+                heart.look()
+            process.send_signal(signal.SIGSTOP)
+            for _ in range(610):
+                heart.look()
+            assert process.wait(10) == -signal.SIGKILL
 
 
 def test_an_attempt_that_was_frozen_past_its_lease_asks_before_it_goes_on(world: World) -> None:

@@ -1,0 +1,198 @@
+"""A function runs only while its lease holds: else it is paused, and does not even run to hear that it must end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+
+from tests.waiting import wait_until
+from workers import executor
+from workers.executor import Ending, Limits, Outcome
+from workers.launch import clock
+
+LIMITS = Limits(time=60.0, grace=60.0, memory=None, file_size=10_000_000)
+LONG = 600.0
+
+# Busy, with a child in its group, and one that its parent left behind in a session of its own.
+BUSY = """
+import os, pathlib, signal, subprocess, sys, time
+here = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: (here / "heard").touch())
+python = [sys.executable, "-IS", "-c"]
+spin = [*python, "import itertools; all(True for _ in itertools.count())"]
+hides = (
+    "import subprocess; quiet = subprocess.DEVNULL; "
+    f"print(subprocess.Popen({spin}, start_new_session=True, stdout=quiet).pid)"
+)
+child = subprocess.Popen(spin)
+left = subprocess.run([*python, hides], stdout=subprocess.PIPE, check=True, text=True)
+(here / "draft").write_text(f"[{os.getpid()}, {child.pid}, {left.stdout}]")
+(here / "draft").rename(here / "pids")
+while True:
+    pass
+"""
+WORKER = """
+import sys, threading
+from pathlib import Path
+from workers import executor
+here, lease = Path(sys.argv[1]), int(sys.argv[2])
+limits = executor.Limits(60.0, 60.0, None, 10**7)
+executor.run(sys.argv[3:], here, here, here / "log", limits, threading.Event(), lease)
+"""
+
+
+class Run:
+    """A busy function with a lease."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lease_file = folder / "lease"
+        self.lease_file.touch()
+        self.lease = os.open(self.lease_file, os.O_RDWR)
+        self.stop = threading.Event()
+        self.threads = ThreadPoolExecutor(1)
+        self.renew(LONG)
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-IS", "-c", BUSY, str(self.folder)]
+
+    def renew(self, seconds: float) -> None:
+        until = clock() + seconds
+        os.utime(self.lease_file, (until, until))
+
+    def begin(self, limits: Limits = LIMITS) -> Future[Outcome]:
+        folder = self.folder
+        future = self.threads.submit(
+            executor.run, self.command, folder, folder, folder / "log", limits, self.stop, self.lease
+        )
+        self.processes()
+        return future
+
+    def processes(self) -> list[psutil.Process]:
+        """Wait until it runs; return its processes."""
+        file = self.folder / "pids"
+        wait_until(file.exists, timeout=30, message="the function's children to start")
+        return [psutil.Process(pid) for pid in json.loads(file.read_text())]
+
+    def heard(self) -> bool:
+        return (self.folder / "heard").exists()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    run = Run(tmp_path)
+    yield run
+    run.stop.set()
+    run.renew(-1)
+    run.threads.shutdown()
+    os.close(run.lease)
+
+
+def cpu(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
+
+
+def paused(processes: list[psutil.Process]) -> bool:
+    return all(process.status() == psutil.STATUS_STOPPED for process in processes)
+
+
+def pass_time(seconds: float) -> None:
+    end = clock() + seconds
+    wait_until(lambda: clock() > end)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_what_has_no_lease_does_not_run_until_it_is_renewed(run: Run) -> None:
+    run.begin()
+    processes = run.processes()
+    run.renew(0.2)
+    wait_until(lambda: paused(processes), message="all its processes to be stopped")
+    used = [cpu(process) for process in processes]
+    pass_time(1.0)
+    assert [cpu(process) for process in processes] == used
+    run.renew(LONG)
+    wait_until(lambda: all(cpu(each) > before for each, before in zip(processes, used, strict=True)), timeout=30)
+
+
+def test_what_others_continue_is_stopped_again(run: Run) -> None:
+    run.begin()
+    processes = run.processes()
+    run.renew(-1)
+    wait_until(lambda: paused(processes), message="all its processes to be stopped")
+    used = [cpu(process) for process in processes]
+    for process in processes:
+        process.resume()
+    wait_until(lambda: paused(processes), message="all its processes to be stopped again")
+    assert all(cpu(process) - before < 1.0 for process, before in zip(processes, used, strict=True))
+
+
+def test_a_paused_function_that_is_to_end_never_runs_again(run: Run) -> None:
+    outcome, processes = run.begin(), run.processes()
+    run.renew(-1)
+    wait_until(lambda: paused(processes), message="all its processes to be stopped")
+    run.stop.set()
+    assert outcome.result(10) == Outcome(Ending.STOPPED, 128 + signal.SIGKILL)
+    assert gone(processes)
+    assert not run.heard()
+
+
+def test_the_grace_ends_with_the_lease(run: Run) -> None:
+    outcome, processes = run.begin(), run.processes()
+    run.stop.set()
+    wait_until(run.heard, message="the function to hear that it is to end")
+    assert not gone(processes)
+    run.renew(0.2)
+    assert outcome.result(10) == Outcome(Ending.STOPPED, 128 + signal.SIGKILL)
+    assert gone(processes)
+
+
+def test_a_pause_does_not_count_against_the_time_limit_and_is_logged(run: Run) -> None:
+    with capture_logs() as lines:
+        outcome, processes = run.begin(replace(LIMITS, time=4.0)), run.processes()
+        run.renew(-1)
+        wait_until(lambda: paused(processes), message="all its processes to be stopped")
+        pass_time(5.0)
+        assert not outcome.done()
+        run.renew(LONG)
+        wait_until(run.heard, message="the time limit")
+        run.renew(-1)
+        assert outcome.result(10).ending is Ending.TIMED_OUT
+    assert [line["event"] for line in lines] == ["function.paused", "function.resumed"]
+    assert lines[1]["seconds"] >= 5.0
+
+
+def test_a_paused_function_ends_at_once_with_a_worker_that_is_killed(run: Run) -> None:
+    command = [sys.executable, "-c", WORKER, str(run.folder), str(run.lease), *run.command]
+    with subprocess.Popen(command, pass_fds=(run.lease,)) as worker:
+        try:
+            processes = run.processes()
+            run.renew(-1)
+            wait_until(lambda: paused(processes), message="all its processes to be stopped")
+        finally:
+            worker.kill()
+    wait_until(lambda: gone(processes), timeout=10, message="the function's processes to end")
+    assert not run.heard()
+
+
+def test_a_paused_function_ends_with_its_launcher(run: Run) -> None:
+    outcome, processes = run.begin(), run.processes()
+    run.renew(-1)
+    wait_until(lambda: paused(processes), message="all its processes to be stopped")
+    processes[0].parent().kill()
+    assert outcome.result(10) == Outcome(Ending.EXITED, 128 + signal.SIGKILL)
+    assert gone(processes)
