@@ -22,7 +22,7 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings
-from orchestrator.store import vitals
+from orchestrator.store import service, vitals
 from orchestrator.store.database import Database
 
 log = structlog.get_logger()
@@ -31,6 +31,8 @@ STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
 
 _LAST_WORDS_SECONDS = 0.5
+# Notes in the time without which a gap is seen: one that comes late makes none.
+_NOTES = 4
 
 
 class StartError(Exception):
@@ -91,6 +93,7 @@ async def _serve(settings: ServerSettings) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
+            tasks.append(background.create_task(_presence(database).run()))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
             tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
@@ -109,6 +112,18 @@ async def _serve(settings: ServerSettings) -> None:
         relay.close()
     database.close()
     log.info("server.stopped")
+
+
+def _presence(database: Database) -> Pump:
+    """Return the pump that notes, often enough, that this process serves."""
+    gap = database.rules.gap
+
+    def note() -> int:
+        with database.engine.begin() as connection:
+            service.note(connection, gap)
+        return 0
+
+    return Pump("presence", partial(asyncio.to_thread, note), gap.total_seconds() / _NOTES)
 
 
 def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:

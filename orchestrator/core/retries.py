@@ -124,6 +124,11 @@ class Rules:
         {kind: Policy(count, DEFAULT_BACKOFF, DEFAULT_CAP) for kind, count in DEFAULT_ATTEMPTS.items()}
     )
 
+    @property
+    def gap(self) -> timedelta:
+        """How long the orchestrator may be away without ending a lease: nodes renew it after a third of its length."""
+        return self.lease / 3
+
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
     """Check the metadata keys that mean something to the orchestrator.

@@ -29,9 +29,13 @@ def repeat_lost_pokes(database: Database, now: datetime, limit: int, *, age: tim
 
 
 def expire_leases(database: Database, now: datetime, limit: int) -> int:
-    """End attempts whose lease ran out, each in a transaction; return how many were ended."""
+    """End attempts whose lease ran out, each in a transaction; return how many were ended.
+
+    None is ended before the orchestrator has served for a whole lease without a gap: who lives has renewed it by then.
+    """
+    rules = database.rules
     with database.engine.begin() as connection:
-        found = repairs.expired_leases(connection, now, limit)
+        found = repairs.expired_leases(connection, now, limit, rules.lease, rules.gap)
     return _one_by_one(
         database,
         found,

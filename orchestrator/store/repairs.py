@@ -7,17 +7,31 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+# Where no server has ever noted that it serves (see store.service), nobody can tell when it was away.
 _EXPIRED = text("""
     SELECT task_key, number, attempts.token_hash, channel
     FROM attempts JOIN tasks ON key = task_key
     WHERE ended_at IS NULL AND lease_until < :now AND status = 3
+      AND NOT EXISTS (SELECT FROM service
+                      WHERE served_since > now() - CAST(:lease AS interval)
+                         OR served_at < now() - CAST(:gap AS interval))
     ORDER BY lease_until LIMIT :limit
 """)
 
 
-def expired_leases(connection: Connection, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Return running attempts whose lease ended before a moment."""
-    return connection.execute(_EXPIRED, {"now": now, "limit": limit}).all()
+def expired_leases(
+    connection: Connection, now: datetime, limit: int, lease: timedelta, gap: timedelta
+) -> Sequence[Row[Any]]:
+    """Return running attempts whose lease ended before a moment, though it could have been renewed.
+
+    Args:
+        connection: inside a transaction.
+        now: the moment.
+        limit: most attempts.
+        lease: how long the orchestrator must have served without a gap.
+        gap: how long ago it may have served last.
+    """
+    return connection.execute(_EXPIRED, {"now": now, "limit": limit, "lease": lease, "gap": gap}).all()
 
 
 _DUE = text("""

@@ -145,6 +145,15 @@ sweeps = Table(
 )
 """The sweeps: when each ran last, and how many things it has ever repaired."""
 
+service = Table(
+    "service",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("served_since", DateTime(timezone=True), nullable=False),
+    Column("served_at", DateTime(timezone=True), nullable=False),
+)
+"""One row, which all servers write: since when there was always one of them, and when one said so last."""
+
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),

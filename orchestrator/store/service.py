@@ -1,0 +1,24 @@
+"""Since when the orchestrator has been serving without a gap: for so long nodes could renew their leases."""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+# By the database's clock alone: those of the servers and of the sweeps' machine may differ.
+_NOTE = text("""
+    INSERT INTO service (id, served_since, served_at) VALUES (1, now(), now())
+    ON CONFLICT (id) DO UPDATE
+    SET served_since = CASE WHEN service.served_at < now() - CAST(:gap AS interval)
+                            THEN excluded.served_since ELSE service.served_since END,
+        served_at = greatest(service.served_at, excluded.served_at)
+""")
+
+
+def note(connection: Connection, gap: timedelta) -> None:
+    """Note that a server serves now.
+
+    Args:
+        connection: inside a transaction.
+        gap: the longest time between two notes that counts as service without a gap.
+    """
+    connection.execute(_NOTE, {"gap": gap})
