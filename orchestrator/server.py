@@ -116,14 +116,16 @@ async def _serve(settings: ServerSettings) -> None:
 
 def _presence(database: Database) -> Pump:
     """Return the pump that notes, often enough, that this process serves."""
-    gap = database.rules.gap
+    rules = database.rules
 
     def note() -> int:
         with database.engine.begin() as connection:
-            service.note(connection, gap)
+            begins = service.note(connection, rules.gap)
+        if begins:
+            log.info("service.begins", seconds_until_a_lease_may_end=rules.lease.total_seconds())
         return 0
 
-    return Pump("presence", partial(asyncio.to_thread, note), gap.total_seconds() / _NOTES)
+    return Pump("presence", partial(asyncio.to_thread, note), rules.gap.total_seconds() / _NOTES)
 
 
 def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:

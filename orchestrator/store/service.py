@@ -11,14 +11,18 @@ _NOTE = text("""
     SET served_since = CASE WHEN service.served_at < now() - CAST(:gap AS interval)
                             THEN excluded.served_since ELSE service.served_since END,
         served_at = greatest(service.served_at, excluded.served_at)
+    RETURNING served_since = now()
 """)
 
 
-def note(connection: Connection, gap: timedelta) -> None:
+def note(connection: Connection, gap: timedelta) -> bool:
     """Note that a server serves now.
 
     Args:
         connection: inside a transaction.
         gap: the longest time between two notes that counts as service without a gap.
+
+    Returns:
+        Whether the time without a gap begins with this note.
     """
-    connection.execute(_NOTE, {"gap": gap})
+    return bool(connection.execute(_NOTE, {"gap": gap}).scalar_one())

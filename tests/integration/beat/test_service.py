@@ -20,9 +20,9 @@ def overdue(database, network):
     network.execute("DELETE FROM service")
 
 
-def note(database) -> None:
+def note(database) -> bool:
     with database.engine.begin() as connection:
-        service.note(connection, Rules().gap)
+        return service.note(connection, Rules().gap)
 
 
 def serve(network, since: float, last: float) -> None:
@@ -64,7 +64,7 @@ def test_a_lease_ends_only_when_it_could_be_renewed(network, overdue, since, las
 
 def test_a_short_absence_is_none(database, network, overdue):
     serve(network, 2 * LEASE, GAP - 1)
-    note(database)
+    assert not note(database)
     since, last = served(network)
     assert since >= 2 * LEASE
     assert last < 1
@@ -73,9 +73,9 @@ def test_a_short_absence_is_none(database, network, overdue):
 
 def test_after_an_absence_a_whole_lease_must_pass(database, network, overdue):
     serve(network, 10 * LEASE, GAP + 1)
-    note(database)
+    assert note(database)
     assert max(served(network)) < 1
-    note(database)
+    assert not note(database)
     assert overdue() == 0
     serve(network, LEASE + 1, GAP - 1)
     note(database)
@@ -83,7 +83,7 @@ def test_after_an_absence_a_whole_lease_must_pass(database, network, overdue):
 
 
 def test_several_servers_are_one_service(database, network, overdue):
-    at_once(*[lambda: note(database)] * 8)
+    assert at_once(*[lambda: note(database)] * 8).count(True) == 1
     serve(network, LEASE + 1, GAP - 1)
     at_once(*[lambda: note(database)] * 8)
     since, last = served(network)
@@ -91,5 +91,5 @@ def test_several_servers_are_one_service(database, network, overdue):
 
 
 def test_the_first_note_begins_the_service(database, network, overdue):
-    note(database)
+    assert note(database)
     assert overdue() == 0
