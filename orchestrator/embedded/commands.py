@@ -153,17 +153,18 @@ def flower(places: Places, credentials: str) -> Process:
     )
 
 
-def worker(places: Places, organization: str, settings: Mapping[str, object]) -> Process:
+def worker(places: Places, organization: str, settings: Mapping[str, object], node: str = NODE) -> Process:
     """Return an organization's worker; it ends at once, without waiting for its tasks.
 
     Args:
         places: of the federation.
         organization: whose.
         settings: more of its settings, without their prefix.
+        node: its name among the organization's workers.
     """
     return _command(
         places,
-        f"worker-{organization}",
+        f"worker-{organization}" if node == NODE else f"worker-{organization}-{node}",
         ["worker", "--org", organization],
         {
             **_organization(places, places.certificates.client(organization)),
@@ -172,7 +173,7 @@ def worker(places: Places, organization: str, settings: Mapping[str, object]) ->
             "STORE_ROOT": places.store_root(organization),
             "STORE_URL": places.store_url(organization),
             "WORK_DIR": places.data / "work",
-            "NODE": NODE,
+            "NODE": node,
             **settings,
         },
         stop_signal=_CELERY_STOP,

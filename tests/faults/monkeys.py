@@ -9,8 +9,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -18,7 +19,6 @@ import redis
 
 from orchestrator.embedded import commands
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
 from tests.faults.stage import LEASE_SECONDS, ORGANIZATIONS, SETTINGS, Stage
 
@@ -26,6 +26,17 @@ Monkey = Callable[[Stage, random.Random], None]
 
 CUT = "org-b"
 """Whose network can be cut."""
+
+
+class Chosen(random.Random):
+    """Chance that has made up its mind about the organization."""
+
+    def __init__(self, organization: str) -> None:
+        super().__init__(1)
+        self._organization = organization
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        return self._organization if self._organization in options else super().choice(options)
 
 
 def kill_worker(stage: Stage, chance: random.Random) -> None:
@@ -39,6 +50,12 @@ def kill_worker(stage: Stage, chance: random.Random) -> None:
 def kill_child(stage: Stage, chance: random.Random) -> None:
     """Kill a process of a worker's pool."""
     _kill(chance, [child for child in _children(stage, chance) if "workers.heart" not in _words(child)])
+
+
+def kill_busy_child(stage: Stage, chance: random.Random) -> None:
+    """Kill a process of a worker's pool that runs a function."""
+    children = _children(stage, chance)
+    _kill(chance, [child for child in children if any("launch.py" in _words(each) for each in _below(child))])
 
 
 def kill_heart(stage: Stage, chance: random.Random) -> None:
@@ -102,12 +119,14 @@ def stop_database(stage: Stage, chance: random.Random) -> None:
 
 def freeze_worker(stage: Stage, chance: random.Random) -> None:
     """Stop a whole worker, its functions too, for longer than its leases; then let it go on."""
-    _freeze(stage.service(_a_worker(chance)), lambda _: True)
+    with frozen(stage, _a_worker(chance), functions=True):
+        time.sleep(LEASE_SECONDS + 1.5)
 
 
 def freeze_part(stage: Stage, chance: random.Random) -> None:
     """Stop a worker and its heart for longer than its leases, while its functions go on."""
-    _freeze(stage.service(_a_worker(chance)), lambda child: "function.py" not in _words(child))
+    with frozen(stage, _a_worker(chance), functions=False):
+        time.sleep(LEASE_SECONDS + 1.5)
 
 
 def cut_network(stage: Stage, chance: random.Random) -> None:
@@ -116,12 +135,14 @@ def cut_network(stage: Stage, chance: random.Random) -> None:
 
 
 def _cut_for_short(stage: Stage, _: random.Random) -> None:
-    _cut(stage, 1.0)
+    with cut(stage, CUT):
+        time.sleep(1.0)
 
 
 def cut_network_for_long(stage: Stage, _: random.Random) -> None:
     """Cut the network of an organization for longer than its leases."""
-    _cut(stage, LEASE_SECONDS + 2.0)
+    with cut(stage, CUT):
+        time.sleep(LEASE_SECONDS + 2.0)
 
 
 def fill_disk(stage: Stage, chance: random.Random) -> None:
@@ -173,6 +194,12 @@ def _children(stage: Stage, chance: random.Random, recursive: bool = False) -> l
     return []
 
 
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children()
+    return []
+
+
 def _words(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         return " ".join(process.cmdline())
@@ -185,27 +212,34 @@ def _kill(chance: random.Random, processes: list[psutil.Process]) -> None:
             chance.choice(processes).kill()
 
 
-def _freeze(worker: Process, which: Callable[[psutil.Process], bool]) -> None:
-    whole = psutil.Process(worker.pid)
-    frozen = [whole, *(child for child in whole.children(recursive=True) if which(child))]
+@contextlib.contextmanager
+def frozen(stage: Stage, name: str, *, functions: bool) -> Iterator[None]:
+    """Stop a worker, its heart and its pool, and its functions too, as long as the block runs."""
+    whole = psutil.Process(stage.service(name).pid)
+    children = whole.children(recursive=True)
+    stopped = [whole, *(child for child in children if functions or "function.py" not in _words(child))]
     try:
-        for process in frozen:
+        for process in stopped:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
-        time.sleep(LEASE_SECONDS + 1.5)
+        yield
     finally:
-        for process in reversed(frozen):
+        for process in reversed(stopped):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
 
-def _cut(stage: Stage, seconds: float) -> None:
-    networks = stage.through(CUT)
+@contextlib.contextmanager
+def cut(stage: Stage, organization: str) -> Iterator[None]:
+    """Let nothing through to the orchestrator and the broker, as long as the block runs."""
+    networks = stage.through(organization)
     for network in networks:
         network.cut()
-    time.sleep(seconds)
-    for network in networks:
-        network.mend()
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.mend()
 
 
 def _await_alone(stage: Stage) -> None:

@@ -5,8 +5,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import text
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from orchestrator import protos as pb
 from orchestrator.client import PUBLIC, CallError, Client, Plan
 from orchestrator.core.history import History
-from orchestrator.embedded import readiness
+from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres import Postgres
@@ -216,6 +216,28 @@ class Stage:
         worker.start()
         self._networks[organization] = server, broker
         return server, broker
+
+    @contextlib.contextmanager
+    def second_node(self, organization: str) -> Iterator[Process]:
+        """Run another worker of an organization, which takes its pokes too; the block begins when it was heard of."""
+        places, name = self.federation.places, "node-2"
+        worker = commands.worker(places, organization, WORKER_SETTINGS, name)
+        worker.start()
+        try:
+            wait_until(lambda: name in self.nodes(organization), _READY_SECONDS, f"{name} of {organization}")
+            yield worker
+        finally:
+            worker.stop()
+
+    def nodes(self, organization: str) -> set[str]:
+        """Return the names of an organization's nodes that were heard in the last lease."""
+        listed = self.client().worker.GetNodes(pb.GetNodesParam()).nodes
+        least = datetime.now(UTC) - timedelta(seconds=LEASE_SECONDS)
+        return {
+            node.name
+            for node in listed
+            if node.organization == organization and node.last_heartbeat.ToDatetime(UTC) > least
+        }
 
     def service_port(self, name: str) -> int:
         """Return where the database or the broker listens."""

@@ -1,13 +1,19 @@
-"""A task whose lease ran out while its function went on is not begun again before that function has ended."""
+"""A task whose lease ran out is begun again, by its node or another, while its first run has ended or is paused."""
 
-import random
+import contextlib
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
+from orchestrator import protos as pb
 from orchestrator.client import PUBLIC
-from tests.faults import monkeys
+from tests.faults import monkeys, runs
 from tests.faults.followed import Followed
-from tests.faults.monkeys import Monkey
+from tests.faults.monkeys import Chosen, Monkey
+from tests.faults.stage import LEASE_SECONDS, ORGANIZATIONS, Stage
 from tests.waiting import wait_until
 
 # It does not end when it is asked to: there is a second in which both could run.
@@ -36,12 +42,85 @@ def test_two_runs_of_a_task_never_overlap_on_a_node(stage, stubborn, monkey: Mon
     assert stage.violations() == []
 
 
-class Chosen(random.Random):
-    """Chance that has made up its mind about the organization."""
+# The first run would take for ever; the second one still runs when the first could go on.
+FIRST_LONG = "seconds = 60.0 if number == '1' else 4.0"
+EARLIEST = text("SELECT count(*), min(lease_until) FROM attempts JOIN tasks ON key = task_key WHERE plan_key = :plan")
+LIVE = text("SELECT count(*), max(lease_until) FROM attempts JOIN tasks ON key = task_key WHERE plan_key = :plan")
+NODES = text("SELECT number, node FROM attempts JOIN tasks ON key = task_key WHERE plan_key = :plan")
 
-    def __init__(self, organization: str) -> None:
-        super().__init__(1)
-        self._organization = organization
 
-    def choice(self, options):
-        return self._organization if self._organization in options else super().choice(options)
+def one_each(stage: Stage, function: pb.Function) -> Followed:
+    """Run a function at each organization; return when all three do."""
+    built = stage.client().plan("one at a time")
+    for name in ORGANIZATIONS:
+        built.task(function=function, worker=name, outputs={"model": PUBLIC})
+    stage.submit(built)
+    plan = Followed(stage, built)
+    wait_until(lambda: len(plan.running()) == len(ORGANIZATIONS), 40, "the tasks to run")
+    return plan
+
+
+def rows(stage: Stage, query, plan: Followed) -> list:
+    with stage.database() as database, database.engine.connect() as connection:
+        return list(connection.execute(query, {"plan": plan.plan.key}))
+
+
+def begun_again(stage: Stage, plan: Followed) -> Mapping[str, float]:
+    """Return the tasks whose second run has begun, and when."""
+    keys = {task.key for task in plan.plan.tasks}
+    return {
+        word.task: word.time
+        for word in runs.read(stage.said)
+        if word.task in keys and word.word == "start" and word.number == 2
+    }
+
+
+def test_two_nodes_never_run_a_task_at_the_same_time(stage):
+    function = stage.function(60.0, code=FIRST_LONG)
+    cut, partly, wholly = monkeys.CUT, "org-a", "org-c"
+    stage.through(cut)
+    plan = one_each(stage, function)
+    with contextlib.ExitStack() as nodes:
+        with contextlib.ExitStack() as harm:
+            for name in ORGANIZATIONS:
+                nodes.enter_context(stage.second_node(name))
+            harm.enter_context(monkeys.cut(stage, cut))
+            harm.enter_context(monkeys.frozen(stage, f"worker-{partly}", functions=False))
+            harm.enter_context(monkeys.frozen(stage, f"worker-{wholly}", functions=True))
+            again = wait_until(
+                lambda: len(begun := begun_again(stage, plan)) == len(ORGANIZATIONS) and begun, 40, "the second runs"
+            )
+            latest = max(again.values())
+            wait_until(lambda: time.time() > latest + 4 * runs.TOLERANCE_SECONDS, message="an overlap to be noticed")
+        plan.wait(60)
+    assert sorted(rows(stage, NODES, plan)) == [*[(1, "node-1")] * 3, *[(2, "node-2")] * 3]
+    assert plan.faults() == []
+    assert stage.violations() == []
+
+
+def away(stage: Stage, name: str, plan: Followed) -> None:
+    """Have a server be away until all leases have been over for a while."""
+    ((count, until),) = rows(stage, LIVE, plan)
+    stage.kill(name)
+    wait_until(lambda: (datetime.now(UTC) - until).total_seconds() > 1.0, LEASE_SECONDS + 5.0, "the leases to be over")
+    assert count == len(ORGANIZATIONS)
+    stage.start(name)
+
+
+def test_an_absence_of_the_orchestrator_costs_no_attempt(stage):
+    plan = one_each(stage, stage.function(16.0))
+    for name in ("serve", "postgres"):
+        away(stage, name, plan)
+        stage.restore()
+        wait_until(lambda: renewed(stage, plan), 30, "the leases to be renewed")
+    plan.wait(60)
+    assert plan.attempts() == len(ORGANIZATIONS)
+    assert plan.faults() == []
+    assert stage.violations() == []
+    paused = {word.task for word in runs.read(stage.said) if word.word == "pause"}
+    assert paused >= {task.key for task in plan.plan.tasks}
+
+
+def renewed(stage: Stage, plan: Followed) -> bool:
+    ((_, until),) = rows(stage, EARLIEST, plan)
+    return until > datetime.now(UTC)
