@@ -10,6 +10,7 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core import crash
 from workers import orders, processes
 from workers.channels import lost
 from workers.folder import Place, remove
@@ -71,6 +72,7 @@ class Burials:
         record = place.record()
         # The task need not wait until a large folder is removed.
         settled, stopped = (True, False) if record is None or not record.task else self._settle(place, record)
+        crash.point("heart.reported")
         remove(place.folder)
         if settled:
             place.leave(stopped=stopped)
@@ -82,6 +84,7 @@ class Burials:
         client = self._clients.get(record.channel)
         if order is not None and order.kind is orders.Kind.STOP:
             return True, True
+        crash.point("heart.before_report")
         if client is None:
             log.warning("task.abandoned", task=record.task, attempt=record.number, reason="not in its channel any more")
             return True, False

@@ -9,6 +9,7 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core import crash
 from workers import folder, orders
 from workers.channels import lost
 from workers.folder import Place
@@ -84,6 +85,7 @@ class Heartbeat(threading.Thread):
             attempts=[record.attempt for _, record in running],
             stopped=[record.attempt for _, record in receipts],
         )
+        crash.point("heart.before_beat")
         sent = clock()
         try:
             # An answer that comes after the next beat is due is of no use.
@@ -93,6 +95,7 @@ class Heartbeat(threading.Thread):
                 self._log.warning("heartbeat.lost", attempts=len(running), error=error.details())
             self._heard = False
             return min(self._period, _RETRY_SECONDS) if lost(error) else self._period
+        crash.point("heart.beaten")
         if not self._heard:
             self._log.info("heartbeat.heard_again", attempts=len(running))
         self._heard = True

@@ -13,7 +13,8 @@ from orchestrator.client import CallError
 from orchestrator.core import crash
 from orchestrator.embedded.processes import Process
 from tests.faults import monkeys
-from tests.faults.stage import Stage, insist
+from tests.faults.monkeys import Chosen
+from tests.faults.stage import ORGANIZATIONS, Stage, insist
 from tests.waiting import wait_until
 
 ROUNDS, WIDTH = 4, 2
@@ -113,6 +114,42 @@ def test_a_worker_may_die_anywhere(stage, points):
             # Its log says so as soon as it has noticed.
             wait_until(lambda: died(worker), 60, f"a process of the pool to die at worker.{point}")
     check(stage, plan)
+
+
+def test_a_heart_may_die_anywhere(stage):
+    """Its pacemaker starts it again, and it dies there again: at the second burial, or at the third beat."""
+    endless = stage.plan(1, 2, stage.long)
+    with contextlib.ExitStack() as workers:
+        for name in ORGANIZATIONS:
+            workers.enter_context(mortal(stage, f"worker-{name}"))
+        begin_again(stage, "worker-org-a", "heart.before_report:2")
+        begin_again(stage, "worker-org-b", "heart.beaten:3")
+        begin_again(stage, "worker-org-c", "heart.reported:2")
+        plan = stage.plan(ROUNDS, WIDTH)
+        await_death_of_heart(stage, "org-a")
+        begin_again(stage, "worker-org-a", "heart.before_beat:3")
+        for name in reversed(ORGANIZATIONS):
+            await_death_of_heart(stage, name)
+        stage.client().cancel(endless.plan)
+        wait_until(lambda: not endless.running(), 30, "all functions to have been ended")
+        wait_until(lambda: all(each.HasField("stopped") for each in endless.receipts()), 60, "all nodes to say so")
+        assert endless.receipts()
+    endless.wait()
+    check(stage, plan)
+
+
+def await_death_of_heart(stage: Stage, organization: str) -> None:
+    """Wait until a worker has noticed that its heart has died, and give that heart something to bury meanwhile."""
+    worker, chance = stage.service(f"worker-{organization}"), Chosen(organization)
+
+    def dead() -> bool:
+        if any("heart.died" in line for line in worker.log_lines()):
+            return True
+        if worker.environment and "beat" not in worker.environment[crash.VARIABLE]:
+            monkeys.kill_busy_child(stage, chance)
+        return False
+
+    wait_until(dead, 60, f"the heart of {organization} to die", interval=1.0)
 
 
 def test_a_sweep_may_die_anywhere(stage):
