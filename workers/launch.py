@@ -77,7 +77,8 @@ def main(arguments: list[str]) -> int:
         # A handler, not SIG_IGN: what is ignored stays ignored in the command.
         signal.signal(number, lambda *_: None)
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        # There are no threads here that preexec_fn could deadlock with.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=die_with_parent)
     except OSError as error:
         print(f"{command[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
         return 127

@@ -1,5 +1,6 @@
 """A function runs only while its lease holds: else it is paused, and does not even run to hear that it must end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -176,15 +177,22 @@ def test_a_pause_does_not_count_against_the_time_limit_and_is_logged(run: Run) -
     assert lines[1]["seconds"] >= 5.0
 
 
-def test_a_paused_function_ends_at_once_with_a_worker_that_is_killed(run: Run) -> None:
+@contextlib.contextmanager
+def worker_of(run: Run) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the function by a process of its own, which is killed at the end of the block."""
     command = [sys.executable, "-c", WORKER, str(run.folder), str(run.lease), *run.command]
     with subprocess.Popen(command, pass_fds=(run.lease,)) as worker:
         try:
-            processes = run.processes()
-            run.renew(-1)
-            wait_until(lambda: paused(processes), message="all its processes to be stopped")
+            yield worker
         finally:
             worker.kill()
+
+
+def test_a_paused_function_ends_at_once_with_a_worker_that_is_killed(run: Run) -> None:
+    with worker_of(run):
+        processes = run.processes()
+        run.renew(-1)
+        wait_until(lambda: paused(processes), message="all its processes to be stopped")
     wait_until(lambda: gone(processes), timeout=10, message="the function's processes to end")
     assert not run.heard()
 
@@ -196,3 +204,14 @@ def test_a_paused_function_ends_with_its_launcher(run: Run) -> None:
     processes[0].parent().kill()
     assert outcome.result(10) == Outcome(Ending.EXITED, 128 + signal.SIGKILL)
     assert gone(processes)
+
+
+def test_a_function_does_not_go_on_unguarded(run: Run) -> None:
+    """Its launcher is gone, and those that would notice are frozen."""
+    with worker_of(run) as worker:
+        function, *children = run.processes()
+        worker.send_signal(signal.SIGSTOP)
+        function.parent().kill()
+        wait_until(lambda: gone([function]), message="the function to end")
+    for child in children:
+        child.kill()
