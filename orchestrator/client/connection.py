@@ -28,8 +28,8 @@ OPTIONS = (
     # A watcher is silent for hours: only a ping tells it that the server's machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # Two minutes by default: too long for those who wait for a server that was restarted.
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Two minutes by default: too long for nodes whose leases end soon after a server was restarted.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
 
