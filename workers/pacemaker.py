@@ -78,7 +78,10 @@ class Pacemaker:
         reader, writer = os.pipe()
         try:
             # -P: a folder named like one of our packages, where we happen to run, must not be taken for it.
-            self._process = subprocess.Popen([sys.executable, "-P", "-m", "workers.heart"], stdin=reader)
+            # Not close_fds: Popen spawns the process then, without a pipe to it. A process of the pool that is forked
+            # at this moment would hold such a pipe open, and Popen waits for its end. Descriptors are closed anyway.
+            command = [sys.executable, "-P", "-m", "workers.heart"]
+            self._process = subprocess.Popen(command, stdin=reader, close_fds=False)
         finally:
             os.close(reader)
         # Without the broker's password: it stands there as asterisks.

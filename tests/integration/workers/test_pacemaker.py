@@ -1,0 +1,51 @@
+"""The pacemaker starts the heart, also while the pool forks."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+
+from .recorded import serving
+from .world import World
+
+# As if the pool forked a process whenever a pipe was made: it inherits both ends, and goes on.
+FORKS = """
+import os, signal, sys
+from workers.pacemaker import Pacemaker
+from workers.settings import WorkerSettings
+
+pipe = os.pipe
+def pipe_and_fork():
+    made = pipe()
+    if os.fork() == 0:
+        signal.pause()
+    return made
+os.pipe = pipe_and_fork
+with Pacemaker(WorkerSettings.model_validate_json(sys.stdin.readline())):
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving() as (recorded, address):
+        yield World(tmp_path, recorded, address)
+
+
+def test_a_heart_that_is_started_while_the_pool_forks_beats(world: World) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(world.settings.model_dump_json() + "\n")
+            process.stdin.flush()
+            wait_until(lambda: len(world.recorded.heartbeats) >= 2, timeout=30, message="heartbeats")
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
