@@ -14,6 +14,7 @@ from beat import (
     lost_pokes,
     old_pokes,
     silent_nodes,
+    stale_queues,
     stuck_tasks,
     transient_outputs,
     unacknowledged_stops,
@@ -60,6 +61,7 @@ def sweeps(settings: BeatSettings) -> list[Sweep]:
         transient_outputs,
         old_pokes,
         silent_nodes,
+        stale_queues,
     )
     return [module.make(settings) for module in modules]
 

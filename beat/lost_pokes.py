@@ -1,7 +1,7 @@
 """Tasks To do and functions to build whose poke was lost are poked again: the broker was flushed, or a worker died.
 
-The pause between two pokes doubles each time, up to an hour, so that the queue of an organization that is away does
-not fill.
+The pause between two pokes doubles each time, up to an hour. An organization whose nodes are all silent is not poked
+again before one is heard, so that its queue does not fill; then all that is due is poked at once.
 """
 
 from datetime import timedelta

@@ -78,7 +78,8 @@ async def _serve(settings: ServerSettings) -> None:
     pumps = [sequencer, feeding]
     woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
-    relay = Relay(database, Brokers(default_broker, settings.own_brokers)) if settings.dispatches else None
+    brokers = Brokers(default_broker, settings.own_brokers, frozenset().union(*settings.channels.values()))
+    relay = Relay(database, brokers) if settings.dispatches else None
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
         woken.append(pumps[-1])

@@ -174,6 +174,12 @@ class BeatSettings(RuleSettings):
     poke_retention: Duration = Field(7 * 86400.0, description="how long pokes are kept that were sent")
     silent_node_period: Duration = Field(3600.0, description="how often nodes are looked for that have gone")
     node_retention: Duration = Field(7 * 86400.0, description="how long a node is shown that is not heard any more")
+    stale_queue_period: Duration = Field(3600.0, description="how often queues are looked for that nobody reads")
+    queue_retention: Duration = Field(
+        86400.0,
+        gt=0,
+        description="how long an organization's queue is kept after its last node was heard; then it is emptied",
+    )
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")
 
 

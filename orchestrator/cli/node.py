@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.core.vitals import SILENT_LEASES
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
-
-_SILENT_LEASES = 2
 
 
 @click.group()
@@ -56,4 +55,4 @@ def _age(answer: "pb.GetNodesResponse", node: "pb.Node") -> timedelta:
 
 
 def _silent(answer: "pb.GetNodesResponse", length: timedelta) -> bool:
-    return length > _SILENT_LEASES * answer.lease.ToTimedelta()
+    return length > SILENT_LEASES * answer.lease.ToTimedelta()

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import InvalidAssetError
+from orchestrator.core.vitals import SILENT_LEASES
 
 TIME_LIMIT = "orchestrator.time_limit"
 _RETRY = "orchestrator.retry."
@@ -128,6 +129,11 @@ class Rules:
     def gap(self) -> timedelta:
         """How long the orchestrator may be away without ending a lease: nodes renew it after a third of its length."""
         return self.lease / 3
+
+    @property
+    def silence(self) -> timedelta:
+        """How long nothing is heard of an organization's nodes before nobody seems to be there."""
+        return SILENT_LEASES * self.lease
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

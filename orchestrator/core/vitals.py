@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SILENT_LEASES = 2
+"""A node that was not heard for so many leases has stopped, or cannot reach the orchestrator."""
+
 
 @dataclass(frozen=True)
 class SweepVitals:

@@ -1,6 +1,6 @@
 """The broker of each organization, as the relay reaches it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from celery import Celery
 
@@ -16,15 +16,27 @@ class Brokers:
     Args:
         default: URL of the broker of those that have none of their own; None leaves their pokes in the outbox.
         own: organization -> URL of its own broker.
+        members: the organizations of all channels, whose workers alone may ask what is due; None for anybody.
     """
 
-    def __init__(self, default: str | None, own: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, default: str | None, own: Mapping[str, str] | None = None, members: Collection[str] | None = None
+    ) -> None:
         self._default = default
         self._own = dict(own or {})
+        self._members = None if members is None else frozenset(members)
 
     def url(self, organization: str) -> str | None:
-        """Return the URL of an organization's broker, None if it has none."""
+        """Return the URL of an organization's broker, None if it has none, or has left every channel."""
+        if self._members is not None and organization not in self._members:
+            return None
         return self._own.get(organization, self._default)
+
+    def absence(self, organization: str) -> str:
+        """Say why an organization has no broker."""
+        if self._members is not None and organization not in self._members:
+            return "it is in no channel"
+        return "there is no URL for it"
 
     def app(self, organization: str) -> Celery:
         """Return a new Celery app that sends to an organization's queue; to be closed by the caller.
@@ -34,7 +46,7 @@ class Brokers:
         """
         url = self.url(organization)
         if url is None:
-            raise LookupError(f"organization {organization} has no broker")
+            raise LookupError(f"organization {organization} has no broker: {self.absence(organization)}")
         app = Celery("relay", set_as_current=False)
         app.conf.update(pokes.celery_settings(url, organization))
         timeouts = (

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from celery import Celery
+from kombu.exceptions import OperationalError
 from sqlalchemy import create_engine
 
 from orchestrator.core import crash, pokes
@@ -56,7 +57,9 @@ class Relay:
             if self._brokers.url(organization) is None:
                 if organization not in self._without:
                     self._without.add(organization)
-                    log.warning("relay.no_broker", organization=organization)
+                    log.warning(
+                        "relay.no_broker", organization=organization, reason=self._brokers.absence(organization)
+                    )
                 continue
             if organization not in self._lanes:
                 self._lanes[organization] = _Lane(self, organization)
@@ -80,7 +83,10 @@ class Relay:
             if taken:
                 crash.point("relay.before_send")
             for _, poke in taken:
-                _send(app, poke)
+                if poke.kind == outbox.PURGE:
+                    _empty(app, organization)
+                else:
+                    _send(app, poke)
             _stop(app, organization, [poke for _, poke in taken if poke.kind == outbox.STOP])
             if taken:
                 crash.point("relay.before_mark")
@@ -145,6 +151,20 @@ def _send(app: Celery, poke: outbox.Poke) -> None:
         return
     confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
     app.send_task(name, kwargs=keywords, queue=pokes.queue(poke.organization), retry=False, **confirmed)
+
+
+def _empty(app: Celery, organization: str) -> None:
+    """Take all pokes out of an organization's queue that no worker has been given."""
+    queue = app.amqp.queues[pokes.queue(organization)]
+    with app.connection_for_write() as connection:
+        try:
+            with connection.channel() as channel:
+                bound = queue(channel)
+                bound.declare()
+                count = bound.purge()
+        except connection.connection_errors + connection.channel_errors as error:
+            raise OperationalError(str(error)) from error
+    log.info("queue.emptied", organization=organization, pokes=count)
 
 
 def _stop(app: Celery, organization: str, stops: list[outbox.Poke]) -> None:

@@ -25,7 +25,7 @@ from orchestrator.services import (
     transitions,
 )
 from orchestrator.services.timestamps import duration
-from orchestrator.store import attempts, nodes
+from orchestrator.store import attempts, nodes, queues
 from orchestrator.store import tasks as stored_tasks
 from orchestrator.store import transitions as moves
 from orchestrator.store.assets import compute_plans
@@ -112,6 +112,7 @@ def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.Heartbea
         task = found.get(str(key))
         reason = f"the task is {states.TASK_WORDS[task.status]}" if task else "the task does not exist"
         stops.append(pb.StopOrder(compute_task_key=str(key), number=number, reason=reason))
+    queues.hear(transaction)
     return pb.HeartbeatResponse(lease=duration(transaction.rules.lease), stops=stops)
 
 

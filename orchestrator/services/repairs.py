@@ -8,7 +8,7 @@ from sqlalchemy import Row
 
 from orchestrator.core import crash
 from orchestrator.services import attempt_again, plans
-from orchestrator.store import outbox, repairs
+from orchestrator.store import outbox, queues, repairs
 from orchestrator.store.database import Database, Transaction
 
 NOBODY = ""
@@ -16,7 +16,10 @@ NOBODY = ""
 
 
 def repeat_lost_pokes(database: Database, now: datetime, limit: int, *, age: timedelta) -> int:
-    """Write a new poke for tasks To do and functions not built whose last one is too old; return how many.
+    """Write a new poke for tasks To do and functions not built whose last one was lost; return how many.
+
+    One was sent before the organization's first node came, or came back after a silence; another is too old, unless
+    the organization's nodes are silent. One that has never had a node may have workers that send no heartbeats.
 
     Args:
         database: where they are.
@@ -25,7 +28,7 @@ def repeat_lost_pokes(database: Database, now: datetime, limit: int, *, age: tim
         age: of the first poke; the age that counts as too old doubles with each poke, up to an hour.
     """
     with database.engine.begin() as connection:
-        return outbox.repeat_lost(connection, now, limit, age)
+        return outbox.repeat_lost(connection, now, limit, age, database.rules.silence)
 
 
 def expire_leases(database: Database, now: datetime, limit: int) -> int:
@@ -73,13 +76,22 @@ def cancel_stuck_tasks(database: Database, _: datetime, limit: int) -> int:
 def poke_idle_outputs(database: Database, now: datetime, limit: int, *, age: timedelta) -> int:
     """Ask workers to delete transient models that no task can need any more; return how many models."""
     with database.engine.begin() as connection:
-        return repairs.poke_idle_outputs(connection, now, limit, age)
+        return repairs.poke_idle_outputs(connection, now, limit, age, database.rules.silence)
 
 
 def forget_pokes(database: Database, now: datetime, limit: int, *, age: timedelta) -> int:
     """Delete pokes that were sent long ago; return how many."""
     with database.engine.begin() as connection:
         return repairs.forget_pokes(connection, now, limit, age)
+
+
+def empty_stale_queues(database: Database, now: datetime, limit: int, *, age: timedelta) -> int:
+    """Have the queues of organizations emptied whose last node has been silent for so long; return how many.
+
+    Nothing is lost by it: when a node is heard again, all that is due is poked again.
+    """
+    with database.engine.begin() as connection:
+        return queues.empty_stale(connection, now, limit, age)
 
 
 def _one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[Transaction, Row[Any]], bool]) -> int:

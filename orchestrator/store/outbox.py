@@ -10,6 +10,7 @@ TASK = "task"
 FUNCTION = "function"
 STOP = "stop"
 DISABLE = "disable"
+PURGE = "purge"
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,10 @@ class Poke:
     """A message to an organization's queue.
 
     Args:
-        kind: `task` (run an attempt of it), `function` (build it), `stop` (end the attempt) or `disable` (delete the
-            task's transient models).
+        kind: `task` (run an attempt of it), `function` (build it), `stop` (end the attempt), `disable` (delete the
+            task's transient models) or `purge` (no message: empty the queue).
         organization: whose queue.
-        key: the task or the function.
+        key: the task or the function; it means nothing for a purge.
         attempt: the number of the attempt that is due.
     """
 
@@ -122,24 +123,33 @@ def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
     connection.execute(_DROP, {"keys": tasks})
 
 
-# Due when the last poke is older than an age that doubles with each, up to an hour; one that still waits for the
-# broker is not lost.
+# The last poke was sent before somebody came (back) to read the queue; or it is older than an age that doubles with
+# each, up to an hour, and somebody reads, or nobody can tell. One that still waits for the broker is not lost.
 _DUE = """
-    poked_at <= :now - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
+    (poked_at < since
+     OR (poked_at <= CAST(:now AS timestamptz) - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
+         AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
     AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = key AND sent_at IS NULL)
-    ORDER BY poked_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY poked_at LIMIT :limit
 """
+_POKED = "poked_at = :now, pokes = CASE WHEN returned THEN 0 ELSE least(pokes + 1, 20) END"
 _REPEAT = text(f"""
-    WITH lost_task AS (SELECT key FROM tasks WHERE status = 2 AND {_DUE}),
-         lost_function AS (SELECT key FROM functions WHERE status IN (1, 2) AND {_DUE}),
+    WITH lost_task AS (
+             SELECT key, coalesce(poked_at < since, false) AS returned
+             FROM tasks LEFT JOIN queues ON queues.organization = worker
+             WHERE status = 2 AND {_DUE} FOR NO KEY UPDATE OF tasks SKIP LOCKED
+         ),
+         lost_function AS (
+             SELECT key, coalesce(poked_at < since, false) AS returned
+             FROM functions LEFT JOIN queues ON queues.organization = owner
+             WHERE status IN (1, 2) AND {_DUE} FOR NO KEY UPDATE OF functions SKIP LOCKED
+         ),
          task AS (
-             UPDATE tasks SET poked_at = :now, pokes = least(pokes + 1, 20)
-             FROM lost_task WHERE tasks.key = lost_task.key
+             UPDATE tasks SET {_POKED} FROM lost_task WHERE tasks.key = lost_task.key
              RETURNING 'task', worker, tasks.key, attempts + 1
          ),
          function AS (
-             UPDATE functions SET poked_at = :now, pokes = least(pokes + 1, 20)
-             FROM lost_function WHERE functions.key = lost_function.key
+             UPDATE functions SET {_POKED} FROM lost_function WHERE functions.key = lost_function.key
              RETURNING 'function', owner, functions.key, 1
          ),
          poke AS (
@@ -148,12 +158,13 @@ _REPEAT = text(f"""
              RETURNING id
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
-""")  # noqa: S608 - what is put in is the constant above
+""")  # noqa: S608 - what is put in are the constants above
 
 
-def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+def repeat_lost(connection: Connection, now: datetime, limit: int, age: timedelta, silence: timedelta) -> int:
     """Poke again for tasks that were not claimed, and functions that were not built, in time; see services.repairs."""
-    row = connection.execute(_REPEAT, {"now": now, "age": age, "limit": limit}).one_or_none()
+    parameters = {"now": now, "age": age, "limit": limit, "silence": silence}
+    row = connection.execute(_REPEAT, parameters).one_or_none()
     return int(row[0]) if row else 0
 
 

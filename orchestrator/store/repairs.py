@@ -123,9 +123,13 @@ def stuck_plans(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 _DISABLE = text("""
     WITH idle AS (
-             SELECT models.key, task_key, tasks.worker FROM models JOIN tasks ON tasks.key = task_key
+             SELECT models.key, task_key, tasks.worker
+             FROM models JOIN tasks ON tasks.key = task_key LEFT JOIN queues ON queues.organization = tasks.worker
              WHERE transient AND NOT disabled AND status IN (4, 5, 6)
-               AND (models.poked_at IS NULL OR models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval))
+               AND (models.poked_at IS NULL OR models.poked_at < since
+                    OR (models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+                        AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
+               AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = task_key AND kind = 'disable' AND sent_at IS NULL)
                AND EXISTS (SELECT FROM edges WHERE parent = task_key)
                AND NOT EXISTS (SELECT FROM edges JOIN tasks AS children ON children.key = child
                                WHERE parent = task_key AND children.status NOT IN (4, 5, 6))
@@ -140,7 +144,7 @@ _DISABLE = text("""
 """)
 
 
-def poke_idle_outputs(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
+def poke_idle_outputs(connection: Connection, now: datetime, limit: int, age: timedelta, silence: timedelta) -> int:
     """Ask workers to delete transient models that no task can need any more; return how many models.
 
     Args:
@@ -148,8 +152,10 @@ def poke_idle_outputs(connection: Connection, now: datetime, limit: int, age: ti
         now: the time.
         limit: most models.
         age: how long they have before they are asked again.
+        silence: how long their nodes may not be heard before they are asked no more, until one is heard again.
     """
-    row = connection.execute(_DISABLE, {"now": now, "limit": limit, "age": age}).one_or_none()
+    parameters = {"now": now, "limit": limit, "age": age, "silence": silence}
+    row = connection.execute(_DISABLE, parameters).one_or_none()
     return int(row[0]) if row else 0
 
 

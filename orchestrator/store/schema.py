@@ -136,6 +136,17 @@ nodes = Table(
 )
 """The worker processes of organizations, and when each was heard last."""
 
+queues = Table(
+    "queues",
+    metadata,
+    Column("organization", Text, primary_key=True),
+    Column("heard_at", DateTime(timezone=True), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("emptied_at", DateTime(timezone=True)),
+)
+"""The queues of organizations whose nodes have been heard: when one was heard last, in any channel; `since` when there
+has been one without a silence between; and when the queue was emptied, since nobody read it."""
+
 sweeps = Table(
     "sweeps",
     metadata,
@@ -221,4 +232,4 @@ outbox = Table(
     Index("outbox_asset", "asset_key"),
 )
 """Pokes to send: `task` (run the attempt), `function` (build it), `stop` (end the attempt's process), `disable` (delete
-the models of the task's transient outputs)."""
+the models of the task's transient outputs), `purge` (empty the queue)."""

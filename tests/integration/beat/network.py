@@ -105,6 +105,13 @@ class Network:
         self.complete(attempt, messages.new_model(str(task)))
         return attempt
 
+    def start(self, task: UUID) -> None:
+        """Begin a task as a client without attempts does."""
+        self.call(
+            tasks.apply_action,
+            pb.ApplyTaskActionParam(compute_task_key=str(task), action=pb.TASK_ACTION_EXECUTING),
+        )
+
     def end(self, task: UUID, action: "pb.ComputeTaskAction.ValueType") -> None:
         """Fail or cancel a task, as its owner may."""
         self.call(tasks.apply_action, pb.ApplyTaskActionParam(compute_task_key=str(task), action=action))

@@ -1,5 +1,6 @@
 """The sweep of lost pokes, with a clock of its own."""
 
+import time
 from datetime import timedelta
 from itertools import pairwise
 from uuid import UUID
@@ -13,7 +14,7 @@ from orchestrator import protos as pb
 from orchestrator.services import attempts, functions
 from orchestrator.store import outbox
 from tests.conformance import messages
-from tests.integration.beat.network import after, at_once, made
+from tests.integration.beat.network import Network, after, at_once, made
 
 AGE = 30.0
 
@@ -115,3 +116,94 @@ def test_a_function_that_nobody_builds_is_poked_again_until_it_is_ready(database
     network.act(function, pb.FUNCTION_ACTION_READY)
     network.send()
     assert sweep.sweep(database, after(3600 * 24)) == 0
+
+
+def test_nobody_is_poked_again_who_is_not_there(database, network, sweep):
+    network.heartbeat()
+    network.register(3)
+    network.call(functions.register, messages.new_function())
+    network.send()
+    assert sweep.sweep(database, after(AGE + 1)) == 4
+    network.send()
+    for hours in (1, 24, 24 * 7):
+        assert sweep.sweep(database, after(3600 * hours)) == 0
+
+
+def test_who_comes_back_is_poked_at_once_for_all_that_is_due(database, network, sweep):
+    network.heartbeat()
+    tasks = network.register(5)
+    function = network.call(functions.register, messages.new_function())
+    network.send()
+    away(network)
+    assert sweep.sweep(database, after(0)) == 0
+    network.heartbeat(node="another")
+    assert sweep.sweep(database, after(1)) == 6
+    assert sorted(poke.key for poke in network.send()) == sorted([*tasks, UUID(function.key)])
+    assert sweep.sweep(database, after(1)) == 0
+
+
+def test_the_pause_begins_anew_for_who_comes_back(database, network, sweep):
+    network.heartbeat()
+    (task,) = network.register(1)
+    network.execute("UPDATE tasks SET pokes = 20 WHERE key = :key", key=task)
+    network.send()
+    away(network)
+    network.heartbeat()
+    assert sweep.sweep(database, after(1)) == 1
+    network.send()
+    assert sweep.sweep(database, after(AGE + 5)) == 1
+
+
+def test_who_comes_for_the_first_time_is_poked_at_once(database, network, sweep):
+    network.register(1)
+    network.send()
+    assert sweep.sweep(database, after(1)) == 0
+    network.heartbeat()
+    assert sweep.sweep(database, after(1)) == 1
+
+
+def test_a_node_that_restarts_and_one_that_joins_are_not_poked_again(database, network, sweep):
+    network.heartbeat()
+    network.register(1)
+    network.send()
+    network.execute("UPDATE queues SET heard_at = heard_at - interval '30 seconds'")
+    network.heartbeat(node="node-1")
+    network.heartbeat(node="node-2")
+    assert sweep.sweep(database, after(1)) == 0
+
+
+def test_a_node_in_any_channel_reads_the_queue(database, network, sweep):
+    network.heartbeat()
+    network.register(1)
+    network.send()
+    away(network)
+    Network(database, channel="other").heartbeat()
+    assert sweep.sweep(database, after(1)) == 1
+
+
+def test_many_tasks_of_an_organization_that_is_away_cost_little(database, network, sweep):
+    """One pass over what is To do, however many of it nobody is poked for."""
+    network.heartbeat()
+    network.register(1)
+    network.send()
+    away(network)
+    network.execute("""
+        INSERT INTO tasks (key, channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
+                           pending_parents, poked_at)
+        SELECT gen_random_uuid(), channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
+               pending_parents, poked_at
+        FROM tasks CROSS JOIN generate_series(1, 10000)
+    """)
+    network.execute("ANALYZE tasks")
+    begin = time.perf_counter()
+    assert sweep.sweep(database, after(3600)) == 0
+    assert time.perf_counter() - begin < 1
+    network.heartbeat()
+    assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
+
+
+def away(network: Network) -> None:
+    """Let an hour pass since all nodes were heard, and since all was poked."""
+    for table, column in (("queues", "heard_at"), ("tasks", "poked_at"), ("functions", "poked_at")):
+        network.execute(f"UPDATE {table} SET {column} = {column} - interval '1 hour'")
+    network.execute("UPDATE queues SET since = since - interval '2 hours'")

@@ -76,9 +76,10 @@ def test_what_is_disabled_is_not_asked_for(database, network, sweep):
 def test_its_worker_is_asked_again_after_a_while(database, network, sweep):
     (parent,) = used(network)
     assert sweep.sweep(database, after(0)) == 1
+    network.send()
     assert sweep.sweep(database, after(AGE - 5)) == 0
     assert sweep.sweep(database, after(AGE + 1)) == 1
-    assert [poke.key for poke in network.send()] == [parent, parent]
+    assert [poke.key for poke in network.send()] == [parent]
 
 
 def test_a_task_is_asked_for_once_however_many_models_it_made(database, network, sweep):
@@ -111,3 +112,25 @@ def test_a_locked_model_is_passed_over(database, network, sweep):
     with network.locked("models", "task_key = :key", key=held):
         assert sweep.sweep(database, NOW) == 1
     assert [poke.key for poke in network.send()] == [free]
+
+
+def test_a_worker_that_is_away_is_asked_again_when_it_is_back(database, network, sweep):
+    network.heartbeat()
+    (parent,) = used(network)
+    assert sweep.sweep(database, after(0)) == 1
+    network.send()
+    assert sweep.sweep(database, after(100 * AGE)) == 0
+    network.execute("UPDATE models SET poked_at = poked_at - interval '1 hour'")
+    network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour', since = since - interval '2 hours'")
+    assert sweep.sweep(database, after(0)) == 0
+    network.heartbeat()
+    assert sweep.sweep(database, after(1)) == 1
+    assert network.send() == [outbox.Poke("disable", "org-1", parent, 1)]
+
+
+def test_what_waits_for_the_broker_is_not_asked_again(database, network, sweep):
+    used(network)
+    assert sweep.sweep(database, after(0)) == 1
+    assert sweep.sweep(database, after(2 * AGE)) == 0
+    assert len(network.send()) == 1
+    assert sweep.sweep(database, after(4 * AGE)) == 1

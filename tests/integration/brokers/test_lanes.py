@@ -106,8 +106,34 @@ def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
     with structlog.testing.capture_logs() as logs:
         asyncio.run(scenario())
     assert [entry for entry in logs if entry["event"] == "relay.no_broker"] == [
-        {"event": "relay.no_broker", "organization": "nobody", "log_level": "warning"}
+        {
+            "event": "relay.no_broker",
+            "organization": "nobody",
+            "reason": "there is no URL for it",
+            "log_level": "warning",
+        }
     ]
+
+
+def test_an_organization_that_has_left_every_channel_is_poked_no_more(
+    database: Database, on_valkey: Provisioned
+) -> None:
+    brokers = Brokers(on_valkey.broker.url, {"a": on_valkey.url("a")}, members=["b"])
+
+    async def scenario() -> None:
+        ask(database, "a", 3)
+        async with running(database, brokers):
+            for _ in range(3):
+                (task,) = ask(database, "b")
+                await until(lambda: unsent(database) == ["a"], message="the poke of b")
+                assert receive(on_valkey.broker.url, "b") == {"task": task, "attempt": 1}
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [(entry["organization"], entry["reason"]) for entry in logs if entry["event"] == "relay.no_broker"] == [
+        ("a", "it is in no channel")
+    ]
+    assert receive(on_valkey.url("a"), "a") is None
 
 
 def test_organizations_without_a_broker_of_their_own_share_one(database: Database, on_valkey: Provisioned) -> None:
