@@ -118,7 +118,7 @@ def main(settings: BeatSettings, schedule: bool) -> int:
         loglevel=settings.log_level,
         task_events=True,
         beat=schedule,
-        scheduler="celery.beat:Scheduler",
+        scheduler="beat.scheduler:Scheduler",
         without_gossip=True,
         without_mingle=True,
     )

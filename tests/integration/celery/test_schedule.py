@@ -1,0 +1,100 @@
+"""The beat whose maintenance worker hangs, or whose broker goes away, with real processes."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+import migrations
+from beat.app import QUEUE
+from orchestrator.core import pokes
+from orchestrator.embedded.postgres import Postgres
+from orchestrator.embedded.valkey import Valkey
+from tests.waiting import wait_until
+
+from .local import WorkerContainer
+
+# Many sweeps a second.
+OFTEN = {
+    f"ORCHESTRATOR_{name}_PERIOD": "100ms"
+    for name in ("LOST_POKE", "EXPIRED_LEASE", "DUE_RETRY", "UNACKNOWLEDGED_STOP", "STUCK_TASK", "STALE_QUEUE")
+}
+RAN = "Task sweep.due_retries"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "valkey")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    url = postgres.create_database(f"beat_{uuid.uuid4().hex}")
+    migrations.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def beat(broker: Valkey, database_url: str, tmp_path: Path) -> Iterator[WorkerContainer]:
+    settings = {"ORCHESTRATOR_BROKER_URL": broker.url, "ORCHESTRATOR_DATABASE_URL": database_url, **OFTEN}
+    container = WorkerContainer("maintenance", QUEUE, ["beat"], tmp_path, settings)
+    container.start()
+    try:
+        wait_until(lambda: runs(container), timeout=30, message="the first sweep")
+        yield container
+    finally:
+        container.teardown()
+        print(container.logs())
+
+
+def runs(beat: WorkerContainer) -> int:
+    return sum(RAN in line and "succeeded" in line for line in beat.logs().splitlines())
+
+
+def fired(beat: WorkerContainer) -> int:
+    return beat.logs().count("Sending due task")
+
+
+@contextmanager
+def hanging(database_url: str) -> Iterator[None]:
+    """Let no sweep end: none can note that it ran."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("LOCK TABLE sweeps")
+        yield
+
+
+def test_a_worker_that_hangs_does_not_fill_the_queue_and_goes_on_afterwards(
+    broker: Valkey, database_url: str, beat: WorkerContainer
+) -> None:
+    with redis.Redis.from_url(broker.url) as client:
+
+        def waiting() -> int:
+            return int(client.llen(pokes.key_prefix(pokes.MAINTENANCE) + QUEUE))
+
+        with hanging(database_url):
+            wait_until(lambda: "sweeps.not_taken" in beat.logs(), timeout=30, message="the beat to hold back")
+            full, before = waiting(), fired(beat)
+            wait_until(lambda: fired(beat) > before + 60, timeout=30, message="many more sweeps to be due")
+            assert waiting() <= full + 1
+        before = runs(beat)
+        wait_until(lambda: "sweeps.taken_again" in beat.logs(), timeout=30, message="the beat to fire again")
+        wait_until(lambda: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
+    assert beat.logs().count("sweeps.not_taken") == 1
+
+
+def test_it_fires_again_when_its_broker_is_back(broker: Valkey, beat: WorkerContainer) -> None:
+    broker.stop()
+    wait_until(lambda: "Error" in beat.logs(), timeout=30, message="the broker to be missed")
+    before = runs(beat)
+    broker.start()
+    wait_until(lambda: runs(beat) > before + 5, timeout=60, message="sweeps to run again")
+    assert beat.status == "running"
