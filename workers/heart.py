@@ -23,6 +23,7 @@ import structlog
 
 from orchestrator import log as logs
 from workers import folder, orders, processes
+from workers.adoption import Adoption
 from workers.burial import Burials
 from workers.channels import Channels, connect
 from workers.folder import Place
@@ -64,6 +65,7 @@ class Heart:
         self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
         clients = {client.channel: client for client in channels.clients}
         self._burials = Burials(clients, settings.store_root)
+        self._adoption = Adoption(settings)
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
@@ -98,6 +100,8 @@ class Heart:
     def look(self) -> bool:
         """Look at the folder once, and do what is due; return whether anything is left in it."""
         self._burying = {place: burial for place, burial in self._burying.items() if not _over(place, burial)}
+        if self._drained is None and self._adoption.due():
+            self._undertaker.submit(contextvars.copy_context().run, self._adoption.run)
         found = folder.places(self._folder)
         for place in found:
             if place not in self._burying and (lock := self._burials.seize(place)) is not None:
