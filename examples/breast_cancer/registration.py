@@ -120,7 +120,7 @@ def register_organizations(clients: Iterable[Client]) -> None:
     """
     for client in clients:
         try:
-            client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+            client.register(pb.RegisterOrganizationParam())
         except CallError as error:
             if error.oe_code != "OE0006":
                 raise
@@ -203,7 +203,7 @@ def register_dataset(owner: Member, patients: "Hospital", analyst: str) -> Datas
 
     manager = str(uuid.uuid4())
     description = f"# Breast cancer\n\nTumour cells of patients of {owner.name}, measured.\n"
-    owner.client.data_managers.RegisterDataManager(
+    owner.client.register(
         pb.NewDataManager(
             key=manager,
             name=f"Breast cancer, {owner.name}",
@@ -229,7 +229,7 @@ def _register_function(
 ) -> pb.Function:
     key = str(uuid.uuid4())
     description = f"# {name}\n\nA function of the breast-cancer example.\n"
-    return owner.client.functions.RegisterFunction(
+    return owner.client.register(
         pb.NewFunction(
             key=key,
             name=name,
@@ -249,6 +249,5 @@ def _register_sample(owner: Member, manager: str, folder: Path) -> str:
     for file in folder.rglob("*"):
         if file.is_file():
             owner.store.put(f"data_samples/{key}/{file.relative_to(folder).as_posix()}", file)
-    sample = pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=folder_checksum(folder))
-    owner.client.data_samples.RegisterDataSamples(pb.RegisterDataSamplesParam(samples=[sample]))
+    owner.client.register(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=folder_checksum(folder)))
     return key

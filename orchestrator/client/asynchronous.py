@@ -3,22 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import grpc
+from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import submission
+from orchestrator.client import registration, submission
 from orchestrator.client.connection import OPTIONS, Certificates, key_of, new_watch
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.registration import New
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.watching import PATIENCE, Event, Watch
 
 
 class AsyncClient:
-    """What `Client` is, for asyncio: calls, `function`, `submit`, `cancel` are awaited, `watch` is an async iterator.
+    """What `Client` is, for asyncio: calls and most methods are awaited, `watch` is an async iterator.
 
     Make it inside the event loop that will use it. Its arguments and errors are those of `Client`.
     """
@@ -70,6 +72,19 @@ class AsyncClient:
         if key not in self._functions:
             self._functions[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
         return self._functions[key]
+
+    @overload
+    async def register(self, new: pb.NewFunction) -> pb.Function: ...
+    @overload
+    async def register(self, new: pb.NewDataManager) -> pb.DataManager: ...
+    @overload
+    async def register(self, new: pb.NewDataSample) -> pb.DataSample: ...
+    @overload
+    async def register(self, new: pb.RegisterOrganizationParam) -> pb.Organization: ...
+    async def register(self, new: New) -> Message:
+        """Register an asset, once, and return it; see `Client.register`."""
+        asset: Message = await self._run(registration.register(new, self.organization))
+        return asset
 
     async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import grpc
+from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import submission
+from orchestrator.client import registration, submission
 from orchestrator.client.errors import CallError
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
 from orchestrator.client.steps import Call, Result, Steps
 from orchestrator.client.watching import PATIENCE, Event, Watch
@@ -62,7 +64,8 @@ class Client:
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
-    times while the server is unavailable.
+    times while the server is unavailable. Any other is sent once, and where its answer is lost nobody knows if it was
+    done; `register`, `submit`, `cancel` and `watch` find out.
 
     Args:
         address: host:port of the orchestrator.
@@ -128,6 +131,29 @@ class Client:
         if key not in self._functions:
             self._functions[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
         return self._functions[key]
+
+    @overload
+    def register(self, new: pb.NewFunction) -> pb.Function: ...
+    @overload
+    def register(self, new: pb.NewDataManager) -> pb.DataManager: ...
+    @overload
+    def register(self, new: pb.NewDataSample) -> pb.DataSample: ...
+    @overload
+    def register(self, new: pb.RegisterOrganizationParam) -> pb.Organization: ...
+    def register(self, new: New) -> Message:
+        """Register an asset, once: where the answer is lost it is looked for before it is sent again.
+
+        Args:
+            new: a function, a data manager, a data sample, or this organization itself.
+
+        Returns:
+            The asset as the orchestrator has it.
+
+        Raises:
+            CallError: it is refused, as when another has its key (OE0006), or the orchestrator does not answer.
+        """
+        asset: Message = self._run(registration.register(new, self.organization))
+        return asset
 
     def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""

@@ -4,6 +4,7 @@ A procedure is a generator. It yields a call to make, as a function of the clien
 the `CallError`; or it yields a pause in seconds.
 """
 
+import random
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,10 +14,11 @@ Result = TypeVar("Result")
 Call: TypeAlias = Callable[[Any], Any]
 Steps: TypeAlias = Generator[Call | float, Any, Result]
 
-_ATTEMPTS = 4
+_ATTEMPTS = 5
+_FIRST_PAUSE = 0.25
 
 
-def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_before: bool = False) -> Steps[None]:
+def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_before: bool = False) -> Steps[Any]:
     """Make a call that must happen once; where its answer is lost, ask whether it happened before sending it again.
 
     Args:
@@ -25,28 +27,32 @@ def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_bef
         says_yes: whether the answer to the question means that the call happened.
         sent_before: whether it was sent in an earlier procedure, and its answer lost.
 
+    Returns:
+        The answer to the call, or to the question where that one is lost.
+
     Raises:
         CallError: the call was refused, or is not answered time after time.
     """
+    pause = _FIRST_PAUSE
     for left in reversed(range(_ATTEMPTS)):
         try:
-            yield call
-            return
+            return (yield call)
         except CallError as error:
             # What refuses a repeated call may be its own first sending.
             if not error.lost and not sent_before:
                 raise
             failure, sent_before = error, True
-        if (yield from _happened(question, says_yes)):
-            return
+        try:
+            found = yield question
+            if says_yes(found):
+                return found
+        except CallError as error:
+            if error.lost:
+                failure = error
+            elif error.oe_code != "OE0002":
+                raise
         if not failure.lost or not left:
             raise failure
-
-
-def _happened(question: Call, says_yes: Callable[[Any], bool]) -> Steps[bool]:
-    try:
-        return says_yes((yield question))
-    except CallError as error:
-        if error.oe_code == "OE0002":
-            return False
-        raise
+        yield pause * random.uniform(0.5, 1.5)  # noqa: S311 - those who were cut off together come back one by one
+        pause *= 2
+    raise AssertionError("the last attempt returns or raises")

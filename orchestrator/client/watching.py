@@ -6,18 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import grpc
 
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
 from orchestrator.client.progress import Progress
-from orchestrator.client.steps import Steps
+from orchestrator.client.steps import Call, Steps
 
 PATIENCE = 300.0
 """Seconds that a watcher tries to get its connection back."""
 
+# Who watches nothing yet may have given a wrong address, and wants to hear it.
+_FIRST_PATIENCE = 15.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
@@ -92,7 +94,7 @@ class Watch:
         return pb.SubscribeToEventsParam(start_event_id=self._last)
 
     def begin(self) -> Steps[list[Event]]:
-        """Find the event that the plan begins with, and take it.
+        """Find the event that the plan begins with, and take it; over a restart of the server.
 
         Raises:
             CallError: there is no such plan, or the orchestrator does not answer.
@@ -103,8 +105,8 @@ class Watch:
                 asset_key=self.key, asset_kind=pb.ASSET_COMPUTE_PLAN, event_kind=pb.EVENT_ASSET_CREATED
             ),
         )
-        yield self._ask
-        found = yield lambda client: client.events.QueryEvents(wanted)
+        yield from self._patiently(self._ask, min(self._patience, _FIRST_PATIENCE))
+        found = yield from self._patiently(lambda client: client.events.QueryEvents(wanted), self._patience)
         return [event for raw in found.events for event in self.take(raw)]
 
     def take(self, raw: pb.Event) -> list[Event]:
@@ -133,18 +135,21 @@ class Watch:
         """
         if error is not None and not CallError.of(error).lost:
             raise CallError.of(error)
-        deadline = time.monotonic() + self._patience
+        yield _about(_FIRST_PAUSE)
+        yield from self._patiently(self._ask, self._patience)
+
+    def _patiently(self, call: Call, patience: float) -> Steps[Any]:
+        """Make a call that changes nothing until it is answered."""
+        deadline = time.monotonic() + patience
         pause = _FIRST_PAUSE
         while True:
-            # Watchers that were cut off together should not come back together.
-            yield pause * random.uniform(0.5, 1.5)  # noqa: S311
             try:
-                yield self._ask
-                return
+                return (yield call)
             except CallError as failure:
                 if not failure.lost or time.monotonic() > deadline:
                     raise
             pause = min(2 * pause, _LONGEST_PAUSE)
+            yield _about(pause)
 
     @property
     def _ask(self) -> "partial[object]":
@@ -163,6 +168,11 @@ class Watch:
             case pb.FailureReport():
                 return asset.asset_key in self.progress.tasks or asset.asset_key in self._functions
         return False
+
+
+def _about(pause: float) -> float:
+    """Return a pause at random: watchers that were cut off together should not come back together."""
+    return pause * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def _get_plan(client: object, key: str) -> object:

@@ -51,7 +51,7 @@ class Network:
 
     def __enter__(self) -> Self:
         for name in self.federation.organizations:
-            self.client(name).organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+            self.client(name).register(pb.RegisterOrganizationParam())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,7 +100,7 @@ class Network:
             inputs=inputs or {},
             outputs=outputs or {"model": pb.FunctionOutput(kind=pb.ASSET_MODEL)},
         )
-        return self.client(owner).functions.RegisterFunction(new)
+        return self.client(owner).register(new)
 
     def built(self, function: pb.Function) -> pb.Function:
         """Return a function as it is once its building has ended."""

@@ -88,7 +88,10 @@ def test_lost_answers_register_and_cancel_nothing_twice(network: Network, certif
     assert {task.status for task in tasks_of(network.data, plan.key)} == {pb.STATUS_CANCELED}
 
 
-def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(network: Network, certificates: Layout):
+def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(
+    network: Network, certificates: Layout, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("orchestrator.client.steps._ATTEMPTS", 1)
     # The question whether the tasks are there is not answered either, however often gRPC repeats it.
     losses = {"RegisterTasks": 1, "GetTask": 5}
     credentials = credentials_of(certificates.client("org-1"))
@@ -102,6 +105,22 @@ def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(network: N
         assert caught.value.lost
         plan.submit()
     assert len(tasks_of(network.data, plan.key)) == 5
+
+
+def test_a_watch_begins_while_the_server_is_away(network: Network, certificates: Layout):
+    plan = network.plan()
+    plan.submit()
+    network.complete(plan)
+    # Once more than gRPC repeats them.
+    losses = {"GetPlan": 6, "QueryEvents": 6}
+    credentials = credentials_of(certificates.client("org-1"))
+    with (
+        in_front_of(network.address, credentials, losses) as (proxy, lossy),
+        Client(proxy, "org-1", network.channel) as client,
+    ):
+        events = client._run(new_watch(plan, patience=30).begin())
+    assert trace(events, plan.key) == ["plan"]
+    assert lossy.calls == {"GetPlan": 7, "QueryEvents": 7}
 
 
 def test_a_watch_tells_all_from_the_beginning_to_the_end(network: Network):

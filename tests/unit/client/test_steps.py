@@ -10,6 +10,7 @@ from orchestrator.client.steps import Steps, settle
 
 LOST = CallError(grpc.StatusCode.UNAVAILABLE, "gone")
 CONFLICT = CallError(grpc.StatusCode.ALREADY_EXISTS, "OE0006: there is one")
+FORBIDDEN = CallError(grpc.StatusCode.PERMISSION_DENIED, "OE0102: not yours")
 MISSING = CallError(grpc.StatusCode.NOT_FOUND, "OE0002: there is none")
 
 
@@ -20,11 +21,12 @@ def question(client: object) -> None: ...
 
 
 def play(steps: Steps[None], answers: Sequence[object]) -> list[object]:
-    """Give the answers one by one, and return what was asked for them."""
+    """Give the answers one by one, none to a pause; return what was asked for them."""
     asked = [next(steps)]
     for answer in answers:
         try:
-            asked.append(steps.throw(answer) if isinstance(answer, CallError) else steps.send(answer))
+            step = steps.throw(answer) if isinstance(answer, CallError) else steps.send(answer)
+            asked.append(steps.send(None) if isinstance(step, float) else step)
         except StopIteration:
             return asked
     raise AssertionError(f"it still asks for {asked[-1]}")
@@ -41,6 +43,8 @@ def settling(sent_before: bool = False) -> Steps[None]:
         ([LOST, "yes"], [call, question]),
         ([LOST, MISSING, "answer"], [call, question, call]),
         ([LOST, "no", CONFLICT, "yes"], [call, question, call, question]),
+        ([LOST, LOST, "answer"], [call, question, call]),
+        ([LOST, "no", CONFLICT, LOST, CONFLICT, "yes"], [call, question, call, question, call, question]),
     ],
 )
 def test_it_happens_once(answers, asked):
@@ -56,14 +60,36 @@ def test_what_was_sent_before_may_refuse_itself():
     [
         ([CONFLICT], CONFLICT),
         ([LOST, MISSING, CONFLICT, "no"], CONFLICT),
-        ([LOST, MISSING] * 4, LOST),
-        ([LOST, LOST], LOST),
+        ([LOST, MISSING] * 5, LOST),
+        ([LOST, LOST] * 5, LOST),
+        ([LOST, FORBIDDEN], FORBIDDEN),
     ],
 )
 def test_it_gives_up(answers, error):
     with pytest.raises(CallError) as caught:
         play(settling(), answers)
     assert caught.value is error
+
+
+def test_it_pauses_longer_and_longer_before_it_sends_again():
+    steps = settling()
+    assert next(steps) is call
+    pauses = []
+    for _ in range(4):
+        assert steps.throw(LOST) is question
+        pauses.append(steps.send("no"))
+        assert steps.send(None) is call
+    assert all(low <= pause <= 3 * low for low, pause in zip((0.125, 0.25, 0.5, 1.0), pauses, strict=True))
+
+
+@pytest.mark.parametrize(("answers", "result"), [(["answer"], "answer"), ([LOST, "yes"], "yes")])
+def test_the_answer_is_that_of_the_call_or_where_it_is_lost_of_the_question(answers, result):
+    def returned() -> Steps[None]:
+        returns.append((yield from settling()))
+
+    returns: list[object] = []
+    play(returned(), answers)
+    assert returns == [result]
 
 
 def test_an_error_tells_code_status_and_message():
