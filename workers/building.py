@@ -4,6 +4,8 @@ With the subprocess executor nothing is left to keep: each attempt unpacks the a
 image is its archive. What the building proves is that the archive is the registered one, safe, and has a command.
 """
 
+from collections.abc import Callable
+
 import grpc
 import structlog
 
@@ -67,14 +69,18 @@ def _build(settings: WorkerSettings, client: Client, function: pb.Function) -> N
 
 
 def _apply(client: Client, key: str, action: "pb.FunctionAction.ValueType") -> None:
-    """Apply an action; one that was applied already, by an answer that got lost, counts."""
     wanted = {
         pb.FUNCTION_ACTION_BUILDING: pb.FUNCTION_STATUS_BUILDING,
         pb.FUNCTION_ACTION_READY: pb.FUNCTION_STATUS_READY,
     }[action]
     param = pb.ApplyFunctionActionParam(function_key=key, action=action)
+    _move(client, key, wanted, lambda: client.functions.ApplyFunctionAction(param))
+
+
+def _move(client: Client, key: str, wanted: "pb.FunctionStatus.ValueType", call: Callable[[], object]) -> None:
+    """Make a call that moves a function to a status; one that did so already, and whose answer got lost, counts."""
     try:
-        insist(lambda: client.functions.ApplyFunctionAction(param))
+        insist(call)
     except grpc.RpcError:
         now = insist(lambda: client.functions.GetFunction(pb.GetFunctionParam(key=key)))
         if now.status != wanted:
@@ -95,7 +101,12 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
         if fault.error_type != pb.ERROR_TYPE_INTERNAL:
             report.logs_address.checksum = stored.checksum
             report.logs_address.storage_address = url(settings.store_url, stored.name)
-    insist(lambda: client.failure_reports.RegisterFailureReport(report))
+    _move(
+        client,
+        function.key,
+        pb.FUNCTION_STATUS_FAILED,
+        lambda: client.failure_reports.RegisterFailureReport(report),
+    )
     log.warning("function.failed", function=function.key, reason=str(fault))
 
 

@@ -58,15 +58,16 @@ class Listened:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Iterator[tuple[Federation, list[str], str, list[str]]]:
+def finished(tmp_path_factory, losses) -> Iterator[tuple[Federation, list[str], str, list[str]]]:
     """The federation after the run, what it found wrong, what it printed, and what the broker heard."""
-    federation = Federation(tmp_path_factory.mktemp("demo"), [*HOSPITALS, AGGREGATOR])
+    federation = Federation(tmp_path_factory.mktemp("demo"), [*HOSPITALS, AGGREGATOR], settings=losses.settings)
     printed = io.StringIO()
     try:
         with Preparation(ROUNDS) as preparation, federation:
             with Listened(federation.places.broker_url) as listened:
                 faults = Experiment(federation, Console(file=printed, width=120), ROUNDS).run(preparation, True)
             yield federation, faults, printed.getvalue(), listened.commands
+            losses.check(federation)
     finally:
         remove_data(federation.data)
 

@@ -12,6 +12,7 @@ import pytest
 
 from examples.breast_cancer.registration import joined, register_organizations
 from orchestrator.embedded.federation import Federation, remove_data
+from tests.acceptance.losses import Losses
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOSPITALS = ("hospital-1", "hospital-2")
@@ -21,14 +22,15 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory, losses: Losses) -> Iterator[Path]:
     """The folder of a federation as `orchestrator up` leaves it for other programs."""
-    federation = Federation(tmp_path_factory.mktemp("examples"), [*HOSPITALS, "aggregator"])
+    federation = Federation(tmp_path_factory.mktemp("examples"), [*HOSPITALS, "aggregator"], settings=losses.settings)
     try:
         with federation:
             with joined(federation.running) as members:
                 register_organizations(member.client for member in members.values())
             yield federation.folder
+            losses.check(federation)
     finally:
         remove_data(federation.data)
 

@@ -80,8 +80,13 @@ class Recorded(
         return pb.ApplyFunctionActionResponse()
 
     def RegisterFailureReport(self, request: pb.NewFailureReport, context: Any) -> pb.FailureReport:
+        if self.functions[request.asset_key].status == pb.FUNCTION_STATUS_FAILED:
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, "OE0006: it has a report")
         self.registered_reports.append(request)
         self.functions[request.asset_key].status = pb.FUNCTION_STATUS_FAILED
+        if self.reports_unanswered:
+            self.reports_unanswered -= 1
+            context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
         return pb.FailureReport(asset_key=request.asset_key)
 
     def ClaimTask(self, request: pb.ClaimTaskParam, context: Any) -> pb.ClaimTaskResponse:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from orchestrator import protos as pb
 
@@ -178,3 +179,12 @@ def test_a_function_without_a_command_fails_with_a_log(world: World) -> None:
     assert report.logs_address.checksum == hashlib.sha256(log.read_bytes()).hexdigest()
     assert "not in exec form" in log.read_text()
     assert world.recorded.functions[function.key].status == pb.FUNCTION_STATUS_FAILED
+
+
+def test_a_report_whose_answer_is_lost_is_given_once(world: World) -> None:
+    function = world.function(TRAINS, dockerfile="FROM python\nENTRYPOINT python3 function.py\n")
+    world.recorded.reports_unanswered = 1
+    with structlog.testing.capture_logs() as logs:
+        world.build(function.key)
+    assert len(world.recorded.registered_reports) == 1
+    assert [entry["event"] for entry in logs] == ["function.failed"]
