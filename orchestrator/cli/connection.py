@@ -148,6 +148,7 @@ def connect(access: Access) -> Iterator["Client"]:
         tls(access.certificates, access.certificates.authority)
     try:
         with Client(access.address, access.organization, access.channel, access.certificates) as client:
+            client.ping()
             yield client
     except CallError as error:
         raise RemoteFault(explain(error, access.address)) from error

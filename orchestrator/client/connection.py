@@ -23,6 +23,8 @@ from orchestrator.client.watching import PATIENCE, Event, Watch
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
+_HEALTH = "/grpc.health.v1.Health/Check"
+
 OPTIONS = (
     ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -88,6 +90,7 @@ class Client:
     ) -> None:
         self.organization = organization
         self.channel = channel
+        self._timeout = timeout
         self._functions: dict[str, pb.Function] = {}
         if certificates is None:
             self._transport = grpc.insecure_channel(address, OPTIONS)
@@ -108,6 +111,20 @@ class Client:
         self.events = pb.EventServiceStub(calls)
         self.info = pb.InfoServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+
+    def ping(self) -> None:
+        """Find out at once whether the server can be reached; other calls try for some seconds.
+
+        Raises:
+            CallError: it cannot; UNAVAILABLE.
+        """
+        check: Any = self._transport.unary_unary(_HEALTH)
+        try:
+            check(b"", timeout=self._timeout)
+        except grpc.RpcError as error:
+            # Whatever else it answers, it is there.
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise CallError.of(error) from error
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 
 import grpc
 import pytest
@@ -101,3 +102,15 @@ def test_nobody_there_is_an_error_for_people():
         client.plans.RegisterPlan(pb.NewComputePlan(key=KEY))
     assert caught.value.lost
     assert caught.value.oe_code == ""
+
+
+def test_whether_a_server_is_there_is_known_at_once():
+    with losing(Lossy({}, empty)) as address, Client(address, "org-1", "channel") as client:
+        client.ping()
+    with Client(address, "org-1", "channel") as client:
+        begin = time.monotonic()
+        with pytest.raises(CallError) as caught:
+            client.ping()
+        # Less than gRPC's pauses between the sendings of a call that may be repeated.
+        assert time.monotonic() - begin < 1.5
+    assert caught.value.status is grpc.StatusCode.UNAVAILABLE
