@@ -127,7 +127,8 @@ def told_only(connection: Connection, channel: str) -> Iterator[Row[Any]]:
 
 _POKES_OF_NOTHING = text("""
     SELECT id, kind, CAST(asset_key AS text) AS asset_key FROM outbox
-    WHERE NOT EXISTS (SELECT FROM tasks WHERE kind <> 'function' AND key = asset_key)
+    WHERE kind <> 'purge'
+      AND NOT EXISTS (SELECT FROM tasks WHERE kind <> 'function' AND key = asset_key)
       AND NOT EXISTS (SELECT FROM functions WHERE kind = 'function' AND key = asset_key)
     ORDER BY id
 """)

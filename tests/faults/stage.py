@@ -46,6 +46,8 @@ SETTINGS = {
     "STOP_AGE": "2s",
     "STUCK_TASK_PERIOD": "1s",
     "TRANSIENT_OUTPUT_PERIOD": "2s",
+    "STALE_QUEUE_PERIOD": "1s",
+    "QUEUE_RETENTION": "8s",
     "RETRY_BUILD_ATTEMPTS": 100,
     "RETRY_EXECUTION_ATTEMPTS": 100,
     "RETRY_INTERNAL_ATTEMPTS": 100,
@@ -118,20 +120,17 @@ class Stage:
         federation = self.federation
         return Client(federation.places.address, name, federation.channel, federation.certificates(name))
 
-    def function(
-        self, seconds: float, frail: bool = False, code: str = "", archive: bytes | None = None
-    ) -> pb.Function:
+    def function(self, seconds: float, frail: bool = False, code: str = "") -> pb.Function:
         """Return a function that everybody may run, once it was built, or could not be.
 
         Args:
             seconds: how long it takes.
             frail: whether it fails at the first attempt of a task.
             code: what it does before that.
-            archive: what is registered instead of it.
         """
         owner, key = ORGANIZATIONS[0], str(uuid.uuid4())
         source = runs.source(self.said, seconds, frail, code)
-        archive = archive or packed({"Dockerfile": runs.DOCKERFILE, "function.py": source})
+        archive = packed({"Dockerfile": runs.DOCKERFILE, "function.py": source})
         new = pb.NewFunction(
             key=key,
             name=f"takes {seconds:g} s",

@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -17,7 +17,8 @@ from orchestrator.client import Client
 from orchestrator.core.violations import Rule, Violation
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.services import audit
+from orchestrator.services import audit, repairs
+from orchestrator.store import queues
 from tests.conformance.messages import new_plan
 from tests.conformance.server import serving
 
@@ -242,3 +243,11 @@ def test_pokes_that_were_forgotten_by_their_age_are_not_missed(copy: str):
         connection.execute("DELETE FROM outbox")
     assert violations(copy)
     assert violations(copy, timedelta(0)) == []
+
+
+def test_a_queue_that_was_emptied_is_nothing_wrong(copy: str):
+    with opened_database(copy, pool_size=1) as database:
+        database.run("org-1", CHANNEL, queues.hear)
+        later = datetime.now(UTC) + timedelta(days=2)
+        assert repairs.empty_stale_queues(database, later, 10, age=timedelta(days=1)) == 1
+    assert violations(copy) == []
