@@ -1,5 +1,6 @@
 """The command of a user about nodes: list."""
 
+from collections.abc import Sequence
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,12 @@ def list_nodes(target: Target, as_json: bool) -> None:
     """List the nodes, when each was heard last, and how many attempts it ran then.
 
     A node that has not been heard for two leases is shown as silent: it has stopped, or cannot reach the orchestrator.
+    An organization whose nodes are all silent is away.
     """
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.client.display import printable
 
         answer = client.worker.GetNodes(pb.GetNodesParam())
         ages = [_age(answer, node) for node in answer.nodes]
@@ -47,7 +50,20 @@ def list_nodes(target: Target, as_json: bool) -> None:
             for node, length, word in zip(answer.nodes, ages, words, strict=True)
         ]
         columns = ("organization", "node", "heard", "attempts", "state")
-        tables.console().print(tables.table(*columns, rows=rows))
+        console = tables.console()
+        console.print(tables.table(*columns, rows=rows))
+        for name in _away(answer, words):
+            console.print(
+                f"{printable(name)} is away: none of its nodes is heard in this channel; its tasks wait for one",
+                soft_wrap=True,
+                markup=False,
+            )
+
+
+def _away(answer: "pb.GetNodesResponse", words: Sequence[str]) -> list[str]:
+    """Return the organizations of which no node is alive."""
+    alive = {node.organization for node, word in zip(answer.nodes, words, strict=True) if word == "alive"}
+    return sorted({node.organization for node in answer.nodes} - alive)
 
 
 def _age(answer: "pb.GetNodesResponse", node: "pb.Node") -> timedelta:

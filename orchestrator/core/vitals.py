@@ -1,4 +1,4 @@
-"""What tells whether the machinery lives: when each sweep ran last, and when each node was heard last."""
+"""What tells whether the machinery lives: when each sweep ran last, each node was heard, each queue was read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +42,22 @@ class NodeVitals:
 
 
 @dataclass(frozen=True)
+class QueueVitals:
+    """The queue of an organization of which a node was heard at least once.
+
+    Args:
+        organization: whose it is.
+        age: seconds since any of its nodes was heard, in whatever channel.
+    """
+
+    organization: str
+    age: float
+
+
+@dataclass(frozen=True)
 class Vitals:
-    """The sweeps and the nodes at one moment."""
+    """The sweeps, the nodes and the queues at one moment."""
 
     sweeps: Sequence[SweepVitals]
     nodes: Sequence[NodeVitals]
+    queues: Sequence[QueueVitals]

@@ -1,4 +1,4 @@
-"""What `/metrics` shows: the counts of this process, and the vitals of the sweeps and the nodes."""
+"""What `/metrics` shows: the counts of this process, and the vitals of the sweeps, the nodes and the queues."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,8 @@ def exposition(vitals: Callable[[], Vitals]) -> bytes:
     """Return all metrics in Prometheus' text format.
 
     Args:
-        vitals: reads those of the sweeps and the nodes; without a database, UnavailableError, they are left out.
+        vitals: reads those of the sweeps, the nodes and the queues; without a database, UnavailableError, they are left
+            out.
     """
     registry = CollectorRegistry()
     registry.register(_VitalsCollector(vitals))
@@ -38,6 +39,7 @@ class _VitalsCollector(Collector):
         yield _reachable(1)
         yield from _sweeps(vitals)
         yield from _nodes(vitals)
+        yield _queues(vitals)
 
 
 def _reachable(value: int) -> Metric:
@@ -65,3 +67,14 @@ def _nodes(vitals: Vitals) -> Iterator[Metric]:
         attempts.add_metric(labels, node.attempts)
     yield silent
     yield attempts
+
+
+def _queues(vitals: Vitals) -> Metric:
+    unread = GaugeMetricFamily(
+        "orchestrator_queue_unread_seconds",
+        "Seconds since any node of an organization was heard",
+        labels=["organization"],
+    )
+    for queue in vitals.queues:
+        unread.add_metric([queue.organization], queue.age)
+    return unread

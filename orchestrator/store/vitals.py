@@ -1,10 +1,10 @@
-"""When each sweep ran last, and when each node of any channel was heard last."""
+"""When each sweep ran last, each node of any channel was heard last, and each queue was read last."""
 
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from orchestrator.core.vitals import NodeVitals, SweepVitals, Vitals
+from orchestrator.core.vitals import NodeVitals, QueueVitals, SweepVitals, Vitals
 from orchestrator.store.database import Database
 
 _NOTE = text("""
@@ -31,11 +31,12 @@ _NODES = text("""
     SELECT channel, organization, name, extract(epoch FROM :now - heard_at) AS age, attempts FROM nodes
     ORDER BY channel, organization, name
 """)
+_QUEUES = text("SELECT organization, extract(epoch FROM :now - heard_at) AS age FROM queues ORDER BY organization")
 _NOBODY = ""
 
 
 def read(database: Database) -> Vitals:
-    """Return how the sweeps and the nodes are.
+    """Return how the sweeps, the nodes and the queues are.
 
     Raises:
         UnavailableError: the database cannot be reached.
@@ -53,5 +54,8 @@ def _read(connection: Connection, now: datetime) -> Vitals:
         nodes=[
             NodeVitals(row.channel, row.organization, row.name, max(0.0, float(row.age)), row.attempts)
             for row in connection.execute(_NODES, {"now": now})
+        ],
+        queues=[
+            QueueVitals(row.organization, max(0.0, float(row.age))) for row in connection.execute(_QUEUES, {"now": now})
         ],
     )

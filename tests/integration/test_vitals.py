@@ -115,6 +115,18 @@ def test_a_node_tells_since_when_it_is_silent(database: Database, network: Netwo
     assert shown["orchestrator_database_reachable",] == 1
 
 
+def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: Network):
+    network.heartbeat(node="a")
+    Network(database, "org-2").heartbeat(node="b")
+    Network(database, "org-3")
+    network.execute("DELETE FROM nodes")
+    network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour' WHERE organization = 'org-2'")
+    shown = samples(database)
+    assert shown["orchestrator_queue_unread_seconds", "org-1"] < 30
+    assert shown["orchestrator_queue_unread_seconds", "org-2"] == pytest.approx(3600, abs=30)
+    assert ("orchestrator_queue_unread_seconds", "org-3") not in shown
+
+
 def test_without_a_database_the_rest_is_shown():
     nowhere = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", 1)
     answer = scraped(lambda: vitals.read(nowhere))

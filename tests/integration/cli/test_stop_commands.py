@@ -162,4 +162,6 @@ def test_a_node_that_is_not_heard_for_two_leases_is_silent(hasty: Network):
     node = wait_until(lambda: (shown := listed())["state"] == "silent" and shown, timeout=30)
     assert node["age"] > 0.2
     arguments = ("--address", hasty.address, "--org", "org-2", "--channel", hasty.channel)
-    assert "silent" in run("node", *arguments, "list")[1]
+    shown = run("node", *arguments, "list")[1]
+    assert "silent" in shown
+    assert "org-1 is away" in shown
