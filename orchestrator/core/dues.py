@@ -11,6 +11,20 @@ Due = tuple[str, ...]
 """Names the event that is due: a kind, a key, and a state where it matters."""
 
 
+def of(asset: object) -> Due:
+    """Return what an event of an asset settles, empty when nothing ever waits for it."""
+    match asset:
+        case pb.ComputeTask():
+            return "task", asset.key, str(asset.status)
+        case pb.Function():
+            return "function", asset.key, str(asset.status)
+        case pb.ComputePlan() if asset.HasField("cancelation_date") or asset.HasField("failure_date"):
+            return "plan", asset.key
+        case pb.ComputeTaskOutputAsset():
+            return "output", asset.asset_key
+    return ()
+
+
 class Dues:
     """The events that are due before the call ends.
 

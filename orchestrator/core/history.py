@@ -2,15 +2,22 @@
 
 What lives is held in full. Of what has ended a small record is kept for each task, since something may still be
 registered below it, and a fingerprint for each asset, since nothing may be created twice.
+
+Where the beginning of the trace was forgotten, what is as old enters with the first event that tells of it. What no
+event tells, as of a parent that was Done before, is taken as it must have been, or left open.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from sys import intern
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
-from orchestrator.core import snapshots, states
-from orchestrator.core.dues import Due, Dues
+from orchestrator.core import dues, snapshots, states
+from orchestrator.core.dues import Dues
 from orchestrator.core.snapshots import wrong
 from orchestrator.core.violations import Rule, Violation
 
@@ -25,14 +32,15 @@ _FUNCTION_AT_LEAST = {
 }
 
 
-def check(events: Iterable[pb.Event]) -> Iterator[Violation]:
-    """Yield what is wrong with a whole trace.
+def check(events: Iterable[pb.Event], forgotten_until: datetime | None = None) -> Iterator[Violation]:
+    """Yield what is wrong with a trace.
 
     Args:
-        events: those of one channel, from the first on, in the order of readers (`SubscribeToEvents`); the last one
-            ends a call.
+        events: those of one channel, from the first that is kept on, in the order of readers (`SubscribeToEvents`);
+            the last one ends a call.
+        forgotten_until: see `History`.
     """
-    history = History()
+    history = History(forgotten_until)
     for event in events:
         yield from history.see(event)
     yield from history.end()
@@ -53,20 +61,33 @@ class _Plan:
 
 @dataclass(slots=True)
 class _Task:
-    status: states.TaskStatus
-    plan: str
-    function: str
-    worker: str
+    """A task; of one that is older than the trace the state is None until an event tells it.
+
+    `pending` counts its parents that are not Done, `unsure` those of which it is not known.
+    """
+
+    status: "states.TaskStatus | None"
+    plan: str = ""
+    function: str = ""
+    worker: str = ""
     parents: tuple[str, ...] = ()
     pending: int = 0
+    unsure: int = 0
     live_children: set[str] | None = None
     had_children: bool = False
 
 
 class History:
-    """A trace as far as it was read: let it see one event after another, then end it."""
+    """A trace as far as it was read: let it see one event after another, then end it.
 
-    def __init__(self) -> None:
+    Args:
+        forgotten_until: the latest time that a forgotten event bears: what was created until then may be known
+            without having been told; None where the trace is whole.
+    """
+
+    def __init__(self, forgotten_until: datetime | None = None) -> None:
+        self._until = _nanoseconds(forgotten_until) if forgotten_until else None
+        self._assumed: set[tuple[int, str]] = set()
         self._snapshots = snapshots.Snapshots()
         self._dues = Dues()
         self._functions: dict[str, states.FunctionStatus] = {}
@@ -76,7 +97,7 @@ class History:
     def see(self, event: pb.Event) -> list[Violation]:
         """Take the next event; return what is wrong with it, or with the call that ended before it."""
         asset = snapshots.of(event)
-        due = _due(asset)
+        due = dues.of(asset)
         found = list(self._dues.meet(event, due))
         was_due = self._dues.settle(due)
         if asset is None:
@@ -92,7 +113,10 @@ class History:
         known = (event.asset_kind, event.asset_key) in self._snapshots
         if created and known:
             return [*found, wrong(Rule.CREATED_ONCE, event, "it was created before")]
-        if not created and not known:
+        if created and (event.asset_kind, event.asset_key) in self._assumed:
+            found.append(wrong(Rule.KNOWN_ASSET, event, "it was referred to before it was created"))
+        old = not created and self._is_old(asset)
+        if not created and not known and not old:
             found.append(wrong(Rule.KNOWN_ASSET, event, "it was changed before it was created"))
         found += self._snapshots.see(event, asset)
         match asset:
@@ -102,7 +126,9 @@ class History:
                 found += self._see_function(event, asset)
             case pb.ComputeTask() if created:
                 found += self._see_new_task(event, asset)
-            case pb.ComputeTask() if known:
+            case pb.ComputeTask():
+                if not known:
+                    self._adopt(asset)
                 found += self._see_task(event, asset)
             case pb.Model() | pb.Performance() if created:
                 found += self._see_result(event, asset)
@@ -116,6 +142,9 @@ class History:
         """End the trace where a call has ended; return what was still due in it."""
         return list(self._dues.end())
 
+    def _is_old(self, asset: Any) -> bool:
+        return self._until is not None and asset.creation_date.ToNanoseconds() <= self._until
+
     def _see_plan(self, event: pb.Event, asset: pb.ComputePlan) -> Iterator[Violation]:
         plan = self._plans.setdefault(asset.key, _Plan())
         dates = (asset.cancelation_date.SerializeToString(), asset.failure_date.SerializeToString())
@@ -126,7 +155,7 @@ class History:
             return
         if not ends:
             return
-        if any(date != event.timestamp for date in ends):
+        if any(date != event.timestamp and (self._until or 0) < date.ToNanoseconds() for date in ends):
             yield wrong(Rule.ONE_TIME, event, "it bears another date of its end than the event")
         plan.dates, plan.cancelled = dates, asset.HasField("cancelation_date")
         for key in sorted(plan.live) if plan.cancelled else ():
@@ -146,34 +175,64 @@ class History:
         self._functions[asset.key] = now
 
     def _see_new_task(self, event: pb.Event, asset: pb.ComputeTask) -> Iterator[Violation]:
-        # One string for all the tasks of a plan: they are held for as long as the trace goes on.
-        plan_key, function_key, worker = map(intern, (asset.compute_plan_key, asset.function_key, asset.worker))
-        task = _Task(asset.status, plan_key, function_key, worker)
-        wanted = parents_of(asset)
-        task.parents = tuple(key for key in wanted if key in self._tasks)
-        parents = [self._tasks[key] for key in task.parents]
-        task.pending = sum(parent.status != pb.STATUS_DONE for parent in parents)
-        plan, function = self._plans.setdefault(task.plan, _Plan()), self._functions.get(task.function)
-        if len(parents) < len(wanted) or function is None or (pb.ASSET_COMPUTE_PLAN, task.plan) not in self._snapshots:
+        task = self._tasks[asset.key] = _Task(asset.status)
+        known = self._connect(asset, task)
+        plan, function = self._plans[task.plan], self._functions.get(task.function)
+        if not known:
             words = "a parent of it, its compute plan or its function was not created before it"
             yield wrong(Rule.KNOWN_ASSET, event, words)
         elif plan.cancelled:
             words = f"it was registered although its compute plan {task.plan} had been cancelled"
             yield wrong(Rule.NOTHING_AFTER_CANCELLATION, event, words)
-        elif function in states.FUNCTION_TRANSITIONS:
-            expected = states.initial_status(function, (parent.status for parent in parents))
-            if task.status != expected:
-                early = task.pending and task.status in _BEGINS
-                words = f"it begins as {_state(task.status)}, not as {_state(expected)}"
-                yield wrong(Rule.PARENTS_FIRST if early else Rule.FIRST_STATE, event, words)
-        self._tasks[asset.key] = task
-        plan.live.add(asset.key)
-        for parent in parents:
+        elif task.pending and asset.status in _BEGINS:
+            words = f"it begins as {_state(asset.status)} while {task.pending} of its parents are not Done"
+            yield wrong(Rule.PARENTS_FIRST, event, words)
+        elif function is not None and function in states.FUNCTION_TRANSITIONS and not task.unsure:
+            parents = (self._tasks[key].status for key in task.parents)
+            expected = states.initial_status(function, (status for status in parents if status is not None))
+            if asset.status != expected:
+                words = f"it begins as {_state(asset.status)}, not as {_state(expected)}"
+                yield wrong(Rule.FIRST_STATE, event, words)
+        self._take_parents_as_done(task)
+        if task.status in states.TERMINAL:
+            self._end_task(asset.key, task)
+
+    def _connect(self, asset: pb.ComputeTask, task: _Task) -> bool:
+        """Put a task among those that it refers to; return whether all of them are known, or may be old."""
+        # One string for all the tasks of a plan: they are held for as long as the trace goes on.
+        task.plan, task.function, task.worker = map(intern, (asset.compute_plan_key, asset.function_key, asset.worker))
+        wanted = parents_of(asset)
+        named = [(pb.ASSET_COMPUTE_PLAN, task.plan), (pb.ASSET_FUNCTION, task.function)]
+        named += [(pb.ASSET_COMPUTE_TASK, key) for key in wanted]
+        unknown = [name for name in named if name not in self._snapshots]
+        if self._until is not None:
+            self._assumed.update(unknown)
+            for key in wanted:
+                self._tasks.setdefault(key, _Task(None, had_children=True))
+        task.parents = tuple(key for key in wanted if key in self._tasks)
+        for parent in map(self._tasks.__getitem__, task.parents):
+            task.unsure += parent.status is None
+            task.pending += parent.status not in (pb.STATUS_DONE, None)
             parent.had_children = True
             parent.live_children = parent.live_children or set()
             parent.live_children.add(asset.key)
-        if task.status in states.TERMINAL:
-            self._end_task(asset.key, task)
+        self._plans.setdefault(task.plan, _Plan()).live.add(asset.key)
+        return not unknown or self._until is not None
+
+    def _adopt(self, asset: pb.ComputeTask) -> None:
+        """Take in a task whose registration was not told."""
+        task = self._tasks.setdefault(asset.key, _Task(None, had_children=True))
+        self._connect(asset, task)
+
+    def _take_parents_as_done(self, task: _Task) -> None:
+        """Conclude from a task that may run, or did, that its parents of old are Done."""
+        if not task.unsure or task.status not in (*_BEGINS, pb.STATUS_DONE):
+            return
+        for parent in map(self._tasks.__getitem__, task.parents):
+            if parent.status is None:
+                parent.status = pb.STATUS_DONE
+                for key in parent.live_children or ():
+                    self._tasks[key].unsure -= 1
 
     def _see_task(self, event: pb.Event, asset: pb.ComputeTask) -> Iterator[Violation]:
         task, now = self._tasks[asset.key], asset.status
@@ -182,11 +241,17 @@ class History:
             words = f"it was {_state(task.status)}, and becomes {_state(now)}"
             yield wrong(Rule.ONE_COMPLETION if again else Rule.END, event, words)
             return
+        if task.status is None:
+            for key in task.live_children or ():
+                self._tasks[key].unsure -= 1
+                self._tasks[key].pending += 1
         yield from self._check_move(event, task, now)
         task.status = now
+        self._take_parents_as_done(task)
         if now == pb.STATUS_DONE:
             self._release_children(event, task)
-        if now == pb.STATUS_FAILED and not any(self._plans[task.plan].dates):
+        told = (pb.ASSET_COMPUTE_PLAN, task.plan) in self._snapshots
+        if now == pb.STATUS_FAILED and told and not any(self._plans[task.plan].dates):
             words = f"its compute plan {task.plan} bears no date of failure although it failed"
             self._dues.expect(("plan", task.plan), wrong(Rule.PLAN_FAILS, event, words))
         if now in states.TERMINAL:
@@ -200,21 +265,21 @@ class History:
             yield wrong(Rule.NOTHING_AFTER_CANCELLATION, event, words)
         elif task.status == now == pb.STATUS_EXECUTING:
             yield wrong(Rule.ONE_ATTEMPT, event, f"{becomes} again, without having been To do in between")
-        elif now not in states.TASK_TRANSITIONS.get(task.status, ()):
+        elif task.status is not None and now not in states.TASK_TRANSITIONS.get(task.status, ()):
             yield wrong(Rule.TRANSITION, event, f"{becomes}, and was {_state(task.status)}")
         elif task.pending and now in _BEGINS:
             yield wrong(Rule.PARENTS_FIRST, event, f"{becomes} while {task.pending} of its parents are not Done")
         elif needed and self._functions.get(task.function) not in (needed, None):
             words = f"{becomes} before its function {task.function} is {_function_state(needed)}"
             yield wrong(Rule.FUNCTION_FIRST, event, words)
-        elif now == _WAITING and not task.pending:
+        elif now == _WAITING and not task.pending and not task.unsure:
             yield wrong(Rule.CHILDREN_RELEASED, event, f"{becomes} for its parents although all are Done")
 
     def _release_children(self, event: pb.Event, task: _Task) -> None:
         for key in sorted(task.live_children or ()):
             child = self._tasks[key]
             child.pending -= 1
-            if not child.pending and child.status == _WAITING:
+            if not child.pending and not child.unsure and child.status == _WAITING:
                 words = f"it did not become To do when the last of its parents, {event.asset_key}, was Done"
                 otherwise = Violation(Rule.CHILDREN_RELEASED, key, event.id, words)
                 self._dues.expect(("task", key, str(_TO_DO)), otherwise)
@@ -231,9 +296,11 @@ class History:
         words = f"no event of the call tells which output of task {asset.compute_task_key} it is"
         self._dues.expect(("output", event.asset_key), wrong(Rule.OUTPUT_TOLD, event, words))
         task = self._tasks.get(asset.compute_task_key)
-        if task is None:
-            words = f"its task {asset.compute_task_key} was not created before it"
-            yield wrong(Rule.KNOWN_ASSET, event, words)
+        if task is None or task.status is None:
+            if self._until is None:
+                words = f"its task {asset.compute_task_key} was not created before it"
+                yield wrong(Rule.KNOWN_ASSET, event, words)
+            self._assumed.add((pb.ASSET_COMPUTE_TASK, asset.compute_task_key))
             return
         shown = f"it was accepted as a result of task {asset.compute_task_key}"
         if task.status == pb.STATUS_CANCELED or self._plans[task.plan].cancelled:
@@ -247,7 +314,7 @@ class History:
 
     def _see_disabled(self, event: pb.Event, asset: pb.Model) -> Iterator[Violation]:
         task = self._tasks.get(asset.compute_task_key)
-        if task and (task.status not in states.TERMINAL or task.live_children or not task.had_children):
+        if task and task.status and (task.status not in states.TERMINAL or task.live_children or not task.had_children):
             shown = f"task {asset.compute_task_key} is {_state(task.status)}"
             live = len(task.live_children or ())
             children = f"{live} of its children have not ended" if task.had_children else "childless"
@@ -256,7 +323,7 @@ class History:
     def _see_report(self, event: pb.Event, asset: pb.FailureReport) -> Iterator[Violation]:
         of_function = asset.asset_type == pb.FAILED_ASSET_FUNCTION
         task = self._tasks.get(asset.asset_key)
-        if task and self._plans[task.plan].cancelled:
+        if task and task.plan and self._plans[task.plan].cancelled:
             words = f"a report was accepted although compute plan {task.plan} had been cancelled"
             yield wrong(Rule.NOTHING_AFTER_CANCELLATION, event, words)
             return
@@ -265,21 +332,14 @@ class History:
         self._dues.expect((noun, asset.asset_key, str(failed)), wrong(Rule.REPORT_OF_FAILURE, event, words))
 
 
-def _due(asset: object) -> Due:
-    match asset:
-        case pb.ComputeTask():
-            return "task", asset.key, str(asset.status)
-        case pb.Function():
-            return "function", asset.key, str(asset.status)
-        case pb.ComputePlan() if asset.HasField("cancelation_date") or asset.HasField("failure_date"):
-            return "plan", asset.key
-        case pb.ComputeTaskOutputAsset():
-            return "output", asset.asset_key
-    return ()
-
-
-def _state(status: int) -> str:
+def _state(status: int | None) -> str:
     return states.TASK_WORDS.get(status, f"state {status}")  # type: ignore[call-overload,no-any-return]
+
+
+def _nanoseconds(moment: datetime) -> int:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp.ToNanoseconds()
 
 
 def _function_state(status: int) -> str:
