@@ -8,9 +8,7 @@ event tells, as of a parent that was Done before, is taken as it must have been,
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from sys import intern
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestrator import protos as pb
 from orchestrator.core import dues, snapshots, states
 from orchestrator.core.dues import Dues
+from orchestrator.core.lineage import Lineage, Plan, Task, old_task, parents_of
 from orchestrator.core.snapshots import wrong
 from orchestrator.core.violations import Rule, Violation
 
@@ -46,37 +45,6 @@ def check(events: Iterable[pb.Event], forgotten_until: datetime | None = None) -
     yield from history.end()
 
 
-def parents_of(task: pb.ComputeTask) -> tuple[str, ...]:
-    """Return the keys of a task's parents, each once, in the order of its inputs."""
-    given = (each.parent_task_output.parent_task_key for each in task.inputs if each.HasField("parent_task_output"))
-    return tuple(dict.fromkeys(given))
-
-
-@dataclass(slots=True)
-class _Plan:
-    dates: tuple[bytes, bytes] = (b"", b"")
-    cancelled: bool = False
-    live: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Task:
-    """A task; of one that is older than the trace the state is None until an event tells it.
-
-    `pending` counts its parents that are not Done, `unsure` those of which it is not known.
-    """
-
-    status: "states.TaskStatus | None"
-    plan: str = ""
-    function: str = ""
-    worker: str = ""
-    parents: tuple[str, ...] = ()
-    pending: int = 0
-    unsure: int = 0
-    live_children: set[str] | None = None
-    had_children: bool = False
-
-
 class History:
     """A trace as far as it was read: let it see one event after another, then end it.
 
@@ -91,8 +59,8 @@ class History:
         self._snapshots = snapshots.Snapshots()
         self._dues = Dues()
         self._functions: dict[str, states.FunctionStatus] = {}
-        self._plans: dict[str, _Plan] = {}
-        self._tasks: dict[str, _Task] = {}
+        self._lineage = Lineage()
+        self._plans, self._tasks = self._lineage.plans, self._lineage.tasks
 
     def see(self, event: pb.Event) -> list[Violation]:
         """Take the next event; return what is wrong with it, or with the call that ended before it."""
@@ -128,7 +96,7 @@ class History:
                 found += self._see_new_task(event, asset)
             case pb.ComputeTask():
                 if not known:
-                    self._adopt(asset)
+                    self._connect(asset, self._tasks.get(asset.key) or old_task())
                 found += self._see_task(event, asset)
             case pb.Model() | pb.Performance() if created:
                 found += self._see_result(event, asset)
@@ -146,7 +114,7 @@ class History:
         return self._until is not None and asset.creation_date.ToNanoseconds() <= self._until
 
     def _see_plan(self, event: pb.Event, asset: pb.ComputePlan) -> Iterator[Violation]:
-        plan = self._plans.setdefault(asset.key, _Plan())
+        plan = self._plans.setdefault(asset.key, Plan())
         dates = (asset.cancelation_date.SerializeToString(), asset.failure_date.SerializeToString())
         ends = [getattr(asset, name) for name in ("cancelation_date", "failure_date") if asset.HasField(name)]
         if any(plan.dates):
@@ -175,7 +143,7 @@ class History:
         self._functions[asset.key] = now
 
     def _see_new_task(self, event: pb.Event, asset: pb.ComputeTask) -> Iterator[Violation]:
-        task = self._tasks[asset.key] = _Task(asset.status)
+        task = Task(asset.status)
         known = self._connect(asset, task)
         plan, function = self._plans[task.plan], self._functions.get(task.function)
         if not known:
@@ -188,51 +156,24 @@ class History:
             words = f"it begins as {_state(asset.status)} while {task.pending} of its parents are not Done"
             yield wrong(Rule.PARENTS_FIRST, event, words)
         elif function is not None and function in states.FUNCTION_TRANSITIONS and not task.unsure:
-            parents = (self._tasks[key].status for key in task.parents)
-            expected = states.initial_status(function, (status for status in parents if status is not None))
+            told = (parent.status for parent in self._lineage.parents(task))
+            expected = states.initial_status(function, (status for status in told if status is not None))
             if asset.status != expected:
                 words = f"it begins as {_state(asset.status)}, not as {_state(expected)}"
                 yield wrong(Rule.FIRST_STATE, event, words)
-        self._take_parents_as_done(task)
-        if task.status in states.TERMINAL:
-            self._end_task(asset.key, task)
+        self._lineage.move(task, asset.status)
+        if asset.status in states.TERMINAL:
+            self._lineage.end(asset.key, task)
 
-    def _connect(self, asset: pb.ComputeTask, task: _Task) -> bool:
+    def _connect(self, asset: pb.ComputeTask, task: Task) -> bool:
         """Put a task among those that it refers to; return whether all of them are known, or may be old."""
-        # One string for all the tasks of a plan: they are held for as long as the trace goes on.
-        task.plan, task.function, task.worker = map(intern, (asset.compute_plan_key, asset.function_key, asset.worker))
-        wanted = parents_of(asset)
-        named = [(pb.ASSET_COMPUTE_PLAN, task.plan), (pb.ASSET_FUNCTION, task.function)]
-        named += [(pb.ASSET_COMPUTE_TASK, key) for key in wanted]
+        named = [(pb.ASSET_COMPUTE_PLAN, asset.compute_plan_key), (pb.ASSET_FUNCTION, asset.function_key)]
+        named += [(pb.ASSET_COMPUTE_TASK, key) for key in parents_of(asset)]
         unknown = [name for name in named if name not in self._snapshots]
-        if self._until is not None:
-            self._assumed.update(unknown)
-            for key in wanted:
-                self._tasks.setdefault(key, _Task(None, had_children=True))
-        task.parents = tuple(key for key in wanted if key in self._tasks)
-        for parent in map(self._tasks.__getitem__, task.parents):
-            task.unsure += parent.status is None
-            task.pending += parent.status not in (pb.STATUS_DONE, None)
-            parent.had_children = True
-            parent.live_children = parent.live_children or set()
-            parent.live_children.add(asset.key)
-        self._plans.setdefault(task.plan, _Plan()).live.add(asset.key)
-        return not unknown or self._until is not None
-
-    def _adopt(self, asset: pb.ComputeTask) -> None:
-        """Take in a task whose registration was not told."""
-        task = self._tasks.setdefault(asset.key, _Task(None, had_children=True))
-        self._connect(asset, task)
-
-    def _take_parents_as_done(self, task: _Task) -> None:
-        """Conclude from a task that may run, or did, that its parents of old are Done."""
-        if not task.unsure or task.status not in (*_BEGINS, pb.STATUS_DONE):
-            return
-        for parent in map(self._tasks.__getitem__, task.parents):
-            if parent.status is None:
-                parent.status = pb.STATUS_DONE
-                for key in parent.live_children or ():
-                    self._tasks[key].unsure -= 1
+        old = unknown if self._until is not None else []
+        self._assumed.update(old)
+        self._lineage.connect(asset, task, [key for kind, key in old if kind == pb.ASSET_COMPUTE_TASK])
+        return unknown == old
 
     def _see_task(self, event: pb.Event, asset: pb.ComputeTask) -> Iterator[Violation]:
         task, now = self._tasks[asset.key], asset.status
@@ -242,12 +183,9 @@ class History:
             yield wrong(Rule.ONE_COMPLETION if again else Rule.END, event, words)
             return
         if task.status is None:
-            for key in task.live_children or ():
-                self._tasks[key].unsure -= 1
-                self._tasks[key].pending += 1
+            self._lineage.surface(task)
         yield from self._check_move(event, task, now)
-        task.status = now
-        self._take_parents_as_done(task)
+        self._lineage.move(task, now)
         if now == pb.STATUS_DONE:
             self._release_children(event, task)
         told = (pb.ASSET_COMPUTE_PLAN, task.plan) in self._snapshots
@@ -255,9 +193,9 @@ class History:
             words = f"its compute plan {task.plan} bears no date of failure although it failed"
             self._dues.expect(("plan", task.plan), wrong(Rule.PLAN_FAILS, event, words))
         if now in states.TERMINAL:
-            self._end_task(asset.key, task)
+            self._lineage.end(asset.key, task)
 
-    def _check_move(self, event: pb.Event, task: _Task, now: states.TaskStatus) -> Iterator[Violation]:
+    def _check_move(self, event: pb.Event, task: Task, now: states.TaskStatus) -> Iterator[Violation]:
         becomes = f"it becomes {_state(now)}"
         needed = _FUNCTION_AT_LEAST.get(now)
         if self._plans[task.plan].cancelled and now != pb.STATUS_CANCELED:
@@ -275,22 +213,13 @@ class History:
         elif now == _WAITING and not task.pending and not task.unsure:
             yield wrong(Rule.CHILDREN_RELEASED, event, f"{becomes} for its parents although all are Done")
 
-    def _release_children(self, event: pb.Event, task: _Task) -> None:
-        for key in sorted(task.live_children or ()):
-            child = self._tasks[key]
+    def _release_children(self, event: pb.Event, task: Task) -> None:
+        for key, child in self._lineage.live_children(task):
             child.pending -= 1
             if not child.pending and not child.unsure and child.status == _WAITING:
                 words = f"it did not become To do when the last of its parents, {event.asset_key}, was Done"
                 otherwise = Violation(Rule.CHILDREN_RELEASED, key, event.id, words)
                 self._dues.expect(("task", key, str(_TO_DO)), otherwise)
-
-    def _end_task(self, key: str, task: _Task) -> None:
-        for parent in map(self._tasks.__getitem__, task.parents):
-            if parent.live_children:
-                parent.live_children.discard(key)
-                parent.live_children = parent.live_children or None
-        task.parents = ()
-        self._plans[task.plan].live.discard(key)
 
     def _see_result(self, event: pb.Event, asset: pb.Model | pb.Performance) -> Iterator[Violation]:
         words = f"no event of the call tells which output of task {asset.compute_task_key} it is"

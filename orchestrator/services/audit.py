@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, Row
 
 from orchestrator import protos as pb
-from orchestrator.core.history import parents_of
+from orchestrator.core.lineage import parents_of
 from orchestrator.core.snapshots import TOLERANCE, definition
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.core.violations import Rule, Violation

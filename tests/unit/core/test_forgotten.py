@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
@@ -31,6 +31,7 @@ def cut_here(trace: Trace) -> datetime:
     return trace.now.ToDatetime(UTC)
 
 
+@settings(deadline=None)
 @given(true_traces(), st.integers(0, 60))
 def test_what_is_left_of_a_true_trace_is_true(trace: Trace, calls: int):
     until = forget(trace, calls)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
@@ -142,11 +142,13 @@ def true_traces(draw: st.DrawFn) -> Trace:
     return trace
 
 
+@settings(deadline=None)
 @given(true_traces())
 def test_what_a_true_orchestrator_tells_is_true(trace: Trace):
     assert violations(trace) == []
 
 
+@settings(deadline=None)
 @given(true_traces(), st.data())
 def test_no_event_may_be_told_twice(trace: Trace, data: st.DataObject):
     told = [event for event in trace.events if event.asset_kind == pb.ASSET_COMPUTE_TASK]
