@@ -10,9 +10,13 @@ from kombu.entity import Exchange, Queue
 
 from beat import (
     due_retries,
+    event_partitions,
     expired_leases,
     lost_pokes,
+    old_attempts,
+    old_events,
     old_pokes,
+    old_subscriptions,
     silent_nodes,
     stale_queues,
     stuck_tasks,
@@ -51,7 +55,7 @@ class _Process:
 
 
 def sweeps(settings: BeatSettings) -> list[Sweep]:
-    """Return every sweep."""
+    """Return every sweep that the settings ask for."""
     modules = (
         expired_leases,
         due_retries,
@@ -59,11 +63,15 @@ def sweeps(settings: BeatSettings) -> list[Sweep]:
         unacknowledged_stops,
         stuck_tasks,
         transient_outputs,
+        event_partitions,
+        old_events,
+        old_attempts,
         old_pokes,
+        old_subscriptions,
         silent_nodes,
         stale_queues,
     )
-    return [module.make(settings) for module in modules]
+    return [sweep for module in modules if (sweep := module.make(settings))]
 
 
 def make_app(settings: BeatSettings) -> Celery:

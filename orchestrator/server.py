@@ -11,6 +11,7 @@ import structlog
 
 import migrations
 from orchestrator.dispatch.brokers import Brokers
+from orchestrator.dispatch.cursors import Cursors
 from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
 from orchestrator.dispatch.pump import Pump
@@ -29,6 +30,9 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
+
+CURSOR_SECONDS = 5.0
+"""How often it is noted how far the event streams are."""
 
 _LAST_WORDS_SECONDS = 0.5
 # Notes in the time without which a gap is seen: one that comes late makes none.
@@ -75,7 +79,7 @@ async def _serve(settings: ServerSettings) -> None:
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
-    pumps = [sequencer, feeding]
+    pumps = [sequencer, feeding, Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS)]
     woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     brokers = Brokers(default_broker, settings.own_brokers, frozenset().union(*settings.channels.values()))

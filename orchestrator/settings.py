@@ -13,12 +13,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.core.retries import FaultKind, Policies, Policy, Rules
 
-_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
+_UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
 
 
 def _duration(value: object) -> object:
-    """Read `500ms`, `1m30s` or a plain number of seconds."""
+    """Read `500ms`, `1m30s`, `90d` or a plain number of seconds."""
     text = str(value).strip()
     parts = _PART.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
@@ -179,6 +179,28 @@ class BeatSettings(RuleSettings):
         86400.0,
         gt=0,
         description="how long an organization's queue is kept after its last node was heard; then it is emptied",
+    )
+    event_partition_period: Duration = Field(
+        3600.0, description="how often partitions are made for the events of the months to come"
+    )
+    old_event_period: Duration = Field(3600.0, description="how often events are looked for that may be forgotten")
+    event_retention: Duration | None = Field(
+        None,
+        description="how long events are kept, as in 90d; then they go, a month at a time. When not set, for ever",
+    )
+    old_subscription_period: Duration = Field(
+        3600.0, description="how often event streams are looked for that ended long ago"
+    )
+    subscriber_retention: Duration = Field(
+        7 * 86400.0,
+        ge=60,
+        description="how long events are kept, whatever their age, for a subscriber that went before it had them "
+        "(1m or more)",
+    )
+    old_attempt_period: Duration = Field(3600.0, description="how often attempts are looked for that may be forgotten")
+    attempt_retention: Duration | None = Field(
+        None,
+        description="how long attempts are kept of a task that has ended, as in 90d. When not set, for ever",
     )
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")
 

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
+from uuid import UUID
 
-from orchestrator.core.errors import ClosedError
-from orchestrator.store import events
+from orchestrator.core.errors import ClosedError, NotFoundError
+from orchestrator.store import events, forgotten
 from orchestrator.store.database import Database
 from orchestrator.store.events import Placed
 
@@ -46,6 +47,14 @@ class _Window:
         return self.events[first : first + limit]
 
 
+@dataclass
+class _Stream:
+    """A subscriber: whose events it follows, and the position of the last one that it was sent."""
+
+    channel: str
+    position: int
+
+
 class Feed:
     """Follows the order of readers, and lets any number of subscribers follow it from where they are.
 
@@ -63,6 +72,8 @@ class Feed:
         self._batch = batch
         self._kept = kept
         self._channels: dict[str, _Window] = {}
+        self._streams: dict[UUID, _Stream] = {}
+        self._ended: dict[UUID, int] = {}
         self._start = self._last = 0
         self._changed = asyncio.Condition()
         self._closed = False
@@ -94,36 +105,74 @@ class Feed:
             self._closed = True
             self._changed.notify_all()
 
-    async def follow(self, channel: str, position: int) -> AsyncIterator[bytes]:
+    def sent(self) -> dict[UUID, int]:
+        """Return up to which place each stream was sent all of its channel; of those that have ended, once."""
+        ended, self._ended = self._ended, {}
+        return ended | {identity: self._sent(stream) for identity, stream in self._streams.items()}
+
+    def _sent(self, stream: _Stream) -> int:
+        # Who has all that the channel tells goes on with the others, however quiet it is.
+        up_to_date = stream.position >= self._window(stream.channel).last
+        return max(stream.position, self._last) if up_to_date else stream.position
+
+    async def follow(
+        self, channel: str, position: int, subscription: UUID | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the serialized events of a channel after a position, those to come included.
+
+        Args:
+            channel: whose events.
+            position: of the last event that the subscriber has.
+            subscription: the stream's id, by which `sent` tells how far it is.
 
         Raises:
             ClosedError: the server stops.
+            NotFoundError: events after the position were forgotten.
         """
-        while True:
-            seen = self._last
-            window = self._window(channel)
-            if position >= window.floor:
-                batch = window.after(position, self._batch)
-            else:
-                batch = await asyncio.to_thread(self._read, position, self._batch, channel)
+        stream = _Stream(channel, position)
+        with self._following(stream, subscription):
+            while True:
+                seen = self._last
+                window = self._window(channel)
+                if stream.position >= window.floor:
+                    batch = window.after(stream.position, self._batch)
+                else:
+                    batch = await asyncio.to_thread(self._read, stream.position, self._batch, channel)
+                    if not batch:
+                        stream.position = max(stream.position, seen)
+                        continue
+                for event in batch:
+                    if self._closed:
+                        raise ClosedError
+                    yield event.message
+                    stream.position = event.position
                 if not batch:
-                    position = max(position, seen)
-                    continue
-            for event in batch:
-                if self._closed:
-                    raise ClosedError
-                yield event.message
-                position = event.position
-            if not batch:
-                await self._wait(window, position)
+                    await self._wait(window, stream.position)
+
+    @contextlib.contextmanager
+    def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
+        if subscription is None:
+            yield
+            return
+        self._streams[subscription] = stream
+        try:
+            yield
+        finally:
+            del self._streams[subscription]
+            self._ended[subscription] = self._sent(stream)
 
     def _window(self, channel: str) -> _Window:
         return self._channels.setdefault(channel, _Window(self._start, self._kept))
 
     def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
         with self._database.engine.begin() as connection:
-            return events.read_after(connection, position, limit, channel)
+            found = events.read_after(connection, position, limit, channel)
+            # Asked afterwards: what is forgotten from now on was still there.
+            gone = forgotten.of(connection, channel) if channel is not None else None
+        if gone and gone.position > position:
+            until = gone.until.isoformat(timespec="seconds")
+            raise NotFoundError(f"events that come next were forgotten, up to {until}: subscribe again")
+        return found
 
     async def _wait(self, window: _Window, position: int) -> None:
         async with self._changed:

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any, NoReturn, Protocol
+from uuid import UUID
 
 import grpc
 import structlog
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 _UNPLACED_PAUSE = 0.5
 _MOST_DETAILS = 1000
+_FORGOTTEN_UNTIL = "forgotten-until"
 
 
 class Transactions(Protocol):
@@ -44,7 +46,7 @@ class Transactions(Protocol):
 class Events(Protocol):
     """Follows the order of events."""
 
-    def follow(self, channel: str, position: int) -> AsyncIterator[bytes]:
+    def follow(self, channel: str, position: int, subscription: UUID) -> AsyncGenerator[bytes, None]:
         """Yield a channel's serialized events after a position, for ever."""
 
     async def changed(self, timeout: float) -> None:
@@ -135,31 +137,34 @@ class Handlers:
     def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return the handler of SubscribeToEvents."""
 
-        async def handle(body: bytes, context: Context) -> AsyncIterator[bytes]:
+        async def handle(body: bytes, context: Context) -> AsyncGenerator[bytes, None]:
             with self._call():
                 try:
                     if self._closed:
                         raise ClosedError
                     organization, channel = self._gate.identify(context)
                     request = _parse(pb.SubscribeToEventsParam, body)
-                    position = await self._position(organization, channel, request.start_event_id)
-                    async for event in self._feed.follow(channel, position):
-                        yield event
+                    begun = await self._subscribe(organization, channel, request.start_event_id)
+                    if begun.forgotten_until:
+                        await context.send_initial_metadata(((_FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
+                    async with aclosing(self._feed.follow(channel, begun.position, begun.id)) as stream:
+                        async for event in stream:
+                            yield event
                 except Exception as error:
                     await _abort(context, "SubscribeToEvents", error)
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
-    async def _position(self, organization: str, channel: str, event_id: str) -> int:
+    async def _subscribe(self, organization: str, channel: str, event_id: str) -> events.Subscription:
         while True:
-            position: int | None = await asyncio.to_thread(
+            begun: events.Subscription | None = await asyncio.to_thread(
                 self._database.run,
                 organization,
                 channel,
-                lambda transaction: events.position_of(transaction, event_id),
+                lambda transaction: events.subscribe(transaction, event_id),
             )
-            if position is not None:
-                return position
+            if begun is not None:
+                return begun
             await self._feed.changed(_UNPLACED_PAUSE)
 
 

@@ -1,14 +1,17 @@
 """The trace, as clients read it."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
-from orchestrator.core.errors import BadRequestError
+from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.core.validation import parse_key
-from orchestrator.store import events, pages, schema
+from orchestrator.store import event_ids, events, forgotten, pages, schema, subscriptions
 from orchestrator.store.database import Transaction
+from orchestrator.store.forgotten import Forgotten
 
 
 def query(transaction: Transaction, wanted: pb.QueryEventsParam) -> pb.QueryEventsResponse:
@@ -39,15 +42,60 @@ def query(transaction: Transaction, wanted: pb.QueryEventsParam) -> pb.QueryEven
     return pb.QueryEventsResponse(events=events.to_messages(found), next_page_token=token)
 
 
-def position_of(transaction: Transaction, event_id: str) -> int | None:
-    """Return where to resume after an event: its place, None while it has none, 0 for an empty id.
+@dataclass(frozen=True)
+class Subscription:
+    """An event stream that begins.
+
+    Args:
+        id: of the stream.
+        position: of the last event that the subscriber has.
+        forgotten_until: the latest time of the channel's events that were forgotten, None where all are kept.
+    """
+
+    id: UUID
+    position: int
+    forgotten_until: datetime | None
+
+
+def subscribe(transaction: Transaction, event_id: str) -> Subscription | None:
+    """Begin a stream after an event, or at the oldest that is kept for an empty id; None while the event has no place.
 
     Raises:
-        NotFoundError: the channel has no such event.
+        NotFoundError: the channel has no such event, or not any more.
     """
+    subscriptions.share(transaction.connection)
+    gone = forgotten.of(transaction.connection, transaction.channel)
+    position = _position_after(transaction, event_id, gone)
+    if position is None:
+        return None
+    identity = subscriptions.begin(transaction, position)
+    return Subscription(identity, position, gone.until if gone else None)
+
+
+def _position_after(transaction: Transaction, event_id: str, gone: Forgotten | None) -> int | None:
+    first = gone.position if gone else 0
     if not event_id:
-        return 0
-    return events.position_of(transaction.connection, transaction.channel, parse_key(event_id, "start_event_id"))
+        return first
+    key = parse_key(event_id, "start_event_id")
+    if gone and key == gone.event_id:
+        return first
+    try:
+        position = events.position_of(transaction.connection, transaction.channel, key)
+    except NotFoundError as error:
+        if gone and event_ids.time_of(key) <= gone.until:
+            raise _too_old(event_id, gone) from error
+        raise
+    if gone and position is not None and position < first:
+        raise _too_old(event_id, gone)
+    return position
+
+
+def _too_old(event_id: str, gone: Forgotten) -> NotFoundError:
+    return NotFoundError(
+        f"event {event_id} does not exist in this channel: it is as old as what was forgotten, up to "
+        f"{gone.until.isoformat(timespec='seconds')}; subscribe without start_event_id to get all that is kept, and "
+        "ask for the assets themselves to know what came before"
+    )
 
 
 def _moment(given: Timestamp, field: str) -> datetime:

@@ -2,9 +2,11 @@
 
 import os
 import struct
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _VERSION = 0x7 << 12
 _VARIANT = 0x2 << 62
 
@@ -26,3 +28,13 @@ def new_ids(now: datetime, count: int) -> list[UUID]:
         low = _VARIANT | (ordinal & 0xFFFFF) << 42 | random << 10 | now.microsecond % 1000
         ids.append(UUID(int=high << 64 | low))
     return ids
+
+
+def lowest_id(moment: datetime) -> UUID:
+    """Return what no id of this moment or later is below, and all ids of earlier milliseconds are."""
+    return UUID(int=(moment - _EPOCH) // _MILLISECOND << 80)
+
+
+def time_of(event_id: UUID) -> datetime:
+    """Return the millisecond of an id."""
+    return _EPOCH + (event_id.int >> 80) * _MILLISECOND

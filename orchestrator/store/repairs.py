@@ -182,3 +182,25 @@ _FORGET_NODES = text("""
 def forget_nodes(connection: Connection, now: datetime, limit: int, age: timedelta) -> int:
     """Delete nodes that were heard last long ago; return how many."""
     return connection.execute(_FORGET_NODES, {"now": now, "limit": limit, "age": age}).rowcount
+
+
+# A stop that was not acknowledged is kept for the receipt, see `_STOP`.
+_FORGET_ATTEMPTS = text("""
+    WITH old AS (
+             SELECT key FROM attempts AS latest JOIN tasks ON key = latest.task_key AND tasks.attempts = latest.number
+             WHERE latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND status IN (4, 5, 6)
+               AND NOT EXISTS (
+                   SELECT FROM attempts AS one WHERE one.task_key = key AND outcome IN (5, 6) AND stopped_at IS NULL
+                     AND claim_id IS NOT NULL AND report_hash IS NULL AND fault IS NULL
+                     AND one.ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval))
+             ORDER BY latest.ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
+         ),
+         gone AS (DELETE FROM attempts USING old WHERE task_key = key)
+    SELECT count(*) FROM old
+""")
+
+
+def forget_attempts(connection: Connection, now: datetime, limit: int, age: timedelta, deadline: timedelta) -> int:
+    """Delete the attempts of tasks that ended long ago; return of how many tasks, see services.retention."""
+    parameters = {"now": now, "limit": limit, "age": age, "deadline": deadline}
+    return int(connection.execute(_FORGET_ATTEMPTS, parameters).scalar_one())

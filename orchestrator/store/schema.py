@@ -118,6 +118,7 @@ attempts = Table(
     Column("stopped_at", DateTime(timezone=True)),
     Column("poked_at", DateTime(timezone=True)),
     Index("attempts_lease", "lease_until", postgresql_where=text("ended_at IS NULL")),
+    Index("attempts_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("attempts_to_stop", "ended_at", postgresql_where=text("outcome IN (5, 6) AND stopped_at IS NULL")),
 )
 """One run of a task. `outcome` is the state it left the task in; `fault` is what ended it (core.retries);
@@ -212,11 +213,35 @@ events = Table(
     Column("metadata", JSONB),
     Index("events_page", "channel", "created_at", "id"),
     Index("events_asset", "channel", "asset_key", "created_at", "id"),
-    Index("events_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
+    Index("events_position", "position", postgresql_where=text("position IS NOT NULL")),
     Index("events_unplaced", "sequence", postgresql_where=text("position IS NULL")),
+    postgresql_partition_by="RANGE (id)",
 )
 """`sequence` is drawn when a call writes its events, which share it; `position` is given after the commit: the order
-of readers."""
+of readers. No index can keep positions apart over partitions: the lock of `store.events.place` does, and the audit
+looks. The partitions are made by `store.partitions`."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+)
+"""The event streams: up to which place each was sent all of its channel, and when that was noted last."""
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+)
+"""The last event of each channel that was forgotten, for its age, with all before it; `until` is the latest time that
+any of them bears."""
 
 outbox = Table(
     "outbox",

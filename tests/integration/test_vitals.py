@@ -97,8 +97,11 @@ def test_two_sweeps_at_once_count_together(database: Database, network: Network)
 
 
 def test_every_sweep_shows_itself(database: Database):
-    settings = BeatSettings(database_url=database.url, broker_url="redis://unused")
-    for sweep in app.sweeps(settings):
+    url = "redis://unused"
+    settings = BeatSettings(database_url=database.url, broker_url=url, event_retention="90d", attempt_retention="90d")
+    every = app.sweeps(settings)
+    assert len(every) == len(app.sweeps(BeatSettings(database_url=database.url, broker_url=url))) + 2
+    for sweep in every:
         sweep.sweep(database, after(0))
         assert ("orchestrator_sweep_age_seconds", sweep.name) in samples(database)
 

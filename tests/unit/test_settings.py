@@ -44,7 +44,8 @@ def test_database_and_channels_are_enough(environment):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("2s", 2), ("1m30s", 90), ("1.5h", 5400), ("3", 3), ("250us", 0.00025)]
+    ("text", "seconds"),
+    [("500ms", 0.5), ("2s", 2), ("1m30s", 90), ("1.5h", 5400), ("90d", 7_776_000), ("3", 3), ("250us", 0.00025)],
 )
 def test_durations_are_read_as_existing_networks_write_them(environment, text, seconds):
     environment(TX_RETRY_BUDGET=text, GRPC_KEEPALIVE_POLICY_MIN_TIME=text)

@@ -28,7 +28,7 @@ def url(postgres: Postgres) -> str:
 
 @pytest.fixture(scope="module")
 def address(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    channels = {name: list(ORGANIZATIONS) for name in ("crowd", "slow", "lost", "late")}
+    channels = {name: list(ORGANIZATIONS) for name in ("crowd", "noted", "slow", "lost", "late")}
     settings = {"ORCHESTRATOR_DATABASE_POOL_SIZE": str(POOL)}
     with serving(tmp_path_factory.mktemp("server"), url, channels, settings) as address:
         yield address
@@ -87,6 +87,25 @@ def test_a_thousand_idle_subscribers_use_one_listening_connection(url: str, addr
         stream.cancel()
     assert len(sessions(url, LISTENS)) == 1
     assert len(sessions(url)) <= POOL + 1
+
+
+def test_the_server_notes_how_far_its_streams_are(url: str, address: str, wire: Wire):
+    org = Organization(wire, "org-3", "noted")
+    org.send(pb.RegisterOrganizationParam())
+    stream = org.subscribe(timeout=60)
+    next(stream)
+    plan = org.register_plan()
+    assert next(stream).asset_key == plan.key
+    query = "SELECT organization, position FROM subscriptions WHERE channel = 'noted'"
+    with psycopg.connect(url, autocommit=True) as connection:
+        placed = connection.execute("SELECT max(position) FROM events WHERE channel = 'noted'").fetchone()
+        assert placed is not None
+
+        def noted() -> bool:
+            return connection.execute(query).fetchone() == ("org-3", *placed)
+
+        wait_until(noted, message="the place of the stream")
+    stream.cancel()
 
 
 def write_large(database: Database, channel: str, size: int) -> str:

@@ -1,0 +1,15 @@
+"""The events of each month lie in a partition: those of the months to come are made in time."""
+
+from beat.sweep import Sweep
+from orchestrator.services import retention
+from orchestrator.settings import BeatSettings
+
+
+def make(settings: BeatSettings) -> Sweep:
+    """Return the sweep; the settings say how often it runs."""
+    return Sweep(
+        name="sweep.event_partitions",
+        period=settings.event_partition_period,
+        batch=settings.sweep_batch,
+        run=retention.make_partitions,
+    )
