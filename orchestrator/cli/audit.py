@@ -1,7 +1,7 @@
 """The commands that check the orchestrator's word: check."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NEWEST = 1000
 _PATIENCE = 60.0
+_FORGOTTEN_UNTIL = "forgotten-until"
 
 
 @click.group()
@@ -38,7 +39,7 @@ def audit(context: click.Context, /, **options: Any) -> None:
 def check(target: Target, database: bool, as_json: bool) -> None:
     """Check that the trace of a channel can be true: exit code 0 when it can, 1 with what is wrong when it cannot.
 
-    It reads all events of the channel, up to the last one that exists when it begins.
+    It reads all events of the channel that are kept, up to the last one that exists when it begins.
     """
     access = target.resolve()
     settings = _settings() if database else None
@@ -52,8 +53,9 @@ def check(target: Target, database: bool, as_json: bool) -> None:
     with connect(access) as client:
         from orchestrator.core.history import History
 
-        history = History()
-        for event in _events(client):
+        trace = _Trace(client)
+        history = History(trace.forgotten_until)
+        for event in trace:
             count += 1
             for violation in history.see(event):
                 note(violation)
@@ -66,43 +68,63 @@ def check(target: Target, database: bool, as_json: bool) -> None:
 
         from orchestrator.cli.reading import print_json
 
-        print_json({"channel": access.channel, "events": count, "violations": [asdict(each) for each in found]})
-    rows = " and the rows" if database else ""
+        until = trace.forgotten_until.isoformat() if trace.forgotten_until else None
+        violations = [asdict(each) for each in found]
+        print_json({"channel": access.channel, "forgotten_until": until, "events": count, "violations": violations})
+    checked = f"the {count} events{' and the rows' if database else ''} of channel {access.channel}"
     if found:
-        raise Fault(f"the {count} events{rows} of channel {access.channel} cannot be true: {len(found)} violations")
+        raise Fault(f"{checked} cannot be true: {len(found)} violations")
     if not as_json:
-        click.echo(f"the {count} events{rows} of channel {access.channel} keep every promise")
+        click.echo(f"{checked} keep every promise")
+        if trace.forgotten_until:
+            click.echo(f"earlier events, up to {trace.forgotten_until:%Y-%m-%d %H:%M:%S %Z}, were forgotten")
 
 
-def _events(client: "Client") -> "Iterator[pb.Event]":
-    """Yield the events of the channel in the order of readers, up to the last that exists now.
+class _Trace:
+    """The events of a channel in the order of readers, up to the last that exists when it is made.
 
     Nobody tells which one that is, but it is among the newest by time; calls are told whole, so it ends one.
+
+    `forgotten_until` is the latest time of those that were forgotten, None where the trace is whole.
     """
-    import grpc
 
-    from orchestrator import protos as pb
-    from orchestrator.client import CallError
+    def __init__(self, client: "Client") -> None:
+        from orchestrator import protos as pb
 
-    newest = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=_NEWEST))
-    missing = {event.id for event in newest.events}
-    last = ""
-    while missing:
-        begin = last
-        stream = client.events.SubscribeToEvents(pb.SubscribeToEventsParam(start_event_id=last), timeout=_PATIENCE)
-        try:
-            for event in stream:
-                last = event.id
-                missing.discard(last)
-                yield event
-                if not missing:
-                    return
-        except grpc.RpcError as error:
-            failure = CallError.of(error)
-            if failure.status != grpc.StatusCode.DEADLINE_EXCEEDED or last == begin:
-                raise failure from error
-        finally:
-            stream.cancel()
+        self._client = client
+        newest = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=_NEWEST))
+        self._missing = {event.id for event in newest.events}
+        self._stream = self._subscribe("") if self._missing else None
+        told = dict(self._stream.initial_metadata()).get(_FORGOTTEN_UNTIL) if self._stream else None
+        self.forgotten_until = datetime.fromisoformat(str(told)) if told else None
+
+    def _subscribe(self, start: str) -> Any:
+        from orchestrator import protos as pb
+
+        return self._client.events.SubscribeToEvents(pb.SubscribeToEventsParam(start_event_id=start), timeout=_PATIENCE)
+
+    def __iter__(self) -> "Iterator[pb.Event]":
+        import grpc
+
+        from orchestrator.client import CallError
+
+        last = ""
+        while self._stream and self._missing:
+            begin = last
+            try:
+                for event in self._stream:
+                    last = event.id
+                    self._missing.discard(last)
+                    yield event
+                    if not self._missing:
+                        return
+            except grpc.RpcError as error:
+                failure = CallError.of(error)
+                if failure.status != grpc.StatusCode.DEADLINE_EXCEEDED or last == begin:
+                    raise failure from error
+            finally:
+                self._stream.cancel()
+            self._stream = self._subscribe(last)
 
 
 def _settings() -> Any:
@@ -112,6 +134,7 @@ def _settings() -> Any:
 
     class AuditSettings(DatabaseSettings):
         poke_retention: Duration = Field(BeatSettings.model_fields["poke_retention"].default)
+        attempt_retention: Duration | None = Field(BeatSettings.model_fields["attempt_retention"].default)
 
     return configure(AuditSettings)
 
@@ -124,7 +147,13 @@ def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
 
     database = Database(settings.database_url.get_secret_value(), pool_size=1)
     try:
-        yield from audit.check(database, channel, timedelta(seconds=settings.poke_retention))
+        attempts = settings.attempt_retention
+        yield from audit.check(
+            database,
+            channel,
+            timedelta(seconds=settings.poke_retention),
+            timedelta(seconds=attempts) if attempts is not None else None,
+        )
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise RemoteFault(f"the database of ORCHESTRATOR_DATABASE_URL could not be read: {reason}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, TextClause, text
 
 from orchestrator import protos as pb
-from orchestrator.store import assets
+from orchestrator.store import assets, forgotten
 from orchestrator.store.database import Database
 
 _PART = 200
@@ -25,24 +25,34 @@ def snapshot(database: Database) -> Iterator[Connection]:
 
 
 _GAPS = text("""
-    SELECT position, next FROM (
-        SELECT position, lead(position) OVER (ORDER BY position) AS next FROM events WHERE position IS NOT NULL
+    SELECT before, position FROM (
+        SELECT position, coalesce(lag(position) OVER (ORDER BY position), :forgotten) AS before FROM events
+        WHERE position > :forgotten
     ) AS placed
-    WHERE next <> position + 1 ORDER BY position
+    WHERE position <> before + 1 ORDER BY position
 """)
 
 
 def gaps(connection: Connection) -> list[tuple[int, int]]:
-    """Return the pairs of places between which none was given, in the order of readers of all channels."""
-    return [(row.position, row.next) for row in connection.execute(_GAPS)]
+    """Return the pairs of places, of all channels, that are neighbours and do not follow on one another.
+
+    The first place follows on the last that was forgotten. The two are the same where two events have one place.
+    """
+    rows = connection.execute(_GAPS, {"forgotten": forgotten.last(connection)})
+    return [(row.before, row.position) for row in rows]
+
+
+# Told, but for what was forgotten: rows of that may still lie about, here and there.
+_TOLD = "channel = :channel AND (position IS NULL OR position > :forgotten)"
 
 
 # The order of an asset's events: by the number of the call, which it drew under the asset's lock.
 _LAST_EVENTS = """
-    SELECT CAST({table}.key AS text) AS key, {table}.message, CAST(event.id AS text) AS event_id, event.asset
+    SELECT CAST({table}.key AS text) AS key, {table}.created_at, {table}.message,
+           CAST(event.id AS text) AS event_id, event.asset
     FROM {table} LEFT JOIN LATERAL (
         SELECT id, asset FROM events
-        WHERE channel = :channel AND asset_key = CAST({table}.key AS text) AND asset_kind = :kind
+        WHERE {told} AND asset_key = CAST({table}.key AS text) AND asset_kind = :kind
         ORDER BY sequence DESC, id DESC LIMIT 1
     ) AS event ON true
     WHERE {table}.channel = :channel
@@ -57,59 +67,61 @@ _KIND_OF_TABLE = {
 
 
 def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]) -> Iterator[Row[Any]]:
-    """Yield the assets of a channel: key, message, and id and snapshot of the last event, None where there is none.
+    """Yield the assets of a channel: key, time, message, and id and snapshot of the last event, None without one.
 
     Args:
         connection: of a snapshot.
         channel: whose.
         stored: which assets.
     """
-    query = text(_LAST_EVENTS.format(table=stored.table.name))
-    return _read(connection, query, channel=channel, kind=_KIND_OF_TABLE[stored.table])
+    query = text(_LAST_EVENTS.format(table=stored.table.name, told=_TOLD))
+    return _read(connection, query, channel, kind=_KIND_OF_TABLE[stored.table])
 
 
-_TASKS = text("""
-    SELECT CAST(tasks.key AS text) AS key, tasks.worker, tasks.status, tasks.pending_parents, tasks.attempts,
-           tasks.message,
-           told.event_ids, told.assets, told.times,
+_TASKS = text(f"""
+    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.worker, tasks.status, tasks.pending_parents,
+           tasks.attempts, tasks.message,
+           told.event_ids, told.assets, told.times, told.kinds,
            run.numbers, run.claimed, run.ended, run.outcomes,
            above.parents, above.pending,
            poked.attempts AS poked_attempts, poked.organizations AS poked_organizations
     FROM tasks
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{}') AS event_ids,
-               coalesce(array_agg(asset ORDER BY sequence, id), '{}') AS assets,
-               coalesce(array_agg(created_at ORDER BY sequence, id), '{}') AS times
-        FROM events WHERE channel = :channel AND asset_key = CAST(tasks.key AS text) AND asset_kind = 6
+        SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{{}}') AS event_ids,
+               coalesce(array_agg(asset ORDER BY sequence, id), '{{}}') AS assets,
+               coalesce(array_agg(created_at ORDER BY sequence, id), '{{}}') AS times,
+               coalesce(array_agg(kind ORDER BY sequence, id), '{{}}') AS kinds
+        FROM events WHERE {_TOLD} AND asset_key = CAST(tasks.key AS text) AND asset_kind = 6
     ) AS told
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(number ORDER BY number), '{}') AS numbers,
-               coalesce(array_agg(claimed_at ORDER BY number), '{}') AS claimed,
-               coalesce(array_agg(ended_at ORDER BY number), '{}') AS ended,
-               coalesce(array_agg(outcome ORDER BY number), '{}') AS outcomes
+        SELECT coalesce(array_agg(number ORDER BY number), '{{}}') AS numbers,
+               coalesce(array_agg(claimed_at ORDER BY number), '{{}}') AS claimed,
+               coalesce(array_agg(ended_at ORDER BY number), '{{}}') AS ended,
+               coalesce(array_agg(outcome ORDER BY number), '{{}}') AS outcomes
         FROM attempts WHERE task_key = tasks.key
     ) AS run
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(CAST(parent AS text)), '{}') AS parents,
+        SELECT coalesce(array_agg(CAST(parent AS text)), '{{}}') AS parents,
                count(*) FILTER (WHERE above.status <> 4) AS pending
         FROM edges JOIN tasks AS above ON above.key = parent WHERE child = tasks.key
     ) AS above
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(attempt), '{}') AS attempts, coalesce(array_agg(organization), '{}') AS organizations
+        SELECT coalesce(array_agg(attempt), '{{}}') AS attempts,
+               coalesce(array_agg(organization), '{{}}') AS organizations
         FROM outbox WHERE kind = 'task' AND asset_key = tasks.key
     ) AS poked
     WHERE tasks.channel = :channel
-""")
+""")  # noqa: S608 - what is put in is the constant above
 
 
 def tasks(connection: Connection, channel: str) -> Iterator[Row[Any]]:
     """Yield the tasks of a channel, each with its events, attempts, parents and pokes."""
-    return _read(connection, _TASKS, channel=channel)
+    return _read(connection, _TASKS, channel)
 
 
-_TOLD_ONLY = text("""
+_TOLD_ONLY = text(f"""
     SELECT DISTINCT ON (asset_key) asset_key, CAST(id AS text) AS event_id FROM events
-    WHERE channel = :channel AND asset_kind IN (3, 4, 5, 6, 7, 8)
+    WHERE {_TOLD} AND asset_kind IN (3, 4, 5, 6, 7, 8)
       AND NOT EXISTS (SELECT FROM data_samples WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM data_managers WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM functions WHERE CAST(key AS text) = asset_key)
@@ -117,12 +129,12 @@ _TOLD_ONLY = text("""
       AND NOT EXISTS (SELECT FROM compute_plans WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM models WHERE CAST(key AS text) = asset_key)
     ORDER BY asset_key, sequence DESC, id DESC
-""")
+""")  # noqa: S608 - as above
 
 
 def told_only(connection: Connection, channel: str) -> Iterator[Row[Any]]:
     """Yield the assets that the events of a channel tell of, and that have no row."""
-    return _read(connection, _TOLD_ONLY, channel=channel)
+    return _read(connection, _TOLD_ONLY, channel)
 
 
 _POKES_OF_NOTHING = text("""
@@ -136,10 +148,15 @@ _POKES_OF_NOTHING = text("""
 
 def pokes_of_nothing(connection: Connection) -> Iterator[Row[Any]]:
     """Yield the pokes, of all channels, for what does not exist."""
-    return _read(connection, _POKES_OF_NOTHING)
+    return _stream(connection, _POKES_OF_NOTHING, {})
 
 
-def _read(connection: Connection, query: TextClause, **parameters: object) -> Iterator[Row[Any]]:
+def _read(connection: Connection, query: TextClause, channel: str, **parameters: object) -> Iterator[Row[Any]]:
+    gone = forgotten.of(connection, channel)
+    yield from _stream(connection, query, {"channel": channel, "forgotten": gone.position if gone else 0, **parameters})
+
+
+def _stream(connection: Connection, query: TextClause, parameters: dict[str, object]) -> Iterator[Row[Any]]:
     options = {"stream_results": True, "max_row_buffer": _PART}
     with connection.execute(query, parameters, execution_options=options) as rows:
         yield from rows
