@@ -221,6 +221,14 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
         "UPDATE tasks SET attempts = attempts + 1 WHERE status = 2",
         {Rule.ATTEMPT_ROWS},
     ),
+    "an attempt that no event tells of": (
+        """
+        WITH more AS (UPDATE tasks SET attempts = attempts + 1 WHERE status = 2 RETURNING key, attempts)
+        INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
+        SELECT key, attempts, now() + interval '1 hour', now() + interval '1 hour', 2 FROM more
+        """,
+        {Rule.ATTEMPT_ROWS},
+    ),
     "an attempt that goes on": ("UPDATE attempts SET ended_at = NULL WHERE outcome = 4", {Rule.ATTEMPT_ROWS}),
     "an attempt beside another": (
         "UPDATE attempts SET ended_at = ended_at + interval '1 hour' WHERE outcome = 2",
