@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from orchestrator.client import CallError
+from orchestrator import protos as pb
+from orchestrator.client import PUBLIC, CallError
 from orchestrator.core import crash
 from orchestrator.embedded.processes import Process
 from tests.faults import monkeys
+from tests.faults.followed import Followed
 from tests.faults.monkeys import Chosen
 from tests.faults.stage import ORGANIZATIONS, Stage, insist
 from tests.waiting import wait_until
@@ -113,6 +115,28 @@ def test_a_worker_may_die_anywhere(stage, points):
             begin_again(stage, name, f"worker.{point}")
             # Its log says so as soon as it has noticed.
             wait_until(lambda: died(worker), 60, f"a process of the pool to die at worker.{point}")
+    check(stage, plan)
+
+
+def test_a_worker_may_die_between_disabling_a_model_and_deleting_its_file(stage):
+    name, transient = "worker-org-a", pb.NewComputeTaskOutput(permissions=PUBLIC, transient=True)
+    built = stage.client().plan("a model for a while")
+    parent = built.task(function=stage.brief, worker="org-a", outputs={"model": transient})
+    built.task(function=stage.brief, worker="org-b", inputs={"models": [parent]}, outputs={"model": PUBLIC})
+    with mortal(stage, name) as worker:
+        begin_again(stage, name, "worker.outputs_disabled")
+        stage.submit(built)
+        plan = Followed(stage, built)
+        wait_until(lambda: died(worker), 60, "a process of the pool to die at worker.outputs_disabled")
+        asked = pb.GetComputeTaskModelsParam(compute_task_key=parent.key)
+        (model,) = stage.client().models.GetComputeTaskOutputModels(asked).models
+        assert not model.HasField("address")
+        store, file = stage.network.store("org-a"), f"models/{model.key}"
+        assert store.exists(file)
+        # In order: a broker such as Redis gives what a killed worker held to the next one after an hour.
+        stage.kill(name, signal.SIGTERM)
+        begin_again(stage, name)
+        wait_until(lambda: not store.exists(file), 30, "the file to be deleted")
     check(stage, plan)
 
 
