@@ -23,10 +23,10 @@ from beat import (
     transient_outputs,
     unacknowledged_stops,
 )
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator import log
 from orchestrator.core import pokes
-from orchestrator.settings import BeatSettings
 from orchestrator.store.database import Database
 
 QUEUE = "maintenance"

@@ -1,8 +1,8 @@
 """Tasks whose pause before the next attempt is over: their worker is poked."""
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import repairs
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

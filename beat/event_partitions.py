@@ -1,8 +1,8 @@
 """The events of each month lie in a partition: those of the months to come are made in time."""
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import retention
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

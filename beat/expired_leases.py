@@ -1,8 +1,8 @@
 """Attempts whose lease ran out: their worker is lost, and the task is tried again, or Failed after too many."""
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import repairs
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

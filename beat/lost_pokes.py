@@ -7,9 +7,9 @@ again before one is heard, so that its queue does not fill; then all that is due
 from datetime import timedelta
 from functools import partial
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import repairs
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

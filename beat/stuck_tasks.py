@@ -1,8 +1,8 @@
 """Tasks that can never run, since their compute plan has ended or a parent has failed: they are Cancelled."""
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import repairs
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

@@ -6,9 +6,9 @@ Nothing that such an attempt reports is accepted, from the moment of the cancell
 from datetime import timedelta
 from functools import partial
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator.services import repairs
-from orchestrator.settings import BeatSettings
 
 
 def make(settings: BeatSettings) -> Sweep:

@@ -11,8 +11,9 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from beat.settings import BeatSettings
 from orchestrator.core import states
-from orchestrator.settings import BeatSettings, DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
+from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
 from workers.settings import OrganizationSettings, StoreSettings, WorkerSettings
 
 FOLDER = Path(__file__).parent

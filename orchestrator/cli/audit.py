@@ -130,7 +130,8 @@ class _Trace:
 def _settings() -> Any:
     from pydantic import Field
 
-    from orchestrator.settings import BeatSettings, DatabaseSettings, Duration
+    from beat.settings import BeatSettings
+    from orchestrator.settings import DatabaseSettings, Duration
 
     class AuditSettings(DatabaseSettings):
         poke_retention: Duration = Field(BeatSettings.model_fields["poke_retention"].default)

@@ -4,10 +4,11 @@ import sys
 
 import click
 
+from beat.settings import BeatSettings
 from orchestrator import log
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
-from orchestrator.settings import BeatSettings, DatabaseSettings, FlowerSettings, ServerSettings
+from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
 
 
 @click.command()

@@ -11,11 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from beat import app, expired_leases
+from beat.settings import BeatSettings
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.gateway.server import application
-from orchestrator.settings import BeatSettings
 from orchestrator.store import vitals
 from orchestrator.store.database import Database
 from tests.conformance.server import serving

@@ -11,12 +11,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Row, text
 
+from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator import protos as pb
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.services import attempts, functions, nodes, organizations, plans, task_registration, tasks
-from orchestrator.settings import BeatSettings
 from orchestrator.store import outbox
 from orchestrator.store.database import Database
 from tests.conformance import messages

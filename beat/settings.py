@@ -1,0 +1,58 @@
+"""What the beat and its maintenance worker must be told, from variables named `ORCHESTRATOR_…`."""
+
+from pydantic import Field, PositiveInt, SecretStr
+
+from orchestrator.settings import Duration, RuleSettings
+
+
+class BeatSettings(RuleSettings):
+    """What the beat and its maintenance worker need."""
+
+    broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    lost_poke_period: Duration = Field(15.0, description="how often lost pokes are looked for, as in 15s")
+    lost_poke_age: Duration = Field(
+        30.0, description="how long a task may stay To do before it is poked again, as in 30s; doubles each time"
+    )
+    expired_lease_period: Duration = Field(5.0, description="how often expired leases are looked for")
+    due_retry_period: Duration = Field(2.0, description="how often tasks are looked for whose pause is over")
+    unacknowledged_stop_period: Duration = Field(15.0, description="how often unacknowledged stops are looked for")
+    stop_age: Duration = Field(15.0, description="how long a node may take to say that a cancelled attempt has ended")
+    stop_deadline: Duration = Field(3600.0, description="how long a node is told again to stop an attempt")
+    stuck_task_period: Duration = Field(15.0, description="how often tasks are looked for that can never run")
+    transient_output_period: Duration = Field(60.0, description="how often idle transient models are looked for")
+    transient_output_age: Duration = Field(
+        3600.0, description="how long a worker has to delete a transient model before it is asked again"
+    )
+    old_poke_period: Duration = Field(3600.0, description="how often pokes that were sent long ago are looked for")
+    poke_retention: Duration = Field(7 * 86400.0, description="how long pokes are kept that were sent")
+    silent_node_period: Duration = Field(3600.0, description="how often nodes are looked for that have gone")
+    node_retention: Duration = Field(7 * 86400.0, description="how long a node is shown that is not heard any more")
+    stale_queue_period: Duration = Field(3600.0, description="how often queues are looked for that nobody reads")
+    queue_retention: Duration = Field(
+        86400.0,
+        gt=0,
+        description="how long an organization's queue is kept after its last node was heard; then it is emptied",
+    )
+    event_partition_period: Duration = Field(
+        3600.0, description="how often partitions are made for the events of the months to come"
+    )
+    old_event_period: Duration = Field(3600.0, description="how often events are looked for that may be forgotten")
+    event_retention: Duration | None = Field(
+        None,
+        description="how long events are kept, as in 90d; then they go, a month at a time. When not set, for ever",
+    )
+    old_subscription_period: Duration = Field(
+        3600.0, description="how often event streams are looked for that ended long ago"
+    )
+    subscriber_retention: Duration = Field(
+        7 * 86400.0,
+        ge=60,
+        description="how long events are kept, whatever their age, for a subscriber that went before it had them "
+        "(1m or more)",
+    )
+    old_attempt_period: Duration = Field(3600.0, description="how often attempts are looked for that may be forgotten")
+    attempt_retention: Duration | None = Field(
+        None,
+        description="how long attempts are kept of a task that has ended, as in 90d. When not set, for ever",
+    )
+    sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")
