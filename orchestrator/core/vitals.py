@@ -56,8 +56,16 @@ class QueueVitals:
 
 @dataclass(frozen=True)
 class Vitals:
-    """The sweeps, the nodes and the queues at one moment."""
+    """The sweeps, the nodes and the queues at one moment.
 
+    Args:
+        presence: seconds since a server noted that it serves, as without that no lease ends; None where none ever did.
+        sweeps: those that ran.
+        nodes: those that were heard.
+        queues: of the organizations that were heard.
+    """
+
+    presence: float | None
     sweeps: Sequence[SweepVitals]
     nodes: Sequence[NodeVitals]
     queues: Sequence[QueueVitals]

@@ -37,6 +37,12 @@ class _VitalsCollector(Collector):
             yield _reachable(0)
             return
         yield _reachable(1)
+        if vitals.presence is not None:
+            yield GaugeMetricFamily(
+                "orchestrator_presence_age_seconds",
+                "Seconds since a server noted that it serves",
+                vitals.presence,
+            )
         yield from _sweeps(vitals)
         yield from _nodes(vitals)
         yield _queues(vitals)

@@ -26,3 +26,12 @@ def note(connection: Connection, gap: timedelta) -> bool:
         Whether the time without a gap begins with this note.
     """
     return bool(connection.execute(_NOTE, {"gap": gap}).scalar_one())
+
+
+_AGE = text("SELECT extract(epoch FROM now() - served_at) FROM service")
+
+
+def age(connection: Connection) -> float | None:
+    """Return how many seconds ago a server noted that it serves, None where none ever did."""
+    found = connection.execute(_AGE).scalar_one_or_none()
+    return None if found is None else float(found)

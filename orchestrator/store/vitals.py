@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from orchestrator.core.vitals import NodeVitals, QueueVitals, SweepVitals, Vitals
+from orchestrator.store import service
 from orchestrator.store.database import Database
 
 _NOTE = text("""
@@ -47,6 +48,7 @@ def read(database: Database) -> Vitals:
 def _read(connection: Connection, now: datetime) -> Vitals:
     # The clocks of two machines differ: what has just happened here may lie ahead there.
     return Vitals(
+        presence=service.age(connection),
         sweeps=[
             SweepVitals(row.name, max(0.0, float(row.age)), row.repaired)
             for row in connection.execute(_SWEEPS, {"now": now})

@@ -16,7 +16,7 @@ from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.gateway.server import application
-from orchestrator.store import vitals
+from orchestrator.store import service, vitals
 from orchestrator.store.database import Database
 from tests.conformance.server import serving
 from tests.integration.beat.network import Network, after, at_once, made
@@ -52,6 +52,16 @@ def samples(database: Database) -> Samples:
 @pytest.fixture
 def network(database: Database) -> Network:
     return Network(database)
+
+
+def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, network: Network):
+    presence = ("orchestrator_presence_age_seconds",)
+    assert presence not in samples(database)
+    with database.engine.begin() as connection:
+        service.note(connection, database.rules.gap)
+    assert samples(database)[presence] < 60
+    network.execute("UPDATE service SET served_at = served_at - interval '100 seconds'")
+    assert samples(database)[presence] == pytest.approx(100, abs=30)
 
 
 def test_a_sweep_tells_when_it_ran_and_what_it_repaired(database: Database, network: Network):
