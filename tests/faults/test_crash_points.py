@@ -181,19 +181,21 @@ def test_a_sweep_may_die_anywhere(stage):
         endless = stage.plan(1, 1, stage.long)
         wait_until(lambda: len(endless.running()) == 3, 30, "long tasks to run")
         plan = stage.plan(ROUNDS, WIDTH)
-        # So that there is something to sweep.
-        stage.service("worker-org-b").stop()
-        monkeys.flush_broker(stage, random.Random())
-        for point in (
+        points = [
             "sweep.expired_leases.before",
             "sweep.between",
             "sweep.expired_leases.after",
             "sweep.lost_pokes.before",
             "sweep.lost_pokes.after",
             "sweep.due_retries.after",
-        ):
-            begin_again(stage, "beat", point)
+        ]
+        # Before there is something to sweep: an earlier beat would leave nothing.
+        begin_again(stage, "beat", points[0])
+        stage.service("worker-org-b").stop()
+        monkeys.flush_broker(stage, random.Random())
+        for point, following in zip(points, [*points[1:], None], strict=True):
             wait_until(lambda: died(beat), 60, f"a process of the pool to die at {point}")
+            begin_again(stage, "beat", following)
         stage.start("worker-org-b")
     stage.client().cancel(endless.plan)
     endless.wait()
