@@ -12,7 +12,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.validation import parse_key
 from orchestrator.services import models, transitions
-from orchestrator.store import queues, tasks
+from orchestrator.store import tasks
 from orchestrator.store import transitions as moves
 from orchestrator.store.assets import compute_plans
 from orchestrator.store.database import Transaction
@@ -59,7 +59,6 @@ def _start(transaction: Transaction, key: UUID, reason: str) -> None:
         transitions.check_worker(transaction, tasks.get(transaction, key))
         raise transitions.refusal(transaction, key, pb.STATUS_EXECUTING)
     transaction.events.updated(moved.task.key, moved.task, reason)
-    queues.forget_silence(transaction)
 
 
 def _stop(transaction: Transaction, key: UUID, target: states.TaskStatus, reason: str) -> None:

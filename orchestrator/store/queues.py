@@ -30,24 +30,6 @@ def hear(transaction: Transaction) -> None:
     )
 
 
-_FORGET = text("""
-    DELETE FROM queues
-    WHERE organization = :organization AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
-""")
-
-
-def forget_silence(transaction: Transaction) -> None:
-    """Note that the calling organization has workers that send no heartbeats: their silence says nothing."""
-    transaction.connection.execute(
-        _FORGET,
-        {
-            "organization": transaction.organization,
-            "now": transaction.now,
-            "silence": transaction.rules.silence,
-        },
-    )
-
-
 _EMPTY = text("""
     WITH stale AS (
              SELECT organization FROM queues

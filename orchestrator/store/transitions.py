@@ -206,6 +206,8 @@ def retry(
     return _moved([row])[0] if row else None
 
 
+# Who starts a task without a lease has workers that send no heartbeats: their silence, if nodes were heard before, says
+# nothing any more (see store.queues).
 _START = text("""
     WITH started AS (
              UPDATE tasks SET status = 3, attempts = attempts + 1, token_hash = :token_hash, due_at = NULL,
@@ -219,6 +221,11 @@ _START = text("""
              SELECT key, attempts, CAST(:node AS text), CAST(:claim_id AS text), CAST(:token_hash AS bytea), :now,
                     :now + CAST(:lease AS interval)
              FROM started
+         ),
+         unheard AS (
+             DELETE FROM queues USING started
+             WHERE CAST(:lease AS interval) IS NULL AND organization = started.worker
+               AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
          )
     SELECT key, worker, attempts, status, message FROM started
 """)
@@ -260,6 +267,7 @@ def start(
             "token_hash": token_hash,
             "now": transaction.now,
             "lease": lease,
+            "silence": transaction.rules.silence,
         },
     ).one_or_none()
     transaction.locked()
