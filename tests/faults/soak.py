@@ -20,8 +20,8 @@ from tests.faults.runs import Broken, Kind
 from tests.faults.stage import Stage
 
 LOST_ANSWERS = 0.01
-PLANS = 3
-_PATIENCE_SECONDS = 180.0
+PLANS = 2
+_PATIENCE_SECONDS = 300.0
 _CANCELLED = 0.15
 """The share of plans that are cancelled on their way."""
 
@@ -49,7 +49,7 @@ class Soak:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             while sum(not plan.over for plan in self.plans) < PLANS:
-                self.plans.append(self._stage.plan(self._chance.randint(2, 12), self._chance.randint(1, 3)))
+                self.plans.append(self._stage.plan(self._chance.randint(6, 24), self._chance.randint(2, 4)))
             if self._chance.random() < _CANCELLED:
                 self._cancel(self.plans[-1])
             monkey = self._chance.choice(self._monkeys)
