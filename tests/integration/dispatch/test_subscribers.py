@@ -57,11 +57,12 @@ def server_process(address: str) -> psutil.Process:
 
 
 def sessions(url: str, condition: str = "true") -> list[int]:
-    """Return the sessions of the server's database that meet a condition, without this one."""
+    """Return the clients' sessions in the server's database that meet a condition, without this one."""
     with psycopg.connect(url, autocommit=True) as connection:
         query = (
             "SELECT pid FROM pg_stat_activity "
-            f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND {condition}"
+            "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid() "
+            f"AND {condition}"
         )
         return [row[0] for row in connection.execute(query).fetchall()]
 

@@ -367,18 +367,20 @@ def test_a_process_of_the_pool_that_is_frozen_for_less_than_a_lease_goes_on(worl
         record = Record(process.pid, processes.born(process.pid), "known", world.task, 1, "token")
         heart = Heart(world.settings, channels)
         with WorkingFolder(world.settings.node_folder, world.task, record):
-            for _ in range(2):
+
+            def freeze(looks: int) -> None:
                 process.send_signal(signal.SIGSTOP)
                 wait_until(lambda: processes.frozen(record.pid, record.born), message="the process to be frozen")
-                for _ in range(590):
+                for _ in range(looks):
                     heart.look()
+
+            for _ in range(2):
+                freeze(590)
                 assert lives(process.pid)
                 process.send_signal(signal.SIGCONT)
                 wait_until(lambda: not processes.frozen(record.pid, record.born), message="the process to go on")
                 heart.look()
-            process.send_signal(signal.SIGSTOP)
-            for _ in range(610):
-                heart.look()
+            freeze(610)
             assert process.wait(10) == -signal.SIGKILL
 
 
