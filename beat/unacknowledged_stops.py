@@ -1,6 +1,7 @@
 """Attempts that were cancelled while they ran, and whose node has not said that the process ended: it is told again.
 
-Nothing that such an attempt reports is accepted, from the moment of the cancellation on.
+Nothing that such an attempt reports is accepted, from the moment of the cancellation on. One that its node does not
+name for a whole lease never began, as the answer to its claim was lost: it is noted as stopped.
 """
 
 from datetime import timedelta

@@ -55,6 +55,8 @@ def poke_due_retries(database: Database, now: datetime, limit: int) -> int:
 def repeat_stops(database: Database, now: datetime, limit: int, *, age: timedelta, deadline: timedelta) -> int:
     """Tell nodes again to stop attempts whose end they have not acknowledged; return how many.
 
+    Those that their node never heard of are noted as stopped instead, and counted too.
+
     Args:
         database: where they are.
         now: the time.
@@ -63,7 +65,9 @@ def repeat_stops(database: Database, now: datetime, limit: int, *, age: timedelt
         deadline: how long one is asked for; the attempt's results are refused all the while, and after.
     """
     with database.engine.begin() as connection:
-        return repairs.repeat_stops(connection, now, limit, age, deadline)
+        unbegun = repairs.note_unbegun(connection, now, limit, database.rules.lease)
+    with database.engine.begin() as connection:
+        return unbegun + repairs.repeat_stops(connection, now, limit, age, deadline)
 
 
 def cancel_stuck_tasks(database: Database, _: datetime, limit: int) -> int:

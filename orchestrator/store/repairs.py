@@ -97,6 +97,34 @@ def repeat_stops(connection: Connection, now: datetime, limit: int, age: timedel
     return int(row[0]) if row else 0
 
 
+# A heartbeat names all that its node runs: what a node has never named, it never began.
+_UNBEGUN = text("""
+    WITH unbegun AS (
+             SELECT task_key, number FROM attempts
+             JOIN tasks ON key = task_key
+             JOIN nodes ON nodes.channel = tasks.channel AND organization = worker AND name = node
+             WHERE outcome IN (5, 6) AND stopped_at IS NULL AND delivered_at IS NULL AND claim_id IS NOT NULL
+               AND report_hash IS NULL AND fault IS NULL
+               AND heard_at > ended_at + CAST(:lease AS interval)
+             ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE OF attempts SKIP LOCKED
+         )
+    UPDATE attempts SET delivered_at = :now, stopped_at = :now FROM unbegun
+    WHERE attempts.task_key = unbegun.task_key AND attempts.number = unbegun.number
+""")
+
+
+def note_unbegun(connection: Connection, now: datetime, limit: int, lease: timedelta) -> int:
+    """Note as stopped the cancelled attempts that never began, as the answer to their claim was lost; return how many.
+
+    Args:
+        connection: inside a transaction.
+        now: the time.
+        limit: most attempts.
+        lease: how long after the cancellation their node must have been heard, without naming them.
+    """
+    return connection.execute(_UNBEGUN, {"now": now, "limit": limit, "lease": lease}).rowcount
+
+
 _TAKE_PLAN = text("SELECT key FROM compute_plans WHERE key = :key FOR NO KEY UPDATE SKIP LOCKED")
 
 

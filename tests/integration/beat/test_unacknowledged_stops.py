@@ -8,11 +8,13 @@ import pytest
 from beat import unacknowledged_stops
 from beat.sweep import Sweep
 from orchestrator import protos as pb
+from orchestrator.core.retries import Rules
 from orchestrator.store import outbox
 from tests.integration.beat.network import Network, after, at_once, made
 
 AGE = 15.0
 DEADLINE = 600.0
+LEASE = Rules().lease.total_seconds()
 
 
 @pytest.fixture
@@ -74,6 +76,48 @@ def test_a_stop_that_is_acknowledged_is_not_told_again(database, network, sweep)
     (attempt,) = cancelled(network)
     network.heartbeat(stopped=[attempt])
     assert sweep.sweep(database, after(AGE + 1)) == 0
+
+
+def long_ago(network: Network) -> None:
+    """Let the cancellation have been more than a lease ago."""
+    network.execute(f"UPDATE attempts SET ended_at = ended_at - interval '{LEASE + 1} seconds'")
+
+
+def stopped(network: Network) -> list[bool]:
+    return [row.stopped_at is not None for row in network.rows("SELECT stopped_at FROM attempts")]
+
+
+def test_an_attempt_that_its_node_never_named_never_began(database, network, sweep):
+    cancelled(network)
+    long_ago(network)
+    network.heartbeat()
+    assert sweep.sweep(database, after(0)) == 1
+    assert (stopped(network), stops(network)) == ([True], [])
+    assert sweep.sweep(database, after(10 * AGE)) == 0
+
+
+def test_an_attempt_whose_node_may_not_have_got_the_claim_yet_is_told_again(database, network, sweep):
+    cancelled(network)
+    network.heartbeat()
+    assert sweep.sweep(database, after(AGE + 1)) == 1
+    assert (stopped(network), len(stops(network))) == ([False], 1)
+
+
+def test_an_attempt_whose_node_is_not_heard_is_told_again(database, network, sweep):
+    cancelled(network)
+    long_ago(network)
+    network.heartbeat(node="node-2")
+    assert sweep.sweep(database, after(0)) == 1
+    assert (stopped(network), len(stops(network))) == ([False], 1)
+
+
+def test_an_attempt_that_its_node_named_is_told_again(database, network, sweep):
+    (attempt,) = cancelled(network)
+    network.heartbeat(attempt)
+    long_ago(network)
+    network.heartbeat()
+    assert sweep.sweep(database, after(0)) == 1
+    assert (stopped(network), len(stops(network))) == ([False], 1)
 
 
 def test_the_pause_doubles_until_the_deadline(database, network, sweep):
