@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.client import PUBLIC, CallError
@@ -20,6 +21,10 @@ from tests.faults.stage import ORGANIZATIONS, Stage, insist
 from tests.waiting import wait_until
 
 ROUNDS, WIDTH = 4, 2
+POKE_AGAIN = text("""
+    INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+    VALUES ('disable', 'org-a', CAST(:task AS uuid), 1, now())
+""")
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -133,9 +138,10 @@ def test_a_worker_may_die_between_disabling_a_model_and_deleting_its_file(stage)
         assert not model.HasField("address")
         store, file = stage.network.store("org-a"), f"models/{model.key}"
         assert store.exists(file)
-        # In order: a broker such as Redis gives what a killed worker held to the next one after an hour.
-        stage.kill(name, signal.SIGTERM)
         begin_again(stage, name)
+        # A broker such as Redis gives what a killed worker held to the next one after an hour.
+        with stage.database() as database, database.engine.begin() as connection:
+            connection.execute(POKE_AGAIN, {"task": parent.key})
         wait_until(lambda: not store.exists(file), 30, "the file to be deleted")
     check(stage, plan)
 

@@ -50,7 +50,9 @@ def owned(world: World, task: str) -> WorkingFolder:
 def killed_in_an_attempt(world: World) -> None:
     """Kill the process of an attempt while its function runs, with nobody there to bury it."""
     started = world.root / "started"
-    world.claim(world.function(f"pathlib.Path({str(started)!r}).touch(); time.sleep(600)"))
+    claim = world.claim(world.function(f"pathlib.Path({str(started)!r}).touch(); time.sleep(600)"))
+    # Nobody renews it.
+    claim.lease.FromSeconds(60)
     with world.process():
         wait_until(started.exists, timeout=30, message="the function to run")
     (place,) = folder.places(world.settings.node_folder)
