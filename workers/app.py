@@ -96,8 +96,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         """
         building.build(settings, process.channels, function)
 
-    # Nobody asks for it again once the orchestrator knows it done, so its message must outlive who did it by half.
-    @app.task(name=DISABLE_OUTPUTS, shared=False, acks_late=True, reject_on_worker_lost=True)  # type: ignore[untyped-decorator]
+    @app.task(name=DISABLE_OUTPUTS, shared=False)  # type: ignore[untyped-decorator]
     def disable_outputs(task: str) -> None:
         """Delete the transient models of a task of this organization that no task can need any more.
 

@@ -59,7 +59,7 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int, cl
     claimed()
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
-    record = Record.of(claim.attempt, client.channel)
+    record = Record.of_attempt(claim.attempt, client.channel)
     with ExitStack() as held:
         try:
             folder = held.enter_context(WorkingFolder(settings.node_folder, f"{task}-{claim.attempt.number}", record))

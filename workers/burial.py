@@ -1,4 +1,4 @@
-"""The end of an attempt or build whose process is gone: nothing of it may be left, and the orchestrator is told."""
+"""The end of what a process that is gone has begun: nothing of it may be left, and the orchestrator is told."""
 
 import os
 import time
@@ -11,7 +11,7 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers import orders, processes
+from workers import disabling, orders, processes
 from workers.channels import lost
 from workers.folder import Place, remove
 from workers.outputs import JOURNAL, announced
@@ -50,7 +50,7 @@ class Burials:
         return place.seize() if time.monotonic() >= self._later.get(place.folder, 0.0) else None
 
     def bury(self, place: Place, lock: int) -> None:
-        """End what still runs in an abandoned folder, report the attempt, remove the folder.
+        """End what still runs in an abandoned folder, do what is left to do, remove the folder.
 
         Args:
             place: the folder.
@@ -71,14 +71,21 @@ class Burials:
             return
         record = place.record()
         # The task need not wait until a large folder is removed.
-        settled, stopped = (True, False) if record is None or not record.task else self._settle(place, record)
+        settled, stopped = (True, False) if record is None else self._settle(place, record)
         crash.point("heart.reported")
-        remove(place.folder)
         if settled:
+            remove(place.folder)
             place.leave(stopped=stopped)
             del self._later[place.folder]
 
     def _settle(self, place: Place, record: Record) -> tuple[bool, bool]:
+        """Do what is left to do; return whether it is done, and whether the orchestrator is to get a receipt."""
+        if record.runs:
+            return self._settle_attempt(place, record)
+        client = self._clients.get(record.channel)
+        return client is None or disabling.delete_disabled(client, record.task, AssetStore(self._store_root)), False
+
+    def _settle_attempt(self, place: Place, record: Record) -> tuple[bool, bool]:
         """Tell the orchestrator; return whether it knows, and whether it is to get a receipt for a stop."""
         order = orders.given(place)
         client = self._clients.get(record.channel)

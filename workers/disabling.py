@@ -1,4 +1,8 @@
-"""Deletes transient models that no task can need any more, because a poke said so."""
+"""Deletes transient models that no task can need any more, because a poke said so.
+
+The orchestrator knows a model as disabled before its file is deleted, and does not poke for it again. So whoever is
+killed in between, or hears no answer, leaves a record in the node's folder, and the heart deletes the file.
+"""
 
 import grpc
 import structlog
@@ -6,44 +10,73 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers.channels import Channels
+from workers.channels import Channels, lost
+from workers.folder import WorkingFolder
 from workers.outputs import model_name
+from workers.record import Record
 from workers.settings import WorkerSettings
-from workers.store import AssetStore, own_name
+from workers.store import AssetStore
 
 log = structlog.get_logger()
+
+_CALL_SECONDS = 5.0
 
 
 def disable(settings: WorkerSettings, channels: Channels, task: str) -> None:
     """Disable the transient outputs of a task of this organization, and delete their files.
 
-    The orchestrator says first whether that may be: a poke that came too early does nothing. One that comes again, as
-    after a crash, deletes what the first one left.
+    The orchestrator says first whether that may be: a poke that came too early does nothing.
 
     Args:
         settings: the worker's.
         channels: the organization's connections; the first that knows the task is used.
         task: its key.
+
+    Raises:
+        OSError: the node's folder cannot be written, and nothing was disabled; or a file cannot be deleted, which the
+            heart goes on trying.
     """
     try:
         client, found = channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=task)))
     except grpc.RpcError as error:
         log.info("outputs.not_disabled", task=task, reason=error.details())
         return
-    before = _models(client, task)
-    for identifier, output in found.outputs.items():
-        if output.transient:
-            _disable_one(client, task, identifier)
-    crash.point("worker.outputs_disabled")
-    store = AssetStore(settings.store_root)
-    for key, model in _models(client, task).items():
-        if model.HasField("address"):
-            continue
-        # After a crash the address is gone already; what this worker stored lies under its key.
-        address = before.get(key, model).address.storage_address
-        if name := own_name(settings.store_url, address) if address else model_name(key):
+    record = Record.of_models(task, client.channel)
+    with WorkingFolder(settings.node_folder, f"models-{task}", record) as folder:
+        folder.unsettled = True
+        for identifier, output in found.outputs.items():
+            if output.transient:
+                _disable_one(client, task, identifier)
+        crash.point("worker.outputs_disabled")
+        folder.unsettled = not delete_disabled(client, task, AssetStore(settings.store_root))
+
+
+def delete_disabled(client: Client, task: str, store: AssetStore) -> bool:
+    """Delete the files of a task's models that are disabled.
+
+    Args:
+        client: the connection to the orchestrator, in the task's channel.
+        task: its key.
+        store: the organization's own.
+
+    Returns:
+        False when the orchestrator could not be asked which they are.
+
+    Raises:
+        OSError: a file cannot be deleted.
+    """
+    asked = pb.GetComputeTaskModelsParam(compute_task_key=task)
+    try:
+        models = client.models.GetComputeTaskOutputModels(asked, timeout=_CALL_SECONDS).models
+    except grpc.RpcError as error:
+        log.info("models.not_deleted", task=task, reason=error.details())
+        return not lost(error)
+    for model in models:
+        if not model.HasField("address"):
+            name = model_name(model.key)
             store.delete(name)
             log.info("model.deleted", task=task, name=name)
+    return True
 
 
 def _disable_one(client: Client, task: str, identifier: str) -> None:
@@ -52,8 +85,3 @@ def _disable_one(client: Client, task: str, identifier: str) -> None:
     except grpc.RpcError as error:
         # Disabled already, or needed after all.
         log.info("output.not_disabled", task=task, output=identifier, reason=error.details())
-
-
-def _models(client: Client, task: str) -> dict[str, pb.Model]:
-    answer = client.models.GetComputeTaskOutputModels(pb.GetComputeTaskModelsParam(compute_task_key=task))
-    return {model.key: model for model in answer.models}

@@ -103,7 +103,8 @@ class WorkingFolder:
         path: the folder.
         place: with the files beside it.
         stopped: set it when the attempt ends because it had to stop.
-        unsettled: set it when the orchestrator could not be told how the attempt ended: the heart is to try.
+        unsettled: set it while something is left that must be done, as to tell the orchestrator how the attempt ended:
+            the heart is to do it, with what lies in the folder.
     """
 
     def __init__(self, parent: Path, name: str, record: Record) -> None:
@@ -143,8 +144,8 @@ class WorkingFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            remove(self.path)
             if not self.unsettled:
+                remove(self.path)
                 self.place.leave(stopped=self.stopped)
         finally:
             os.close(self._lock)
@@ -158,7 +159,7 @@ def working_folder(parent: Path, name: str) -> Iterator[Path]:
         parent: is made where it is missing.
         name: a prefix of the folder's name, for people.
     """
-    with WorkingFolder(parent, name, Record.of()) as folder:
+    with WorkingFolder(parent, name, Record.of_other()) as folder:
         yield folder.path
 
 

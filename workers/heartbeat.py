@@ -122,4 +122,4 @@ class Heartbeat(threading.Thread):
         return [(file, record) for file, record in records if record is not None and self._ours(record)]
 
     def _ours(self, record: Record) -> bool:
-        return bool(record.task) and record.channel == self.channel
+        return record.runs and record.channel == self.channel

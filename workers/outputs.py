@@ -134,7 +134,7 @@ def save(
 
 
 def model_name(key: str) -> str:
-    """Return the name of a model in the store of the worker that made it."""
+    """Return the name of a model in the store of the worker that made it: no other file is ever deleted as a model."""
     return f"models/{key}"
 
 

@@ -40,7 +40,7 @@ class Recorded(
         self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
         self.heartbeats_unanswered = 0
         self.released: list[pb.ReleaseTaskParam] = []
-        self.reports_unanswered = 0
+        self.unanswered = 0
         self.completed: list[pb.CompleteTaskParam] = []
         self.failed: list[pb.FailTaskParam] = []
         self.registered_reports: list[pb.NewFailureReport] = []
@@ -48,6 +48,19 @@ class Recorded(
 
     def GetModel(self, request: pb.GetModelParam, context: Any) -> pb.Model:
         return self._find(self.models, request.key, context)
+
+    def GetComputeTaskOutputModels(
+        self, request: pb.GetComputeTaskModelsParam, context: Any
+    ) -> pb.GetComputeTaskModelsResponse:
+        self._answer(context)
+        made = [model for model in self.models.values() if model.compute_task_key == request.compute_task_key]
+        return pb.GetComputeTaskModelsResponse(models=made)
+
+    def DisableOutput(self, request: pb.DisableOutputParam, context: Any) -> pb.DisableOutputResponse:
+        for model in self.models.values():
+            if model.compute_task_key == request.compute_task_key:
+                model.ClearField("address")
+        return pb.DisableOutputResponse()
 
     def GetFunction(self, request: pb.GetFunctionParam, context: Any) -> pb.Function:
         return self._find(self.functions, request.key, context)
@@ -84,9 +97,7 @@ class Recorded(
             context.abort(grpc.StatusCode.ALREADY_EXISTS, "OE0006: it has a report")
         self.registered_reports.append(request)
         self.functions[request.asset_key].status = pb.FUNCTION_STATUS_FAILED
-        if self.reports_unanswered:
-            self.reports_unanswered -= 1
-            context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
+        self._answer(context)
         return pb.FailureReport(asset_key=request.asset_key)
 
     def ClaimTask(self, request: pb.ClaimTaskParam, context: Any) -> pb.ClaimTaskResponse:
@@ -134,10 +145,13 @@ class Recorded(
         """Keys of the tasks that a heartbeat called stopped."""
         return [attempt.compute_task_key for _, beat in self.heartbeats for attempt in beat.stopped]
 
-    def _report(self, attempt: pb.Attempt, context: Any) -> None:
-        if self.reports_unanswered:
-            self.reports_unanswered -= 1
+    def _answer(self, context: Any) -> None:
+        if self.unanswered:
+            self.unanswered -= 1
             context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
+
+    def _report(self, attempt: pb.Attempt, context: Any) -> None:
+        self._answer(context)
         ended = {report.attempt.compute_task_key for report in self.completed}
         if attempt.compute_task_key in ended | set(self.stops):
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: the attempt does not hold the task")

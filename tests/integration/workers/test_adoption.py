@@ -44,7 +44,7 @@ def untouched(path: Path, seconds: float = ABANDONED_SECONDS + 1) -> None:
 
 def owned(world: World, task: str) -> WorkingFolder:
     running = pb.Attempt(compute_task_key=task, number=1, token=f"token of {task}")
-    return WorkingFolder(world.settings.node_folder, task, Record.of(running, "known"))
+    return WorkingFolder(world.settings.node_folder, task, Record.of_attempt(running, "known"))
 
 
 def killed_in_an_attempt(world: World) -> None:

@@ -183,7 +183,7 @@ def test_a_function_without_a_command_fails_with_a_log(world: World) -> None:
 
 def test_a_report_whose_answer_is_lost_is_given_once(world: World) -> None:
     function = world.function(TRAINS, dockerfile="FROM python\nENTRYPOINT python3 function.py\n")
-    world.recorded.reports_unanswered = 1
+    world.recorded.unanswered = 1
     with structlog.testing.capture_logs() as logs:
         world.build(function.key)
     assert len(world.recorded.registered_reports) == 1

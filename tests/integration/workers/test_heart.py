@@ -16,7 +16,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core import crash
 from tests.waiting import wait_until
-from workers import attempt, orders, processes
+from workers import attempt, disabling, orders, processes
 from workers.channels import connect
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
@@ -58,7 +58,7 @@ class Sleeper:
 
 def owned(world: World, task: str, channel: str = "known", number: int = 1) -> WorkingFolder:
     running = pb.Attempt(compute_task_key=task, number=number, token=f"token of {task}")
-    return WorkingFolder(world.settings.node_folder, task, Record.of(running, channel))
+    return WorkingFolder(world.settings.node_folder, task, Record.of_attempt(running, channel))
 
 
 def test_an_idle_node_beats_in_each_channel(world: World) -> None:
@@ -198,11 +198,72 @@ def test_a_lost_attempt_is_reported_when_the_orchestrator_answers_again(world: W
         world.claim(world.function("time.sleep(600)"))
         wait_until(lambda: any(name.endswith(".owner") for name in world.files), timeout=30)
     assert process.returncode == -signal.SIGKILL
-    world.recorded.reports_unanswered = 1
+    world.recorded.unanswered = 1
     with world.heart():
         wait_until(lambda: world.recorded.failed, message="the second report")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert len(world.recorded.failed) == 1
+
+
+def test_the_results_of_a_lost_attempt_are_deleted_when_the_orchestrator_answers_again(world: World) -> None:
+    # Nobody renews it.
+    world.claim(world.function(TRAINS)).lease.FromSeconds(60)
+    models = sorted((world.store / "models").iterdir())
+    with world.process("worker.stored") as process:
+        assert process.wait(30) == -signal.SIGKILL
+    assert len(list((world.store / "models").iterdir())) == len(models) + 1
+    world.recorded.unanswered = 1
+    with world.heart():
+        wait_until(lambda: world.recorded.failed, message="the second report")
+        wait_until(lambda: not world.files, message="the folder to be removed")
+    assert sorted((world.store / "models").iterdir()) == models
+
+
+def stored_model(world: World) -> pb.Model:
+    """Return a model of the world's task, known to the orchestrator and with its file in the store."""
+    key = str(uuid.uuid4())
+    model = pb.Model(key=key, compute_task_key=world.task, address=world.put(f"models/{key}", b"model"))
+    world.recorded.models[key] = model
+    world.recorded.tasks[world.task] = pb.ComputeTask(
+        key=world.task, outputs={"model": pb.ComputeTaskOutput(transient=True)}
+    )
+    return model
+
+
+def disable(world: World) -> None:
+    with connect(world.settings) as channels:
+        disabling.disable(world.settings, channels, world.task)
+
+
+def test_models_are_disabled_and_their_files_deleted(world: World) -> None:
+    model = stored_model(world)
+    disable(world)
+    assert not model.HasField("address")
+    assert not (world.store / "models" / model.key).exists()
+    assert not world.files
+
+
+def test_whoever_hears_no_answer_leaves_the_deletion_to_the_heart(world: World) -> None:
+    model = stored_model(world)
+    world.recorded.unanswered = 2
+    disable(world)
+    file = world.store / "models" / model.key
+    assert file.exists()
+    with world.heart():
+        wait_until(lambda: not file.exists(), message="the file to be deleted")
+        wait_until(lambda: not world.files, message="the folder to be removed")
+    assert not world.recorded.unanswered
+    assert not any(beat.attempts for _, beat in world.recorded.heartbeats)
+    assert not world.recorded.failed
+
+
+def test_a_model_that_is_needed_after_all_is_left_where_it_is(world: World) -> None:
+    model = stored_model(world)
+    with WorkingFolder(world.settings.node_folder, "models", Record.of_models(world.task, "known")) as folder:
+        folder.unsettled = True
+    with world.heart():
+        wait_until(lambda: not world.files, message="the folder to be removed")
+    assert (world.store / "models" / model.key).exists()
 
 
 def test_what_a_killed_worker_left_is_reported_by_the_next_one(world: World) -> None:
@@ -307,7 +368,7 @@ def test_a_second_drain_and_a_quit_give_no_time(world: World) -> None:
 
 def test_a_release_that_is_not_answered_is_left_to_the_heart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "_RELEASE_SECONDS", 0.0)
-    world.recorded.reports_unanswered = 1
+    world.recorded.unanswered = 1
     world.claim(world.function("time.sleep(600)"))
     with world.heart() as tell:
         tell(Command.QUIT)
