@@ -38,23 +38,30 @@ class Adoption:
         self._next = 0.0
 
     def due(self) -> bool:
-        """Say whether it is time for `run`, once each time."""
+        """Say whether it is time for `touch` and `run`, once each time."""
         if time.monotonic() < self._next:
             return False
         self._next = time.monotonic() + PERIOD_SECONDS
         return True
 
-    def run(self) -> None:
-        """Show that this node lives, and take over what is abandoned."""
+    def touch(self) -> None:
+        """Show that this node lives."""
         try:
             self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.utime(self._own)
-            untouched = self._own.stat().st_mtime - ABANDONED_SECONDS
-            others = [path for path in self._own.parent.glob(f"{self._organization}@*") if path != self._own]
         except OSError as error:
             log.error("node.not_touched", folder=str(self._own), error=str(error))
-            return
-        for other in others:
+
+    def run(self) -> None:
+        """Take over what is abandoned, by the time when this node showed last that it lives.
+
+        Raises:
+            OSError: the folder of nodes cannot be read.
+        """
+        untouched = self._own.stat().st_mtime - ABANDONED_SECONDS
+        for other in self._own.parent.glob(f"{self._organization}@*"):
+            if other == self._own:
+                continue
             try:
                 if other.is_dir() and not other.is_symlink() and other.stat().st_mtime < untouched:
                     self._adopt(other)

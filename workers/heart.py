@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
@@ -71,7 +72,7 @@ class Heart:
         self._frozen: dict[Place, float] = {}
         # Not in the thread that looks: a burial may take long, and nobody's order may wait for it.
         self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="burials")
-        self._burying: dict[Place, Future[None]] = {}
+        self._undertaken: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:
         for beat in self._beats:
@@ -99,14 +100,16 @@ class Heart:
 
     def look(self) -> bool:
         """Look at the folder once, and do what is due; return whether anything is left in it."""
-        self._burying = {place: burial for place, burial in self._burying.items() if not _over(place, burial)}
-        if self._drained is None and self._adoption.due():
-            self._undertaker.submit(contextvars.copy_context().run, self._adoption.run)
+        self._undertaken = {path: work for path, work in self._undertaken.items() if not _over(path, work)}
+        if self._adoption.due():
+            self._adoption.touch()
+            nodes = self._folder.parent
+            if self._drained is None and nodes not in self._undertaken:
+                self._undertake(nodes, self._adoption.run)
         found = folder.places(self._folder)
         for place in found:
-            if place not in self._burying and (lock := self._burials.seize(place)) is not None:
-                burial = self._undertaker.submit(contextvars.copy_context().run, self._burials.bury, place, lock)
-                self._burying[place] = burial
+            if place.folder not in self._undertaken and (lock := self._burials.seize(place)) is not None:
+                self._undertake(place.folder, partial(self._burials.bury, place, lock))
             if self._drained is not None and time.monotonic() >= self._drained:
                 orders.give(place, orders.Kind.RELEASE, "its worker ends")
             self._end_if_hanging(place)
@@ -124,6 +127,9 @@ class Heart:
         deadline = time.monotonic() + self._settings.task_kill_grace + FAREWELL_SECONDS
         while self.look() and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
+
+    def _undertake(self, path: Path, work: Callable[[], None]) -> None:
+        self._undertaken[path] = self._undertaker.submit(contextvars.copy_context().run, work)
 
     def _end_if_hanging(self, place: Place) -> None:
         order = orders.given(place)
@@ -167,12 +173,12 @@ def _next(commands: IO[bytes], meanwhile: Callable[[], object]) -> Command | Non
     return Command(told) if told else None
 
 
-def _over(place: Place, burial: Future[None]) -> bool:
-    if not burial.done():
+def _over(path: Path, work: Future[None]) -> bool:
+    if not work.done():
         return False
-    error = burial.exception()
+    error = work.exception()
     if error is not None:
-        log.error("folder.not_buried", folder=place.folder.name, error=f"{type(error).__name__}: {error}")
+        log.error("folder.not_buried", folder=path.name, error=f"{type(error).__name__}: {error}")
     return True
 
 

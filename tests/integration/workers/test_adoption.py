@@ -1,6 +1,7 @@
 """What a node that is gone has left, taken over by another node of its organization: real processes, real locks."""
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import structlog.testing
 from orchestrator import protos as pb
 from orchestrator.embedded.valkey import Valkey
 from tests.waiting import wait_until
-from workers import adoption, folder, orders
+from workers import adoption, folder, orders, processes
 from workers.adoption import ABANDONED_SECONDS, Adoption
 from workers.folder import WorkingFolder
 from workers.orders import Kind
@@ -45,6 +46,12 @@ def untouched(path: Path, seconds: float = ABANDONED_SECONDS + 1) -> None:
 def owned(world: World, task: str) -> WorkingFolder:
     running = pb.Attempt(compute_task_key=task, number=1, token=f"token of {task}")
     return WorkingFolder(world.settings.node_folder, task, Record.of_attempt(running, "known"))
+
+
+def adopt(world: World) -> None:
+    adoption = Adoption(world.settings)
+    adoption.touch()
+    adoption.run()
 
 
 def killed_in_an_attempt(world: World) -> None:
@@ -108,7 +115,7 @@ def test_what_lives_is_left_alone_however_long_it_was_not_touched(world: World) 
     with owned(world, world.task) as working:
         old = renamed(world)
         untouched(old)
-        Adoption(world.settings).run()
+        adopt(world)
         assert working.path.is_dir()
         assert working.place.lives()
         assert not world.files
@@ -119,7 +126,7 @@ def test_what_was_touched_lately_is_left_alone_whoever_holds_its_locks(world: Wo
     killed_in_an_attempt(world)
     old = renamed(world)
     untouched(old, ABANDONED_SECONDS - 60)
-    Adoption(world.settings).run()
+    adopt(world)
     assert not world.files
     assert len(list(old.glob("*.owner"))) == 1
 
@@ -134,6 +141,34 @@ def test_a_node_that_lives_touches_its_folder(world: World, monkeypatch: pytest.
         )
 
 
+def test_a_node_touches_its_folder_while_something_is_buried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption, "PERIOD_SECONDS", 0.1)
+    buried = threading.Event()
+    monkeypatch.setattr(processes, "end_strays", lambda _: buried.wait(30))
+    try:
+        with owned(world, world.task) as working:
+            working.unsettled = True
+        untouched(world.settings.node_folder)
+        with world.heart():
+            wait_until(
+                lambda: world.settings.node_folder.stat().st_mtime > time.time() - 60, message="the folder's touch"
+            )
+            assert working.path.is_dir()
+            buried.set()
+    finally:
+        buried.set()
+
+
+def test_an_adoption_that_fails_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(Adoption, "run", fails)
+    with structlog.testing.capture_logs() as logs, world.heart():
+        wait_until(lambda: [entry for entry in logs if entry["event"] == "folder.not_buried"], message="the word")
+    assert "a fault of ours" in str(logs)
+
+
 def test_the_folders_of_other_organizations_are_not_ours(world: World) -> None:
     for name in ("org-2@node-1", "org-10@node-1", "org-1"):
         other = world.settings.work_dir / name
@@ -141,7 +176,7 @@ def test_the_folders_of_other_organizations_are_not_ours(world: World) -> None:
         untouched(other)
     link = world.settings.work_dir / "org-1@link"
     link.symlink_to(world.root)
-    Adoption(world.settings).run()
+    adopt(world)
     assert len(list(world.settings.work_dir.iterdir())) == 5
     assert world.store.parent == world.root
 
@@ -181,7 +216,7 @@ def test_a_folder_that_cannot_be_moved_is_told_and_stays(world: World) -> None:
     taken.mkdir(parents=True)
     (taken / "something").touch()
     with structlog.testing.capture_logs() as logs:
-        Adoption(world.settings).run()
+        adopt(world)
     assert [(entry["event"], entry["folder"]) for entry in logs] == [("node.not_adopted", str(old))]
     assert place.owner.exists()
     assert place.folder.is_dir()
