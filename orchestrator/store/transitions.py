@@ -116,7 +116,8 @@ def end(
     Returns:
         The task, or None where the guard held it: nothing was changed.
     """
-    row = transaction.connection.execute(
+    moved = _locked(
+        transaction,
         _END,
         {
             "key": key,
@@ -131,9 +132,8 @@ def end(
             "expired": expired,
             "now": transaction.now,
         },
-    ).one_or_none()
-    transaction.locked()
-    return _moved([row])[0] if row else None
+    )
+    return moved[0] if moved else None
 
 
 _RETRY = text("""
@@ -188,7 +188,8 @@ def retry(
     Returns:
         The task, or None where the guard held it: nothing was changed.
     """
-    row = transaction.connection.execute(
+    moved = _locked(
+        transaction,
         _RETRY,
         {
             "key": key,
@@ -201,9 +202,8 @@ def retry(
             "expired": expired,
             "now": transaction.now,
         },
-    ).one_or_none()
-    transaction.locked()
-    return _moved([row])[0] if row else None
+    )
+    return moved[0] if moved else None
 
 
 # Who starts a task without a lease has workers that send no heartbeats: their silence, if nodes were heard before, says
@@ -255,7 +255,8 @@ def start(
     Returns:
         The task, or None where it is not To do, not the caller's, or due for another attempt.
     """
-    row = transaction.connection.execute(
+    moved = _locked(
+        transaction,
         _START,
         {
             "key": key,
@@ -269,9 +270,8 @@ def start(
             "lease": lease,
             "silence": transaction.rules.silence,
         },
-    ).one_or_none()
-    transaction.locked()
-    return _moved([row])[0] if row else None
+    )
+    return moved[0] if moved else None
 
 
 _RELEASE = text("""
