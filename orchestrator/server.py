@@ -14,6 +14,7 @@ from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
 from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
+from orchestrator.dispatch.presence import Presence
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
@@ -23,7 +24,7 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings
-from orchestrator.store import service, vitals
+from orchestrator.store import vitals
 from orchestrator.store.database import Database
 
 log = structlog.get_logger()
@@ -35,8 +36,6 @@ CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
 
 _LAST_WORDS_SECONDS = 0.5
-# Notes in the time without which a gap is seen: one that comes late makes none.
-_NOTES = 4
 
 
 class StartError(Exception):
@@ -79,7 +78,13 @@ async def _serve(settings: ServerSettings) -> None:
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
-    pumps = [sequencer, feeding, Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS)]
+    presence = Presence(database)
+    pumps = [
+        sequencer,
+        feeding,
+        Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS),
+        Pump("presence", presence.step, presence.period),
+    ]
     woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     brokers = Brokers(default_broker, settings.own_brokers, frozenset().union(*settings.channels.values()))
@@ -98,7 +103,6 @@ async def _serve(settings: ServerSettings) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
-            tasks.append(background.create_task(_presence(database).run()))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
             tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
@@ -117,20 +121,6 @@ async def _serve(settings: ServerSettings) -> None:
         relay.close()
     database.close()
     log.info("server.stopped")
-
-
-def _presence(database: Database) -> Pump:
-    """Return the pump that notes, often enough, that this process serves."""
-    rules = database.rules
-
-    def note() -> int:
-        with database.engine.begin() as connection:
-            begins = service.note(connection, rules.gap)
-        if begins:
-            log.info("service.begins", seconds_until_a_lease_may_end=rules.lease.total_seconds())
-        return 0
-
-    return Pump("presence", partial(asyncio.to_thread, note), rules.gap.total_seconds() / _NOTES)
 
 
 def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:
