@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _NEWEST = 1000
 _PATIENCE = 60.0
-_FORGOTTEN_UNTIL = "forgotten-until"
 
 
 @click.group()
@@ -90,12 +89,13 @@ class _Trace:
 
     def __init__(self, client: "Client") -> None:
         from orchestrator import protos as pb
+        from orchestrator.core.history import FORGOTTEN_UNTIL
 
         self._client = client
         newest = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=_NEWEST))
         self._missing = {event.id for event in newest.events}
         self._stream = self._subscribe("") if self._missing else None
-        told = dict(self._stream.initial_metadata()).get(_FORGOTTEN_UNTIL) if self._stream else None
+        told = dict(self._stream.initial_metadata()).get(FORGOTTEN_UNTIL) if self._stream else None
         self.forgotten_until = datetime.fromisoformat(str(told)) if told else None
 
     def _subscribe(self, start: str) -> Any:

@@ -30,6 +30,9 @@ _FUNCTION_AT_LEAST = {
     _TO_DO: pb.FUNCTION_STATUS_READY,
 }
 
+FORGOTTEN_UNTIL = "forgotten-until"
+"""The name in the initial metadata of `SubscribeToEvents` under which an orchestrator tells that time, in ISO 8601."""
+
 
 def check(events: Iterable[pb.Event], forgotten_until: datetime | None = None) -> Iterator[Violation]:
     """Yield what is wrong with a trace.

@@ -22,6 +22,7 @@ from orchestrator.core.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from orchestrator.core.history import FORGOTTEN_UNTIL
 from orchestrator.rpc import metrics
 from orchestrator.rpc.identity import Context, Gate
 from orchestrator.rpc.loss import Loss
@@ -33,7 +34,6 @@ log = structlog.get_logger()
 
 _UNPLACED_PAUSE = 0.5
 _MOST_DETAILS = 1000
-_FORGOTTEN_UNTIL = "forgotten-until"
 
 
 class Transactions(Protocol):
@@ -146,7 +146,7 @@ class Handlers:
                     request = _parse(pb.SubscribeToEventsParam, body)
                     begun = await self._subscribe(organization, channel, request.start_event_id)
                     if begun.forgotten_until:
-                        await context.send_initial_metadata(((_FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
+                        await context.send_initial_metadata(((FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
                     async with aclosing(self._feed.follow(channel, begun.position, begun.id)) as stream:
                         async for event in stream:
                             yield event
