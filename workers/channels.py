@@ -7,18 +7,10 @@ from typing import TypeVar
 import grpc
 import tenacity
 
-from orchestrator.client import Client
+from orchestrator.client import CallError, Client
 from workers.settings import OrganizationSettings
 
 Answer = TypeVar("Answer")
-
-# A server that ends while a call arrives answers CANCELLED.
-_LOST = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-)
 
 
 class Channels:
@@ -67,7 +59,7 @@ def connect(settings: OrganizationSettings) -> Iterator[Channels]:
 
 def lost(error: BaseException) -> bool:
     """Say whether nobody knows if the call was done, so that it may be sent again."""
-    return isinstance(error, grpc.RpcError) and error.code() in _LOST
+    return isinstance(error, grpc.RpcError) and CallError.of(error).lost
 
 
 def insist(call: Callable[[], Answer], seconds: float = 300.0) -> Answer:

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from orchestrator import protos as pb
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
-LIVE_WORDS = ("Doing", "Waiting")
-"""The states of a compute plan that has not ended."""
-
 
 class Progress:
     """A compute plan and its tasks, as they were last seen.

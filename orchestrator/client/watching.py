@@ -1,6 +1,5 @@
 """Follows a compute plan through the channel's events, over lost connections, to its end."""
 
-import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import grpc
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
 from orchestrator.client.progress import Progress
-from orchestrator.client.steps import Call, Steps
+from orchestrator.client.steps import Call, Steps, about
 
 PATIENCE = 300.0
 """Seconds that a watcher tries to get its connection back."""
@@ -135,7 +134,7 @@ class Watch:
         """
         if error is not None and not CallError.of(error).lost:
             raise CallError.of(error)
-        yield _about(_FIRST_PAUSE)
+        yield about(_FIRST_PAUSE)
         yield from self._patiently(self._ask, self._patience)
 
     def _patiently(self, call: Call, patience: float) -> Steps[Any]:
@@ -149,7 +148,7 @@ class Watch:
                 if not failure.lost or time.monotonic() > deadline:
                     raise
             pause = min(2 * pause, _LONGEST_PAUSE)
-            yield _about(pause)
+            yield about(pause)
 
     @property
     def _ask(self) -> "partial[object]":
@@ -168,11 +167,6 @@ class Watch:
             case pb.FailureReport():
                 return asset.asset_key in self.progress.tasks or asset.asset_key in self._functions
         return False
-
-
-def _about(pause: float) -> float:
-    """Return a pause at random: watchers that were cut off together should not come back together."""
-    return pause * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def _get_plan(client: object, key: str) -> object:
