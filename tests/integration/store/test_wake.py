@@ -1,0 +1,84 @@
+"""Who is woken when events or pokes are committed: this process by a call, or all processes by a NOTIFY."""
+
+from collections.abc import Iterator
+from itertools import takewhile
+
+import psycopg
+import pytest
+
+from orchestrator.dispatch.listener import WRITTEN
+from orchestrator.store.database import Database, Transaction
+from tests.integration.database import tell
+
+
+class Woken:
+    """Counts how often it was woken, and that the events could be read then."""
+
+    def __init__(self, url: str) -> None:
+        self.events: list[int] = []
+        self._url = url
+
+    def __call__(self) -> None:
+        with psycopg.connect(self._url) as connection:
+            row = connection.execute("SELECT count(*) FROM events").fetchone()
+        self.events.append(row[0] if row else 0)
+
+
+@pytest.fixture
+def woken(database: Database) -> Woken:
+    return Woken(database.url)
+
+
+@pytest.fixture
+def waking(database: Database, woken: Woken) -> Iterator[Database]:
+    waking = Database(database.url, 2, written=woken)
+    yield waking
+    waking.close()
+
+
+@pytest.fixture
+def listener(database: Database) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(f"LISTEN {WRITTEN}")
+        yield connection
+
+
+def notes(listener: "psycopg.Connection[tuple[object, ...]]") -> int:
+    """Return how many notifications of earlier commits have come: a NOTIFY of its own comes after them."""
+    listener.execute(f"NOTIFY {WRITTEN}, 'the last'")
+    return len(list(takewhile(lambda note: note.payload != "the last", listener.notifies())))
+
+
+def create(transaction: Transaction) -> None:
+    tell(transaction, "plan")
+
+
+def fail(transaction: Transaction) -> None:
+    create(transaction)
+    raise ValueError("the use case fails")
+
+
+def read(transaction: Transaction) -> None:
+    assert transaction.connection
+
+
+def test_a_commit_wakes_its_own_process_and_does_not_notify(waking: Database, woken: Woken, listener) -> None:
+    for expected in (1, 2):
+        waking.run("org-1", "ours", create)
+        assert woken.events == list(range(1, expected + 1))
+    assert notes(listener) == 0
+
+
+def test_who_has_written_nothing_or_was_rolled_back_wakes_nobody(waking: Database, woken: Woken, listener) -> None:
+    waking.run("org-1", "ours", read)
+    with pytest.raises(ValueError, match="the use case fails"):
+        waking.run("org-1", "ours", fail)
+    assert woken.events == []
+    assert notes(listener) == 0
+
+
+def test_who_can_wake_nobody_notifies(database: Database, listener) -> None:
+    database.run("org-1", "ours", read)
+    assert notes(listener) == 0
+    database.run("org-1", "ours", create)
+    assert notes(listener) == 1
