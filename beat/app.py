@@ -31,8 +31,6 @@ from orchestrator.store.database import Database
 
 QUEUE = "maintenance"
 
-_SWEEP_SECONDS = 600
-
 
 class _Process:
     """The database of one process of the pool, made after the fork."""
@@ -92,7 +90,7 @@ def make_app(settings: BeatSettings) -> Celery:
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
-        task_time_limit=_SWEEP_SECONDS,
+        task_time_limit=settings.sweep_time_limit,
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

@@ -55,4 +55,7 @@ class BeatSettings(RuleSettings):
         None,
         description="how long attempts are kept of a task that has ended, as in 90d. When not set, for ever",
     )
+    sweep_time_limit: Duration = Field(
+        600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
+    )
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")

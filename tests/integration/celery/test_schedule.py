@@ -43,10 +43,10 @@ def database_url(postgres: Postgres) -> str:
     return url
 
 
-@pytest.fixture
-def beat(broker: Valkey, database_url: str, tmp_path: Path) -> Iterator[WorkerContainer]:
-    settings = {"ORCHESTRATOR_BROKER_URL": broker.url, "ORCHESTRATOR_DATABASE_URL": database_url, **OFTEN}
-    container = WorkerContainer("maintenance", QUEUE, ["beat"], tmp_path, settings)
+@contextmanager
+def sweeping(broker: Valkey, database_url: str, folder: Path, **more: str) -> Iterator[WorkerContainer]:
+    settings = {"ORCHESTRATOR_BROKER_URL": broker.url, "ORCHESTRATOR_DATABASE_URL": database_url, **OFTEN, **more}
+    container = WorkerContainer("maintenance", QUEUE, ["beat"], folder, settings)
     container.start()
     try:
         wait_until(lambda: runs(container), timeout=30, message="the first sweep")
@@ -56,8 +56,25 @@ def beat(broker: Valkey, database_url: str, tmp_path: Path) -> Iterator[WorkerCo
         print(container.logs())
 
 
+@pytest.fixture
+def beat(broker: Valkey, database_url: str, tmp_path: Path) -> Iterator[WorkerContainer]:
+    with sweeping(broker, database_url, tmp_path) as container:
+        yield container
+
+
 def runs(beat: WorkerContainer) -> int:
     return sum(RAN in line and "succeeded" in line for line in beat.logs().splitlines())
+
+
+def silences(beat: WorkerContainer) -> tuple[int, int]:
+    """Return how often the beat has said that nobody takes its sweeps, and that somebody does again."""
+    log = beat.logs()
+    return log.count("sweeps.not_taken"), log.count("sweeps.taken_again")
+
+
+def holds_back(beat: WorkerContainer) -> bool:
+    not_taken, taken_again = silences(beat)
+    return not_taken > taken_again
 
 
 def fired(beat: WorkerContainer) -> int:
@@ -81,14 +98,22 @@ def test_a_worker_that_hangs_does_not_fill_the_queue_and_goes_on_afterwards(
             return int(client.llen(pokes.key_prefix(pokes.MAINTENANCE) + QUEUE))
 
         with hanging(database_url):
-            wait_until(lambda: "sweeps.not_taken" in beat.logs(), timeout=30, message="the beat to hold back")
-            full, before = waiting(), fired(beat)
+            wait_until(lambda: holds_back(beat), timeout=30, message="the beat to hold back")
+            full, before, said = waiting(), fired(beat), silences(beat)
             wait_until(lambda: fired(beat) > before + 60, timeout=30, message="many more sweeps to be due")
             assert waiting() <= full + 1
+            assert silences(beat) == said
         before = runs(beat)
-        wait_until(lambda: "sweeps.taken_again" in beat.logs(), timeout=30, message="the beat to fire again")
+        wait_until(lambda: silences(beat)[1] > said[1], timeout=30, message="the beat to fire again")
         wait_until(lambda: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
-    assert beat.logs().count("sweeps.not_taken") == 1
+
+
+def test_a_sweep_that_hangs_is_ended_and_the_others_go_on(broker: Valkey, database_url: str, tmp_path: Path) -> None:
+    with sweeping(broker, database_url, tmp_path, ORCHESTRATOR_SWEEP_TIME_LIMIT="1s") as beat:
+        with hanging(database_url):
+            wait_until(lambda: "time limit" in beat.logs(), timeout=30, message="the end of a sweep that hangs")
+        before = runs(beat)
+        wait_until(lambda: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
 
 
 def test_it_fires_again_when_its_broker_is_back(broker: Valkey, beat: WorkerContainer) -> None:
