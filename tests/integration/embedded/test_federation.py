@@ -49,13 +49,13 @@ def federation() -> Iterator[Federation]:
             remove_data(data)
 
 
-def commands_of(federation: Federation) -> Iterator[tuple[str, list[str], str]]:
+def commands_of(federation: Federation) -> Iterator[tuple[str, list[str], dict[str, str]]]:
     """Yield the name, the words and the environment of each of our commands that a federation runs."""
     # Another test's federation may live in this process too.
     for process in psutil.Process().children():
         words = process.cmdline()
         if "orchestrator" in words and process.cwd() == str(federation.data):
-            yield words[words.index("orchestrator") + 1], words, str(process.environ())
+            yield words[words.index("orchestrator") + 1], words, process.environ()
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def test_no_process_is_told_more_than_it_needs(federation):
     told = list(commands_of(federation))
     assert {name for name, _, _ in told} == {"serve", "beat", "flower", "worker", "store"}
     assert not any(password in word for _, words, _ in told for word in words)
-    assert {name for name, _, environment in told if password in environment} == {"serve", "beat"}
+    assert {name for name, _, environment in told if password in str(environment)} == {"serve", "beat"}
 
 
 def test_each_process_is_told_its_own_broker_account_only(federation):
@@ -159,9 +159,14 @@ def test_each_process_is_told_its_own_broker_account_only(federation):
             "serve": set(),  # a file tells it those of all organizations
             "store": set(),
         }[command]
-        assert administrator not in environment
-        assert {name for name, password in passwords.items() if password in environment} == own
+        assert administrator not in str(environment)
+        assert {name for name, password in passwords.items() if password in str(environment)} == own
         assert not any(password in word for word in words for password in [administrator, *passwords.values()])
+
+
+def test_what_a_killed_process_leaves_lies_with_the_federations_data(federation):
+    for _, _, environment in commands_of(federation):
+        assert environment["TMPDIR"].startswith(f"{federation.data}/")
 
 
 def test_a_certificate_does_not_speak_for_another_organization(federation):
