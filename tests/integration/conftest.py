@@ -1,9 +1,12 @@
-"""A network of its own for each test, where a folder or a module has no other."""
+"""Networks in a database of the test's own, where a folder or a module has no other."""
 
 import pytest
 
+from orchestrator import protos as pb
 from orchestrator.store.database import Database
+from tests.conformance.messages import new_function, new_key, new_plan
 from tests.integration.beat.network import Network
+from tests.integration.counted import Counted
 
 
 @pytest.fixture
@@ -15,3 +18,25 @@ def network(database: Database) -> Network:
 def stranger(database: Database, network: Network) -> Network:
     """Another organization of the channel."""
     return Network(database, "org-2")
+
+
+@pytest.fixture
+def org(database: Database) -> Counted:
+    """An organization in a channel of its own."""
+    org = Counted(database, f"channel-{new_key()}")
+    org.send(pb.RegisterOrganizationParam())
+    return org
+
+
+@pytest.fixture
+def function(org: Counted) -> pb.Function:
+    """A READY function of any number of models to one model."""
+    function = org.send(new_function())
+    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
+        org.send(pb.ApplyFunctionActionParam(function_key=function.key, action=action))
+    return org.send(pb.GetFunctionParam(key=function.key))
+
+
+@pytest.fixture
+def plan(org: Counted) -> pb.ComputePlan:
+    return org.send(new_plan())

@@ -7,19 +7,10 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import text
 
-import migrations
 from orchestrator import protos as pb
-from orchestrator.embedded.postgres import Postgres
 from orchestrator.store.database import Database, Transaction
 from orchestrator.store.events import Placed
 from tests.waiting import wait_until
-
-
-def migrated(postgres: Postgres) -> str:
-    """Return the URL of a new database with all tables."""
-    url = postgres.create_database(f"test_{uuid.uuid4().hex}")
-    migrations.upgrade(url)
-    return url
 
 
 @contextmanager

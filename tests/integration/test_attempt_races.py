@@ -15,23 +15,16 @@ from beat.sweep import Sweep
 from orchestrator import protos as pb
 from orchestrator.core import history
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.embedded.postgres import Postgres
 from orchestrator.services import events
 from orchestrator.store.database import Database
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made
-from tests.integration.database import deadlocks, migrated, opened
+from tests.integration.database import deadlocks
 from tests.integration.test_races import await_blocked
 
 TIMES = 30
 TERMINAL = {"Done": pb.STATUS_DONE, "Failed": pb.STATUS_FAILED, "Cancelled": pb.STATUS_CANCELED}
 TO_DO = pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[Database]:
-    with opened(migrated(postgres)) as database:
-        yield database
 
 
 @pytest.fixture

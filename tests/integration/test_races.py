@@ -11,54 +11,24 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.embedded.postgres import Postgres
 from orchestrator.services import attempts
 from orchestrator.store.database import Database
 from tests.conformance.messages import (
     PUBLIC,
     models,
-    new_function,
-    new_key,
     new_model,
-    new_plan,
     new_task,
     output,
     tasks,
 )
-from tests.integration.database import deadlocks, migrated, opened
-from tests.integration.test_size import Counted
+from tests.integration.counted import Counted
+from tests.integration.database import deadlocks
 from tests.waiting import wait_until
 
 BLOCKED = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
 """
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[Database]:
-    with opened(migrated(postgres)) as database:
-        yield database
-
-
-@pytest.fixture
-def org(database: Database) -> Counted:
-    org = Counted(database, f"channel-{new_key()}")
-    org.send(pb.RegisterOrganizationParam())
-    return org
-
-
-@pytest.fixture
-def function(org: Counted) -> pb.Function:
-    function = org.send(new_function())
-    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
-        org.send(pb.ApplyFunctionActionParam(function_key=function.key, action=action))
-    return function
-
-
-@pytest.fixture
-def plan(org: Counted) -> pb.ComputePlan:
-    return org.send(new_plan())
 
 
 @pytest.fixture

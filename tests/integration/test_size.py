@@ -1,92 +1,17 @@
 """Compute plans of 10,000 tasks: how many statements a call takes does not grow with them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from orchestrator import protos as pb
-from orchestrator.embedded.postgres import Postgres
 from orchestrator.rpc.methods import USE_CASES
 from orchestrator.store.database import Database
-from tests.conformance.messages import new_function, new_key, new_model, new_plan, new_task, tasks
-from tests.conformance.network import METHODS
-from tests.integration.database import migrated, opened
+from tests.conformance.messages import new_model, new_plan, new_task, tasks
+from tests.integration.counted import Counted, counting
 
 LARGE = 10_000
-
-
-class Counted:
-    """One organization that calls the use cases without the wire between, and counts their statements."""
-
-    def __init__(self, database: Database, channel: str) -> None:
-        self._database = database
-        self._channel = channel
-        self._use_cases = {
-            method.input_type.full_name: USE_CASES[method.containing_service.name][method.name]
-            for method in METHODS
-            if not method.server_streaming
-        }
-
-    def send(self, request: Any, use_case: Callable[..., Any] | None = None) -> Any:
-        chosen = use_case or self._use_cases[request.DESCRIPTOR.full_name]
-        return self._database.run("org-1", self._channel, lambda transaction: chosen(transaction, request))
-
-    def count(self, request: Any, use_case: Callable[..., Any] | None = None) -> int:
-        """Return how many statements a request takes; each of `executemany` counts."""
-        with counting(self._database) as statements:
-            self.send(request, use_case)
-        return len(statements)
-
-    def status(self, task: Any) -> int:
-        return int(self.send(pb.GetTaskParam(key=task.key)).status)
-
-    def start(self, task: Any) -> int:
-        return self.count(pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_EXECUTING))
-
-
-@contextmanager
-def counting(database: Database) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
-        statements.extend([statement] * (len(parameters) if many else 1))
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Postgres) -> Iterator[Database]:
-    with opened(migrated(postgres), pool_size=2) as database:
-        yield database
-
-
-@pytest.fixture
-def org(database: Database) -> Counted:
-    """An organization in a channel of its own."""
-    org = Counted(database, f"channel-{new_key()}")
-    org.send(pb.RegisterOrganizationParam())
-    return org
-
-
-@pytest.fixture
-def function(org: Counted) -> pb.Function:
-    """A READY function of any number of models to one model."""
-    function = org.send(new_function())
-    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
-        org.send(pb.ApplyFunctionActionParam(function_key=function.key, action=action))
-    return org.send(pb.GetFunctionParam(key=function.key))
-
-
-@pytest.fixture
-def plan(org: Counted) -> pb.ComputePlan:
-    return org.send(new_plan())
 
 
 def stored(database: Database, plan: pb.ComputePlan) -> int:
