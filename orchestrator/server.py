@@ -112,7 +112,8 @@ async def _serve(settings: ServerSettings) -> None:
             await feed.close()
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(handlers.finish(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await handlers.finish()
             await server.stop(_LAST_WORDS_SECONDS)
             for task in tasks:
                 task.cancel()

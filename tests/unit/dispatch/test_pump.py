@@ -1,0 +1,78 @@
+"""A pump that waits is woken, and ended at any moment."""
+
+import asyncio
+
+import pytest
+
+from orchestrator.dispatch.pump import Pump
+
+
+class Counting:
+    """A step that finds nothing to do; the first ones may fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.runs = 0
+        self.begun = asyncio.Event()
+        self._failures = failures
+
+    async def __call__(self) -> int:
+        self.runs += 1
+        self.begun.set()
+        if self.runs <= self._failures:
+            raise OSError("the network is bad")
+        return 0
+
+    async def again(self) -> None:
+        """Wait for the next run."""
+        self.begun.clear()
+        async with asyncio.timeout(30):
+            await self.begun.wait()
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_it_runs_when_it_is_woken() -> None:
+    async def scenario() -> None:
+        step = Counting()
+        pump = Pump("pump", step, 600.0)
+        running = asyncio.create_task(pump.run())
+        await step.again()
+        for _ in range(3):
+            pump.wake()
+            await step.again()
+        assert step.runs == 4
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_it_runs_unasked(failures: int) -> None:
+    async def scenario() -> None:
+        step = Counting(failures)
+        running = asyncio.create_task(Pump("pump", step, 0.01).run())
+        for _ in range(3):
+            await step.again()
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("between", range(6))
+def test_it_ends_although_it_is_woken_at_the_same_time(between: int) -> None:
+    async def scenario() -> None:
+        step = Counting()
+        pump = Pump("pump", step, 600.0)
+        running = asyncio.create_task(pump.run())
+        await step.again()
+        await turns(10)
+        pump.wake()
+        await turns(between)
+        running.cancel()
+        await turns(20)
+        assert running.done()
+
+    asyncio.run(scenario())
