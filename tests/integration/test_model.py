@@ -422,6 +422,8 @@ def wire(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Wire(transport)
 
 
+# Many thousands of calls, beside whatever else the machine does.
+@pytest.mark.timeout(600)
 def test_the_server_agrees_with_the_model(wire: Wire):
     numbers = count()
     outcomes: Counter[tuple[str, str]] = Counter()
