@@ -30,18 +30,26 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
             advance: as Celery has it.
             kwargs: as Celery has it.
         """
-        waiting = self._waiting(producer) if producer is not None else 0
-        held, self._held = self._held, waiting >= self._ROUNDS * len(self.schedule)
-        if self._held:
-            if not held:
-                log.error("sweeps.not_taken", waiting=waiting, reason="the maintenance worker hangs, or is gone")
-            return None
-        if held:
-            log.info("sweeps.taken_again")
-        return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        try:
+            waiting = self._waiting(producer) if producer is not None else 0
+            held, self._held = self._held, waiting >= self._ROUNDS * len(self.schedule)
+            if self._held:
+                if not held:
+                    log.error("sweeps.not_taken", waiting=waiting, reason="the maintenance worker hangs, or is gone")
+                return None
+            if held:
+                log.info("sweeps.taken_again")
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        except Exception:
+            # A producer that was not revived in time never is: the next entry is sent by a new one.
+            self.connection.collect()
+            del self.producer
+            raise
 
     def _waiting(self, producer: Producer) -> int:
         """Return how many messages nobody has been given."""
-        queue = self.app.amqp.queues[self.app.conf.task_default_queue].bind(producer.channel)
-        declare = producer.connection.ensure(queue, queue.queue_declare, max_retries=_RETRIES)
+        queue = self.app.amqp.queues[self.app.conf.task_default_queue]
+        declare = producer.connection.ensure(
+            producer, lambda: queue.bind(producer.channel).queue_declare(), max_retries=_RETRIES
+        )
         return int(declare().message_count)

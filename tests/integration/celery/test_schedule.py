@@ -8,9 +8,13 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 
 import migrations
-from beat.app import QUEUE
+from beat.app import QUEUE, make_app
+from beat.scheduler import Scheduler
+from beat.settings import BeatSettings
 from orchestrator.core import pokes
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
@@ -114,6 +118,27 @@ def test_a_sweep_that_hangs_is_ended_and_the_others_go_on(broker: Valkey, databa
             wait_until(lambda: "time limit" in beat.logs(), timeout=30, message="the end of a sweep that hangs")
         before = runs(beat)
         wait_until(lambda: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
+
+
+def test_a_clock_that_gave_up_on_its_broker_fires_when_that_is_back(broker: Valkey) -> None:
+    """A sweep that could not be sent is passed over; those that come later are not."""
+    url = SecretStr("postgresql://nobody@127.0.0.1/asks-it")
+    scheduler = Scheduler(make_app(BeatSettings(broker_url=SecretStr(broker.url), database_url=url)))
+    entries = list(scheduler.schedule.values())
+
+    def fire() -> None:
+        for entry in entries:
+            scheduler.apply_async(entry, producer=scheduler.producer, advance=False)
+
+    fire()
+    for _ in range(2):
+        broker.stop()
+        with pytest.raises(OperationalError):
+            fire()
+        broker.start()
+        fire()
+    with redis.Redis.from_url(broker.url) as client:
+        assert client.llen(pokes.key_prefix(pokes.MAINTENANCE) + QUEUE) == len(entries)
 
 
 def test_it_fires_again_when_its_broker_is_back(broker: Valkey, beat: WorkerContainer) -> None:
