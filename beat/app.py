@@ -94,6 +94,8 @@ def make_app(settings: BeatSettings) -> Celery:
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
+        # Nobody may be there to start it again.
+        broker_connection_max_retries=None,
         # Sweeps that nobody took before the next is due are not worth keeping.
         beat_schedule={
             sweep.name: {"task": sweep.name, "schedule": sweep.period, "options": {"expires": sweep.period}}

@@ -70,6 +70,8 @@ def make_app(settings: WorkerSettings) -> Celery:
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
+        # Nobody may be there to start it again.
+        broker_connection_max_retries=None,
     )
     process = _Process(settings)
 
