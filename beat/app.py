@@ -9,6 +9,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
 from beat import (
+    clock,
     due_retries,
     event_partitions,
     expired_leases,
@@ -123,7 +124,9 @@ def main(settings: BeatSettings, schedule: bool) -> int:
         schedule: whether it fires the sweeps too.
     """
     log.configure(settings.log_level)
-    worker = make_app(settings).Worker(
+    app = make_app(settings)
+    clock.install(app)
+    worker = app.Worker(
         hostname=f"maintenance@{socket.gethostname()}",
         pool="prefork",
         concurrency=1,

@@ -1,5 +1,6 @@
-"""Beat's clock: it fires no sweeps into a queue from which nobody takes them."""
+"""Beat's clock: it fires no sweeps into a queue from which nobody takes them, and ends with its worker."""
 
+import os
 from typing import Any
 
 import structlog
@@ -20,6 +21,20 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
 
     _ROUNDS = 3
     _held = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._worker = os.getppid()
+        super().__init__(*args, **kwargs)
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """Send what is due, as Celery has it.
+
+        Raises:
+            SystemExit: the worker whose process this one is part of was killed.
+        """
+        if os.getppid() != self._worker:
+            raise SystemExit("the maintenance worker is gone")
+        return super().tick(*args, **kwargs)
 
     def apply_async(self, entry: Any, producer: Producer | None = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send an entry's message, if those before it have been taken.

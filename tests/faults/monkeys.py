@@ -82,6 +82,12 @@ def kill_beat(stage: Stage, _: random.Random) -> None:
     stage.start("beat")
 
 
+def kill_beat_child(stage: Stage, chance: random.Random) -> None:
+    """Kill the beat's clock, or the process that sweeps."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        _kill(chance, psutil.Process(stage.service("beat").pid).children())
+
+
 def kill_store(stage: Stage, chance: random.Random) -> None:
     """Kill an organization's asset store."""
     name = f"store-{chance.choice(ORGANIZATIONS)}"
@@ -171,6 +177,7 @@ MONKEYS: tuple[Monkey, ...] = (
     kill_function,
     kill_server,
     kill_beat,
+    kill_beat_child,
     kill_store,
     kill_broker,
     flush_broker,

@@ -1,10 +1,13 @@
 """The beat whose maintenance worker hangs, or whose broker goes away, with real processes."""
 
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -18,6 +21,7 @@ from beat.settings import BeatSettings
 from orchestrator.core import pokes
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
+from tests.integration.embedded.conftest import runs as lives
 from tests.waiting import wait_until
 
 from .local import WorkerContainer
@@ -118,6 +122,28 @@ def test_a_sweep_that_hangs_is_ended_and_the_others_go_on(broker: Valkey, databa
             wait_until(lambda: "time limit" in beat.logs(), timeout=30, message="the end of a sweep that hangs")
         before = runs(beat)
         wait_until(lambda: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
+
+
+def test_each_of_its_processes_is_started_again(beat: WorkerContainer) -> None:
+    """One is the clock, one sweeps."""
+    whole = psutil.Process(beat.process.pid)
+    first = whole.children()
+    assert len(first) == 2
+    for child in first:
+        child.kill()
+        before, sent = runs(beat), fired(beat)
+        wait_until(lambda before=before: runs(beat) > before + 5, timeout=30, message="sweeps to run again")
+        wait_until(lambda sent=sent: fired(beat) > sent + 60, timeout=30, message="sweeps to be fired again")
+    assert len(whole.children()) == 2
+    os.kill(beat.process.pid, signal.SIGTERM)
+    wait_until(lambda: not beat.process.alive, timeout=30, message="the end of the worker")
+
+
+def test_no_process_of_it_lives_on_alone(beat: WorkerContainer) -> None:
+    children = psutil.Process(beat.process.pid).children()
+    assert len(children) == 2
+    os.kill(beat.process.pid, signal.SIGKILL)
+    wait_until(lambda: not any(lives(child) for child in children), timeout=30, message="all to end")
 
 
 def test_a_clock_that_gave_up_on_its_broker_fires_when_that_is_back(broker: Valkey) -> None:
