@@ -22,13 +22,17 @@ def install(app: Celery) -> None:
         """Looks every second; does nothing in a worker without a clock."""
 
         requires = ("celery.worker.components:Hub", "celery.worker.components:Beat")
+        _timer: Any = None
 
         def register_with_event_loop(self, worker: Any, hub: Any) -> None:
             if worker.beat is not None:
-                hub.call_repeatedly(_PERIOD_SECONDS, self._look, worker)
+                self._timer = hub.call_repeatedly(_PERIOD_SECONDS, self._look, worker)
 
         def stop(self, worker: Any) -> None:
             if worker.beat is not None:
+                # The worker's loop goes on until its tasks have ended.
+                if self._timer is not None:
+                    self._timer.cancel()
                 worker.beat.stop()
 
         def _look(self, worker: Any) -> None:
