@@ -72,7 +72,8 @@ def _partitions(connection: Connection) -> list[_Partition]:
     """Return all partitions but the default one, the oldest first."""
     found = []
     for row in connection.execute(_LIST):
-        if bound := _BOUND.search(row.bound):
+        # One that another sweep drops just now has no bounds any more.
+        if row.bound and (bound := _BOUND.search(row.bound)):
             begin = time_of(UUID(bound["low"])) if bound["low"] else _LOWEST
             found.append(_Partition(row.name, begin, time_of(UUID(bound["high"]))))
     return sorted(found, key=lambda partition: partition.begin)
