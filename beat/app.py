@@ -125,15 +125,14 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     """
     log.configure(settings.log_level)
     app = make_app(settings)
-    clock.install(app)
+    if schedule:
+        clock.install(app)
     worker = app.Worker(
         hostname=f"maintenance@{socket.gethostname()}",
         pool="prefork",
         concurrency=1,
         loglevel=settings.log_level,
         task_events=True,
-        beat=schedule,
-        scheduler="beat.scheduler:Scheduler",
         without_gossip=True,
         without_mingle=True,
     )

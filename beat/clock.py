@@ -1,4 +1,4 @@
-"""Starts the beat's clock, a process beside the maintenance worker's pool, again when it was killed alone."""
+"""The beat's clock: the process beside the maintenance worker's pool that fires the sweeps."""
 
 from typing import Any
 
@@ -11,36 +11,51 @@ log = structlog.get_logger()
 _PERIOD_SECONDS = 1.0
 
 
+class Clock:
+    """Celery's clock, started again when it was killed alone; Celery's own is gone for good then.
+
+    Args:
+        app: whose schedule it fires.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._process: Any = None
+
+    def start(self) -> None:
+        """Start the process."""
+        self._process = EmbeddedService(self._app, scheduler_cls="beat.scheduler:Scheduler")
+        self._process.start()
+
+    def look(self) -> None:
+        """Start the process again if it has ended by itself."""
+        if self._process is not None and not self._process.is_alive():
+            log.error("clock.died", exit_code=self._process.exitcode)
+            self.start()
+
+    def stop(self) -> None:
+        """End the process; the worker's loop, which looks after it, goes on until its tasks have ended."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+
+
 def install(app: Celery) -> None:
-    """Have the maintenance worker look after its clock, which Celery does not.
+    """Give a worker the clock.
 
     Args:
         app: the worker's Celery app, before its worker is made.
     """
 
     class Step(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Looks every second; does nothing in a worker without a clock."""
+        """Starts the clock after the pool, so that it is stopped before it."""
 
-        requires = ("celery.worker.components:Hub", "celery.worker.components:Beat")
-        _timer: Any = None
+        requires = ("celery.worker.components:Hub", "celery.worker.components:Pool")
 
-        def register_with_event_loop(self, worker: Any, hub: Any) -> None:
-            if worker.beat is not None:
-                self._timer = hub.call_repeatedly(_PERIOD_SECONDS, self._look, worker)
+        def create(self, worker: Any) -> Clock:
+            return Clock(worker.app)
 
-        def stop(self, worker: Any) -> None:
-            if worker.beat is not None:
-                # The worker's loop goes on until its tasks have ended.
-                if self._timer is not None:
-                    self._timer.cancel()
-                worker.beat.stop()
-
-        def _look(self, worker: Any) -> None:
-            if not worker.beat.is_alive():
-                log.error("clock.died", exit_code=worker.beat.exitcode)
-                worker.beat = EmbeddedService(
-                    worker.app, schedule_filename=worker.schedule_filename, scheduler_cls=worker.scheduler
-                )
-                worker.beat.start()
+        def register_with_event_loop(self, _worker: Any, hub: Any) -> None:
+            hub.call_repeatedly(_PERIOD_SECONDS, self.obj.look)
 
     app.steps["worker"].add(Step)

@@ -1,4 +1,4 @@
-"""Beat's clock: it fires no sweeps into a queue from which nobody takes them, and ends with its worker."""
+"""What the beat's clock fires, and when: no sweeps into a queue from which nobody takes them."""
 
 import os
 from typing import Any

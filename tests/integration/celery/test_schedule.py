@@ -1,4 +1,4 @@
-"""The beat whose maintenance worker hangs, or whose broker goes away, with real processes."""
+"""The beat whose maintenance worker hangs, is killed in part or whole, or loses its broker, with real processes."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from beat.settings import BeatSettings
 from orchestrator.core import pokes
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.integration.embedded.conftest import runs as lives
+from tests.processes import lives
 from tests.waiting import wait_until
 
 from .local import WorkerContainer
@@ -136,6 +136,16 @@ def test_each_of_its_processes_is_started_again(beat: WorkerContainer) -> None:
         wait_until(lambda sent=sent: fired(beat) > sent + 60, timeout=30, message="sweeps to be fired again")
     assert len(whole.children()) == 2
     assert beat.logs().count("clock.died") == 1
+
+
+def test_it_ends_when_it_is_told_to_though_its_processes_were_just_killed(beat: WorkerContainer) -> None:
+    for child in psutil.Process(beat.process.pid).children():
+        child.kill()
+    sent = fired(beat)
+    wait_until(lambda: fired(beat) > sent, timeout=30, message="a sweep to be fired again")
+    beat.kill("SIGTERM")
+    # A sweep that was sent to the pool and not begun is forgotten when a worker ends; Celery waits 30 s for its result.
+    wait_until(lambda: beat.status == "exited", timeout=60, message="the end")
 
 
 def test_no_process_of_it_lives_on_alone(beat: WorkerContainer) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import lives
 from tests.waiting import wait_until
 
 KillSupervisor = Callable[[Path, str], list[psutil.Process]]
@@ -38,20 +39,12 @@ def gone() -> Iterator[Callable[[list[psutil.Process]], None]]:
 
     def wait(processes: list[psutil.Process]) -> None:
         seen.extend(processes)
-        wait_until(lambda: not any(runs(process) for process in processes), message=f"the end of {processes}")
+        wait_until(lambda: not any(lives(process) for process in processes), message=f"the end of {processes}")
 
     yield wait
     for process in seen:
-        if runs(process):
+        if lives(process):
             process.kill()
-
-
-def runs(process: psutil.Process) -> bool:
-    # A container without an init process leaves the dead unburied.
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from orchestrator.embedded.certificates import LOCAL_HOSTS, Layout, create_autho
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.lock import FolderTakenError, holder_of
 from orchestrator.embedded.readiness import Nodes, inspect_workers
-from tests.integration.embedded.conftest import runs
+from tests.processes import lives
 from tests.waiting import wait_until
 from workers.store import AssetStore
 
@@ -242,7 +242,7 @@ def test_down_ends_it_from_elsewhere_and_up_finds_its_data_again(open_folder):
     assert up.returncode == 130
     assert first.flower in output
     assert "Traceback" not in output
-    assert not [process for process in family if runs(process)]
+    assert not [process for process in family if lives(process)]
     assert running.read(folder) is None
     for address in (first.address, first.http_address, *(urlsplit(url).netloc for url in first.stores.values())):
         host, _, port = address.rpartition(":")

@@ -7,8 +7,7 @@ import sys
 import psutil
 
 from orchestrator.embedded.reaper import Reaper
-
-from .conftest import runs
+from tests.processes import lives
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 SUPERVISOR = """
@@ -47,6 +46,6 @@ def test_a_reaper_that_is_stopped_harms_nobody():
             reaper.start()
             reaper.watch(child.pid, 0.0)
             reaper.stop()
-            assert runs(psutil.Process(child.pid))
+            assert lives(psutil.Process(child.pid))
         finally:
             child.kill()

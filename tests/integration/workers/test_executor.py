@@ -1,6 +1,5 @@
 """Functions written with substratools, good and bad, run by the subprocess executor."""
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import lives
 from tests.waiting import wait_until
 from workers import executor, launch, outputs
 from workers.errors import ExecutionFault
@@ -132,14 +132,6 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_substratools_function_runs_unchanged(place: Place) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
+from tests.processes import lives
 from tests.waiting import wait_until
 from workers import executor
 from workers.executor import Ending, Limits, Outcome
@@ -115,7 +116,7 @@ def pass_time(seconds: float) -> None:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(lives(process) for process in processes)
 
 
 def test_what_has_no_lease_does_not_run_until_it_is_renewed(run: Run) -> None:
