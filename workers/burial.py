@@ -82,8 +82,15 @@ class Burials:
         """Do what is left to do; return whether it is done, and whether the orchestrator is to get a receipt."""
         if record.runs:
             return self._settle_attempt(place, record)
+        return not record.task or self._settle_models(record), False
+
+    def _settle_models(self, record: Record) -> bool:
+        """Delete the files of a task's models that are disabled; return whether none of them is left."""
         client = self._clients.get(record.channel)
-        return client is None or disabling.delete_disabled(client, record.task, AssetStore(self._store_root)), False
+        if client is None:
+            log.warning("models.abandoned", task=record.task, reason="not in its channel any more")
+            return True
+        return disabling.delete_disabled(client, record.task, AssetStore(self._store_root))
 
     def _settle_attempt(self, place: Place, record: Record) -> tuple[bool, bool]:
         """Tell the orchestrator; return whether it knows, and whether it is to get a receipt for a stop."""

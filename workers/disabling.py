@@ -10,7 +10,7 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers.channels import Channels, lost
+from workers.channels import Channels, insist, lost
 from workers.folder import WorkingFolder
 from workers.outputs import model_name
 from workers.record import Record
@@ -20,6 +20,7 @@ from workers.store import AssetStore
 log = structlog.get_logger()
 
 _CALL_SECONDS = 5.0
+_DISABLE_SECONDS = 30.0
 
 
 def disable(settings: WorkerSettings, channels: Channels, task: str) -> None:
@@ -35,6 +36,7 @@ def disable(settings: WorkerSettings, channels: Channels, task: str) -> None:
     Raises:
         OSError: the node's folder cannot be written, and nothing was disabled; or a file cannot be deleted, which the
             heart goes on trying.
+        grpc.RpcError: the orchestrator did not say for 30 s whether an output is disabled; the heart goes on.
     """
     try:
         client, found = channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=task)))
@@ -80,8 +82,11 @@ def delete_disabled(client: Client, task: str, store: AssetStore) -> bool:
 
 
 def _disable_one(client: Client, task: str, identifier: str) -> None:
+    asked = pb.DisableOutputParam(compute_task_key=task, identifier=identifier)
     try:
-        client.tasks.DisableOutput(pb.DisableOutputParam(compute_task_key=task, identifier=identifier))
+        insist(lambda: client.tasks.DisableOutput(asked, timeout=_CALL_SECONDS), _DISABLE_SECONDS)
     except grpc.RpcError as error:
+        if lost(error):
+            raise
         # Disabled already, or needed after all.
         log.info("output.not_disabled", task=task, output=identifier, reason=error.details())

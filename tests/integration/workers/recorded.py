@@ -40,6 +40,7 @@ class Recorded(
         self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
         self.heartbeats_unanswered = 0
         self.released: list[pb.ReleaseTaskParam] = []
+        self.disabling_unanswered = 0
         self.unanswered = 0
         self.completed: list[pb.CompleteTaskParam] = []
         self.failed: list[pb.FailTaskParam] = []
@@ -57,6 +58,9 @@ class Recorded(
         return pb.GetComputeTaskModelsResponse(models=made)
 
     def DisableOutput(self, request: pb.DisableOutputParam, context: Any) -> pb.DisableOutputResponse:
+        if self.disabling_unanswered:
+            self.disabling_unanswered -= 1
+            context.abort(grpc.StatusCode.UNKNOWN, "the network is bad")
         for model in self.models.values():
             if model.compute_task_key == request.compute_task_key:
                 model.ClearField("address")

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,7 @@ from workers.orders import Kind
 from workers.record import Record
 
 from .node import node
-from .recorded import serving
 from .world import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving() as (recorded, address):
-        yield World(tmp_path, recorded, address)
 
 
 def renamed(world: World, name: str = "node-2") -> Path:

@@ -1,22 +1,13 @@
 """Attempts and builds from claim to report, against a recorded orchestrator; functions run for real."""
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import structlog.testing
 
 from orchestrator import protos as pb
 
-from .recorded import serving
 from .world import STORE_URL, TRAINS, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving() as (recorded, address):
-        yield World(tmp_path, recorded, address)
 
 
 def test_a_task_is_run_and_its_results_are_reported(world: World) -> None:

@@ -7,16 +7,15 @@ import stat
 import subprocess
 import threading
 import uuid
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from tests.processes import lives
 from tests.waiting import wait_until
-from workers import attempt, disabling, orders, processes
+from workers import attempt, orders, processes
 from workers.channels import connect
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
@@ -24,18 +23,7 @@ from workers.heart import Command, Heart
 from workers.orders import Kind, Orders
 from workers.record import Record
 
-from .recorded import serving
 from .world import TRAINS, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving() as (recorded, address):
-        yield World(tmp_path, recorded, address)
-
-
-def lives(pid: int) -> bool:
-    return bool(processes.born(pid))
 
 
 class Sleeper:
@@ -217,53 +205,6 @@ def test_the_results_of_a_lost_attempt_are_deleted_when_the_orchestrator_answers
         wait_until(lambda: world.recorded.failed, message="the second report")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert sorted((world.store / "models").iterdir()) == models
-
-
-def stored_model(world: World) -> pb.Model:
-    """Return a model of the world's task, known to the orchestrator and with its file in the store."""
-    key = str(uuid.uuid4())
-    model = pb.Model(key=key, compute_task_key=world.task, address=world.put(f"models/{key}", b"model"))
-    world.recorded.models[key] = model
-    world.recorded.tasks[world.task] = pb.ComputeTask(
-        key=world.task, outputs={"model": pb.ComputeTaskOutput(transient=True)}
-    )
-    return model
-
-
-def disable(world: World) -> None:
-    with connect(world.settings) as channels:
-        disabling.disable(world.settings, channels, world.task)
-
-
-def test_models_are_disabled_and_their_files_deleted(world: World) -> None:
-    model = stored_model(world)
-    disable(world)
-    assert not model.HasField("address")
-    assert not (world.store / "models" / model.key).exists()
-    assert not world.files
-
-
-def test_whoever_hears_no_answer_leaves_the_deletion_to_the_heart(world: World) -> None:
-    model = stored_model(world)
-    world.recorded.unanswered = 2
-    disable(world)
-    file = world.store / "models" / model.key
-    assert file.exists()
-    with world.heart():
-        wait_until(lambda: not file.exists(), message="the file to be deleted")
-        wait_until(lambda: not world.files, message="the folder to be removed")
-    assert not world.recorded.unanswered
-    assert not any(beat.attempts for _, beat in world.recorded.heartbeats)
-    assert not world.recorded.failed
-
-
-def test_a_model_that_is_needed_after_all_is_left_where_it_is(world: World) -> None:
-    model = stored_model(world)
-    with WorkingFolder(world.settings.node_folder, "models", Record.of_models(world.task, "known")) as folder:
-        folder.unsettled = True
-    with world.heart():
-        wait_until(lambda: not world.files, message="the folder to be removed")
-    assert (world.store / "models" / model.key).exists()
 
 
 def test_what_a_killed_worker_left_is_reported_by_the_next_one(world: World) -> None:

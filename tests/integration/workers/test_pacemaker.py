@@ -4,14 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.waiting import wait_until
 
-from .recorded import serving
 from .world import World
 
 # As if the pool forked a process whenever a pipe was made: it inherits both ends, and goes on.
@@ -30,12 +25,6 @@ os.pipe = pipe_and_fork
 with Pacemaker(WorkerSettings.model_validate_json(sys.stdin.readline())):
     signal.pause()
 """
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving() as (recorded, address):
-        yield World(tmp_path, recorded, address)
 
 
 def test_a_heart_that_is_started_while_the_pool_forks_beats(world: World) -> None:
