@@ -4,6 +4,8 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -136,35 +138,29 @@ class AssetStore:
             raise ValueError(f"{name!r} is no name of an asset")
         return f"{self._root.rstrip('/')}/{name}"
 
-    def _writer(self, name: str) -> "_LocalWriter | IO[bytes]":
+    @contextmanager
+    def _writer(self, name: str) -> Iterator[IO[bytes]]:
         path = self._path(name)
         if self._local:
-            return _LocalWriter(Path(path))
-        # Object stores show a file once its upload is complete.
-        remote: IO[bytes] = self._files.open(path, "wb")
-        return remote
+            with _whole(Path(path)) as copy:
+                yield copy
+        else:
+            # Without it what was written before an error would be kept as if it were all.
+            with self._files.transaction, self._files.open(path, "wb") as copy:
+                yield copy
 
 
-class _LocalWriter:
-    """Writes beside the target, and takes its place once all bytes are on the disk."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-
-    def __enter__(self) -> IO[bytes]:
-        self._target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._file:
-                if kind is None:
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-            if kind is None:
-                self._temporary.replace(self._target)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+@contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """Write beside the target, and take its place once all bytes are on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
