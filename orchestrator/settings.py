@@ -198,7 +198,8 @@ class ServerSettings(RuleSettings):
     tls_key_path: FilePath | None = Field(None, description="a file with the key of the server's certificate")
     mtls_enabled: bool = Field(False, description="true or false")
     tls_server_ca_cert: FilePath | None = Field(
-        None, description="a file with the CA certificates of the server's own certificate"
+        None,
+        description="a file with the CA certificates of the server's own certificate; nothing here needs it",
     )
     tls_client_ca_cert_dir: Path | None = Field(
         None, description="a folder with a folder per organization that holds its CA certificates"
