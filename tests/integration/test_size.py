@@ -29,6 +29,8 @@ def graph(function: pb.Function, plan: Any, size: int, above: list[Any]) -> list
     return new
 
 
+# 10,000 statements, and each waits for its turn on a machine that does much else.
+@pytest.mark.timeout(600)
 def test_tasks_one_by_one(database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function):
     root = new_task(function, plan)
     org.send(tasks(root))
