@@ -1,10 +1,14 @@
 """The beat's clock: the process beside the maintenance worker's pool that fires the sweeps."""
 
+import os
+import threading
+import time
 from typing import Any
 
 import structlog
 from celery import Celery, bootsteps
 from celery.beat import EmbeddedService
+from celery.signals import beat_embedded_init
 
 log = structlog.get_logger()
 
@@ -12,7 +16,7 @@ _PERIOD_SECONDS = 1.0
 
 
 class Clock:
-    """Celery's clock, started again when it was killed alone; Celery's own is gone for good then.
+    """Celery's clock, but that it is started again when it was killed alone, and ends when its worker was killed.
 
     Args:
         app: whose schedule it fires.
@@ -21,6 +25,8 @@ class Clock:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._process: Any = None
+        self._worker = os.getpid()
+        beat_embedded_init.connect(self._follow)
 
     def start(self) -> None:
         """Start the process."""
@@ -38,6 +44,16 @@ class Clock:
         process, self._process = self._process, None
         if process is not None:
             process.stop()
+
+    def _follow(self, **_: Any) -> None:
+        # A thread, since the process itself may wait for its broker for ever.
+        threading.Thread(target=self._end_with_worker, daemon=True).start()
+
+    def _end_with_worker(self) -> None:
+        while os.getppid() == self._worker:
+            time.sleep(_PERIOD_SECONDS)
+        # Only the main thread can leave in order, and it holds nothing that would be lost.
+        os._exit(1)
 
 
 def install(app: Celery) -> None:

@@ -1,6 +1,5 @@
 """What the beat's clock fires, and when: no sweeps into a queue from which nobody takes them."""
 
-import os
 from typing import Any
 
 import structlog
@@ -22,20 +21,6 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
     _ROUNDS = 3
     _held = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._worker = os.getppid()
-        super().__init__(*args, **kwargs)
-
-    def tick(self, *args: Any, **kwargs: Any) -> Any:
-        """Send what is due, as Celery has it.
-
-        Raises:
-            SystemExit: the worker whose process this one is part of was killed.
-        """
-        if os.getppid() != self._worker:
-            raise SystemExit("the maintenance worker is gone")
-        return super().tick(*args, **kwargs)
-
     def apply_async(self, entry: Any, producer: Producer | None = None, advance: bool = True, **kwargs: Any) -> Any:
         """Send an entry's message, if those before it have been taken.
 
@@ -44,6 +29,9 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
             producer: on the connection to use.
             advance: as Celery has it.
             kwargs: as Celery has it.
+
+        Raises:
+            kombu.exceptions.OperationalError: the broker is away; Celery logs it and goes on.
         """
         try:
             waiting = self._waiting(producer) if producer is not None else 0

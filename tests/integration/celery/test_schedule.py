@@ -148,16 +148,20 @@ def test_it_ends_when_it_is_told_to_though_its_processes_were_just_killed(beat: 
     wait_until(lambda: beat.status == "exited", timeout=60, message="the end")
 
 
-def test_no_process_of_it_lives_on_alone(beat: WorkerContainer) -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_no_process_of_it_lives_on_alone(broker: Valkey, beat: WorkerContainer, away: bool) -> None:
     children = psutil.Process(beat.process.pid).children()
     assert len(children) == 2
+    if away:
+        broker.stop()
+        wait_until(lambda: "beat: Connection error" in beat.logs(), timeout=30, message="the clock to miss the broker")
     os.kill(beat.process.pid, signal.SIGKILL)
     wait_until(lambda: not any(lives(child) for child in children), timeout=30, message="all to end")
 
 
 def test_a_clock_that_gave_up_on_its_broker_fires_when_that_is_back(broker: Valkey) -> None:
     """A sweep that could not be sent is passed over; those that come later are not."""
-    url = SecretStr("postgresql://nobody@127.0.0.1/asks-it")
+    url = SecretStr("postgresql://127.0.0.1/unused")
     scheduler = Scheduler(make_app(BeatSettings(broker_url=SecretStr(broker.url), database_url=url)))
     entries = list(scheduler.schedule.values())
 
