@@ -2,6 +2,8 @@
 
 import uuid
 
+import grpc
+import pytest
 import structlog
 
 from orchestrator import protos as pb
@@ -30,21 +32,32 @@ def disable(world: World) -> None:
         disabling.disable(world.settings, channels, world.task)
 
 
-def test_models_are_disabled_and_their_files_deleted(world: World) -> None:
+@pytest.mark.parametrize("lost", [0, 1])
+def test_models_are_disabled_and_their_files_deleted(world: World, lost: int) -> None:
     model = stored_model(world)
+    world.recorded.disabling_unanswered = lost
     disable(world)
+    assert not world.recorded.disabling_unanswered
     assert not model.HasField("address")
     assert not (world.store / "models" / model.key).exists()
     assert not world.files
 
 
-def test_a_model_is_disabled_and_deleted_though_the_first_call_was_lost(world: World) -> None:
+def test_a_model_that_was_disabled_though_no_answer_ever_came_is_left_to_the_heart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disabling, "_DISABLE_SECONDS", 0.1)
     model = stored_model(world)
-    world.recorded.disabling_unanswered = 1
-    disable(world)
-    assert not model.HasField("address")
-    assert not (world.store / "models" / model.key).exists()
-    assert not world.files
+    world.recorded.disabling_unanswered = 1000
+    with pytest.raises(grpc.RpcError, match="the network is bad"):
+        disable(world)
+    file = world.store / "models" / model.key
+    assert file.exists()
+    assert world.files
+    model.ClearField("address")
+    with world.heart():
+        wait_until(lambda: not file.exists(), message="the file to be deleted")
+        wait_until(lambda: not world.files, message="the folder to be removed")
 
 
 def test_whoever_hears_no_answer_leaves_the_deletion_to_the_heart(world: World) -> None:

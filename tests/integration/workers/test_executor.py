@@ -8,9 +8,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.processes import lives
 from tests.waiting import wait_until
 from workers import executor, launch, outputs
 from workers.errors import ExecutionFault
@@ -194,7 +194,7 @@ def test_a_performance_that_is_no_number_is_the_functions_fault(place: Place, co
 def test_the_time_limit_ends_everything(place: Place) -> None:
     assert place.run("never_ends", limits=replace(LIMITS, time=5.0)).ending is Ending.TIMED_OUT
     assert len(place.pids()) == 3
-    assert not any(lives(pid) for pid in place.pids())
+    assert not any(psutil.pid_exists(pid) for pid in place.pids())
 
 
 def test_a_stop_order_ends_everything(place: Place) -> None:
@@ -207,13 +207,13 @@ def test_a_stop_order_ends_everything(place: Place) -> None:
     thread.join()
     assert outcomes == [Outcome(Ending.STOPPED, 128 + 9)]
     assert time.monotonic() - start < 10
-    assert not any(lives(pid) for pid in place.pids())
+    assert not any(psutil.pid_exists(pid) for pid in place.pids())
 
 
 def test_children_do_not_outlive_the_function(place: Place) -> None:
     assert place.run("leaves_children") == Outcome(Ending.EXITED, 0)
     assert len(place.pids()) == 3
-    assert not any(lives(pid) for pid in place.pids())
+    assert not any(psutil.pid_exists(pid) for pid in place.pids())
 
 
 def test_a_file_cannot_grow_beyond_the_limit(place: Place) -> None:
@@ -252,7 +252,9 @@ def test_the_function_dies_with_a_worker_that_is_killed(place: Place) -> None:
             wait_until((place.folder / "function" / "pids").exists, message="the function's children to start")
         finally:
             worker.kill()
-    wait_until(lambda: not any(lives(pid) for pid in place.pids()), message="the function's processes to end")
+    wait_until(
+        lambda: not any(psutil.pid_exists(pid) for pid in place.pids()), message="the function's processes to end"
+    )
 
 
 def test_working_folders_are_gone_afterwards_whatever_their_mode(tmp_path: Path) -> None:
