@@ -57,12 +57,12 @@ def serve(settings: ServerSettings) -> None:
 
 def _check_schema(url: str) -> None:
     try:
-        current, newest = migrations.lag(url)
+        complaint = migrations.state(url).complaint
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
-    if current != newest:
-        raise StartError(f"the database is at revision {current}, {newest} is needed: run `orchestrator migrate`")
+    if complaint:
+        raise StartError(complaint)
 
 
 async def _serve(settings: ServerSettings) -> None:

@@ -55,14 +55,14 @@ def renew(
 
 
 _FIND = text("""
-    SELECT attempts.*, due_at FROM attempts
+    SELECT attempts.token_hash, ended_at, outcome, report_hash, due_at FROM attempts
     LEFT JOIN tasks ON key = task_key AND tasks.attempts = number
     WHERE task_key = :key AND number = :number
 """)
 
 
 def find(transaction: Transaction, key: UUID, number: int) -> Row[Any] | None:
-    """Return an attempt's row, and when the next one is due that waits for it; None where there is none."""
+    """Return how an attempt ended, and when the next one is due that waits for it; None where there is none."""
     return transaction.connection.execute(_FIND, {"key": key, "number": number}).one_or_none()
 
 

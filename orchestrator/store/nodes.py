@@ -34,7 +34,9 @@ def hear(transaction: Transaction, name: str, attempts: int) -> None:
     )
 
 
-_LIST = text("SELECT * FROM nodes WHERE channel = :channel ORDER BY organization, name")
+_LIST = text("""
+    SELECT organization, name, heard_at, attempts FROM nodes WHERE channel = :channel ORDER BY organization, name
+""")
 
 
 def of_channel(transaction: Transaction) -> Sequence[Row[Any]]:

@@ -146,7 +146,7 @@ _REPEAT = text(f"""
          ),
          task AS (
              UPDATE tasks SET {_POKED} FROM lost_task WHERE tasks.key = lost_task.key
-             RETURNING 'task', worker, tasks.key, attempts + 1
+             RETURNING 'task' AS kind, worker AS organization, tasks.key, attempts + 1 AS attempt
          ),
          function AS (
              UPDATE functions SET {_POKED} FROM lost_function WHERE functions.key = lost_function.key
@@ -154,7 +154,8 @@ _REPEAT = text(f"""
          ),
          poke AS (
              INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT *, CAST(:now AS timestamptz) FROM (TABLE task UNION ALL TABLE function) AS lost
+             SELECT kind, organization, key, attempt, CAST(:now AS timestamptz)
+             FROM (TABLE task UNION ALL TABLE function) AS lost
              RETURNING id
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0

@@ -166,6 +166,14 @@ service = Table(
 )
 """One row, which all servers write: since when there was always one of them, and when one said so last."""
 
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("serves_from", Text, nullable=False),
+)
+"""One row: the oldest revision of code that runs on these tables, see `migrations`."""
+
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),

@@ -28,7 +28,7 @@ def to(url: str, revision: str) -> None:
     with engine.connect() as connection:
         config = migrations._config()
         config.attributes["connection"] = connection
-        step = command.downgrade if revision < (migrations.lag(url)[0] or "") else command.upgrade
+        step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
         step(config, revision)
     engine.dispose()
 
