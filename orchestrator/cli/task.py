@@ -73,7 +73,8 @@ def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:
     if report is not None:
         return (
             f"task {task.key} has no log for others to read: it failed by an {error_type(report)} error; "
-            f"the administrator of {report.owner} finds more in the worker's own log"
+            f"`orchestrator task show {task.key}` tells the reason where its worker gave one, and the administrator of "
+            f"{report.owner} finds more in the worker's own log"
         )
     if task.status == pb.STATUS_FAILED:
         return f"task {task.key} has no log: it was made Failed without a report of why"

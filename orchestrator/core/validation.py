@@ -27,10 +27,10 @@ def parse_key(key: str, field: str = "key") -> UUID:
     return UUID(key)
 
 
-def check_text(value: str, field: str, least: int = 0) -> None:
+def check_text(value: str, field: str, least: int = 0, most: int = _LENGTH) -> None:
     """Check a text's length, in characters, and that Postgres can keep it (no NUL)."""
-    if not least <= len(value) <= _LENGTH:
-        raise InvalidAssetError(f"{field}: {least} to {_LENGTH} characters are allowed, {len(value)} given")
+    if not least <= len(value) <= most:
+        raise InvalidAssetError(f"{field}: {least} to {most} characters are allowed, {len(value)} given")
     if "\0" in value:
         raise InvalidAssetError(f"{field}: the NUL character is not allowed")
 

@@ -273,11 +273,14 @@ class FailTaskParam(_message.Message):
     LOGS_ADDRESS_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     error_type: _failure_report_pb2.ErrorType.ValueType
     timed_out: _builtins.bool
     """The time limit ended it: an EXECUTION error with a retry policy of its own."""
     lost: _builtins.bool
     """The process that ran it was killed: an INTERNAL error with the retry policy of a lost worker."""
+    reason: _builtins.str
+    """Why, for the people of the channel: the log of an INTERNAL error is not for them. At most 1000 characters."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -292,10 +295,11 @@ class FailTaskParam(_message.Message):
         logs_address: _common_pb2.Addressable | None = ...,
         timed_out: _builtins.bool = ...,
         lost: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "logs_address", b"logs_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "reason", b"reason", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ from orchestrator.store.database import Transaction
 
 _TOKEN_BYTES = 32
 _SHORTEST_LIMIT = timedelta(seconds=1)
+_LONGEST_REASON = 1000
 
 
 def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskResponse:
@@ -172,6 +173,7 @@ def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskRespon
         asset_type=pb.FAILED_ASSET_COMPUTE_TASK,
     )
     validation.check_failure_report(report)
+    validation.check_text(asked.reason, "reason", most=_LONGEST_REASON)
     task = _own_task(transaction, key)
     kind = retries.kind_of(asked.error_type, asked.timed_out, asked.lost)
     pause = attempt_again.pause_after(transaction, task, kind)
@@ -184,13 +186,15 @@ def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskRespon
             pause,
             kind,
             report_hash=_report_hash(asked),
+            reason=asked.reason,
         )
         return pb.FailTaskResponse(retry_after=duration(pause)) if retried else _failed_before(transaction, asked)
+    error_type = pb.ErrorType.Name(asked.error_type)
     stopped = transitions.stop(
         transaction,
         task,
         pb.STATUS_FAILED,
-        f"attempt {asked.attempt.number}: {pb.ErrorType.Name(asked.error_type)}",
+        f"attempt {asked.attempt.number}: {': '.join(filter(None, (error_type, asked.reason)))}",
         token_hash=_digest(asked.attempt.token),
         fault=kind,
         report_hash=_report_hash(asked),

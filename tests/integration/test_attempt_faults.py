@@ -51,6 +51,21 @@ def test_a_fault_that_the_policy_retries_is_followed_by_a_pause(network):
         network.call(failure_reports.get, pb.GetFailureReportParam(asset_key=str(task)))
 
 
+def test_the_reason_that_a_worker_gives_is_in_the_events(network):
+    (task,) = network.register(metadata={"orchestrator.retry.internal.attempts": "2"})
+    why = "the model 1 is registered at 'https://another', …"
+    network.fail(network.claim(task).attempt, reason=why)
+    word, reason = network.history(task)[-1]
+    assert (word, reason.startswith(f"attempt 1 ended (internal): {why}; the next may begin in")) == ("To do", True)
+    to_do_again(network)
+    attempt = network.claim(task).attempt
+    for bad in ("x" * 1001, "\0"):
+        with refused("OE0101", "reason"):
+            network.fail(attempt, reason=bad)
+    network.fail(attempt, reason="x" * 1000)
+    assert network.history(task)[-1] == ("Failed", f"attempt 2: ERROR_TYPE_INTERNAL: {'x' * 1000}")
+
+
 @pytest.mark.parametrize("most", ["2", "9"])
 def test_a_fault_told_again_says_again_that_the_task_is_retried(network, most):
     # Of two it is the last but one: counted twice, it would be the last.

@@ -91,9 +91,12 @@ class Network:
         attempt: pb.Attempt,
         error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_INTERNAL,
         timed_out: bool = False,
+        reason: str = "",
     ) -> pb.FailTaskResponse:
         logs = None if error_type == pb.ERROR_TYPE_INTERNAL else messages.address()
-        asked = pb.FailTaskParam(attempt=attempt, error_type=error_type, logs_address=logs, timed_out=timed_out)
+        asked = pb.FailTaskParam(
+            attempt=attempt, error_type=error_type, logs_address=logs, timed_out=timed_out, reason=reason
+        )
         return self.call(attempts.fail, asked)
 
     def release(self, attempt: pb.Attempt, reason: str = "it stops") -> None:
