@@ -23,6 +23,7 @@ _COMMANDS = {
     "beat": "orchestrator.cli.server:beat",
     "flower": "orchestrator.cli.server:flower",
     "broker": "orchestrator.cli.broker:broker",
+    "org": "orchestrator.cli.organization:org",
     "worker": "orchestrator.cli.organization:worker",
     "store": "orchestrator.cli.organization:store",
     "certs": "orchestrator.cli.certs:certs",
