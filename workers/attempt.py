@@ -5,7 +5,7 @@ heart (see `heart`), in a process of its own, renews its lease and tells it to s
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
 import grpc
@@ -17,7 +17,7 @@ from orchestrator.client import Client
 from orchestrator.core import crash
 from workers import executor, inputs, orders, outputs, program
 from workers.channels import Channels, insist, lost
-from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
+from workers.errors import AddressFault, ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executor import Ending, Limits, Outcome
 from workers.fetching import Fetcher
 from workers.folder import WorkingFolder, places
@@ -36,9 +36,18 @@ _CLAIM_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
 _REFUSED = "OE0104"
 _POLL_SECONDS = 0.05
+# As the orchestrator accepts.
+_LONGEST_REASON = 1000
 
 
-def run(settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]) -> None:
+def run(
+    settings: WorkerSettings,
+    channels: Channels,
+    task: str,
+    number: int,
+    claimed: Callable[[], None],
+    named: Mapping[str, str] | None = None,
+) -> None:
     """Claim a task that a poke announced, and run it to its report.
 
     Args:
@@ -47,6 +56,7 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int, cl
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
+        named: organization -> URL of its asset store, where that is not for the organization itself to say.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
     sent = clock()
@@ -69,7 +79,9 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int, cl
             with suppress(Stopped):
                 _report_failure(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
             return
-        _Attempt(settings, client, claim, folder).run()
+        store = AssetStore(settings.store_root)
+        fetcher = Fetcher(settings, store, channels.peers[client], named)
+        _Attempt(settings, client, claim, folder, store, fetcher).run()
 
 
 def _report_failure(client: Client, param: pb.FailTaskParam) -> None:
@@ -94,7 +106,13 @@ class _Attempt:
     """One claimed attempt in its working folder."""
 
     def __init__(
-        self, settings: WorkerSettings, client: Client, claim: pb.ClaimTaskResponse, folder: WorkingFolder
+        self,
+        settings: WorkerSettings,
+        client: Client,
+        claim: pb.ClaimTaskResponse,
+        folder: WorkingFolder,
+        store: AssetStore,
+        fetcher: Fetcher,
     ) -> None:
         self._settings = settings
         self._client = client
@@ -102,8 +120,8 @@ class _Attempt:
         self._working = folder
         self._folder = folder.path
         self._orders = Orders(folder.place)
-        self._store = AssetStore(settings.store_root)
-        self._fetcher = Fetcher(settings, self._store)
+        self._store = store
+        self._fetcher = fetcher
         self._log_file = folder.path / "log"
         self._stopwatch = Stopwatch(claim.task.key)
         self._results = Results(folder.path / JOURNAL)
@@ -239,7 +257,11 @@ class _Attempt:
     def _fail(self, fault: Fault) -> None:
         self._orders.obey()
         param = pb.FailTaskParam(
-            attempt=self._claim.attempt, error_type=fault.error_type, timed_out=isinstance(fault, TimeLimitFault)
+            attempt=self._claim.attempt,
+            error_type=fault.error_type,
+            timed_out=isinstance(fault, TimeLimitFault),
+            # Of an internal fault the log is not for others, and this one is another's to mend.
+            reason=str(fault)[:_LONGEST_REASON] if isinstance(fault, AddressFault) else "",
         )
         try:
             self._results.discard(self._store)

@@ -8,6 +8,7 @@ import grpc
 import tenacity
 
 from orchestrator.client import CallError, Client
+from workers.peers import Peers
 from workers.settings import OrganizationSettings
 
 Answer = TypeVar("Answer")
@@ -20,10 +21,14 @@ class Channels:
 
     Args:
         clients: one for each channel.
+
+    Attributes:
+        peers: what each of them knows of the other organizations.
     """
 
     def __init__(self, clients: tuple[Client, ...]) -> None:
         self.clients = clients
+        self.peers = {client: Peers(client) for client in clients}
 
     def find(self, ask: Callable[[Client], Answer]) -> tuple[Client, Answer]:
         """Ask channel after channel until one knows the asset.

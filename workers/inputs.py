@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator import protos as pb
+from workers import addresses
 from workers.errors import InternalFault
 from workers.executor import Resource
 from workers.fetching import Fetcher
@@ -33,6 +34,7 @@ def prepare(
 
     Raises:
         InternalFault: one cannot be had, or is not what was registered.
+        grpc.RpcError: the orchestrator does not say where the store of a peer is.
     """
     resources = []
     for number, asset in enumerate(assets):
@@ -42,12 +44,11 @@ def prepare(
             model = asset.model
             if not model.address.storage_address:
                 raise InternalFault(f"the model {model.key} (input {asset.identifier!r}) has been deleted")
-            fetcher.fetch(model.address, place, f"the model {model.key}", model_size_limit)
+            fetcher.fetch(addresses.model(model), place, model_size_limit)
         elif kind == "data_manager":
             place.mkdir()
-            manager = asset.data_manager
             place = place / "__init__.py"
-            fetcher.fetch(manager.opener, place, f"the opener of data manager {manager.key}", _OPENER_SIZE_LIMIT)
+            fetcher.fetch(addresses.opener(asset.data_manager), place, _OPENER_SIZE_LIMIT)
         elif kind == "data_sample":
             key = asset.data_sample.key
             try:

@@ -3,9 +3,9 @@
 import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     FilePath,
@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
+from workers.addresses import check_store_url
 
 GIB = 1024**3
 
@@ -26,14 +27,6 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
-
-
-def _https(value: object) -> object:
-    address = str(value).rstrip("/")
-    parts = urlsplit(address)
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("not an https URL")
-    return address
 
 
 def _host_and_port(value: object) -> object:
@@ -45,6 +38,7 @@ def _host_and_port(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Address = Annotated[str, BeforeValidator(_host_and_port)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
@@ -91,8 +85,8 @@ class WorkerSettings(OrganizationSettings):
     peer_ca_cert: FilePath | None = Field(
         None, description="a file with the CA certificates of all organizations' asset stores"
     )
-    store_url: Annotated[str, BeforeValidator(_https)] = Field(
-        description="the public https URL of the organization's own asset store"
+    store_url: StoreUrl = Field(
+        description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
     node: Identifier = Field(
@@ -128,6 +122,11 @@ class WorkerSettings(OrganizationSettings):
 class StoreSettings(OrganizationSettings):
     """What an asset store's HTTPS server needs besides."""
 
+    store_url: StoreUrl | None = Field(
+        None,
+        description="the public https URL of the asset store, as its assets' addresses begin; the address that the "
+        "organization has registered when not set",
+    )
     store_address: Address = Field("0.0.0.0:9443", description="host:port that the asset store listens on")
     store_cert: FilePath = Field(description="a file with the asset store's certificate")
     store_key: FilePath = Field(description="a file with the key of the asset store's certificate")

@@ -78,7 +78,7 @@ def serve(settings: StoreSettings) -> int:
         # uvicorn ends gracefully, then sends itself the signal again; that one must find a handler.
         signal.signal(number, lambda *_: None)
     with connect(settings) as channels:
-        access = Access(channels, settings.organization)
+        access = Access(channels, settings.organization, settings.store_url)
         app = make_app(AssetStore(settings.store_root), access, read_authorities(certificates))
         host, _, port = settings.store_address.rpartition(":")
         server = uvicorn.Server(

@@ -84,7 +84,7 @@ class Experiment:
         with registration.joined(self._federation.running) as members:
             aggregator = members[AGGREGATOR]
             self._console.print("Registering organizations, functions and data")
-            registration.register_organizations(member.client for member in members.values())
+            registration.register_organizations(members.values())
             functions = registration.register_functions(aggregator, HOSPITALS)
             patients = preparation.hospitals.result()
             datasets = {

@@ -47,7 +47,7 @@ def up(orgs: int, data: Path) -> None:
     try:
         with Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation:
             with joined(federation.running) as members:
-                register_organizations(member.client for member in members.values())
+                register_organizations(members.values())
             _describe(console, federation, data)
             federation.stay()
     except (ProcessError, CallError, OSError) as error:

@@ -190,6 +190,7 @@ def store(places: Places, organization: str) -> Process:
         {
             **_organization(places, places.certificates.client(organization)),
             "STORE_ROOT": places.store_root(organization),
+            "STORE_URL": places.store_url(organization),
             "STORE_ADDRESS": f"{HOST}:{places.store_ports[organization]}",
             "STORE_CERT": certificates.certificate,
             "STORE_KEY": certificates.key,

@@ -103,7 +103,8 @@ class Stage:
             for name in ORGANIZATIONS:
                 client = self._connect(name)
                 self._clients[name] = held.enter_context(client)
-                once(lambda client=client: client.organizations.RegisterOrganization(pb.RegisterOrganizationParam()))
+                new = pb.RegisterOrganizationParam(address=self.federation.places.store_url(name))
+                once(lambda client=client, new=new: client.organizations.RegisterOrganization(new))
             self.brief, self.long = self.function(0.05), self.function(60.0)
             self.frail = self.function(0.05, frail=True)
             self._held = held.pop_all()

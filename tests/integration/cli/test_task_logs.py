@@ -52,6 +52,7 @@ def store(network: Network, certificates: Layout, tmp_path: Path) -> Iterator[St
         "ORCHESTRATOR_CLIENT_CERT": str(own.certificate),
         "ORCHESTRATOR_CLIENT_KEY": str(own.key),
         "ORCHESTRATOR_STORE_ROOT": str(tmp_path),
+        "ORCHESTRATOR_STORE_URL": f"https://127.0.0.1:{port}",
         "ORCHESTRATOR_STORE_ADDRESS": f"127.0.0.1:{port}",
         "ORCHESTRATOR_STORE_CERT": str(server.certificate),
         "ORCHESTRATOR_STORE_KEY": str(server.key),

@@ -190,7 +190,8 @@ def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
     with Client(
         federation.running.address, "hospital-1", federation.channel, federation.certificates("hospital-1")
     ) as client:
-        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+        address_of_store = pb.RegisterOrganizationParam(address=places.store_url("hospital-1"))
+        client.organizations.RegisterOrganization(address_of_store)
         client.data_managers.RegisterDataManager(
             pb.NewDataManager(
                 key=key,

@@ -30,7 +30,7 @@ class Recorded(
         self.data_managers: dict[str, pb.DataManager] = {}
         self.reports: dict[str, pb.FailureReport] = {}
         self.tasks: dict[str, pb.ComputeTask] = {}
-        self.organizations: list[str] = []
+        self.organizations: dict[str, str] = {}
         self.claims: dict[str, pb.ClaimTaskResponse] = {}
         self.claiming = threading.Event()
         self.claims_answered = threading.Event()
@@ -79,7 +79,8 @@ class Recorded(
         return self._find(self.tasks, request.key, context)
 
     def GetAllOrganizations(self, request: Any, context: Any) -> pb.GetAllOrganizationsResponse:
-        return pb.GetAllOrganizationsResponse(organizations=[pb.Organization(id=name) for name in self.organizations])
+        known = [pb.Organization(id=name, address=address) for name, address in self.organizations.items()]
+        return pb.GetAllOrganizationsResponse(organizations=known)
 
     def UpdateFunction(self, request: pb.UpdateFunctionParam, context: Any) -> pb.UpdateFunctionResponse:
         self.functions[request.key].image.CopyFrom(request.image)

@@ -89,7 +89,7 @@ class World:
         function = pb.Function(
             key=key,
             name="function",
-            owner="org-1",
+            owner=self.settings.organization,
             status=pb.FUNCTION_STATUS_WAITING,
             archive=self.put(f"functions/{key}/archive", packed.getvalue()),
         )
@@ -116,12 +116,17 @@ class World:
                 pb.ComputeTaskInputAsset(
                     identifier="opener",
                     data_manager=pb.DataManager(
-                        key=manager, opener=self.put(f"data_managers/{manager}/opener", b"# opener")
+                        key=manager,
+                        owner=self.settings.organization,
+                        opener=self.put(f"data_managers/{manager}/opener", b"# opener"),
                     ),
                 ),
                 pb.ComputeTaskInputAsset(identifier="datasamples", data_sample=pb.DataSample(key=sample)),
                 pb.ComputeTaskInputAsset(
-                    identifier="start", model=pb.Model(key=model, address=self.put(f"models/{model}", b"2"))
+                    identifier="start",
+                    model=pb.Model(
+                        key=model, owner=self.settings.organization, address=self.put(f"models/{model}", b"2")
+                    ),
                 ),
             ],
         )
