@@ -180,6 +180,7 @@ class _Attempt:
                 parts["inputs"],
                 self._fetcher,
                 self._store,
+                settings.organization,
                 settings.output_size_limit,
             )
         self._orders.obey()

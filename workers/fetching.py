@@ -22,8 +22,9 @@ from workers.settings import WorkerSettings
 from workers.store import AssetStore, url
 
 _CHUNK = 1024 * 1024
-# Characters of an address in a message.
+# Characters of an address in a message, and bytes of what a peer says.
 _SHOWN = 200
+_EXPLANATION = 500
 
 
 class _TemporaryFault(InternalFault):
@@ -156,7 +157,8 @@ class Fetcher:
 
     @staticmethod
     def _refused(answer: httpx.Response, address: str, what: str) -> None:
-        reason = answer.read()[:500].decode(errors="replace")
+        # Not all of it: a peer could send without end.
+        reason = next(answer.iter_raw(_EXPLANATION), b"").decode(errors="replace")
         fault = _TemporaryFault if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InternalFault
         raise fault(f"{what} could not be fetched: {address} answered {answer.status_code} {reason}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator import protos as pb
 from workers import addresses
-from workers.errors import InternalFault
+from workers.errors import AddressFault, InternalFault
 from workers.executor import Resource
 from workers.fetching import Fetcher
 from workers.store import AssetStore
@@ -20,6 +20,7 @@ def prepare(
     folder: Path,
     fetcher: Fetcher,
     store: AssetStore,
+    organization: str,
     model_size_limit: int,
 ) -> list[Resource]:
     """Fetch openers and models, and find the data samples.
@@ -30,6 +31,7 @@ def prepare(
         folder: an existing, empty folder for them.
         fetcher: where openers and models come from.
         store: the own store, where the data samples lie.
+        organization: whose store that is; data samples of others are none of its business.
         model_size_limit: bytes.
 
     Raises:
@@ -50,7 +52,9 @@ def prepare(
             place = place / "__init__.py"
             fetcher.fetch(addresses.opener(asset.data_manager), place, _OPENER_SIZE_LIMIT)
         elif kind == "data_sample":
-            key = asset.data_sample.key
+            key, owner = asset.data_sample.key, asset.data_sample.owner
+            if owner != organization:
+                raise AddressFault(f"the data sample {key} belongs to {owner}, and only that organization may use it")
             try:
                 place = store.folder(f"data_samples/{key}", place)
             except FileNotFoundError as error:

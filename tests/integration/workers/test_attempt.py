@@ -100,6 +100,40 @@ def test_a_wrong_model_is_an_internal_fault_without_a_log_address(world: World) 
     assert "the model" in log
 
 
+@pytest.mark.parametrize(
+    ("number", "kind", "what"),
+    [(0, "data_manager", "the opener of"), (1, "data_sample", ""), (2, "model", "the model")],
+)
+def test_an_input_of_another_organization_is_not_read_from_the_own_store(
+    world: World, number: int, kind: str, what: str
+) -> None:
+    claim = world.claim(world.function(TRAINS))
+    asset = getattr(claim.input_assets[number], kind)
+    asset.owner = "org-2"
+    world.recorded.organizations = {"org-1": STORE_URL, "org-2": "https://store.org-2.example"}
+    world.run()
+    failed, log = world.failure()
+    assert failed.error_type == pb.ERROR_TYPE_INTERNAL
+    assert not failed.HasField("logs_address")
+    # The log is not for others, so the report itself tells.
+    assert failed.reason in log
+    wanted = "https://store.org-2.example/" if what else f"the data sample {asset.key} belongs to org-2"
+    assert (what in failed.reason, wanted in failed.reason) == (True, True)
+
+
+def test_a_function_whose_archive_lies_elsewhere_is_a_build_fault(world: World) -> None:
+    function = world.function(TRAINS)
+    function.archive.storage_address = world.function(TRAINS).archive.storage_address
+    world.claim(function)
+    world.run()
+    failed, log = world.failure()
+    assert failed.error_type == pb.ERROR_TYPE_BUILD
+    assert "only fetched from org-1's own asset store and under its own key" in log
+    world.build(function.key)
+    (report,) = world.recorded.registered_reports
+    assert report.error_type == pb.ERROR_TYPE_BUILD
+
+
 def test_a_stop_order_ends_the_function_and_nothing_is_reported(world: World) -> None:
     world.claim(world.function("time.sleep(600)"))
     world.recorded.stops[world.task] = "the plan was cancelled"

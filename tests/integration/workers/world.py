@@ -121,7 +121,9 @@ class World:
                         opener=self.put(f"data_managers/{manager}/opener", b"# opener"),
                     ),
                 ),
-                pb.ComputeTaskInputAsset(identifier="datasamples", data_sample=pb.DataSample(key=sample)),
+                pb.ComputeTaskInputAsset(
+                    identifier="datasamples", data_sample=pb.DataSample(key=sample, owner=self.settings.organization)
+                ),
                 pb.ComputeTaskInputAsset(
                     identifier="start",
                     model=pb.Model(
