@@ -53,7 +53,14 @@ class Channels:
 def connect(settings: OrganizationSettings) -> Iterator[Channels]:
     """Open the connections of an organization, and close them at the end."""
     clients = tuple(
-        Client(settings.address, settings.organization, channel, settings.certificates) for channel in settings.channels
+        Client(
+            settings.address,
+            settings.organization,
+            channel,
+            settings.certificates,
+            proxy_from_environment=settings.proxy_from_environment,
+        )
+        for channel in settings.channels
     )
     try:
         yield Channels(clients)

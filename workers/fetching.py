@@ -142,9 +142,10 @@ class Fetcher:
     @contextmanager
     def _download(self, address: str, what: str) -> Iterator[Iterator[bytes]]:
         try:
-            # No proxy or other setting of the environment may lead our certificate elsewhere.
+            # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
+            environment = self._settings.proxy_from_environment
             with (
-                httpx.Client(verify=self._tls(), trust_env=False, timeout=30.0, follow_redirects=False) as peer,
+                httpx.Client(verify=self._tls(), trust_env=environment, timeout=30.0, follow_redirects=False) as peer,
                 peer.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer,
             ):
                 if answer.status_code != httpx.codes.OK:

@@ -56,6 +56,11 @@ class OrganizationSettings(BaseSettings):
     client_cert: FilePath | None = Field(None, description="a file with the organization's client certificate")
     client_key: FilePath | None = Field(None, description="a file with the key of the client certificate")
     store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
+    proxy_from_environment: bool = Field(
+        False,
+        description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
+        "http_proxy and no_proxy name; false takes no notice of these variables",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @model_validator(mode="after")

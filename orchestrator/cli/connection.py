@@ -49,6 +49,12 @@ _OPTIONS = (
         envvar="ORCHESTRATOR_PEER_CA_CERT",
         help="CA certificates of all organizations' asset stores, for logs.",
     ),
+    click.option(
+        "--proxy-from-environment",
+        is_flag=True,
+        envvar="ORCHESTRATOR_PROXY_FROM_ENVIRONMENT",
+        help="Connect by the proxy that https_proxy, http_proxy and no_proxy name; else they are not heeded.",
+    ),
 )
 
 
@@ -69,6 +75,7 @@ class Access:
         channel: the consortium.
         certificates: for mutual TLS; None speaks plain gRPC.
         peers: CA certificates of the asset stores.
+        proxy_from_environment: whether to connect by the proxy that the environment names.
     """
 
     address: str
@@ -76,6 +83,7 @@ class Access:
     channel: str
     certificates: "Certificates | None"
     peers: Path | None
+    proxy_from_environment: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class Target:
     cert: Path | None
     key: Path | None
     peer_ca_cert: Path | None
+    proxy_from_environment: bool
 
     def resolve(self) -> Access:
         """Return what to connect with, completed from the federation that runs here where no address is given.
@@ -105,7 +114,8 @@ class Target:
         if not self.org or not channel:
             missing = "--org (ORCHESTRATOR_ORGANIZATION)" if not self.org else "--channel (ORCHESTRATOR_CHANNEL)"
             raise UsageFault(f"{missing} is missing: with an address it is needed too")
-        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert)
+        proxy = self.proxy_from_environment
+        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert, proxy)
 
     def _running_here(self, channel: str | None) -> Access:
         from orchestrator.embedded import running
@@ -123,7 +133,8 @@ class Target:
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
         peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
-        return Access(federation.address, organization, channel or federation.channel, certificates, peers)
+        channel, proxy = channel or federation.channel, self.proxy_from_environment
+        return Access(federation.address, organization, channel, certificates, peers, proxy)
 
     def _given_certificates(self) -> "Certificates | None":
         from orchestrator.client import Certificates
@@ -147,7 +158,10 @@ def connect(access: Access) -> Iterator["Client"]:
     if access.certificates is not None:
         tls(access.certificates, access.certificates.authority)
     try:
-        with Client(access.address, access.organization, access.channel, access.certificates) as client:
+        proxy = access.proxy_from_environment
+        with Client(
+            access.address, access.organization, access.channel, access.certificates, proxy_from_environment=proxy
+        ) as client:
             client.ping()
             yield client
     except CallError as error:

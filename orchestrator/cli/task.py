@@ -61,7 +61,8 @@ def logs(target: Target, key: str) -> None:
     if access.certificates is None or access.peers is None:
         raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
     context = tls(access.certificates, access.peers)
-    with download.fetch(report.logs_address, context, f"the log of task {found.key}") as log:
+    what, proxy = f"the log of task {found.key}", access.proxy_from_environment
+    with download.fetch(report.logs_address, context, what, proxy) as log:
         download.write(log, sys.stdout.buffer, for_terminal=sys.stdout.isatty())
 
 

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import registration, submission
-from orchestrator.client.connection import OPTIONS, Certificates, key_of, new_watch
+from orchestrator.client.connection import Certificates, key_of, new_watch, options
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
@@ -32,17 +32,19 @@ class AsyncClient:
         channel: str,
         certificates: Certificates | None = None,
         timeout: float = 30.0,
+        proxy_from_environment: bool = False,
     ) -> None:
         self.organization = organization
         self.channel = channel
         self._functions: dict[str, pb.Function] = {}
         identity = (organization, channel, timeout)
         interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        how = options(proxy_from_environment)
         if certificates is None:
-            self._transport = grpc.aio.insecure_channel(address, OPTIONS, interceptors=interceptors)
+            self._transport = grpc.aio.insecure_channel(address, how, interceptors=interceptors)
         else:
             credentials = certificates.credentials()
-            self._transport = grpc.aio.secure_channel(address, credentials, OPTIONS, interceptors=interceptors)
+            self._transport = grpc.aio.secure_channel(address, credentials, how, interceptors=interceptors)
         self.plans = pb.ComputePlanServiceStub(self._transport)
         self.tasks = pb.ComputeTaskServiceStub(self._transport)
         self.functions = pb.FunctionServiceStub(self._transport)

@@ -25,7 +25,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 
-OPTIONS = (
+_OPTIONS = (
     ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -35,6 +35,16 @@ OPTIONS = (
     # Two minutes by default: too long for nodes whose leases end soon after a server was restarted.
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+
+def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
+    """Return how to connect.
+
+    Args:
+        proxy_from_environment: whether by the proxy that `https_proxy` and the like name, which a company sets for
+            other programs.
+    """
+    return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Client:
         channel: the consortium whose assets are meant.
         certificates: for mutual TLS; None speaks plain gRPC.
         timeout: deadline of each unary call, in seconds.
+        proxy_from_environment: whether to connect by the proxy that `https_proxy`, `http_proxy` and `no_proxy` name.
 
     Raises:
         OSError: a certificate file cannot be read.
@@ -87,15 +98,17 @@ class Client:
         channel: str,
         certificates: Certificates | None = None,
         timeout: float = 30.0,
+        proxy_from_environment: bool = False,
     ) -> None:
         self.organization = organization
         self.channel = channel
         self._timeout = timeout
         self._functions: dict[str, pb.Function] = {}
+        how = options(proxy_from_environment)
         if certificates is None:
-            self._transport = grpc.insecure_channel(address, OPTIONS)
+            self._transport = grpc.insecure_channel(address, how)
         else:
-            self._transport = grpc.secure_channel(address, certificates.credentials(), OPTIONS)
+            self._transport = grpc.secure_channel(address, certificates.credentials(), how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)
         self.tasks = pb.ComputeTaskServiceStub(calls)
