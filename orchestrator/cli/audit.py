@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.configuration import configure
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, RemoteFault
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _NEWEST = 1000
 _PATIENCE = 60.0
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def audit(context: click.Context, /, **options: Any) -> None:

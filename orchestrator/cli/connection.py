@@ -65,6 +65,36 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+class Connected(click.Group):
+    """A group with connection options, which are understood behind the name of the command too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options of the group, wherever they stand."""
+        return super().parse_args(ctx, self._sorted(args))
+
+    def _sorted(self, args: list[str]) -> list[str]:
+        """Return arguments with the options of the group in front; a command may have one of the same name."""
+        ours = {name: option for option in self.params for name in option.opts}
+        front: list[str] = []
+        rest: list[str] = []
+        left = list(args)
+        while left and left[0] != "--":
+            word = left.pop(0)
+            option = ours.get(word.partition("=")[0])
+            if isinstance(option, click.Option):
+                front.append(word)
+                if "=" not in word and not option.is_flag:
+                    front += left[:1]
+                    del left[:1]
+                continue
+            if not rest and word in self.commands:
+                # The command is the first word that is no option.
+                own = {name for parameter in self.commands[word].params for name in parameter.opts}
+                ours = {name: option for name, option in ours.items() if name not in own}
+            rest.append(word)
+        return [*front, *rest, *left]
+
+
 @dataclass(frozen=True)
 class Access:
     """All that is needed to connect.

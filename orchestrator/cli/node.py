@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.core.vitals import SILENT_LEASES
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def node(context: click.Context, /, **options: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.configuration import configure
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
 _ORG = click.option("--org", metavar="ID", help="The organization; else ORCHESTRATOR_ORGANIZATION.")
@@ -37,7 +37,7 @@ def store(org: str | None) -> None:
     sys.exit(store_server.serve(configure(StoreSettings, organization=org)))
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def org(context: click.Context, /, **options: Any) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _KEY = click.argument("key")
 _STOP_SECONDS = 60.0
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options, tls
+from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def task(context: click.Context, /, **options: Any) -> None:

@@ -27,6 +27,7 @@ def registered(client: Client) -> dict[str, str]:
 
 
 def test_an_organization_registers_with_the_address_of_its_store(bare: Network, certificates: Layout):
+    # Its own --address is the store's; the orchestrator's stands before it.
     said = (0, f"org-1 is registered in {bare.channel}; its assets are fetched from {URL}\n", "")
     assert run("org", *options(bare, certificates), "register", "--address", f"{URL}/") == said
     assert registered(bare.hub) == {"org-1": URL}
