@@ -18,9 +18,11 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.client import Certificates
+from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
 from orchestrator.embedded.ports import free_port
 from tests.waiting import wait_until
+from workers.access import Access
 from workers.addresses import Asset, model
 from workers.channels import connect
 from workers.errors import AddressFault, ChecksumFault, InternalFault
@@ -159,6 +161,38 @@ def test_functions_and_openers_are_served_by_their_permissions(running: Running)
         assert running.status(STRANGER, name) == 403
 
 
+def test_each_part_of_an_asset_has_its_own_address(running: Running) -> None:
+    key = str(uuid.uuid4())
+    archive, description = (running.put(f"functions/{key}/{part}", b"content") for part in ("archive", "description"))
+    function = pb.Function(
+        key=key,
+        owner=OWNER,
+        permissions=permissions(FRIEND),
+        archive=running.at(archive),
+        description=running.at(archive),
+    )
+    running.recorded.functions[key] = function
+    assert (running.status(FRIEND, archive), running.status(FRIEND, description)) == (200, 403)
+    function.archive.storage_address = running.at(description).storage_address
+    function.description.storage_address = running.at(description).storage_address
+    assert (running.status(FRIEND, archive), running.status(FRIEND, description)) == (403, 200)
+
+
+def test_a_store_that_was_not_told_its_url_goes_by_the_registered_address(running: Running, tmp_path: Path) -> None:
+    name = new_model(running, b"model", permissions(OWNER))
+
+    def check(registered: str) -> None:
+        running.recorded.organizations = {OWNER: registered}
+        # The addresses are kept for a while.
+        with connect(settings_of(running, tmp_path, OWNER)) as channels:
+            Access(channels, OWNER).check(name, frozenset({OWNER}))
+
+    check(f"{running.address}/")
+    for registered in ("", "https://elsewhere.example", f"{running.address}/models/?"):
+        with pytest.raises(PermissionDeniedError, match="registered"):
+            check(registered)
+
+
 def test_logs_are_served_once_reported_to_whom_the_task_names(running: Running) -> None:
     key = str(uuid.uuid4())
     name = running.put(f"logs/{key}-2", b"log")
@@ -255,10 +289,8 @@ def test_a_certificate_for_another_organization_is_refused(running: Running, tmp
     assert "speaks for no known organization" in answer.json()["error"]
 
 
-@contextmanager
-def fetching(running: Running, tmp_path: Path, organization: str, **arguments: Any) -> Iterator[Fetcher]:
-    certificates = running.layout.peer(organization)
-    settings = WorkerSettings(
+def settings_of(running: Running, tmp_path: Path, organization: str) -> WorkerSettings:
+    return WorkerSettings(
         organization=organization,
         channels=("known",),
         address=running.orchestrator,
@@ -268,6 +300,12 @@ def fetching(running: Running, tmp_path: Path, organization: str, **arguments: A
         store_url="https://own.example.org",
         work_dir=tmp_path,
     )
+
+
+@contextmanager
+def fetching(running: Running, tmp_path: Path, organization: str, **arguments: Any) -> Iterator[Fetcher]:
+    certificates = running.layout.peer(organization)
+    settings = settings_of(running, tmp_path, organization)
     with connect(settings) as channels:
         # To its peers it shows a certificate, to the recorded orchestrator it speaks plain gRPC.
         files = {"client_cert": certificates.certificate, "client_key": certificates.key}
