@@ -18,12 +18,13 @@ from orchestrator.dispatch.presence import Presence
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
+from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
-from orchestrator.settings import ServerSettings
+from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
 from orchestrator.store import vitals
 from orchestrator.store.database import Database
 
@@ -34,6 +35,9 @@ STOP_SECONDS = 10.0
 
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
+
+LOOK_SECONDS = 1.0
+"""How often the files of channels, brokers and certificates are looked at."""
 
 _LAST_WORDS_SECONDS = 0.5
 
@@ -87,21 +91,22 @@ async def _serve(settings: ServerSettings) -> None:
     ]
     woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
-    brokers = Brokers(default_broker, settings.own_brokers, frozenset().union(*settings.channels.values()))
+    files = _Files(settings)
+    brokers = Brokers(default_broker, lambda: files.own_brokers.value if files.own_brokers else {}, files.members)
     relay = Relay(database, brokers) if settings.dispatches else None
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
         woken.append(pumps[-1])
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
-        certificates = _read_certificates(settings)
-        verified = certificates if settings.verify_client_msp_id else None
-        gate = Gate(settings.channels, (lambda: verified.authorities) if verified else None)
+        trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
+        gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
         handlers = Handlers(gate, database, feed, threads)
-        server, healthy = make_server(settings, handlers, certificates)
+        server, healthy = make_server(settings, handlers, files.certificates)
         http = _listen(settings.http_address)
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
+            tasks.append(background.create_task(files.follow(feed)))
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
             tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
@@ -124,13 +129,48 @@ async def _serve(settings: ServerSettings) -> None:
     log.info("server.stopped")
 
 
-def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:
-    if not settings.tls_enabled:
-        return None
-    try:
-        return CertificateFiles(settings)
-    except (OSError, ValueError) as error:
-        raise StartError(f"the files of ORCHESTRATOR_TLS_… cannot be used: {error}") from error
+class _Files:
+    """What the server reads from files, and reads again when they change.
+
+    Args:
+        settings: which files.
+
+    Raises:
+        StartError: one cannot be used.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        # Not asyncio's threads: those that wait for the database must not keep a revocation from being read.
+        self._thread = ThreadPoolExecutor(1, "files")
+        channels, urls = settings.channel_config, settings.broker_urls
+        try:
+            self.channels = Watched("channels", lambda: [channels], lambda: read_channels(channels))
+            self.own_brokers = Watched("broker_urls", lambda: [urls], lambda: read_broker_urls(urls)) if urls else None
+        except (OSError, ValueError) as error:
+            raise StartError(f"a file of the settings cannot be used: {error}") from error
+        try:
+            self.certificates = CertificateFiles(settings) if settings.tls_enabled else None
+        except (OSError, ValueError) as error:
+            raise StartError(f"the files of ORCHESTRATOR_TLS_… cannot be used: {error}") from error
+
+    def members(self) -> frozenset[str]:
+        """Return the organizations of all channels."""
+        return frozenset().union(*self.channels.value.values())
+
+    def look(self) -> None:
+        """Look at all of them."""
+        self.channels.look()
+        if self.own_brokers:
+            self.own_brokers.look()
+        if self.certificates:
+            self.certificates.look()
+
+    async def follow(self, feed: Feed) -> None:
+        """Look again and again, and have the streams checked again, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.look)
+            await feed.recheck()
 
 
 async def _told_to_stop() -> None:

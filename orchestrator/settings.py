@@ -3,14 +3,13 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from orchestrator.core import documents
 from orchestrator.core.retries import FaultKind, Policies, Policy, Rules
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -62,16 +61,17 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
         file: YAML, `channels: {name: [organization, …]}`.
 
     Raises:
-        ValueError: it is something else.
+        OSError: it cannot be read.
+        DocumentError: it is something else.
     """
-    content = yaml.safe_load(file.read_text())
-    channels = content.get("channels") if isinstance(content, dict) else None
-    if not isinstance(channels, dict) or not channels:
-        raise ValueError("no channels")
-    for name, organizations in channels.items():
-        if not isinstance(name, str) or not isinstance(organizations, list) or not all(organizations):
-            raise ValueError(f"channel {name!r} needs a list of organizations")
-    return {name: frozenset(map(str, organizations)) for name, organizations in channels.items()}
+    document = documents.read(file.read_bytes(), str(file))
+    listed = document.mapping().get("channels")
+    if listed is None:
+        raise document.error("channels is missing")
+    channels = {name: frozenset(entry.texts()) for name, entry in listed.mapping().items()}
+    if not channels:
+        raise listed.error("there is no channel")
+    return channels
 
 
 def _broker_urls(value: Path) -> Path:
@@ -86,19 +86,20 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
         file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it.
 
     Raises:
-        ValueError: it is something else; the message repeats no URL.
+        OSError: it cannot be read.
+        DocumentError: it is something else.
     """
-    try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError:
-        # YAML's own message would show the line, and in it a password.
-        raise ValueError("not YAML") from None
-    urls = content.get("organizations") if isinstance(content, dict) else None
-    if not isinstance(urls, dict) or not urls:
-        raise ValueError("no organizations")
-    for organization, url in urls.items():
-        if not isinstance(organization, str) or not isinstance(url, str) or "://" not in url:
-            raise ValueError(f"organization {organization!r} needs a broker URL")
+    document = documents.read(file.read_bytes(), str(file))
+    listed = document.mapping().get("organizations")
+    if listed is None:
+        raise document.error("organizations is missing")
+    urls = {}
+    for organization, entry in listed.mapping().items():
+        urls[organization] = entry.text()
+        if "://" not in urls[organization]:
+            raise entry.error("the URL of a broker is expected here")
+    if not urls:
+        raise listed.error("there is no organization")
     return urls
 
 
@@ -181,7 +182,7 @@ class ServerSettings(RuleSettings):
     """What the gRPC server needs."""
 
     channel_config: Annotated[FilePath, AfterValidator(_channels)] = Field(
-        description="a YAML file, channels: {name: [organization, …]}"
+        description="a YAML file, channels: {name: [organization, …]}; read again when it changes"
     )
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
     http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
@@ -191,7 +192,8 @@ class ServerSettings(RuleSettings):
     broker_urls: Annotated[FilePath, AfterValidator(_broker_urls)] | None = Field(
         None,
         description="a YAML file, organizations: {id: URL, …}, of those that have a broker URL of their own, as "
-        "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL",
+        "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL; read again when it "
+        "changes",
     )
     tls_enabled: bool = Field(False, description="true or false")
     tls_cert_path: FilePath | None = Field(None, description="a file with the server's certificate")
@@ -202,7 +204,14 @@ class ServerSettings(RuleSettings):
         description="a file with the CA certificates of the server's own certificate; nothing here needs it",
     )
     tls_client_ca_cert_dir: Path | None = Field(
-        None, description="a folder with a folder per organization that holds its CA certificates"
+        None,
+        description="a folder with a folder per organization that holds its CA certificates, and, if there are any, "
+        "their revocation lists (CRLs); read again when a file changes",
+    )
+    tls_deny_list: FilePath | None = Field(
+        None,
+        description="a YAML file of what is not accepted any more, serials: {organization: [serial number, …]} and "
+        "authorities: [SHA-256, …]; read again when it changes",
     )
     verify_client_msp_id: bool = Field(False, description="true or false")
     metrics_enabled: bool = Field(False, description="true or false")
@@ -223,11 +232,15 @@ class ServerSettings(RuleSettings):
             if not self.tls_enabled:
                 raise ValueError("ORCHESTRATOR_TLS_ENABLED is wrong: expected true, since ORCHESTRATOR_MTLS_ENABLED is")
             self._need("tls_client_ca_cert_dir", "ORCHESTRATOR_MTLS_ENABLED is true")
-            if not any(self.authorities.values()):
+            if self.tls_client_ca_cert_dir is None or not any(self.tls_client_ca_cert_dir.glob("*/*")):
                 raise ValueError(
                     "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR is wrong: expected "
                     "a folder with a folder per organization that holds its CA certificates"
                 )
+        if self.tls_deny_list and not self.verify_client_msp_id:
+            raise ValueError(
+                "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is wrong: expected true, since ORCHESTRATOR_TLS_DENY_LIST is set"
+            )
         if self.verify_client_msp_id and not self.mtls_enabled:
             raise ValueError(
                 "ORCHESTRATOR_MTLS_ENABLED is wrong: expected true, since ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is"
@@ -239,28 +252,7 @@ class ServerSettings(RuleSettings):
             expected = type(self).model_fields[name].description
             raise ValueError(f"ORCHESTRATOR_{name.upper()} is missing: expected {expected}, since {because}")
 
-    @cached_property
-    def channels(self) -> Mapping[str, frozenset[str]]:
-        """The organizations of each channel."""
-        return read_channels(self.channel_config)
-
-    @cached_property
-    def own_brokers(self) -> Mapping[str, str]:
-        """The broker URLs of the organizations that have one of their own."""
-        return read_broker_urls(self.broker_urls) if self.broker_urls else {}
-
     @property
     def dispatches(self) -> bool:
         """Whether there is any broker."""
         return self.broker_url is not None or self.broker_urls is not None
-
-    @property
-    def authorities(self) -> Mapping[str, list[bytes]]:
-        """The PEM files of each organization's certificate authorities, as they lie on disk now."""
-        if self.tls_client_ca_cert_dir is None:
-            return {}
-        folders = sorted(folder for folder in self.tls_client_ca_cert_dir.iterdir() if folder.is_dir())
-        return {
-            folder.name: [file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()]
-            for folder in folders
-        }

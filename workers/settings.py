@@ -136,7 +136,13 @@ class StoreSettings(OrganizationSettings):
     store_cert: FilePath = Field(description="a file with the asset store's certificate")
     store_key: FilePath = Field(description="a file with the key of the asset store's certificate")
     tls_client_ca_cert_dir: Path = Field(
-        description="a folder with a folder per organization that holds its CA certificates"
+        description="a folder with a folder per organization that holds its CA certificates, and, if there are any, "
+        "their revocation lists (CRLs); read again when a file changes"
+    )
+    tls_deny_list: FilePath | None = Field(
+        None,
+        description="a YAML file of what is not accepted any more, serials: {organization: [serial number, …]} and "
+        "authorities: [SHA-256, …]; read again when it changes",
     )
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -99,6 +99,11 @@ class Feed:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait()
 
+    async def recheck(self) -> None:
+        """Have the streams that wait ask whether they may still go on."""
+        async with self._changed:
+            self._changed.notify_all()
+
     async def close(self) -> None:
         """End all subscriptions."""
         async with self._changed:
@@ -116,7 +121,11 @@ class Feed:
         return max(stream.position, self._last) if up_to_date else stream.position
 
     async def follow(
-        self, channel: str, position: int, subscription: UUID | None = None
+        self,
+        channel: str,
+        position: int,
+        subscription: UUID | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the serialized events of a channel after a position, those to come included.
 
@@ -124,6 +133,8 @@ class Feed:
             channel: whose events.
             position: of the last event that the subscriber has.
             subscription: the stream's id, by which `sent` tells how far it is.
+            check: raises where the stream may not go on; asked before each event, and while it waits at each sign of
+                life and each `recheck`.
 
         Raises:
             ClosedError: the server stops.
@@ -144,10 +155,11 @@ class Feed:
                 for event in batch:
                     if self._closed:
                         raise ClosedError
+                    check()
                     yield event.message
                     stream.position = event.position
                 if not batch:
-                    await self._wait(window, stream.position)
+                    await self._wait(window, stream.position, check)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
@@ -174,8 +186,12 @@ class Feed:
             raise NotFoundError(f"events that come next were forgotten, up to {until}: subscribe again")
         return found
 
-    async def _wait(self, window: _Window, position: int) -> None:
+    async def _wait(self, window: _Window, position: int, check: Callable[[], None]) -> None:
+        def come() -> bool:
+            check()
+            return self._closed or window.last > position
+
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or window.last > position)
+            await self._changed.wait_for(come)
         if self._closed:
             raise ClosedError

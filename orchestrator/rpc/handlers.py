@@ -46,8 +46,10 @@ class Transactions(Protocol):
 class Events(Protocol):
     """Follows the order of events."""
 
-    def follow(self, channel: str, position: int, subscription: UUID) -> AsyncGenerator[bytes, None]:
-        """Yield a channel's serialized events after a position, for ever."""
+    def follow(
+        self, channel: str, position: int, subscription: UUID, check: Callable[[], None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a channel's serialized events after a position, for ever, or until the check raises."""
 
     async def changed(self, timeout: float) -> None:
         """Wait for new events, for some seconds at most."""
@@ -147,7 +149,8 @@ class Handlers:
                     begun = await self._subscribe(organization, channel, request.start_event_id)
                     if begun.forgotten_until:
                         await context.send_initial_metadata(((FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
-                    async with aclosing(self._feed.follow(channel, begun.position, begun.id)) as stream:
+                    following = self._feed.follow(channel, begun.position, begun.id, self._gate.guard(context))
+                    async with aclosing(following) as stream:
                         async for event in stream:
                             yield event
                 except Exception as error:

@@ -7,9 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, STORE, SERVICES, SETTINGS, LOG = (
+PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG = (
     "orchestrator.protos",
     "orchestrator.core",
+    "orchestrator.files",
     "orchestrator.store",
     "orchestrator.services",
     "orchestrator.settings",
@@ -24,14 +25,16 @@ MAY_IMPORT = {
     SERVICES: {STORE, CORE, PROTOS, VERSION},
     "orchestrator.dispatch": {SERVICES, STORE, CORE, PROTOS},
     "orchestrator.broker": {CORE},
-    "orchestrator.client": {CORE, PROTOS},
+    FILES: {CORE},
+    "orchestrator.client": {FILES, CORE, PROTOS},
     "orchestrator.gateway": {SERVICES, CORE},
-    "orchestrator.rpc": {SERVICES, CORE, PROTOS, SETTINGS},
+    "orchestrator.rpc": {SERVICES, FILES, CORE, PROTOS, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
         STORE,
+        FILES,
         CORE,
         SETTINGS,
         "migrations",
@@ -43,7 +46,7 @@ MAY_IMPORT = {
     LOG: set(),
     VERSION: set(),
     "beat": {SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.client", CORE, PROTOS, LOG},
+    "workers": {"orchestrator.client", FILES, CORE, PROTOS, LOG},
     "migrations": {STORE},
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations")

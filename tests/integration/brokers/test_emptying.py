@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def relay(database: Database, broker: Provisioned) -> Iterator[Relay]:
     own = {organization: broker.url(organization) for organization in ORGANIZATIONS}
-    relay = Relay(database, Brokers(None, own), batch=2)
+    relay = Relay(database, Brokers(None, lambda: own), batch=2)
     try:
         yield relay
     finally:

@@ -1,0 +1,54 @@
+"""The certificate and the key that a gRPC server shows: whether any client will accept them."""
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+
+from orchestrator.core.chains import MALFORMED, find, name_of_key
+
+# What BoringSSL, with which gRPC speaks TLS, signs with and accepts by default.
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+_RSA_BITS = 1024
+_SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+
+
+def check_pair(certificate: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Return a server's certificate chain and its key, both PEM, after checking that they can be used together.
+
+    Raises:
+        ValueError: one cannot be read, the key is another certificate's (half of a renewal, perhaps), or gRPC cannot
+            serve with it; the message says why.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate)[0]
+        public = leaf.public_key()
+    except MALFORMED as error:
+        raise ValueError(f"the server's certificate cannot be read: {error}") from error
+    try:
+        private = serialization.load_pem_private_key(key, None)
+    except TypeError as error:
+        raise ValueError("the key of the server's certificate is encrypted; it must lie there without") from error
+    except MALFORMED as error:
+        raise ValueError(f"the key of the server's certificate cannot be read: {error}") from error
+    if private.public_key() != public:
+        raise ValueError("the server's certificate and its key do not belong together")
+    _check_kind(leaf)
+    usage = find(leaf, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise ValueError("the key usage of the server's certificate does not allow digital signatures")
+    purposes = find(leaf, x509.ExtendedKeyUsage)
+    if purposes is not None and not {*purposes} & _SERVERS:
+        raise ValueError("the extended key usage of the server's certificate does not allow it to serve")
+    return certificate, key
+
+
+def _check_kind(leaf: x509.Certificate) -> None:
+    key = leaf.public_key()
+    plain = leaf.public_key_algorithm_oid != PublicKeyAlgorithmOID.RSASSA_PSS
+    if isinstance(key, rsa.RSAPublicKey) and plain and key.key_size >= _RSA_BITS:
+        return
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
+        return
+    kind = name_of_key(key) if plain else "RSASSA-PSS"
+    raise ValueError(f"gRPC cannot serve with a key that is {kind}: expected RSA, P-256 or P-384")
