@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -13,6 +11,7 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import registration, submission
+from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
@@ -47,31 +46,6 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-@dataclass(frozen=True)
-class Certificates:
-    """The files that prove who we are, and whom we trust.
-
-    Args:
-        authority: PEM file with the CA certificates of the servers that we trust.
-        certificate: PEM file with our certificate.
-        key: PEM file with its private key.
-    """
-
-    authority: Path
-    certificate: Path
-    key: Path
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
-
-        Raises:
-            OSError: one of them cannot be read.
-        """
-        return grpc.ssl_channel_credentials(
-            self.authority.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes()
-        )
-
-
 class Client:
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
@@ -89,6 +63,7 @@ class Client:
 
     Raises:
         OSError: a certificate file cannot be read.
+        ValueError: the key is not the certificate's.
     """
 
     def __init__(
@@ -106,9 +81,9 @@ class Client:
         self._functions: dict[str, pb.Function] = {}
         how = options(proxy_from_environment)
         if certificates is None:
-            self._transport = grpc.insecure_channel(address, how)
+            self._transport: grpc.Channel = grpc.insecure_channel(address, how)
         else:
-            self._transport = grpc.secure_channel(address, certificates.credentials(), how)
+            self._transport = RenewedChannel(address, certificates, how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)
         self.tasks = pb.ComputeTaskServiceStub(calls)
@@ -218,6 +193,7 @@ class Client:
         yield from self._run(watch.begin())
         while not watch.ended:
             lost: grpc.RpcError | None = None
+            began = self._connection()
             stream = self.events.SubscribeToEvents(watch.request)
             try:
                 for event in stream:
@@ -225,10 +201,14 @@ class Client:
                     if watch.ended:
                         return
             except grpc.RpcError as error:
-                lost = error
+                # A certificate that has ended, ends its streams; with a new one they may go on.
+                lost = error if self._connection() is began else None
             finally:
                 stream.cancel()
             self._run(watch.resume(lost))
+
+    def _connection(self) -> grpc.Channel:
+        return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport
 
     def _run(self, steps: Steps[Result]) -> Result:
         try:

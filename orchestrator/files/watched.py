@@ -1,13 +1,18 @@
 """Files that are read again when they change."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
-log = structlog.get_logger()
+_processes = structlog.get_logger()
+# In a program of somebody else's, structlog would print to stdout.
+_library = structlog.wrap_logger(
+    logging.getLogger("orchestrator"), processors=[structlog.processors.KeyValueRenderer(key_order=["event"])]
+)
 
 Value = TypeVar("Value")
 _Stamp = tuple[tuple[str, int, int, int, int], ...]
@@ -53,13 +58,17 @@ class Watched(Generic[Value]):
                 fault = str(error) if isinstance(error, OSError | ValueError) else repr(error)
                 if fault != self._fault:
                     self._fault = fault
-                    log.error(f"{self._name}.not_reloaded", error=fault)
+                    _log().error(f"{self._name}.not_reloaded", error=fault)
                 return self.value
             self._stamp, self._fault = stamp, ""
-        log.info(f"{self._name}.reloaded")
+        _log().info(f"{self._name}.reloaded")
         return self.value
 
     def _look(self) -> _Stamp:
         # The time of change too: what is copied may keep the time of modification.
         stats = ((str(file), file.stat()) for file in self.files())
         return tuple((name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size) for name, stat in stats)
+
+
+def _log() -> Any:
+    return _processes if structlog.is_configured() else _library

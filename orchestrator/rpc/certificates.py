@@ -5,7 +5,7 @@ import threading
 import grpc
 
 from orchestrator.core.identity import Trust
-from orchestrator.core.server_key import check_pair
+from orchestrator.core.key_pairs import check_server
 from orchestrator.files.trust import watch_trust
 from orchestrator.files.watched import Watched
 from orchestrator.settings import ServerSettings
@@ -35,7 +35,7 @@ class CertificateFiles:
         self._pair = Watched(
             "server_certificate",
             lambda: (certificate, key),
-            lambda: check_pair(certificate.read_bytes(), key.read_bytes()),
+            lambda: check_server(certificate.read_bytes(), key.read_bytes()),
         )
         self.trust: Watched[Trust] | None = None
         if settings.mtls_enabled and folder is not None:

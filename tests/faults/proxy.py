@@ -35,6 +35,10 @@ class Proxy:
         """Let everything through again, also what was sent meanwhile."""
         self._loop.call_soon_threadsafe(self._open.set)
 
+    def sever(self) -> None:
+        """Break off all connections; new ones pass."""
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._passing])
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from orchestrator.core import authorities
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Denied, Presented, Trust
-from orchestrator.core.server_key import check_pair
+from orchestrator.core.key_pairs import check_server
 from tests.issuing import Issued, authority, client, new_key, revocation_list, sign, subject, usage
 
 A, A2, B = authority("org-a"), authority("org-a"), authority("org-b")
@@ -178,7 +178,7 @@ def server(key, *extra: tuple[x509.ExtensionType, bool]) -> tuple[bytes, bytes]:
 )
 def test_a_server_may_have_the_keys_that_grpc_can_serve(key):
     pair = server(key)
-    assert check_pair(*pair) == pair
+    assert check_server(*pair) == pair
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_server_may_have_the_keys_that_grpc_can_serve(key):
 )
 def test_a_key_that_grpc_cannot_serve_is_refused_by_name(key, name):
     with pytest.raises(ValueError, match=f"gRPC cannot serve with a key that is {name}: expected RSA, P-256 or P-384"):
-        check_pair(*server(key))
+        check_server(*server(key))
 
 
 def test_a_server_whose_certificate_is_for_something_else_is_refused():
@@ -208,8 +208,8 @@ def test_a_server_whose_certificate_is_for_something_else_is_refused():
         ((certificate, b"nothing"), "key of the server's certificate cannot be read"),
     ):
         with pytest.raises(ValueError, match=why):
-            check_pair(one, other)
+            check_server(one, other)
     secret = new_key()
     locked = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
     with pytest.raises(ValueError, match="is encrypted"):
-        check_pair(server(secret)[0], locked)
+        check_server(server(secret)[0], locked)

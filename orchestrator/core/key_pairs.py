@@ -1,4 +1,4 @@
-"""The certificate and the key that a gRPC server shows: whether any client will accept them."""
+"""A certificate and its key: whether they belong together, and whether gRPC can serve with them."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -13,26 +13,40 @@ _RSA_BITS = 1024
 _SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
-def check_pair(certificate: bytes, key: bytes) -> tuple[bytes, bytes]:
-    """Return a server's certificate chain and its key, both PEM, after checking that they can be used together.
+def check_pair(certificate: bytes, key: bytes, whose: str) -> x509.Certificate:
+    """Return the first certificate of a chain, after checking that the key is its own.
+
+    Args:
+        certificate: PEM.
+        key: PEM, not encrypted.
+        whose: for the message, as in `client's`.
 
     Raises:
-        ValueError: one cannot be read, the key is another certificate's (half of a renewal, perhaps), or gRPC cannot
-            serve with it; the message says why.
+        ValueError: one cannot be read, or the key is another certificate's: half of a renewal, perhaps.
     """
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
         public = leaf.public_key()
     except MALFORMED as error:
-        raise ValueError(f"the server's certificate cannot be read: {error}") from error
+        raise ValueError(f"the {whose} certificate cannot be read: {error}") from error
     try:
         private = serialization.load_pem_private_key(key, None)
     except TypeError as error:
-        raise ValueError("the key of the server's certificate is encrypted; it must lie there without") from error
+        raise ValueError(f"the key of the {whose} certificate is encrypted; it must lie there without") from error
     except MALFORMED as error:
-        raise ValueError(f"the key of the server's certificate cannot be read: {error}") from error
+        raise ValueError(f"the key of the {whose} certificate cannot be read: {error}") from error
     if private.public_key() != public:
-        raise ValueError("the server's certificate and its key do not belong together")
+        raise ValueError(f"the {whose} certificate and its key do not belong together")
+    return leaf
+
+
+def check_server(certificate: bytes, key: bytes) -> tuple[bytes, bytes]:
+    """Return a server's certificate chain and its key, both PEM, after checking that gRPC can serve with them.
+
+    Raises:
+        ValueError: they do not belong together, or no client would accept them; the message says why.
+    """
+    leaf = check_pair(certificate, key, "server's")
     _check_kind(leaf)
     usage = find(leaf, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
