@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
+from prometheus_client import REGISTRY
 
 import migrations
 from orchestrator.dispatch.brokers import Brokers
@@ -21,6 +22,7 @@ from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
 from orchestrator.rpc.certificates import CertificateFiles
+from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.server import AddressError, make_server
@@ -101,6 +103,8 @@ async def _serve(settings: ServerSettings) -> None:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
         handlers = Handlers(gate, database, feed, threads)
+        if files.certificates:
+            REGISTRY.register(Expiry(files.certificates))
         server, healthy = make_server(settings, handlers, files.certificates)
         http = _listen(settings.http_address)
         await server.start()

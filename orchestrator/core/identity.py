@@ -59,10 +59,10 @@ class Trust:
         self.organizations = organizations
         self._denied = denied or Denied()
         self._lock = threading.Lock()
-        self._verified: dict[tuple[Presented, str], datetime] = {}
+        self._verified: dict[tuple[Presented, str], tuple[datetime, datetime]] = {}
 
-    def verify(self, presented: Presented, organization: str, at: datetime) -> None:
-        """Check that a client may act for an organization.
+    def verify(self, presented: Presented, organization: str, at: datetime) -> datetime:
+        """Check that a client may act for an organization; return when the first of its certificates ends.
 
         Args:
             presented: its certificates.
@@ -72,9 +72,9 @@ class Trust:
         Raises:
             PermissionDeniedError: it may not.
         """
-        until = self._verified.get((presented, organization))
-        if until is not None and until - MEMORY <= at < until:
-            return
+        since, ends = self._verified.get((presented, organization), (at, at))
+        if since <= at < min(since + MEMORY, ends):
+            return ends
         leaf, *intermediates = _read(presented)
         if organization not in _names(leaf):
             raise PermissionDeniedError(f"the client certificate does not belong to organization {organization!r}")
@@ -83,7 +83,8 @@ class Trust:
         with self._lock:
             if len(self._verified) >= _REMEMBERED:
                 self._verified.clear()
-            self._verified[presented, organization] = min(at + MEMORY, ends)
+            self._verified[presented, organization] = at, ends
+        return ends
 
     def organizations_of(self, presented: Presented, at: datetime) -> frozenset[str]:
         """Return all organizations that a client may act for; see `verify`.

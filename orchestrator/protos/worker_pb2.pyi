@@ -517,12 +517,17 @@ class Node(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ENDS_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
     name: _builtins.str
     attempts: _builtins.int
     """How many attempts it runs."""
     @_builtins.property
     def last_heartbeat(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def certificate_ends(self) -> _timestamp_pb2.Timestamp:
+        """When the certificate ends that it calls with, or the first that vouches for it; absent without verification."""
+
     def __init__(
         self,
         *,
@@ -530,10 +535,11 @@ class Node(_message.Message):
         name: _builtins.str = ...,
         last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
+        certificate_ends: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat", b"last_heartbeat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

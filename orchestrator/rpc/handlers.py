@@ -24,7 +24,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.history import FORGOTTEN_UNTIL
 from orchestrator.rpc import metrics
-from orchestrator.rpc.identity import Context, Gate
+from orchestrator.rpc.identity import Caller, Context, Gate
 from orchestrator.rpc.loss import Loss
 from orchestrator.rpc.methods import UseCase
 from orchestrator.rpc.status import status_of
@@ -100,11 +100,11 @@ class Handlers:
         async def answer(body: bytes, context: Context) -> bytes:
             if self._closed:
                 raise ClosedError
-            organization, channel = self._gate.identify(context)
+            caller = self._gate.identify(context)
             if use_case is None:
                 raise UnimplementedError(f"{method} is not implemented by this server")
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._run, method, use_case, request_type, body, organization, channel
+                self._threads, self._run, method, use_case, request_type, body, caller
             )
 
         async def handle(body: bytes, context: Context) -> bytes:
@@ -120,17 +120,16 @@ class Handlers:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _run(
-        self, method: str, use_case: UseCase, request_type: type[Message], body: bytes, organization: str, channel: str
-    ) -> bytes:
+    def _run(self, method: str, use_case: UseCase, request_type: type[Message], body: bytes, caller: Caller) -> bytes:
         request = _parse(request_type, body)
 
         def use(transaction: Any) -> Any:
+            transaction.certificate_ends = caller.certificate_ends
             response = use_case(transaction, request)
             crash.point(f"server.before_commit.{method}")
             return response
 
-        response = self._database.run(organization, channel, use)
+        response = self._database.run(caller.organization, caller.channel, use)
         crash.point(f"server.after_commit.{method}")
         self._loss.strike(method)
         answer: bytes = response.SerializeToString()
@@ -144,7 +143,7 @@ class Handlers:
                 try:
                     if self._closed:
                         raise ClosedError
-                    organization, channel = self._gate.identify(context)
+                    organization, channel, _ = self._gate.identify(context)
                     request = _parse(pb.SubscribeToEventsParam, body)
                     begun = await self._subscribe(organization, channel, request.start_event_id)
                     if begun.forgotten_until:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
@@ -18,6 +18,20 @@ RECHECK_SECONDS = 10.0
 """The longest that a stream goes on without being checked again, though nothing seems to have changed."""
 
 
+class Caller(NamedTuple):
+    """Who calls.
+
+    Args:
+        organization: its id.
+        channel: whose assets are meant.
+        certificate_ends: when the first certificate ends that proves it; None where nothing does.
+    """
+
+    organization: str
+    channel: str
+    certificate_ends: datetime | None
+
+
 class Gate:
     """Lets in who may come in.
 
@@ -30,7 +44,7 @@ class Gate:
         self._channels = channels
         self._trust = trust
 
-    def identify(self, context: Context) -> tuple[str, str]:
+    def identify(self, context: Context) -> Caller:
         """Return the calling organization and the channel.
 
         Raises:
@@ -48,13 +62,14 @@ class Gate:
                 f"metadata: exactly one mspid (the calling organization) is needed, {len(organizations)} given"
             )
         organization = organizations[0]
+        ends = None
         if self._trust is not None:
-            self._trust().verify(_presented(context), organization, datetime.now(UTC))
+            ends = self._trust().verify(_presented(context), organization, datetime.now(UTC))
         if len(channels) != 1:
             raise PermissionDeniedError(f"metadata: exactly one channel is needed, {len(channels)} given")
         if organization not in self._channels().get(channels[0], frozenset()):
             raise PermissionDeniedError(f"channel {channels[0]!r} is not open to organization {organization!r}")
-        return organization, channels[0]
+        return Caller(organization, channels[0], ends)
 
     def guard(self, context: Context) -> Callable[[], None]:
         """Return what checks, for a stream that was let in, that it may still go on; to be asked as often as one likes.

@@ -17,6 +17,7 @@ def get_all(transaction: Transaction, _: pb.GetNodesParam) -> pb.GetNodesRespons
                 name=row.name,
                 last_heartbeat=timestamp(row.heard_at),
                 attempts=row.attempts,
+                certificate_ends=timestamp(row.certificate_ends) if row.certificate_ends else None,
             )
             for row in nodes.of_channel(transaction)
         ],

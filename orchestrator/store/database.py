@@ -35,7 +35,12 @@ class Transaction:
         organization: who calls.
         channel: whose assets are meant.
         rules: of attempts.
+
+    Attributes:
+        certificate_ends: when the certificate ends that proves who calls; None where nothing does.
     """
+
+    certificate_ends: datetime | None = None
 
     def __init__(self, connection: Connection, organization: str, channel: str, rules: Rules = DEFAULT_RULES) -> None:
         self.rules = rules

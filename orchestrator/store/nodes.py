@@ -8,14 +8,15 @@ from sqlalchemy import Row, text
 from orchestrator.store.database import Transaction
 
 _HEAR = text("""
-    INSERT INTO nodes (channel, organization, name, heard_at, attempts)
-    VALUES (:channel, :organization, :name, :now, :attempts)
-    ON CONFLICT (channel, organization, name) DO UPDATE SET heard_at = :now, attempts = :attempts
+    INSERT INTO nodes (channel, organization, name, heard_at, attempts, certificate_ends)
+    VALUES (:channel, :organization, :name, :now, :attempts, :ends)
+    ON CONFLICT (channel, organization, name)
+    DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends
 """)
 
 
 def hear(transaction: Transaction, name: str, attempts: int) -> None:
-    """Note that a node of the calling organization lives.
+    """Note that a node of the calling organization lives, and when the certificate ends that it calls with.
 
     Args:
         transaction: of the worker.
@@ -30,12 +31,14 @@ def hear(transaction: Transaction, name: str, attempts: int) -> None:
             "name": name,
             "now": transaction.now,
             "attempts": attempts,
+            "ends": transaction.certificate_ends,
         },
     )
 
 
 _LIST = text("""
-    SELECT organization, name, heard_at, attempts FROM nodes WHERE channel = :channel ORDER BY organization, name
+    SELECT organization, name, heard_at, attempts, certificate_ends FROM nodes
+    WHERE channel = :channel ORDER BY organization, name
 """)
 
 

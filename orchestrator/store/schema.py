@@ -134,8 +134,9 @@ nodes = Table(
     Column("name", Text, primary_key=True),
     Column("heard_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("certificate_ends", DateTime(timezone=True)),
 )
-"""The worker processes of organizations, and when each was heard last."""
+"""The worker processes of organizations, when each was heard last, and when the certificate ends that it showed."""
 
 queues = Table(
     "queues",

@@ -29,7 +29,8 @@ def note_sweep(connection: Connection, name: str, now: datetime, repaired: int) 
 
 _SWEEPS = text("SELECT name, extract(epoch FROM :now - ran_at) AS age, repaired FROM sweeps ORDER BY name")
 _NODES = text("""
-    SELECT channel, organization, name, extract(epoch FROM :now - heard_at) AS age, attempts FROM nodes
+    SELECT channel, organization, name, extract(epoch FROM :now - heard_at) AS age, attempts,
+        extract(epoch FROM certificate_ends - :now) AS certificate FROM nodes
     ORDER BY channel, organization, name
 """)
 _QUEUES = text("SELECT organization, extract(epoch FROM :now - heard_at) AS age FROM queues ORDER BY organization")
@@ -54,7 +55,14 @@ def _read(connection: Connection, now: datetime) -> Vitals:
             for row in connection.execute(_SWEEPS, {"now": now})
         ],
         nodes=[
-            NodeVitals(row.channel, row.organization, row.name, max(0.0, float(row.age)), row.attempts)
+            NodeVitals(
+                row.channel,
+                row.organization,
+                row.name,
+                max(0.0, float(row.age)),
+                row.attempts,
+                None if row.certificate is None else float(row.certificate),
+            )
             for row in connection.execute(_NODES, {"now": now})
         ],
         queues=[

@@ -34,6 +34,7 @@ class Network:
     folder: Path
     layout: Layout
     settings: dict[str, str] = field(default_factory=dict)
+    http: str = ""
     address: str = ""
     store: str = ""
 
@@ -140,7 +141,9 @@ def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iter
     operator = authority("operator")
     network.trust("operator", operator)
     credentials = network.save("operator", client(operator, "operator")).credentials()
+    network.http = f"127.0.0.1:{free_port()}"
     network.settings = {
+        "ORCHESTRATOR_HTTP_ADDRESS": network.http,
         "ORCHESTRATOR_DATABASE_URL": database,
         "ORCHESTRATOR_CHANNEL_CONFIG": str(network.channels),
         "ORCHESTRATOR_TLS_ENABLED": "true",

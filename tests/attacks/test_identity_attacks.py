@@ -7,6 +7,8 @@ with limits, org-4 one whose certificates are revoked, denied and renewed while 
 import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +18,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
@@ -30,7 +33,7 @@ from .network import CHANNEL, SECRET, Network, Stream, ask, running
 ORGANIZATIONS = ("org-1", "org-2", "org-3", "org-4")
 A, B = authority("org-1"), authority("org-2")
 LIMITED = authority("org-3", None, (x509.NameConstraints([x509.DNSName("org-3.example")], None), True), path_length=0)
-D = authority("org-4")
+D = authority("org-4", days=400)
 REFUSED = ("PERMISSION_DENIED OE0102", "UNAVAILABLE")
 
 
@@ -241,6 +244,34 @@ def test_a_client_and_a_store_take_renewed_files(network: Network):
             assert network.read(old) in (0, 401)
         finally:
             network.trust("org-4", D)
+
+
+def test_what_ends_soon_is_told(network: Network):
+    """By `/metrics` and by `node list`."""
+    for name, days in (("soon", 12.5), ("later", 100)):
+        issuer = authority("org-4", D, days=200)
+        with Client(
+            network.address, "org-4", CHANNEL, network.save(name, client(issuer, "org-4", days=days))
+        ) as worker:
+            worker.worker.Heartbeat(pb.HeartbeatParam(node=name))
+    files = network.save("reader", LEAF)
+    options = ("--address", network.address, "--org", "org-1", "--channel", CHANNEL, "--ca-cert", files.authority)
+    command = [sys.executable, "-m", "orchestrator", "node", *options, "--cert", files.certificate, "--key", files.key]
+    told = subprocess.run([*command, "list"], capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    assert "the certificate of soon of org-4 ends in 12 d: renew it" in told.stdout
+    assert "certificate of later" not in told.stdout
+    metrics = httpx.get(f"http://{network.http}/metrics", trust_env=False).text
+    found = {
+        (sample.name, sample.labels.get("organization"), sample.labels.get("node")): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    day = 86_400
+    assert 12 * day < found["orchestrator_node_certificate_seconds", "org-4", "soon"] < 12.6 * day
+    # All in the test live for 30 days, but the server's own.
+    assert 29 * day < found["orchestrator_authority_certificate_seconds", "org-1", None] < 30 * day
+    assert 300 * day < found["orchestrator_server_certificate_seconds", None, None] < 366 * day
 
 
 def shown(network: Network) -> str:

@@ -23,7 +23,7 @@ def renamed(statement: TextClause, *pairs: tuple[str, str]) -> TextClause:
 
 if __name__ == "__main__":
     migrations.VERSIONS.append(Path(__file__).parent / "versions")
-    nodes._HEAR = renamed(nodes._HEAR, (", attempts)", ", running)"), (" attempts = :", " running = :"))
-    nodes._LIST = renamed(nodes._LIST, (", attempts FROM", ", running AS attempts FROM"))
-    vitals._NODES = renamed(vitals._NODES, (", attempts FROM", ", running AS attempts FROM"))
+    nodes._HEAR = renamed(nodes._HEAR, (", attempts,", ", running,"), (" attempts = :", " running = :"))
+    nodes._LIST = renamed(nodes._LIST, (", attempts,", ", running AS attempts,"))
+    vitals._NODES = renamed(vitals._NODES, (", attempts,", ", running AS attempts,"))
     main()
