@@ -1,7 +1,7 @@
 """What the server, the sweeps and the migrations must be told, from variables named `ORCHESTRATOR_…`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -49,9 +49,17 @@ def _upper(value: object) -> object:
     return {"WARN": "WARNING"}.get(str(value).upper(), str(value).upper())
 
 
-def _channels(value: Path) -> Path:
-    read_channels(value)
-    return value
+def _readable(read: Callable[[Path], object]) -> AfterValidator:
+    """Check that a file says what it should."""
+
+    def check(file: Path) -> Path:
+        try:
+            read(file)
+        except OSError as error:
+            raise documents.DocumentError(f"{file}: {error.strerror}") from error
+        return file
+
+    return AfterValidator(check)
 
 
 def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
@@ -72,11 +80,6 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
     if not channels:
         raise listed.error("there is no channel")
     return channels
-
-
-def _broker_urls(value: Path) -> Path:
-    read_broker_urls(value)
-    return value
 
 
 def read_broker_urls(file: Path) -> Mapping[str, str]:
@@ -181,7 +184,7 @@ class ProvisionSettings(BaseSettings):
 class ServerSettings(RuleSettings):
     """What the gRPC server needs."""
 
-    channel_config: Annotated[FilePath, AfterValidator(_channels)] = Field(
+    channel_config: Annotated[FilePath, _readable(read_channels)] = Field(
         description="a YAML file, channels: {name: [organization, …]}; read again when it changes"
     )
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
@@ -189,7 +192,7 @@ class ServerSettings(RuleSettings):
     broker_url: SecretStr | None = Field(
         None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without a broker"
     )
-    broker_urls: Annotated[FilePath, AfterValidator(_broker_urls)] | None = Field(
+    broker_urls: Annotated[FilePath, _readable(read_broker_urls)] | None = Field(
         None,
         description="a YAML file, organizations: {id: URL, …}, of those that have a broker URL of their own, as "
         "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL; read again when it "

@@ -63,7 +63,7 @@ def verify(leaf: x509.Certificate, intermediates: Chain, authorities: Chain, at:
     verifier = builder.extension_policies(ca_policy=_ISSUERS, ee_policy=_LEAVES).build_client_verifier()
     try:
         return verifier.verify(leaf, list(intermediates)).chain
-    except VerificationError as error:
+    except (VerificationError, *MALFORMED) as error:
         # What follows there is for those who know the certificate.
         reason = str(error).partition(" (encountered processing")[0]
         raise ChainError(reason.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")) from error

@@ -144,7 +144,7 @@ def _read(presented: Presented) -> tuple[x509.Certificate, ...]:
                 found.append(x509.load_der_x509_certificate(content))
         for certificate in found:
             # Parsed when they are asked for.
-            _ = certificate.subject, certificate.issuer, certificate.extensions
+            _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
     except MALFORMED as error:
         raise PermissionDeniedError(f"the client certificate cannot be read: {error}") from error
     unique = tuple(dict.fromkeys(found))

@@ -4,6 +4,7 @@ org-1 is the victim, org-2 the attacker with an authority of its own that no pat
 with limits, org-4 one whose certificates are revoked, denied and renewed while its connections stand.
 """
 
+import asyncio
 import shutil
 import socket
 import ssl
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator import protos as pb
-from orchestrator.client import Client
+from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
 from tests.conformance.messages import new_key as new_uuid
 from tests.faults.proxy import Proxy
@@ -231,19 +232,38 @@ def test_a_client_and_a_store_take_renewed_files(network: Network):
     files = network.save("renewed", client(D, "org-4"))
     port = int(network.address.rpartition(":")[2])
     new = authority("org-4")
-    with Proxy(port) as proxy, Client(f"127.0.0.1:{proxy.port}", "org-4", CHANNEL, files) as worker:
-        assert ask(worker) == "ok"
+    with (
+        Proxy(port) as proxy,
+        Client(f"127.0.0.1:{proxy.port}", "org-4", CHANNEL, files) as worker,
+        asyncio.Runner() as runner,
+    ):
+        sdk = runner.run(made(f"127.0.0.1:{proxy.port}", files))
+        assert ask(worker) == runner.run(asked(sdk)) == "ok"
         old = network.save("old", client(D, "org-4"))
         network.trust("org-4", new)
         try:
             network.save("renewed", client(new, "org-4"))
             proxy.sever()
             wait_until(lambda: ask(worker) == "ok", 20, "the worker to be let in with its new certificate")
+            wait_until(lambda: runner.run(asked(sdk)) == "ok", 20, "the SDK's asyncio client to be let in")
             assert network.read(files) == 404
             assert network.call(old, "org-4").startswith(REFUSED)
             assert network.read(old) in (0, 401)
         finally:
             network.trust("org-4", D)
+            runner.run(sdk.close())
+
+
+async def made(address: str, files: Certificates) -> AsyncClient:
+    return AsyncClient(address, "org-4", CHANNEL, files, timeout=5)
+
+
+async def asked(client: AsyncClient) -> str:
+    try:
+        await client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+    except CallError as error:
+        return str(error)
+    return "ok"
 
 
 def test_what_ends_soon_is_told(network: Network):
