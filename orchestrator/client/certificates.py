@@ -37,10 +37,21 @@ class Certificates:
 
         Raises:
             OSError: one of them cannot be read.
-            ValueError: the key is not the certificate's.
+        """
+        return self._credentials(self.certificate.read_bytes(), self.key.read_bytes())
+
+    def renewed(self) -> grpc.ChannelCredentials:
+        """Read the files when they have changed.
+
+        Raises:
+            OSError: one of them cannot be read.
+            ValueError: the key is not the certificate's: half of a renewal.
         """
         certificate, key = self.certificate.read_bytes(), self.key.read_bytes()
         check_pair(certificate, key, "client's")
+        return self._credentials(certificate, key)
+
+    def _credentials(self, certificate: bytes, key: bytes) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(self.authority.read_bytes(), key, certificate)
 
 
@@ -56,7 +67,6 @@ class Renewal(Generic[Transport]):
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: the key is not the certificate's.
     """
 
     def __init__(
@@ -66,13 +76,19 @@ class Renewal(Generic[Transport]):
         close: Callable[[Transport], None],
     ) -> None:
         files = (certificates.authority, certificates.certificate, certificates.key)
-        self._watched = Watched("client_certificate", lambda: files, certificates.credentials)
+        self.transports: list[Transport] = []
+        # What a process begins with need not fit: it would only end, and nobody starts it again when it does.
+        self._watched = Watched(
+            "client_certificate",
+            lambda: files,
+            lambda: certificates.renewed() if self.transports else certificates.credentials(),
+        )
         self._connect = connect
         self._close = close
         self._lock = threading.Lock()
         self._looked = time.monotonic()
         self._used = self._watched.value
-        self.transports = [connect(self._used)]
+        self.transports.append(connect(self._used))
 
     def current(self) -> Transport:
         """Return the transport for the next call."""

@@ -63,7 +63,6 @@ class Client:
 
     Raises:
         OSError: a certificate file cannot be read.
-        ValueError: the key is not the certificate's.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +26,7 @@ from orchestrator import protos as pb
 from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
 from tests.conformance.messages import new_key as new_uuid
+from tests.conformance.messages import new_plan
 from tests.faults.proxy import Proxy
 from tests.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
 from tests.waiting import wait_until
@@ -215,16 +217,30 @@ def test_files_that_cannot_be_used_change_nothing(
 
 
 def test_a_certificate_that_ends_ends_what_stands(network: Network):
-    leaf = client(D, "org-4", days=(datetime.now(UTC) + timedelta(seconds=8) - NOW) / timedelta(days=1))
-    files = network.save("short", leaf)
-    with Client(network.address, "org-4", CHANNEL, files) as one, network.peer(files) as peer:
+    """But who renewed it in time watches on."""
+    leaf = client(D, "org-4", days=(datetime.now(UTC) + timedelta(seconds=10) - NOW) / timedelta(days=1))
+    files, renewed = network.save("short", leaf), network.save("watching", leaf)
+    with (
+        Client(network.address, "org-4", CHANNEL, files) as one,
+        Client(network.address, "org-4", CHANNEL, renewed) as watcher,
+        network.peer(files) as peer,
+    ):
+        plan = watcher.plans.RegisterPlan(new_plan()).key
+        seen: list[str] = []
+        watching = threading.Thread(target=lambda: seen.extend(event.id for event in watcher.watch(plan)), daemon=True)
+        watching.start()
         assert ask(one) == "ok"
         assert peer.get(SECRET).status_code == 404
         stream = Stream(one)
+        network.save("watching", client(D, "org-4"))
         # Asked all the time: the store lets go of connections that are idle.
         wait_until(lambda: peer.get(SECRET).status_code == 401, 20, "the store to refuse", 0.5)
         wait_until(lambda: ask(one).startswith("PERMISSION_DENIED OE0102"), 20, "the call to be refused")
         wait_until(lambda: stream.end.startswith("PERMISSION_DENIED OE0102"), 20, "the stream to end")
+        assert watching.is_alive()
+        watcher.cancel(plan)
+        watching.join(20)
+        assert len(seen) == 2
 
 
 def test_a_client_and_a_store_take_renewed_files(network: Network):
