@@ -149,3 +149,24 @@ def test_organizations_without_a_broker_of_their_own_share_one(database: Databas
             assert receive(url, organization) is None
 
     asyncio.run(scenario())
+
+
+def test_urls_and_members_that_change_are_followed(database: Database, on_valkey: Provisioned) -> None:
+    urls = {"a": f"redis://{HOST}:{free_port()}"}
+    members = ["a"]
+    brokers = Brokers(None, lambda: urls, members=lambda: members)
+
+    async def scenario() -> None:
+        ask(database, "a")
+        async with running(database, brokers):
+            assert unsent(database) == ["a"]
+            urls["a"] = on_valkey.url("a")
+            await until(lambda: not unsent(database), 20, "the poke of a at its new broker")
+            members.remove("a")
+            ask(database, "a")
+            members.append("b")
+            urls["b"] = on_valkey.url("b")
+            ask(database, "b")
+            await until(lambda: unsent(database) == ["a"], 20, "the poke of b, a new member")
+
+    asyncio.run(scenario())
