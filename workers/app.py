@@ -14,11 +14,11 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from orchestrator import log as logs
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, celery_settings, on_redis
 from workers import attempt as attempts
-from workers import building, disabling, drain, pool
+from workers import building, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
 from workers.folder import clear
-from workers.launch import die_with_parent
+from workers.launch import become_subreaper, die_with_parent
 from workers.pacemaker import Pacemaker
 from workers.settings import WorkerSettings
 
@@ -42,6 +42,7 @@ class _Process:
     def start(self, **_: Any) -> None:
         """Bind this process's life to the worker's, so that one killed with -9 leaves nothing behind."""
         die_with_parent()
+        become_subreaper()
         # A terminal sends it to all; a handler, not SIG_IGN: what is ignored stays ignored in the function.
         signal.signal(signal.SIGQUIT, lambda *_: None)
         structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
@@ -85,9 +86,13 @@ def make_app(settings: WorkerSettings) -> Celery:
             task: its key.
             attempt: the number of the attempt that is due.
         """
-        attempts.run(
-            settings, process.channels, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
-        )
+        try:
+            attempts.run(
+                settings, process.channels, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
+            )
+        finally:
+            # Of a function that killed its launcher; all that this process starts is functions.
+            processes.end_children()
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:
@@ -119,8 +124,14 @@ def main(settings: WorkerSettings) -> int:
 
     Args:
         settings: the worker's.
+
+    Raises:
+        NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
     """
     logs.configure(settings.log_level)
+    if settings.executor == "sandbox":
+        shared = map(sandbox.Shared.parse, settings.sandbox_paths)
+        sandbox.check(sandbox.find(settings.sandbox_program), shared)
     clear(settings.node_folder)
     app = make_app(settings)
     with Pacemaker(settings) as heart:

@@ -18,13 +18,14 @@ from orchestrator.core import crash
 from workers import executor, inputs, orders, outputs, program
 from workers.channels import Channels, insist, lost
 from workers.errors import AddressFault, ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
-from workers.executor import Ending, Limits, Outcome
+from workers.executor import Ending, Limits, Outcome, Resource
 from workers.fetching import Fetcher
 from workers.folder import WorkingFolder, places
 from workers.launch import clock
 from workers.orders import Orders
 from workers.outputs import JOURNAL, Results
 from workers.record import Record
+from workers.sandbox import ARGUMENTS, Sandbox, Shared, find
 from workers.settings import WorkerSettings
 from workers.stopwatch import Stopwatch
 from workers.store import AssetStore, url
@@ -47,6 +48,8 @@ def run(
     number: int,
     claimed: Callable[[], None],
     named: Mapping[str, str] | None = None,
+    *,
+    network: bool = False,
 ) -> None:
     """Claim a task that a poke announced, and run it to its report.
 
@@ -57,6 +60,7 @@ def run(
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
         named: organization -> URL of its asset store, where that is not for the organization itself to say.
+        network: whether the function may use the network in its sandbox.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
     sent = clock()
@@ -81,7 +85,7 @@ def run(
             return
         store = AssetStore(settings.store_root)
         fetcher = Fetcher(settings, store, channels.peers[client], named)
-        _Attempt(settings, client, claim, folder, store, fetcher).run()
+        _Attempt(settings, client, claim, folder, store, fetcher, network=network).run()
 
 
 def _report_failure(client: Client, param: pb.FailTaskParam) -> None:
@@ -113,8 +117,11 @@ class _Attempt:
         folder: WorkingFolder,
         store: AssetStore,
         fetcher: Fetcher,
+        *,
+        network: bool = False,
     ) -> None:
         self._settings = settings
+        self._network = network
         self._client = client
         self._claim = claim
         self._working = folder
@@ -185,18 +192,20 @@ class _Attempt:
             )
         self._orders.obey()
         wanted = outputs.places(claim.function.outputs, parts["outputs"])
+        box, seen = self._box([*given, *wanted])
         arguments = self._folder / "arguments"
-        executor.write_arguments(arguments, claim.task.rank, given, wanted)
+        executor.write_arguments(arguments, claim.task.rank, seen[: len(given)], seen[len(given) :])
         crash.point("worker.before_run")
         with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
             outcome = executor.run(
-                [*command, f"@{arguments}"],
+                [*command, f"@{arguments if box is None else ARGUMENTS}"],
                 parts["function"],
                 parts["home"],
                 self._log_file,
                 self._limits(),
                 self._orders,
                 self._working.lock,
+                box,
             )
         crash.point("worker.ran")
         self._judge(outcome)
@@ -212,6 +221,19 @@ class _Attempt:
             )
         crash.point("worker.stored")
 
+    def _box(self, resources: list[Resource]) -> tuple[Sandbox | None, list[Resource]]:
+        """Return what isolates the function, and where it sees its inputs and outputs."""
+        settings = self._settings
+        if settings.executor == "subprocess":
+            return None, resources
+        return Sandbox(
+            find(settings.sandbox_program),
+            self._folder,
+            network=self._network,
+            shared=tuple(Shared.parse(path) for path in settings.sandbox_paths),
+            shared_memory=settings.sandbox_shared_memory,
+        ).place(resources)
+
     def _limits(self) -> Limits:
         settings = self._settings
         return Limits(
@@ -219,12 +241,18 @@ class _Attempt:
             grace=settings.task_kill_grace,
             memory=settings.task_memory_limit,
             file_size=settings.output_size_limit,
+            folder_size=settings.task_folder_limit,
+            folder_files=settings.task_file_limit,
+            processes=settings.task_process_limit,
+            log_size=settings.task_log_limit,
         )
 
     def _judge(self, outcome: Outcome) -> None:
         self._orders.obey()
         if outcome.ending is Ending.TIMED_OUT:
             raise TimeLimitFault(f"the function was ended: it ran longer than {self._time_limit:g} seconds")
+        if outcome.ending is Ending.EXCEEDED:
+            raise ExecutionFault(outcome.reason)
         if outcome.exit_code > 128:
             raise ExecutionFault(
                 f"the function was killed by signal {outcome.exit_code - 128}; when it is 9, memory may have "

@@ -11,9 +11,10 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
+from orchestrator.removal import remove
 from workers import disabling, orders, processes
 from workers.channels import lost
-from workers.folder import Place, remove
+from workers.folder import Place
 from workers.outputs import JOURNAL, announced
 from workers.record import Record
 from workers.store import AssetStore

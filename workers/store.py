@@ -13,6 +13,8 @@ from typing import IO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from workers.regular import IrregularFileError, open_regular
+
 _CHUNK = 1024 * 1024
 _KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Data samples are absent on purpose: no name by which anything is served or fetched leads to them.
@@ -76,12 +78,14 @@ class AssetStore:
 
         Args:
             name: where to; what lies there is replaced.
-            source: the file; symbolic links are not followed.
+            source: the file.
+
+        Raises:
+            IrregularFileError: it is a link, a device, or has another name elsewhere.
         """
         digest = hashlib.sha256()
         size = 0
-        descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file, self._writer(name) as copy:
+        with open_regular(source) as file, self._writer(name) as copy:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
@@ -92,9 +96,16 @@ class AssetStore:
         """Open a file for reading; return it and its size in bytes.
 
         Raises:
-            FileNotFoundError: the store has no such file.
+            FileNotFoundError: the store has no such file; a link, a pipe or a folder is none.
         """
         path = self._path(name)
+        if self._local:
+            try:
+                # An administrator may link a file into the store by a second name, but not symbolically.
+                local = open_regular(Path(path), names=None)
+            except IrregularFileError as error:
+                raise FileNotFoundError(name) from error
+            return local, os.fstat(local.fileno()).st_size
         if self._files.isdir(path):
             raise FileNotFoundError(name)
         file: IO[bytes] = self._files.open(path, "rb")

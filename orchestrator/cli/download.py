@@ -51,12 +51,20 @@ def fetch(
         yield file
 
 
-def write(file: IO[bytes], output: IO[bytes], for_terminal: bool) -> None:
-    """Write a file out, without what could steer a terminal where it goes to one."""
-    for line in file:
-        if for_terminal:
+def write(file: IO[bytes], output: IO[bytes], raw: bool) -> None:
+    """Write a file out, without what could steer a terminal: what goes into a pipe often ends in one.
+
+    Args:
+        file: open for reading.
+        output: where to.
+        raw: each byte as it is.
+    """
+    # Not whole lines: one may be as long as the file. A letter that is cut in two becomes two replacement characters.
+    for line in iter(lambda: file.readline(_CHUNK), b""):
+        if not raw:
             text = line.decode(errors="replace").rstrip("\r\n")
-            line = "\t".join(printable(part) for part in text.split("\t")).encode() + b"\n"
+            end = b"\n" if line.endswith(b"\n") else b""
+            line = "\t".join(printable(part) for part in text.split("\t")).encode() + end
         output.write(line)
     output.flush()
 

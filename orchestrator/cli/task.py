@@ -43,8 +43,9 @@ def show(target: Target, key: str, as_json: bool) -> None:
 
 @task.command()
 @click.argument("key")
+@click.option("--raw", is_flag=True, help="Each byte as the function wrote it, also what steers terminals.")
 @click.pass_obj
-def logs(target: Target, key: str) -> None:
+def logs(target: Target, key: str, raw: bool) -> None:
     """Print the log of a task that failed, from the asset store of the organization that ran it.
 
     The task's logs permission says who may read it: that of its data set, else its owner and those of its parents.
@@ -63,7 +64,7 @@ def logs(target: Target, key: str) -> None:
     context = tls(access.certificates, access.peers)
     what, proxy = f"the log of task {found.key}", access.proxy_from_environment
     with download.fetch(report.logs_address, context, what, proxy) as log:
-        download.write(log, sys.stdout.buffer, for_terminal=sys.stdout.isatty())
+        download.write(log, sys.stdout.buffer, raw)
 
 
 def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:

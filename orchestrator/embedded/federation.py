@@ -28,9 +28,9 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
-from orchestrator.embedded.removal import remove_tree
 from orchestrator.embedded.running import FILE, Running, start_time
 from orchestrator.embedded.valkey import Valkey
+from orchestrator.removal import remove
 
 CHANNEL = "federation"
 
@@ -177,7 +177,7 @@ class Federation:
             flower_port=free_port(),
             store_ports=self._store_ports(),
         )
-        remove_tree(places.temporary)
+        remove(places.temporary)
         places.temporary.mkdir(mode=0o700)
         credentials = f"demo:{secrets.token_urlsafe(16)}"
         self._start_commands(places, credentials)
@@ -271,4 +271,4 @@ def remove_data(data: Path) -> None:
     """
     with shielded():
         Postgres(data / "postgres").destroy()
-        remove_tree(data)
+        remove(data)

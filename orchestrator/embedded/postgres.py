@@ -18,8 +18,8 @@ from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres_binaries import find_binaries, make_reachable
 from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, launcher
-from orchestrator.embedded.removal import remove_tree
 from orchestrator.embedded.users import User, can_reach, unprivileged_user
+from orchestrator.removal import remove
 
 _SUPERUSER = "orchestrator"
 _START_SECONDS = 60.0  # of which nearly all is recovery, after a crash under load
@@ -135,8 +135,8 @@ class Postgres:
         self.stop()
         location = self._folder / "location"
         if location.exists():
-            remove_tree(Path(location.read_text()))
-        remove_tree(self._folder)
+            remove(Path(location.read_text()))
+        remove(self._folder)
 
     def _find_home(self) -> Path:
         """Return the folder that the server's user can enter and that holds the data."""

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG = (
+PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG, REMOVAL = (
     "orchestrator.protos",
     "orchestrator.core",
     "orchestrator.files",
@@ -15,6 +15,7 @@ PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG = (
     "orchestrator.services",
     "orchestrator.settings",
     "orchestrator.log",
+    "orchestrator.removal",
 )
 VERSION = "orchestrator"
 # The table of docs/design.md, "Rooms".
@@ -39,14 +40,15 @@ MAY_IMPORT = {
         SETTINGS,
         "migrations",
     },
-    "orchestrator.embedded": {"orchestrator.broker", "orchestrator.client", CORE, PROTOS},
+    "orchestrator.embedded": {"orchestrator.broker", "orchestrator.client", CORE, PROTOS, REMOVAL},
     "orchestrator.cli": None,
     "orchestrator.__main__": {"orchestrator.cli"},
     SETTINGS: {CORE},
     LOG: set(),
+    REMOVAL: set(),
     VERSION: set(),
     "beat": {SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.client", FILES, CORE, PROTOS, LOG},
+    "workers": {"orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL},
     "migrations": {STORE},
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations")

@@ -103,6 +103,8 @@ def node(world: World, broker: str) -> Iterator[Node]:
         "ORCHESTRATOR_NODE": settings.node,
         "ORCHESTRATOR_DRAIN_SECONDS": str(settings.drain_seconds),
         "ORCHESTRATOR_TASK_KILL_GRACE": str(settings.task_kill_grace),
+        "ORCHESTRATOR_EXECUTOR": settings.executor,
+        "ORCHESTRATOR_SANDBOX_PATHS": ",".join(settings.sandbox_paths),
     }
     log = world.root / "worker.log"
     with log.open("ab") as output:

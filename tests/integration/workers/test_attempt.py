@@ -33,7 +33,7 @@ def test_a_task_is_run_and_its_results_are_reported(world: World) -> None:
     [
         ("print('on my way'); sys.exit(3)", "exited with code 3; see the lines above"),
         ("pass", "has not written its output 'model'"),
-        ("outputs['model'].mkdir()", "has written a folder as its output 'model'"),
+        ("outputs['model'].mkdir()", "output 'model' is a folder"),
         (TRAINS + "outputs['score'].write_text('NaN')", "performance 'score' is not a JSON file"),
         ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
-from tests.processes import lives
+from tests.processes import SELF, launcher_of, lives, outside
 from tests.waiting import wait_until
 from workers import attempt, orders, processes
 from workers.channels import connect
@@ -30,18 +30,18 @@ class Sleeper:
     """A function that says that it runs, and then sleeps; ignoring TERM if it is to be stubborn."""
 
     def __init__(self, world: World, stubborn: bool = False) -> None:
-        self._file = world.root / "pid"
+        self._file = world.seen / "pid"
         ignores = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
         self.source = (
             f"import os; {ignores}p = pathlib.Path({str(self._file)!r}); q = p.with_name('draft'); "
-            "q.write_text(f'{os.getpid()} {os.getppid()}'); q.rename(p); time.sleep(60)"
+            f"q.write_text({SELF}); q.rename(p); time.sleep(60)"
         )
 
     def wait(self) -> tuple[int, int]:
         """Wait until it runs; return the ids of its process and of its launcher."""
         wait_until(self._file.exists, timeout=30, message="the function to run")
-        function, launcher = self._file.read_text().split()
-        return int(function), int(launcher)
+        function = outside(self._file.read_text())
+        return function, launcher_of(function)
 
 
 def owned(world: World, task: str, channel: str = "known", number: int = 1) -> WorkingFolder:

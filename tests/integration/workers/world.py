@@ -57,6 +57,9 @@ class World:
         self.root = root
         self.recorded = recorded
         self.store = root / "store"
+        # What functions see of this machine besides their own.
+        self.seen = root / "seen"
+        self.seen.mkdir()
         self.settings = WorkerSettings(
             organization="org-1",
             channels=("other", "known"),
@@ -68,6 +71,7 @@ class World:
             node="node-1",
             task_time_limit=20.0,
             task_kill_grace=0.5,
+            sandbox_paths=(f"{self.seen}:rw",),
         )
         self.task = str(uuid.uuid4())
         self.claimed: list[str] = []
