@@ -14,6 +14,7 @@ from orchestrator.core import crash
 from orchestrator.removal import remove
 from workers import disabling, orders, processes
 from workers.channels import lost
+from workers.executor import short_home
 from workers.folder import Place
 from workers.outputs import JOURNAL, announced
 from workers.record import Record
@@ -70,6 +71,7 @@ class Burials:
         if not processes.end_strays(place.folder / "home"):
             log.error("folder.strays_left", folder=place.folder.name)
             return
+        short_home(place.folder / "home").unlink(missing_ok=True)
         record = place.record()
         # The task need not wait until a large folder is removed.
         settled, stopped = (True, False) if record is None else self._settle(place, record)

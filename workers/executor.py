@@ -6,6 +6,7 @@ worker what that user can. Run only functions that you trust so.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +25,11 @@ from workers import launch, processes, quota
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.05
+# What a launcher takes to kill and bury all that a function started.
+_PATIENCE_SECONDS = 10.0
+# A path in a socket's address has 107 bytes, of which Python's multiprocessing takes 33 for its own names.
+_LONG_PATH = 70
+_SHORT = Path("/tmp")  # noqa: S108 - for a link with a name that nobody can guess
 MIB, GIB = 1024**2, 1024**3
 
 
@@ -159,7 +165,11 @@ def run(
         lease=lock,
         boxed=box is not None,
     )
-    environment, words = (_environment(home), command) if box is None else (box.environment(), box.wrap(command))
+    short = short_home(home)
+    if box is None:
+        environment, words = _environment(home, short), command
+    else:
+        environment, words = box.environment(), box.wrap(command)
     watched = quota.Quota((folder, home, home.with_name("outputs")), limits)
     # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
     with (
@@ -184,10 +194,12 @@ def run(
                 if ending is Ending.EXCEEDED:
                     process.stdin.write(launch.KILL)
                 process.stdin.close()  # the order to end what still runs
+            _insist(process, limits.grace)
     code = process.returncode
     if code < 0:
         # The launcher was killed, and could end nothing.
         processes.end_strays(home)
+    short.unlink(missing_ok=True)
     return Outcome(ending, code if code >= 0 else 128 - code, reason)
 
 
@@ -208,6 +220,15 @@ def _watch(
     # What it left behind counts too: it is to be kept.
     excess = watched.look(None)
     return (Ending.EXCEEDED, excess) if excess else (Ending.EXITED, "")
+
+
+def _insist(process: "subprocess.Popen[bytes]", grace: float) -> None:
+    try:
+        process.wait(grace + _PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Something froze it; a sandbox ends with it.
+        log.error("launcher.hangs", pid=process.pid)
+        process.kill()
 
 
 class _Pause:
@@ -240,13 +261,23 @@ def _listed(resources: Sequence[Resource]) -> str:
     )
 
 
-def _environment(home: Path) -> dict[str, str]:
+def short_home(home: Path) -> Path:
+    """Return the link by which a function without a sandbox finds its temporary files; it may be left by the killed."""
+    return _SHORT / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+
+
+def _environment(home: Path, short: Path) -> dict[str, str]:
     """Return all that the function may see of the environment: nothing of the worker's."""
     interpreter = Path(sys.executable).parent
+    temporary = home
+    if len(os.fsencode(home)) > _LONG_PATH:
+        with contextlib.suppress(OSError):
+            short.symlink_to(home)
+            temporary = short
     return {
         "PATH": os.pathsep.join((str(interpreter), os.defpath)),
         "HOME": str(home),
-        "TMPDIR": str(home),
+        "TMPDIR": str(temporary),
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -22,9 +22,14 @@ def worker(org: str | None, concurrency: int | None) -> None:
     runs then is ended and To do again at once.
     """
     from workers import app
+    from workers.sandbox import NoSandboxError
     from workers.settings import WorkerSettings
 
-    sys.exit(app.main(configure(WorkerSettings, organization=org, concurrency=concurrency)))
+    try:
+        code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
+    except NoSandboxError as error:
+        raise Fault(str(error)) from error
+    sys.exit(code)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,6 +198,20 @@ def store(places: Places, organization: str) -> Process:
             "TLS_CLIENT_CA_CERT_DIR": places.certificates.client_authorities,
         },
     )
+
+
+def why_not_isolated() -> str | None:
+    """Return why functions cannot be isolated on this machine, in a few words; None where they can."""
+    tried = subprocess.run(
+        [sys.executable, "-P", "-m", "workers.sandbox"],
+        env={key: os.environ[key] for key in _INHERITED if key in os.environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What comes after is advice for who runs a worker alone.
+    return None if tried.returncode == 0 else tried.stderr.strip().rpartition("\n")[2].partition(";")[0]
 
 
 def _organization(places: Places, certificates: Certificates) -> dict[str, object]:

@@ -28,6 +28,7 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
+from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.running import FILE, Running, start_time
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.removal import remove
@@ -119,13 +120,10 @@ class Federation:
         self._supervisor.check()
 
     def stay(self) -> NoReturn:
-        """Watch over its processes for ever.
-
-        Raises:
-            ProcessError: one ended on its own; with the last lines of its log.
-        """
+        """Watch over its processes for ever: one that ends is started again, and that is told."""
+        revival = Revival(self._services, self._tell, self._guard)
         while True:
-            self.check()
+            revival.look()
             time.sleep(_CHECK_SECONDS)
 
     def __enter__(self) -> Self:
@@ -201,10 +199,8 @@ class Federation:
         self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
         migrate, serve = commands.migrate(places), commands.serve(places, self._settings)
         beat, flower = commands.beat(places, self._settings), commands.flower(places, credentials)
-        workers = {
-            organization: commands.worker(places, organization, self._worker_settings)
-            for organization in self.organizations
-        }
+        settings = self._isolated(self._worker_settings)
+        workers = {organization: commands.worker(places, organization, settings) for organization in self.organizations}
         stores = {organization: commands.store(places, organization) for organization in self.organizations}
         parts = (serve, beat, flower, *workers.values(), *stores.values())
         self._services |= {process.name: process for process in parts}
@@ -234,6 +230,13 @@ class Federation:
         threading.Thread(
             target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
         ).start()
+
+    def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the settings of workers that run functions as well isolated as can be had here."""
+        if "EXECUTOR" in settings or (reason := commands.why_not_isolated()) is None:
+            return settings
+        self._tell(f"Functions are not isolated here, and run as your user, who trusts them: {reason}")
+        return {**settings, "EXECUTOR": "subprocess"}
 
     def _guard(self, *processes: Process) -> None:
         for process in processes:

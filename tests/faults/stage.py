@@ -84,7 +84,7 @@ class Stage:
             ORGANIZATIONS,
             data=folder / "data",
             settings={**SETTINGS, **(settings or {})},
-            worker_settings=WORKER_SETTINGS,
+            worker_settings={**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"},
         )
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
