@@ -14,7 +14,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from orchestrator import log as logs
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, celery_settings, on_redis
 from workers import attempt as attempts
-from workers import building, disabling, drain, pool, processes, sandbox
+from workers import building, cgroup, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
 from workers.folder import clear
@@ -127,8 +127,11 @@ def main(settings: WorkerSettings) -> int:
 
     Raises:
         NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
+        NoGroupError: there is a setting for control groups, and none can be made.
     """
     logs.configure(settings.log_level)
+    if settings.cgroup is not None:
+        cgroup.check(settings.cgroup)
     if settings.executor == "sandbox":
         shared = map(sandbox.Shared.parse, settings.sandbox_paths)
         sandbox.check(sandbox.find(settings.sandbox_program), shared)

@@ -245,6 +245,7 @@ class _Attempt:
             folder_files=settings.task_file_limit,
             processes=settings.task_process_limit,
             log_size=settings.task_log_limit,
+            cgroup=settings.cgroup,
         )
 
     def _judge(self, outcome: Outcome) -> None:

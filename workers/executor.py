@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from workers import launch, processes, quota
+from workers import cgroup, launch, processes, quota
 
 log = structlog.get_logger()
 
@@ -64,13 +64,14 @@ class Limits:
     Args:
         time: seconds until TERM, without those of pauses.
         grace: seconds from TERM to KILL.
-        memory: bytes of address space of each process; None for no limit.
+        memory: bytes of address space of each process, in a control group bytes of all together; None for no limit.
         file_size: bytes of each file that it writes.
         folder_size: bytes of all that it keeps in its folders.
         folder_files: files and folders in them.
         processes: that run at once, each thread counted.
         open_files: of each process.
         log_size: bytes of its log that are kept.
+        cgroup: where a control group of its own is made (see `cgroup`); None for none.
     """
 
     time: float
@@ -82,6 +83,7 @@ class Limits:
     processes: int = 4096
     open_files: int = 65_536
     log_size: int = 64 * MIB
+    cgroup: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,6 @@ def run(
             when this process is killed; it tells the lease, without which the command is paused (see `launch.left`).
         box: isolates the command; without, it sees and may do what this user can.
     """
-    options = launch.Options(
-        grace=limits.grace,
-        memory=limits.memory or 0,
-        file_size=limits.file_size,
-        open_files=limits.open_files,
-        processes=limits.processes,
-        log_size=limits.log_size,
-        lease=lock,
-        boxed=box is not None,
-    )
     short = short_home(home)
     if box is None:
         environment, words = _environment(home, short), command
@@ -173,9 +165,10 @@ def run(
     watched = quota.Quota((folder, home, home.with_name("outputs")), limits)
     # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
     with (
+        cgroup.group(limits.cgroup, home.parent.name, limits.memory, limits.processes) as group,
         log.open("ab") as output,
         subprocess.Popen(
-            [sys.executable, "-IS", launch.__file__, json.dumps(dataclasses.asdict(options)), *words],
+            [sys.executable, "-IS", launch.__file__, _options(limits, lock, box, group), *words],
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
@@ -201,6 +194,22 @@ def run(
         processes.end_strays(home)
     short.unlink(missing_ok=True)
     return Outcome(ending, code if code >= 0 else 128 - code, reason)
+
+
+def _options(limits: Limits, lock: int | None, box: Box | None, group: Path | None) -> str:
+    options = launch.Options(
+        grace=limits.grace,
+        # A group's memory is what is used; address space, where there is none, what is asked for.
+        memory=0 if group else limits.memory or 0,
+        file_size=limits.file_size,
+        open_files=limits.open_files,
+        processes=0 if group else limits.processes,
+        log_size=limits.log_size,
+        lease=lock,
+        boxed=box is not None,
+        cgroup=str(group or ""),
+    )
+    return json.dumps(dataclasses.asdict(options))
 
 
 def _watch(

@@ -65,7 +65,7 @@ class Heart:
         self._folder = settings.node_folder
         self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
         clients = {client.channel: client for client in channels.clients}
-        self._burials = Burials(clients, settings.store_root)
+        self._burials = Burials(clients, settings.store_root, settings.cgroup)
         self._adoption = Adoption(settings)
         self._drained: float | None = None
         self._receipts: set[Path] = set()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    DirectoryPath,
     Field,
     FilePath,
     NonNegativeFloat,
@@ -134,8 +135,16 @@ class WorkerSettings(OrganizationSettings):
     sandbox_shared_memory: PositiveInt = Field(
         GIB, description="the bytes of memory that a task may use as /dev/shm in its sandbox (1 or more)"
     )
+    cgroup: DirectoryPath | None = Field(
+        None,
+        description="a folder of the cgroup v2 hierarchy that was delegated to the worker's user and holds no process, "
+        "as /sys/fs/cgroup/system.slice/worker.service with systemd's Delegate=memory pids and "
+        "DelegateSubgroup=worker; each task gets a control group of its own there",
+    )
     task_memory_limit: PositiveInt | None = Field(
-        None, description="the bytes of address space of each process of a task, unlimited when not set"
+        None,
+        description="the bytes of address space of each process of a task, with ORCHESTRATOR_CGROUP the bytes of "
+        "memory of all its processes together; unlimited when not set",
     )
     task_process_limit: PositiveInt = Field(
         4096, description="how many processes and threads a task may run at once (1 or more); with more it is ended"

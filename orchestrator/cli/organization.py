@@ -22,12 +22,13 @@ def worker(org: str | None, concurrency: int | None) -> None:
     runs then is ended and To do again at once.
     """
     from workers import app
+    from workers.cgroup import NoGroupError
     from workers.sandbox import NoSandboxError
     from workers.settings import WorkerSettings
 
     try:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
-    except NoSandboxError as error:
+    except (NoSandboxError, NoGroupError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

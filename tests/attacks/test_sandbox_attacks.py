@@ -1,14 +1,17 @@
 """What a function tries to see of us and to do to us, by the real executor. It writes nothing that would do harm."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -19,7 +22,8 @@ from orchestrator.embedded.federation import Federation
 from orchestrator.removal import remove
 from tests.processes import launcher_of, lives
 from tests.waiting import wait_until
-from workers import outputs, sandbox
+from workers import cgroup, launch, outputs, sandbox
+from workers.cgroup import NoGroupError
 from workers.errors import ExecutionFault
 from workers.executor import Ending, Outcome, Resource
 from workers.launch import clock
@@ -409,6 +413,47 @@ def test_a_place_without_namespaces_is_refused_with_what_to_do(tmp_path: Path) -
     assert settings == {"LEASE": 1, "EXECUTOR": "subprocess"}
     assert len(said) == 1
     assert said[0].startswith("Functions are not isolated here, and run as your user")
+
+
+@pytest.fixture
+def control_group() -> Iterator[Path]:
+    """A control group of the test's own; of version 2, whatever controllers this machine has for it."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    root = next((Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"), None)
+    if root is None or not os.access(root, os.W_OK):
+        pytest.skip("needs a cgroup v2 hierarchy in which this user may make groups")
+    folder = root / f"orchestrator-test-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"needs a cgroup v2 hierarchy in which this user may make groups: {error.strerror}")
+    if not (folder / "cgroup.kill").exists():
+        folder.rmdir()
+        pytest.skip("needs a kernel with cgroup.kill (5.14)")
+    yield folder
+    assert cgroup.end(folder.parent, folder.name)
+
+
+def test_a_control_group_ends_what_hides(tmp_path: Path, control_group: Path) -> None:
+    """A process in it, with a session, an environment and a parent of its own, as a killed launcher leaves it."""
+    mark = uuid.uuid4().hex
+    child = f"import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)  # {mark}"
+    options = launch.Options(
+        grace=1.0, memory=0, file_size=1000, open_files=100, processes=0, log_size=1000, cgroup=str(control_group)
+    )
+    daemon = [sys.executable, "-IS", "-c", child]
+    kills = f"import os, subprocess; subprocess.run({daemon!r}, env={{}}); os.kill(os.getppid(), 9)"
+    words = [sys.executable, "-IS", launch.__file__, json.dumps(asdict(options)), sys.executable, "-IS", "-c", kills]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as launched:
+        assert launched.wait(20) == -signal.SIGKILL
+    assert [pid for pid in processes_with(mark) if lives(pid)]
+    assert cgroup.end(control_group.parent, control_group.name)
+    assert not [pid for pid in processes_with(mark) if lives(pid)]
+
+
+def test_where_no_control_group_can_be_made_the_setting_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoGroupError, match=r"ORCHESTRATOR_CGROUP=.*Delegate=memory pids"):
+        cgroup.check(tmp_path / "nowhere")
 
 
 def test_a_start_stays_cheap(tmp_path: Path) -> None:
