@@ -154,8 +154,14 @@ class _Command:
         if options.boxed:
             self._status, says = os.pipe()
             held, release = os.pipe()
-            passed = (says, held)
-            command = [command[0], "--json-status-fd", str(says), "--block-fd", str(held), *command[1:]]
+            # By a file in memory: the command can read the command line of the sandbox's first process.
+            given = os.memfd_create("arguments")
+            passed, end = (says, held, given), command.index("--")
+            with open(given, "wb", closefd=False) as file:
+                file.write(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
+            os.lseek(given, 0, os.SEEK_SET)
+            own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
+            command = [command[0], *own, *command[end:]]
 
         # There are no threads here that it could deadlock with.
         def prepare() -> None:
@@ -176,8 +182,8 @@ class _Command:
             raise OSError(0, f"its limits cannot be set: {error}") from error
         self.group = self.child.pid
         if options.boxed:
-            os.close(says)
-            os.close(held)
+            for descriptor in passed:
+                os.close(descriptor)
             self._release(release)
 
     def _release(self, release: int) -> None:
