@@ -79,12 +79,14 @@ class Stage:
         self.said = folder / "said"
         self.disk = folder / "disk" if os.getuid() == 0 else None
         self._keep = keep
+        # What functions say of themselves is read outside of their sandbox.
+        self._worker_settings = {**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"}
         self.federation = Federation(
             folder / "federation",
             ORGANIZATIONS,
             data=folder / "data",
             settings={**SETTINGS, **(settings or {})},
-            worker_settings={**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"},
+            worker_settings=self._worker_settings,
         )
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
@@ -221,7 +223,7 @@ class Stage:
     def second_node(self, organization: str) -> Iterator[Process]:
         """Run another worker of an organization, which takes its pokes too; the block begins when it was heard of."""
         places, name = self.federation.places, "node-2"
-        worker = commands.worker(places, organization, WORKER_SETTINGS, name)
+        worker = commands.worker(places, organization, self._worker_settings, name)
         worker.start()
         try:
             wait_until(lambda: name in self.nodes(organization), _READY_SECONDS, f"{name} of {organization}")

@@ -129,7 +129,7 @@ def test_the_permission_is_the_data_sets(network: Network, store: Store, certifi
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (3, b"", 1)
     assert b"403" in done.stderr
     assert b"org-2 may not read" in done.stderr
-    assert logs(network, certificates, "org-1", key).stdout == LOG
+    assert logs(network, certificates, "org-1", key, "--raw").stdout == LOG
 
 
 def test_another_file_is_not_printed(network: Network, store: Store, certificates: Layout):
