@@ -213,3 +213,12 @@ def test_a_report_whose_answer_is_lost_is_given_once(world: World) -> None:
         world.build(function.key)
     assert len(world.recorded.registered_reports) == 1
     assert [entry["event"] for entry in logs] == ["function.failed"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_performance_that_is_not_finite_is_kept(world: World, number: str) -> None:
+    score = f"outputs['score'].write_text('{{\"all\": {number}}}')"
+    world.claim(world.function(TRAINS + score))
+    world.run()
+    (done,) = world.recorded.completed
+    assert str(done.performances[0].performance_value) == str(float(number))
