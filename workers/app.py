@@ -133,8 +133,8 @@ def main(settings: WorkerSettings) -> int:
     if settings.cgroup is not None:
         cgroup.check(settings.cgroup)
     if settings.executor == "sandbox":
-        shared = map(sandbox.Shared.parse, settings.sandbox_paths)
-        sandbox.check(sandbox.find(settings.sandbox_program), shared)
+        shared = [sandbox.Shared.parse(path) for path in settings.sandbox_paths]
+        sandbox.check(sandbox.find(settings.sandbox_program), shared, settings.private)
     clear(settings.node_folder)
     app = make_app(settings)
     with Pacemaker(settings) as heart:

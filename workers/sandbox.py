@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from workers.executor import Resource
@@ -183,16 +184,21 @@ def find(setting: Path | None = None) -> Path:
         ) from error
 
 
-def check(bwrap: Path, shared: Iterable[Shared] = ()) -> None:
+def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = ()) -> None:
     """Try whether a sandbox can be had.
 
     Args:
         bwrap: the program.
         shared: paths that functions are to see.
+        private: paths that no function may see.
 
     Raises:
-        NoSandboxError: it cannot.
+        NoSandboxError: it cannot, or something private would be seen in it.
     """
+    seen = [Path("/usr"), *map(Path, _python()), *(each.path for each in shared)]
+    for path, place in product(map(Path.resolve, private), map(Path.resolve, seen)):
+        if path.is_relative_to(place) or place.is_relative_to(path):
+            raise NoSandboxError(f"functions see {place}, and so a part of {path}, which is private: move one of them")
     for each in shared:
         if not each.path.exists():
             raise NoSandboxError(f"functions are to see {each.path}, and there is no such path on this machine")

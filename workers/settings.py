@@ -170,6 +170,12 @@ class WorkerSettings(OrganizationSettings):
     )
 
     @property
+    def private(self) -> list[Path]:
+        """What no function may see, of the files that the settings name."""
+        local = self.store_root.removeprefix("file://")
+        return [self.work_dir, *([] if "://" in local else [Path(local)]), *filter(None, [self.client_key])]
+
+    @property
     def node_folder(self) -> Path:
         """The folder of this node alone, so that workers may share `work_dir`."""
         return self.work_dir / f"{self.organization}@{self.node}"

@@ -407,6 +407,9 @@ def test_a_place_without_namespaces_is_refused_with_what_to_do(tmp_path: Path) -
     assert "\n" not in str(refused.value)
     with pytest.raises(NoSandboxError, match="/nowhere, and there is no such path"):
         sandbox.check(sandbox.find(), [Shared(Path("/nowhere"), False)])
+    for private in (Path(sys.prefix, "key.pem"), tmp_path, tmp_path / "shared" / "store"):
+        with pytest.raises(NoSandboxError, match="which is private"):
+            sandbox.check(sandbox.find(), [Shared(tmp_path / "shared", False)], [private])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         assert "No permissions" in (commands.why_not_isolated() or "")
