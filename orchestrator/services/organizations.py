@@ -1,28 +1,39 @@
 """Organizations: the members of a channel."""
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator import protos as pb
 from orchestrator.core import validation
+from orchestrator.core.errors import ConflictError
 from orchestrator.services.timestamps import timestamp
 from orchestrator.store import schema
 from orchestrator.store.database import Transaction
 
 
 def register(transaction: Transaction, new: pb.RegisterOrganizationParam) -> pb.Organization:
-    """Register the caller in its channel."""
+    """Register the caller in its channel.
+
+    Raises:
+        ConflictError: it is registered there.
+    """
     validation.check_organization(new)
     organization = pb.Organization(
         id=transaction.organization, address=new.address, creation_date=timestamp(transaction.now)
     )
-    transaction.connection.execute(
-        insert(schema.organizations).values(
+    kept = transaction.connection.execute(
+        insert(schema.organizations)
+        .values(
             channel=transaction.channel,
             id=organization.id,
             created_at=transaction.now,
             message=organization.SerializeToString(),
         )
+        .on_conflict_do_nothing()
+        .returning(schema.organizations.c.id)
     )
+    if kept.scalar_one_or_none() is None:
+        raise ConflictError(f"organization {organization.id} exists already")
     transaction.events.created(organization.id, organization)
     return organization
 

@@ -133,7 +133,8 @@ class Database:
             except IntegrityError as error:
                 if not isinstance(error.orig, postgres.UniqueViolation):
                     raise
-                raise ConflictError(f"it exists already: {error.orig.diag.message_detail}") from error
+                # No detail: what is there already may be another channel's.
+                raise ConflictError("it exists already") from error
             except DataError as error:
                 raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
             except PoolTimeoutError as error:
