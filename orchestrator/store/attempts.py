@@ -18,7 +18,8 @@ _RENEW = text("""
                   AS held (task_key, number, token_hash)
                   ON attempts.task_key = held.task_key AND attempts.number = held.number
                      AND attempts.token_hash = held.token_hash
-             WHERE attempts.ended_at IS NULL
+             JOIN tasks ON tasks.key = attempts.task_key
+             WHERE attempts.ended_at IS NULL AND channel = :channel AND worker = :organization
              ORDER BY attempts.task_key, attempts.number FOR NO KEY UPDATE OF attempts
          )
     UPDATE attempts SET lease_until = :now + CAST(:lease AS interval)
@@ -31,7 +32,7 @@ _RENEW = text("""
 def renew(
     transaction: Transaction, held: Collection[tuple[UUID, int, bytes]], lease: timedelta
 ) -> set[tuple[UUID, int]]:
-    """Renew leases.
+    """Renew leases of the caller in its channel.
 
     Args:
         transaction: of the worker.
@@ -44,6 +45,8 @@ def renew(
     rows = transaction.connection.execute(
         _RENEW,
         {
+            "channel": transaction.channel,
+            "organization": transaction.organization,
             "now": transaction.now,
             "lease": lease,
             "keys": [key for key, _, _ in held],
@@ -109,6 +112,7 @@ _DELIVERED = text("""
                         stopped_at = CASE WHEN :stopped THEN coalesce(stopped_at, :now) ELSE stopped_at END
     FROM unnest(CAST(:keys AS uuid[]), CAST(:numbers AS int[]), CAST(:token_hashes AS bytea[]))
          AS told (task_key, number, token_hash)
+         JOIN tasks ON tasks.key = told.task_key AND channel = :channel AND worker = :organization
     WHERE attempts.task_key = told.task_key AND attempts.number = told.number
       AND attempts.token_hash = told.token_hash AND attempts.ended_at IS NOT NULL
 """)
@@ -126,6 +130,8 @@ def receive(transaction: Transaction, told: Collection[tuple[UUID, int, bytes]],
         transaction.connection.execute(
             _DELIVERED,
             {
+                "channel": transaction.channel,
+                "organization": transaction.organization,
                 "now": transaction.now,
                 "stopped": stopped,
                 "keys": [key for key, _, _ in told],
