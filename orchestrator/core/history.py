@@ -67,6 +67,9 @@ class History:
 
     def see(self, event: pb.Event) -> list[Violation]:
         """Take the next event; return what is wrong with it, or with the call that ended before it."""
+        if event.asset_kind >= snapshots.OWN_KINDS:
+            # It changes nothing that the contract knows, but may begin a call.
+            return list(self._dues.meet(event, ()))
         asset = snapshots.of(event)
         due = dues.of(asset)
         found = list(self._dues.meet(event, due))

@@ -11,6 +11,9 @@ from google.protobuf.message import Message
 from orchestrator import protos as pb
 from orchestrator.core.violations import Rule, Violation
 
+OWN_KINDS = 100
+"""Kinds of assets from this number on are our own: a trace keeps its promises without them."""
+
 TOLERANCE = timedelta(minutes=1)
 """How far times may go back: a call takes its time when it has its first lock and may wait for others after that, and
 the clocks of several servers differ."""

@@ -11,6 +11,7 @@ from orchestrator.core.errors import InvalidAssetError
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 _LENGTH = 100
+_LONGEST_REASON = 500
 _INPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_DATA_SAMPLE, pb.ASSET_DATA_MANAGER})
 _OUTPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_PERFORMANCE})
 _DATA_KINDS = frozenset({pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE})
@@ -38,6 +39,14 @@ def check_text(value: str, field: str, least: int = 0, most: int = _LENGTH) -> N
 def check_name(name: str) -> None:
     """Check the name of an asset."""
     check_text(name, "name", least=1)
+
+
+def check_reason(reason: str) -> None:
+    """Check why a task is declined."""
+    if not 1 <= len(reason) <= _LONGEST_REASON:
+        raise InvalidAssetError(f"reason: 1 to {_LONGEST_REASON} characters are allowed, {len(reason)} given")
+    if "\0" in reason:
+        raise InvalidAssetError("reason: the NUL character is not allowed")
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

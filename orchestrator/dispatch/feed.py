@@ -88,7 +88,9 @@ class Feed:
         fresh = await asyncio.to_thread(self._read, self._last, _READ)
         async with self._changed:
             for event in fresh:
-                self._window(event.channel).add(event)
+                # Those of our own kinds have their places too, but subscribers do not know them.
+                if event.message:
+                    self._window(event.channel).add(event)
                 self._last = event.position
             self._changed.notify_all()
         return len(fresh)
@@ -155,8 +157,9 @@ class Feed:
                 for event in batch:
                     if self._closed:
                         raise ClosedError
-                    check()
-                    yield event.message
+                    if event.message:
+                        check()
+                        yield event.message
                     stream.position = event.position
                 if not batch:
                     await self._wait(window, stream.position, check)

@@ -98,7 +98,10 @@ def _claimed_before(transaction: Transaction, key: UUID, asked: pb.ClaimTaskPara
 
 
 def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.HeartbeatResponse:
-    """Renew the leases of a node's attempts, and tell which of them must stop."""
+    """Renew the leases of a node's attempts, and tell which of them must stop.
+
+    An attempt of another organization, or of another channel, is treated as one of a task that does not exist.
+    """
     validation.check_text(asked.node, "node")
     held = [_named(attempt) for attempt in asked.attempts]
     nodes.hear(transaction, asked.node, len(held))
@@ -111,7 +114,8 @@ def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.Heartbea
     stops = []
     for key, number in lost:
         task = found.get(str(key))
-        reason = f"the task is {states.TASK_WORDS[task.status]}" if task else "the task does not exist"
+        ours = task is not None and task.worker == transaction.organization
+        reason = f"the task is {states.TASK_WORDS[task.status]}" if task and ours else "the task does not exist"
         stops.append(pb.StopOrder(compute_task_key=str(key), number=number, reason=reason))
     queues.hear(transaction)
     return pb.HeartbeatResponse(lease=duration(transaction.rules.lease), stops=stops)
@@ -144,7 +148,7 @@ def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.Comple
             models.add(transaction, task, function, asked.models)
             performances.add(transaction, task, function, asked.performances)
         for step in asked.profiling_steps:
-            profiling.register(transaction, step)
+            profiling.add(transaction, task, step)
 
     completed = transitions.complete(
         transaction,
@@ -160,7 +164,7 @@ def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.Comple
 
 
 def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskResponse:
-    """Note why an attempt failed: its task is tried again if its policy says so, else it is Failed with a report.
+    """Note why an attempt failed: its task is tried again if its retry policy says so, else it is Failed with a report.
 
     Raises:
         IncompatibleStatusError: the attempt does not hold the task.

@@ -1,4 +1,8 @@
-"""The trace: events are written with the change they tell of, and get their place in one order after the commit."""
+"""The trace: events are written with the change they tell of, and get their place in one order after the commit.
+
+Besides the contract's kinds of assets there are some of our own, numbered from 100 on. Existing backends stop for good
+at a kind that they do not know, so `EventService` leaves them out; `GetTaskEvents` shows them.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +12,12 @@ from uuid import UUID
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, RowMapping, Select, func, select, text
+from sqlalchemy import Connection, RowMapping, Select, Uuid, case, cast, exists, func, select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
-from orchestrator.store import schema
+from orchestrator.core.snapshots import OWN_KINDS
+from orchestrator.store import pages, schema
 from orchestrator.store.event_ids import new_ids
 
 _FIELD_OF_KIND = {
@@ -28,6 +33,10 @@ _FIELD_OF_KIND = {
     pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET: "compute_task_output_asset",
     pb.ASSET_PROFILING_STEP: "profiling_step",
 }
+_TASK_PROFILE = OWN_KINDS
+_TASK_DECLINE = OWN_KINDS + 1
+_OWN_FIELD_OF_KIND = {_TASK_PROFILE: "profiling_step", _TASK_DECLINE: "decline"}
+
 _KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in _FIELD_OF_KIND.items()}
 
 
@@ -63,8 +72,27 @@ class Recorder:
         """Tell that an asset was disabled."""
         self._add(pb.EVENT_ASSET_DISABLED, key, asset, None)
 
-    def _add(self, kind: int, key: str, asset: Message, metadata: Mapping[str, str] | None) -> None:
-        asset_kind = _KIND_OF_TYPE[type(asset)]
+    def profiled(self, task: str, step: pb.ProfilingStep) -> None:
+        """Tell how long a step of a task took; an event of our own."""
+        self._add(pb.EVENT_ASSET_CREATED, task, step, None, _TASK_PROFILE)
+
+    def declined(self, decline: pb.Decline) -> None:
+        """Tell that a task was declined; an event of our own."""
+        self._add(pb.EVENT_ASSET_CREATED, decline.compute_task_key, decline, None, _TASK_DECLINE)
+
+    def reconsidered(self, decline: pb.Decline) -> None:
+        """Tell that the decline of a task was taken back; an event of our own."""
+        self._add(pb.EVENT_ASSET_DISABLED, decline.compute_task_key, decline, None, _TASK_DECLINE)
+
+    def _add(
+        self,
+        kind: int,
+        key: str,
+        asset: Message,
+        metadata: Mapping[str, str] | None,
+        own_kind: int | None = None,
+    ) -> None:
+        asset_kind = own_kind or _KIND_OF_TYPE[type(asset)]
         self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
 
     def parameters(self, now: datetime) -> dict[str, object]:
@@ -124,7 +152,7 @@ def place(connection: Connection, limit: int) -> int:
 
 @dataclass(frozen=True)
 class Placed:
-    """An event as subscribers get it: its place, and its serialized message."""
+    """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""
 
     channel: str
     position: int
@@ -133,6 +161,17 @@ class Placed:
 
 _COLUMNS = [column for column in schema.events.c if column.name != "sequence"]
 
+# Earlier releases kept the profiling steps of tasks as the contract's kind.
+_OF_CONTRACT = case(
+    (
+        schema.events.c.asset_kind == pb.ASSET_PROFILING_STEP,
+        exists().where(
+            schema.functions.c.key == cast(schema.events.c.asset_key, Uuid),
+            schema.functions.c.channel == schema.events.c.channel,
+        ),
+    ),
+    else_=schema.events.c.asset_kind < OWN_KINDS,
+)
 
 # A reader's memory is bounded however large events are: by octets too, but for the first.
 _READ_BYTES = 4 * 1024 * 1024
@@ -150,12 +189,17 @@ def read_after(connection: Connection, position: int, limit: int, channel: str |
         channel: whose events; None for all.
     """
     table = schema.events.c
-    found = select(*_COLUMNS, _BEFORE.label("before")).where(table.position > position)
+    found = select(*_COLUMNS, _OF_CONTRACT.label("of_contract"), _BEFORE.label("before")).where(
+        table.position > position
+    )
     if channel is not None:
         found = found.where(table.channel == channel)
     read = found.order_by(table.position).limit(limit).subquery()
     rows = connection.execute(select(read).where(read.c.before < _READ_BYTES).order_by(read.c.position))
-    return [Placed(row["channel"], row["position"], to_message(row).SerializeToString()) for row in rows.mappings()]
+    return [
+        Placed(row["channel"], row["position"], to_message(row).SerializeToString() if row["of_contract"] else b"")
+        for row in rows.mappings()
+    ]
 
 
 def last_position(connection: Connection) -> int:
@@ -181,13 +225,30 @@ def position_of(connection: Connection, channel: str, event: UUID) -> int | None
 
 
 def query() -> Select[tuple[object, ...]]:
-    """Return the query of all events, to be narrowed."""
-    return select(*_COLUMNS)
+    """Return the query of all events of the contract's kinds, to be narrowed."""
+    return select(*_COLUMNS).where(_OF_CONTRACT)
 
 
 def to_messages(rows: Iterable[RowMapping]) -> list[pb.Event]:
     """Return rows as messages."""
     return [to_message(row) for row in rows]
+
+
+def of_task(connection: Connection, channel: str, task: str, page: pages.Page) -> tuple[list[pb.TaskEvent], str]:
+    """Return a page of the events of our own kinds of a task, by time, then id, and the token of the next page."""
+    table = schema.events.c
+    own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
+    rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
+    found, token = pages.read(connection, rows, page, (table.created_at, table.id))
+    return [_to_task_event(row) for row in found], token
+
+
+def _to_task_event(row: RowMapping) -> pb.TaskEvent:
+    event = pb.TaskEvent(id=str(row["id"]), event_kind=row["kind"])
+    event.timestamp.FromDatetime(row["created_at"])
+    field = _OWN_FIELD_OF_KIND.get(row["asset_kind"], "profiling_step")
+    getattr(event, field).ParseFromString(row["asset"])
+    return event
 
 
 def to_message(row: RowMapping) -> pb.Event:

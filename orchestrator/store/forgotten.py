@@ -20,7 +20,7 @@ class Forgotten:
     """What was forgotten of a channel.
 
     Args:
-        event_id: of the last event.
+        event_id: of the last event that subscribers know: not one of our own kinds, see `store.events`.
         position: of the last event.
         until: the latest time that a forgotten event bears.
     """
@@ -82,10 +82,12 @@ def next_part(connection: Connection, before: datetime) -> Part | None:
 
 
 _ENDS = text("""
-    SELECT part.channel, id AS event_id, part.position, until
-    FROM (SELECT channel, max(position) AS position, max(created_at) AS until FROM events
-          WHERE position > :after AND position <= :last GROUP BY channel) AS part
-    JOIN events ON events.position = part.position
+    SELECT part.channel, id AS event_id, own, part.position, until
+    FROM (SELECT channel, max(position) AS position, max(created_at) AS until,
+                 coalesce(max(position) FILTER (WHERE asset_kind < 100), max(position)) AS known,
+                 bool_and(asset_kind >= 100) AS own
+          FROM events WHERE position > :after AND position <= :last GROUP BY channel) AS part
+    JOIN events ON events.position = part.known
 """)
 
 
@@ -97,7 +99,8 @@ def ends(connection: Connection, part: Part) -> Sequence[Row[Any]]:
 _NOTE = text("""
     INSERT INTO forgotten (channel, event_id, position, until) VALUES (:channel, :event_id, :position, :until)
     ON CONFLICT (channel) DO UPDATE
-    SET event_id = excluded.event_id, position = excluded.position, until = greatest(forgotten.until, excluded.until)
+    SET event_id = CASE WHEN :own THEN forgotten.event_id ELSE excluded.event_id END, position = excluded.position,
+        until = greatest(forgotten.until, excluded.until)
     WHERE forgotten.position < excluded.position
 """)
 

@@ -126,6 +126,23 @@ attempts = Table(
 and when it had, `poked_at` when it was told again; token and lease are absent where a client without attempts started
 the task (`ApplyTaskAction`)."""
 
+declines = Table(
+    "declines",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("plan_key", Uuid, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("declined_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Index("declines_page", "channel", "declined_at", "task_key"),
+    Index("declines_worker", "worker", "channel", "declined_at", "task_key"),
+    Index("declines_plan", "plan_key", "declined_at", "task_key"),
+)
+"""The tasks that their worker has declined. A row counts as long as its task is To do and has had no more `attempts`:
+what moves the task deletes it, but may not see one that is written at the same time."""
+
 nodes = Table(
     "nodes",
     metadata,

@@ -83,7 +83,8 @@ _END = text("""
              FROM ended
              WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
              RETURNING CASE WHEN claim_id IS NOT NULL THEN number END AS ran
-         )
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key)
     SELECT key, worker, attempts, status, message, ran FROM ended LEFT JOIN attempt ON true
 """)
 
@@ -222,6 +223,7 @@ _START = text("""
                     :now + CAST(:lease AS interval)
              FROM started
          ),
+         decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
          unheard AS (
              DELETE FROM queues USING started
              WHERE CAST(:lease AS interval) IS NULL AND organization = started.worker
@@ -314,7 +316,8 @@ _CANCEL_PLAN = text("""
              UPDATE attempts SET ended_at = :now, outcome = 5
              FROM alive WHERE attempts.task_key = alive.task_key AND attempts.number = alive.number
              RETURNING attempts.task_key, CASE WHEN claim_id IS NOT NULL THEN attempts.number END AS ran
-         )
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE declines.task_key = ended.key)
     SELECT key, worker, attempts, status, message, ran FROM ended LEFT JOIN attempt ON task_key = key
     ORDER BY rank, key
 """)
@@ -347,7 +350,8 @@ _CANCEL_STUCK = text("""
              UPDATE tasks SET status = 5, due_at = NULL, poked_at = NULL
              FROM live WHERE tasks.key = live.key
              RETURNING tasks.key, worker, rank, attempts, status, message
-         )
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key)
     SELECT key, worker, attempts, status, message FROM ended ORDER BY rank, key
 """)
 

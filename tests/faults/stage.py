@@ -258,7 +258,7 @@ class Stage:
             wait_until(lambda: _unplaced(database) == 0, 20, "all events to have a place")
             with database.engine.connect() as connection:
                 while placed := events.read_after(connection, self._position, _READ, channel):
-                    for event in placed:
+                    for event in filter(lambda event: event.message, placed):
                         self._found += self._history.see(pb.Event.FromString(event.message))
                     self._position = placed[-1].position
             self._found += self._history.end()
