@@ -17,6 +17,8 @@ from workers import attempt as attempts
 from workers import building, cgroup, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.folder import clear
 from workers.launch import become_subreaper, die_with_parent
 from workers.pacemaker import Pacemaker
@@ -30,6 +32,7 @@ class _Process:
         self._settings = settings
         self._held: ExitStack | None = None
         self._channels: Channels | None = None
+        self._asking: Asking | None = None
 
     @property
     def channels(self) -> Channels:
@@ -38,6 +41,13 @@ class _Process:
             self._held = ExitStack()
             self._channels = self._held.enter_context(connect(self._settings))
         return self._channels
+
+    @property
+    def asking(self) -> Asking:
+        """What says which tasks are consented to; made when first needed."""
+        if self._asking is None:
+            self._asking = Asking(self.channels, Consent.of(self._settings))
+        return self._asking
 
     def start(self, **_: Any) -> None:
         """Bind this process's life to the worker's, so that one killed with -9 leaves nothing behind."""
@@ -88,7 +98,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         """
         try:
             attempts.run(
-                settings, process.channels, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
+                settings, process.asking, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
@@ -126,9 +136,11 @@ def main(settings: WorkerSettings) -> int:
         settings: the worker's.
 
     Raises:
+        YamlFault: the consent policy, or the file of decisions, is wrong.
         NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
         NoGroupError: there is a setting for control groups, and none can be made.
     """
+    Consent.of(settings).check()
     logs.configure(settings.log_level)
     if settings.cgroup is not None:
         cgroup.check(settings.cgroup)

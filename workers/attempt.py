@@ -5,7 +5,7 @@ heart (see `heart`), in a process of its own, renews its lease and tells it to s
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import grpc
@@ -16,7 +16,8 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
 from workers import executor, inputs, orders, outputs, program
-from workers.channels import Channels, insist, lost
+from workers.channels import insist, lost
+from workers.declines import Asking
 from workers.errors import AddressFault, ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executor import Ending, Limits, Outcome, Resource
 from workers.fetching import Fetcher
@@ -41,36 +42,31 @@ _POLL_SECONDS = 0.05
 _LONGEST_REASON = 1000
 
 
-def run(
-    settings: WorkerSettings,
-    channels: Channels,
-    task: str,
-    number: int,
-    claimed: Callable[[], None],
-    named: Mapping[str, str] | None = None,
-    *,
-    network: bool = False,
-) -> None:
-    """Claim a task that a poke announced, and run it to its report.
+def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claimed: Callable[[], None]) -> None:
+    """Claim a task that a poke announced, and run it to its report; or decline it.
 
     Args:
         settings: the worker's.
-        channels: the organization's connections; the first that knows the task is used.
+        asking: says what is consented to; the first channel that knows the task is used.
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
-        named: organization -> URL of its asset store, where that is not for the organization itself to say.
-        network: whether the function may use the network in its sandbox.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
-    sent = clock()
     try:
-        client, claim = channels.find(lambda client: insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS))
+        agreed = asking.agree(task)
+        if agreed is None:
+            return
+        client, asked = agreed
+        sent = clock()
+        claim = insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return
     claimed()
+    if not asking.holds(client, asked, claim):
+        return
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
     record = Record.of_attempt(claim.attempt, client.channel)
@@ -84,7 +80,9 @@ def run(
                 _report_failure(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
             return
         store = AssetStore(settings.store_root)
-        fetcher = Fetcher(settings, store, channels.peers[client], named)
+        consent_policy = asking.consent.policy
+        fetcher = Fetcher(settings, store, asking.channels.peers[client], consent_policy.stores)
+        network = asked.function_owner in consent_policy.network
         _Attempt(settings, client, claim, folder, store, fetcher, network=network).run()
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
+import structlog
 import tenacity
 
 from orchestrator.client import CallError, Client
@@ -12,6 +13,8 @@ from workers.peers import Peers
 from workers.settings import OrganizationSettings
 
 Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
 
 
 class Channels:
@@ -29,24 +32,37 @@ class Channels:
     def __init__(self, clients: tuple[Client, ...]) -> None:
         self.clients = clients
         self.peers = {client: Peers(client) for client in clients}
+        self._closed: set[str] = set()
 
     def find(self, ask: Callable[[Client], Answer]) -> tuple[Client, Answer]:
         """Ask channel after channel until one knows the asset.
 
+        A channel that lets the organization in no more stops itself only: the others are asked all the same.
+
         Raises:
-            grpc.RpcError: no channel knows it (NOT_FOUND), or one refused for another reason.
+            grpc.RpcError: no channel knows it (NOT_FOUND); or one was closed (PERMISSION_DENIED) and no other knows it;
+                or one refused for another reason.
         """
-        missing: grpc.RpcError | None = None
+        refusal: grpc.RpcError | None = None
         for client in self.clients:
             try:
-                return client, ask(client)
+                answer = ask(client)
             except grpc.RpcError as error:
-                if error.code() != grpc.StatusCode.NOT_FOUND:
+                code = error.code()
+                if code not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
                     raise
-                missing = error
-        if missing is None:
+                closed = code == grpc.StatusCode.PERMISSION_DENIED
+                if closed and client.channel not in self._closed:
+                    self._closed.add(client.channel)
+                    log.warning("channel.refused", channel=client.channel, reason=error.details())
+                if refusal is None or closed:
+                    refusal = error
+            else:
+                self._closed.discard(client.channel)
+                return client, answer
+        if refusal is None:
             raise ValueError("an organization without channels cannot ask")
-        raise missing
+        raise refusal
 
 
 @contextmanager

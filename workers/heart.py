@@ -27,6 +27,8 @@ from workers import folder, orders, processes
 from workers.adoption import Adoption
 from workers.burial import Burials
 from workers.channels import Channels, connect
+from workers.consent import Consent
+from workers.declines import Reconsideration
 from workers.folder import Place
 from workers.heartbeat import Heartbeat
 from workers.settings import WorkerSettings
@@ -67,6 +69,7 @@ class Heart:
         clients = {client.channel: client for client in channels.clients}
         self._burials = Burials(clients, settings.store_root, settings.cgroup)
         self._adoption = Adoption(settings)
+        self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
@@ -77,14 +80,17 @@ class Heart:
     def __enter__(self) -> Self:
         for beat in self._beats:
             beat.start()
+        self._reconsideration.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._undertaker.shutdown()
         for beat in self._beats:
             beat.end()
+        self._reconsideration.end()
         for beat in self._beats:
             beat.join()
+        self._reconsideration.join()
 
     def obey(self, command: Command) -> None:
         """Do what the worker's main process says."""

@@ -50,6 +50,22 @@ StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
+def decisions_file(organization: str, policy: Path | None, decisions: Path | None, work_dir: Path) -> Path:
+    """Return the file in which an organization keeps what it approved and refused.
+
+    Args:
+        organization: whose.
+        policy: the consent policy, if there is one.
+        decisions: the file, where it is named.
+        work_dir: where it lies otherwise.
+    """
+    if decisions is not None:
+        return decisions
+    if policy is not None:
+        return policy.with_name(f"{policy.stem}.decisions.yaml")
+    return work_dir / f"{organization}.decisions.yaml"
+
+
 class OrganizationSettings(BaseSettings):
     """What every process of an organization needs to reach the orchestrator and its own asset store."""
 
@@ -102,6 +118,17 @@ class WorkerSettings(OrganizationSettings):
         description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
+    consent_policy: FilePath | None = Field(
+        None,
+        description="a YAML file, the consent policy: whose functions and compute plans run here, see "
+        "[Consent](workers.md#consent); without it the organization's own only",
+    )
+    consent_decisions: Path | None = Field(
+        None,
+        description="the file in which `orchestrator consent` keeps what was approved and refused, the same for all "
+        "nodes of the organization; when not set it lies beside the consent policy, as in `consent.decisions.yaml` "
+        "beside `consent.yaml`, and without one in the work dir",
+    )
     node: Identifier = Field(
         default_factory=socket.gethostname,
         description="a name for this worker, unique in the organization: letters, digits, dots and dashes",
@@ -174,6 +201,11 @@ class WorkerSettings(OrganizationSettings):
         """What no function may see, of the files that the settings name."""
         local = self.store_root.removeprefix("file://")
         return [self.work_dir, *([] if "://" in local else [Path(local)]), *filter(None, [self.client_key])]
+
+    @property
+    def decisions_file(self) -> Path:
+        """The file of what was approved and refused."""
+        return decisions_file(self.organization, self.consent_policy, self.consent_decisions, self.work_dir)
 
     @property
     def node_folder(self) -> Path:

@@ -106,6 +106,7 @@ class Access:
         certificates: for mutual TLS; None speaks plain gRPC.
         peers: CA certificates of the asset stores.
         proxy_from_environment: whether to connect by the proxy that the environment names.
+        consent_folder: with the consent policies of the federation that runs here; None elsewhere.
     """
 
     address: str
@@ -114,6 +115,7 @@ class Access:
     certificates: "Certificates | None"
     peers: Path | None
     proxy_from_environment: bool
+    consent_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ class Target:
             raise UsageFault(str(error)) from error
         peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
         channel, proxy = channel or federation.channel, self.proxy_from_environment
-        return Access(federation.address, organization, channel, certificates, peers, proxy)
+        folder = federation.consent_folder
+        return Access(federation.address, organization, channel, certificates, peers, proxy, folder)
 
     def _given_certificates(self) -> "Certificates | None":
         from orchestrator.client import Certificates

@@ -16,6 +16,7 @@ _COMMANDS = {
     "down": "orchestrator.cli.up:down",
     "plan": "orchestrator.cli.plan:plan",
     "task": "orchestrator.cli.task:task",
+    "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",
     "serve": "orchestrator.cli.server:serve",

@@ -78,6 +78,11 @@ class Places:
         """host:port of the HTTP server."""
         return f"{HOST}:{self.http_port}"
 
+    @property
+    def consent(self) -> Path:
+        """Folder with a consent policy for each organization, and what each has decided."""
+        return self.data / "consent"
+
     def store_root(self, organization: str) -> Path:
         """Where an organization's assets lie."""
         return self.data / "stores" / organization
@@ -85,6 +90,11 @@ class Places:
     def store_url(self, organization: str) -> str:
         """The base of the addresses of an organization's assets."""
         return f"https://{HOST}:{self.store_ports[organization]}"
+
+
+def policy_of(folder: Path, organization: str) -> Path:
+    """Return the consent policy of an organization, in the folder of all."""
+    return folder / f"{organization}.yaml"
 
 
 def migrate(places: Places) -> Process:
@@ -174,6 +184,7 @@ def worker(places: Places, organization: str, settings: Mapping[str, object], no
             "STORE_ROOT": places.store_root(organization),
             "STORE_URL": places.store_url(organization),
             "WORK_DIR": places.data / "work",
+            "CONSENT_POLICY": policy_of(places.consent, organization),
             "NODE": node,
             **settings,
         },

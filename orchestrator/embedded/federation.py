@@ -35,6 +35,10 @@ from orchestrator.removal import remove
 
 CHANNEL = "federation"
 
+_OURS = (
+    "# All members are admitted. Written at each start, as long as this line is here; without it the file is yours.\n"
+)
+
 _START_SECONDS = 60.0
 _CHECK_SECONDS = 0.5
 
@@ -175,6 +179,7 @@ class Federation:
             flower_port=free_port(),
             store_ports=self._store_ports(),
         )
+        self._write_policies(places)
         remove(places.temporary)
         places.temporary.mkdir(mode=0o700)
         credentials = f"demo:{secrets.token_urlsafe(16)}"
@@ -188,6 +193,7 @@ class Federation:
             organizations=self.organizations,
             stores={organization: places.store_url(organization) for organization in self.organizations},
             certificate_folder=certificates.root,
+            consent_folder=places.consent,
             flower=f"http://{credentials}@{HOST}:{places.flower_port}",
             logs=places.logs,
         )
@@ -246,6 +252,16 @@ class Federation:
         file = self.data / "channels.yaml"
         write_private(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
         return file
+
+    def _write_policies(self, places: Places) -> None:
+        """Write a consent policy for each organization that admits all; one that somebody has made theirs stays."""
+        places.consent.mkdir(mode=0o700, exist_ok=True)
+        for organization in self.organizations:
+            others = [name for name in self.organizations if name != organization]
+            file = commands.policy_of(places.consent, organization)
+            policy = {"organizations": others, "stores": {name: places.store_url(name) for name in others}}
+            if not file.exists() or file.read_bytes().startswith(_OURS.encode()):
+                write_private(file, _OURS.encode() + yaml.safe_dump(policy, sort_keys=False).encode())
 
     def _store_ports(self) -> dict[str, int]:
         """Return the ports of the asset stores: those of the last time, since the addresses of assets name them.

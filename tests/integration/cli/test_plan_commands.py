@@ -248,6 +248,7 @@ def test_the_federation_that_runs_here_is_the_default(network: Network, certific
         organizations=("org-1", "org-2"),
         stores={},
         certificate_folder=certificates.root,
+        consent_folder=tmp_path,
         flower="",
         logs=tmp_path,
     )

@@ -31,6 +31,7 @@ class Recorded(
         self.reports: dict[str, pb.FailureReport] = {}
         self.tasks: dict[str, pb.ComputeTask] = {}
         self.organizations: dict[str, str] = {}
+        self.closed: set[str] = set()
         self.claims: dict[str, pb.ClaimTaskResponse] = {}
         self.claiming = threading.Event()
         self.claims_answered = threading.Event()
@@ -40,6 +41,9 @@ class Recorded(
         self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
         self.heartbeats_unanswered = 0
         self.released: list[pb.ReleaseTaskParam] = []
+        self.declined: list[pb.DeclineTaskParam] = []
+        self.declines: list[pb.Decline] = []
+        self.reconsidered: list[str] = []
         self.disabling_unanswered = 0
         self.unanswered = 0
         self.completed: list[pb.CompleteTaskParam] = []
@@ -145,6 +149,18 @@ class Recorded(
         self.released.append(request)
         return pb.ReleaseTaskResponse()
 
+    def DeclineTask(self, request: pb.DeclineTaskParam, context: Any) -> pb.DeclineTaskResponse:
+        self.declined.append(request)
+        return pb.DeclineTaskResponse()
+
+    def GetDeclines(self, request: pb.GetDeclinesParam, context: Any) -> pb.GetDeclinesResponse:
+        known = self.declines if _channel(context) == "known" else []
+        return pb.GetDeclinesResponse(declines=known)
+
+    def ReconsiderTasks(self, request: pb.ReconsiderTasksParam, context: Any) -> pb.ReconsiderTasksResponse:
+        self.reconsidered += request.compute_task_keys
+        return pb.ReconsiderTasksResponse(count=len(request.compute_task_keys))
+
     @property
     def stopped(self) -> list[str]:
         """Keys of the tasks that a heartbeat called stopped."""
@@ -161,9 +177,10 @@ class Recorded(
         if attempt.compute_task_key in ended | set(self.stops):
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: the attempt does not hold the task")
 
-    @staticmethod
-    def _find(known: dict[str, Any], key: str, context: Any) -> Any:
+    def _find(self, known: dict[str, Any], key: str, context: Any) -> Any:
         channel = _channel(context)
+        if channel in self.closed:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"OE0102: channel {channel} is not open")
         if key not in known or channel != "known":
             context.abort(grpc.StatusCode.NOT_FOUND, f"OE0002: {key} is not in channel {channel}")
         return known[key]

@@ -81,8 +81,9 @@ def test_the_time_limit_of_the_worker_counts_when_it_is_the_shorter_one(world: W
 
 
 def test_a_wrong_archive_is_a_build_fault(world: World) -> None:
-    claim = world.claim(world.function(TRAINS))
-    claim.function.archive.checksum = "0" * 64
+    function = world.function(TRAINS)
+    function.archive.checksum = "0" * 64
+    world.claim(function)
     world.run()
     failed, log = world.failure()
     assert failed.error_type == pb.ERROR_TYPE_BUILD

@@ -17,6 +17,8 @@ from tests.processes import SELF, launcher_of, lives, outside
 from tests.waiting import wait_until
 from workers import attempt, orders, processes
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
 from workers.heart import Command, Heart
@@ -460,4 +462,5 @@ def test_an_owner_that_goes_in_order_meanwhile_is_not_seized(world: World, monke
 
 def world_run(world: World) -> None:
     with connect(world.settings) as channels:
-        attempt.run(world.settings, channels, world.task, 2, claimed=lambda: None)
+        asking = Asking(channels, Consent.of(world.settings))
+        attempt.run(world.settings, asking, world.task, 2, claimed=lambda: None)

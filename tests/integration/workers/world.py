@@ -19,6 +19,8 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from workers import attempt, building, heart
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.heart import Command
 from workers.settings import WorkerSettings
 
@@ -37,10 +39,12 @@ ATTEMPT = """
 import sys
 from workers import attempt
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.settings import WorkerSettings
 settings = WorkerSettings.model_validate_json(sys.stdin.readline())
 with connect(settings) as channels:
-    attempt.run(settings, channels, sys.argv[1], 2, claimed=lambda: None)
+    attempt.run(settings, Asking(channels, Consent.of(settings)), sys.argv[1], 2, claimed=lambda: None)
 """
 TRAINS = """
 total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
@@ -113,7 +117,7 @@ class World:
         self.put(f"data_samples/{sample}/x", b"40")
         answer = pb.ClaimTaskResponse(
             attempt=pb.Attempt(compute_task_key=self.task, number=2, token="token"),
-            task=pb.ComputeTask(key=self.task, rank=1),
+            task=pb.ComputeTask(key=self.task, rank=1, owner="org-1", worker="org-1", function_key=function.key),
             function=function,
             lease=Duration(nanos=300_000_000),
             input_assets=[
@@ -137,6 +141,7 @@ class World:
             ],
         )
         self.recorded.claims[self.task] = answer
+        self.recorded.tasks[self.task] = answer.task
         return answer
 
     @contextmanager
@@ -155,7 +160,8 @@ class World:
     def run(self) -> None:
         """Run the attempt as a worker with a heart would."""
         with self.heart(), connect(self.settings) as channels:
-            attempt.run(self.settings, channels, self.task, 2, claimed=lambda: self.claimed.append(self.task))
+            asking = Asking(channels, Consent.of(self.settings))
+            attempt.run(self.settings, asking, self.task, 2, claimed=lambda: self.claimed.append(self.task))
         assert not list(self.settings.node_folder.glob("*"))
 
     @contextmanager

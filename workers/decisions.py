@@ -1,0 +1,136 @@
+"""What an organization's people have approved and refused of others: a file beside the consent policy.
+
+It is replaced as a whole, so that who reads it sees all of a decision or nothing; who writes it locks a file beside it,
+so that of two decisions at once none is lost.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+import yaml
+
+from orchestrator.core.strict_yaml import Section, read
+
+
+class Kind(StrEnum):
+    """What a decision is about."""
+
+    FUNCTIONS = "functions"
+    """The archive of a function, by its SHA-256."""
+    PLANS = "plans"
+    """A compute plan, by its key."""
+    ORGANIZATIONS = "organizations"
+    """All functions and compute plans of an organization, by its id."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What was decided in one way.
+
+    Args:
+        functions: SHA-256 of archives, 64 hex digits in small letters.
+        plans: keys, in small letters.
+        organizations: ids.
+    """
+
+    functions: frozenset[str] = frozenset()
+    plans: frozenset[str] = frozenset()
+    organizations: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, section: Section) -> Self:
+        """Return what a section of the file names."""
+        section.check(*(kind.value for kind in Kind))
+        return cls(
+            frozenset(name.lower() for name in section.texts("functions")),
+            frozenset(name.lower() for name in section.texts("plans")),
+            frozenset(section.texts("organizations")),
+        )
+
+    def having(self, kind: Kind, name: str, there: bool) -> Self:
+        """Return them with a name, or without it."""
+        names: frozenset[str] = getattr(self, kind)
+        return replace(self, **{kind.value: names | {name} if there else names - {name}})
+
+    def document(self) -> dict[str, list[str]]:
+        """Return them as the file has them."""
+        return {kind.value: sorted(getattr(self, kind)) for kind in Kind if getattr(self, kind)}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All that was decided."""
+
+    approved: Names = field(default_factory=Names)
+    refused: Names = field(default_factory=Names)
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Self:
+        """Read the file.
+
+        Args:
+            text: its content.
+            name: the file's, for faults.
+
+        Raises:
+            YamlFault: it is no such file; names the line and what is expected.
+        """
+        section = read(text, name)
+        section.check("approved", "refused")
+        return cls(Names.of(section.section("approved")), Names.of(section.section("refused")))
+
+    def decided(self, kind: Kind, name: str, approved: bool) -> Self:
+        """Return them with one more decision, which takes the place of an earlier one about the same."""
+        return replace(
+            self,
+            approved=self.approved.having(kind, name, approved),
+            refused=self.refused.having(kind, name, not approved),
+        )
+
+    def dump(self) -> str:
+        """Return the file's content."""
+        document = {"approved": self.approved.document(), "refused": self.refused.document()}
+        return yaml.safe_dump({name: names for name, names in document.items() if names}, sort_keys=False)
+
+
+def decide(file: Path, kind: Kind, name: str, approved: bool) -> None:
+    """Write a decision into the file.
+
+    Args:
+        file: it is made where it is missing.
+        kind: what it is about.
+        name: of that, as `Names` has it.
+        approved: or refused.
+
+    Raises:
+        YamlFault: the file is wrong; it stays as it is.
+        OSError: it cannot be written.
+    """
+    with _locked(file):
+        before = Decisions.parse(file.read_text(encoding="utf-8"), str(file)) if file.exists() else Decisions()
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as new:
+                new.write("# Written by `orchestrator consent`.\n" + before.decided(kind, name, approved).dump())
+                new.flush()
+                os.fsync(new.fileno())
+                # Nothing in it is a secret, and workers may run as another user.
+                os.fchmod(new.fileno(), 0o644)
+            Path(temporary).replace(file)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
