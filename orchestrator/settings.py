@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveI
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.core import documents
-from orchestrator.core.retries import FaultKind, Policies, Policy, Rules
+from orchestrator.core.retries import FaultKind, RetryPolicies, RetryPolicy, Rules
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
@@ -152,8 +152,8 @@ class RuleSettings(DatabaseSettings):
             FaultKind.LOST: self.retry_lost_attempts,
             FaultKind.TIMEOUT: self.retry_timeout_attempts,
         }
-        policies = {kind: Policy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
-        return Rules(timedelta(seconds=self.lease), Policies(policies))
+        by_kind = {kind: RetryPolicy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
+        return Rules(timedelta(seconds=self.lease), RetryPolicies(by_kind))
 
 
 class FlowerSettings(BaseSettings):

@@ -1,8 +1,8 @@
 """The consent policy: whose functions and compute plans an organization's worker runs.
 
-Its own always; those of others only where its policy file says so, or what its people have approved since. Functions
+Its own always; those of others only where its consent policy says so, or what its people have approved since. Functions
 are approved by the SHA-256 of their archive, never by a key or a name, and what was refused is refused whatever else
-admits it. What decides lies in two files: the policy, written by hand, and the decisions, written by
+admits it. What decides lies in two files: the consent policy, written by hand, and the decisions, written by
 `orchestrator consent`; every process of the organization reads both again when they change.
 """
 
@@ -40,8 +40,8 @@ class Functions(StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What a policy file says; without one nothing of others runs.
+class ConsentPolicy:
+    """What the file says; without one nothing of others runs.
 
     Args:
         organizations: others whose functions and compute plans run.
@@ -57,7 +57,7 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str, name: str) -> Self:
-        """Read a policy file.
+        """Read the file of a consent policy.
 
         Args:
             text: its content.
@@ -148,7 +148,7 @@ class Missing:
     reason: str
 
 
-def judge(organization: str, policy: Policy, decisions: Decisions, asked: Asked) -> Missing | None:
+def judge(organization: str, policy: ConsentPolicy, decisions: Decisions, asked: Asked) -> Missing | None:
     """Return why a task does not run at an organization; None where it does."""
     approved, refused = decisions.approved, decisions.refused
     admitted = policy.organizations | approved.organizations | {organization}
@@ -178,13 +178,13 @@ class Consent:
 
     Args:
         organization: whose worker asks.
-        policy: the policy file; None admits nothing of others.
+        policy: the file of the consent policy; None admits nothing of others.
         decisions: the file of decisions; it need not be there.
     """
 
     def __init__(self, organization: str, policy: Path | None, decisions: Path) -> None:
         self._organization = organization
-        self._policy_file = _File(policy, Policy.parse, Policy())
+        self._policy_file = _File(policy, ConsentPolicy.parse, ConsentPolicy())
         self._decisions_file = _File(decisions, Decisions.parse, Decisions(), optional=True)
 
     @classmethod
@@ -202,8 +202,8 @@ class Consent:
         self._decisions_file.read()
 
     @property
-    def policy(self) -> Policy:
-        """The policy as its file is now; while that is wrong, the last good one."""
+    def policy(self) -> ConsentPolicy:
+        """The consent policy as its file is now; while that is wrong, the last good one."""
         return self._policy_file.now()
 
     @property

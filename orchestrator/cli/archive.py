@@ -65,9 +65,9 @@ def check_address(client: Client, function: pb.Function, stores: Mapping[str, st
     if not here:
         raise Fault(
             printable(
-                f"the archive of function {function.key} is registered at {function.archive.storage_address!r}, which "
-                f"is not under its key in the asset store of {function.owner}, {stated or 'whose address nobody says'}: "
-                "no worker fetches it"
+                f"the archive of function {function.key} is registered at {function.archive.storage_address!r}, not "
+                f"under its key in the asset store of {function.owner}, {stated or 'whose address nobody says'}: no "
+                "worker fetches it"
             )
         )
 

@@ -21,7 +21,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILES = (
     click.option(
-        "--policy",
+        "--consent-policy",
+        "policy",
         type=_FILE,
         envvar="ORCHESTRATOR_CONSENT_POLICY",
         help="The consent policy of the organization's workers.",
@@ -30,13 +31,13 @@ _FILES = (
         "--decisions",
         type=_FILE,
         envvar="ORCHESTRATOR_CONSENT_DECISIONS",
-        help="Where decisions are kept; beside the policy by default.",
+        help="Where decisions are kept; beside the consent policy by default.",
     ),
     click.option(
         "--work-dir",
         type=_FOLDER,
         envvar="ORCHESTRATOR_WORK_DIR",
-        help="Of the workers; decisions are kept there where no policy is given.",
+        help="Of the workers; decisions are kept there where no consent policy is given.",
     ),
 )
 
@@ -53,7 +54,7 @@ class _Place:
     work_dir: Path | None
 
     def files(self, access: Access) -> tuple[Path | None, Path]:
-        """Return the policy, if there is one, and the file of decisions.
+        """Return the consent policy, if there is one, and the file of decisions.
 
         Raises:
             UsageFault: nothing says where they are.
@@ -67,8 +68,8 @@ class _Place:
             policy = policy_of(access.consent_folder, access.organization)
         if policy is None and self.decisions is None and self.work_dir is None:
             raise UsageFault(
-                "nothing says where the organization's decisions are kept: give --policy, --decisions or --work-dir, "
-                "or ORCHESTRATOR_CONSENT_POLICY, …, as the organization's workers have them"
+                "nothing says where the organization's decisions are kept: give --consent-policy, --decisions or "
+                "--work-dir, or ORCHESTRATOR_CONSENT_POLICY, …, as the organization's workers have them"
             )
         return policy, decisions_file(access.organization, policy, self.decisions, self.work_dir or Path())
 
@@ -134,7 +135,7 @@ def list_waiting(place: _Place, as_json: bool) -> None:
             {
                 "organization": access.organization,
                 "waiting": [group.document() for group in groups],
-                "policy": {"organizations": sorted(policy.organizations), "functions": policy.functions.value},
+                "consent_policy": {"organizations": sorted(policy.organizations), "functions": policy.functions.value},
                 "approved": decisions.approved.document(),
                 "refused": decisions.refused.document(),
             }
@@ -149,7 +150,7 @@ def list_waiting(place: _Place, as_json: bool) -> None:
     output.print(
         tables.facts(
             (
-                ("policy", f"{policy.functions.value} functions of {_listed(policy.organizations)}"),
+                ("consent policy", f"{policy.functions.value} functions of {_listed(policy.organizations)}"),
                 *(
                     (word, f"{kind} {_listed(names)}")
                     for word, all_names in (("approved", decisions.approved), ("refused", decisions.refused))

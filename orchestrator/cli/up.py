@@ -87,7 +87,7 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("channel", running.channel)
     for organization, address in running.stores.items():
         table.add_row(organization, f"asset store {address}")
-    table.add_row("consent", f"each organization's policy admits all members: {running.consent_folder}")
+    table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))
     table.add_row("Flower", running.flower)

@@ -1,4 +1,4 @@
-"""When a task is tried again: a policy for each kind of fault, and the metadata keys that override it.
+"""When a task is tried again: a retry policy for each kind of fault, and the metadata keys that override it.
 
 A task or a compute plan overrides the settings by metadata: `orchestrator.retry.<fault>.attempts` (a whole number, 1
 or more), `orchestrator.retry.backoff` and `orchestrator.retry.cap` (seconds), with the faults `build`, `execution`,
@@ -49,7 +49,7 @@ def kind_of(error_type: "pb.ErrorType.ValueType", timed_out: bool = False, lost:
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetryPolicy:
     """How often a task is tried, and how long it waits between.
 
     Args:
@@ -77,27 +77,27 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Policies:
-    """The policy of each kind of fault, before a task or a plan overrides it."""
+class RetryPolicies:
+    """The retry policy of each kind of fault, before a task or a plan overrides it."""
 
-    by_kind: Mapping[FaultKind, Policy]
+    by_kind: Mapping[FaultKind, RetryPolicy]
 
-    def of(self, kind: FaultKind, *metadata: Mapping[str, str]) -> Policy:
-        """Return the policy of a kind of fault.
+    def of(self, kind: FaultKind, *metadata: Mapping[str, str]) -> RetryPolicy:
+        """Return the retry policy of a kind of fault.
 
         Args:
             kind: of fault.
             metadata: the task's, then the plan's; valid ones.
         """
-        policy = self.by_kind[kind]
+        chosen = self.by_kind[kind]
         for given in reversed(metadata):
-            policy = replace(
-                policy,
-                attempts=int(given.get(f"{_RETRY}{kind}.attempts", policy.attempts)),
-                backoff=float(given.get(f"{_RETRY}backoff", policy.backoff)),
-                cap=float(given.get(f"{_RETRY}cap", policy.cap)),
+            chosen = replace(
+                chosen,
+                attempts=int(given.get(f"{_RETRY}{kind}.attempts", chosen.attempts)),
+                backoff=float(given.get(f"{_RETRY}backoff", chosen.backoff)),
+                cap=float(given.get(f"{_RETRY}cap", chosen.cap)),
             )
-        return policy
+        return chosen
 
 
 DEFAULT_BACKOFF = 5.0
@@ -117,12 +117,12 @@ class Rules:
 
     Args:
         lease: how long an attempt is believed to live without a heartbeat.
-        policies: when a task is tried again.
+        retry_policies: when a task is tried again.
     """
 
     lease: timedelta = timedelta(seconds=60)
-    policies: Policies = Policies(
-        {kind: Policy(count, DEFAULT_BACKOFF, DEFAULT_CAP) for kind, count in DEFAULT_ATTEMPTS.items()}
+    retry_policies: RetryPolicies = RetryPolicies(
+        {kind: RetryPolicy(count, DEFAULT_BACKOFF, DEFAULT_CAP) for kind, count in DEFAULT_ATTEMPTS.items()}
     )
 
     @property

@@ -24,7 +24,7 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
         {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_CANCELED, pb.STATUS_FAILED}
     ),
     pb.STATUS_WAITING_FOR_EXECUTOR_SLOT: frozenset({pb.STATUS_EXECUTING, pb.STATUS_CANCELED, pb.STATUS_FAILED}),
-    # Back to To do only by a retry: a lost worker, or an error that the policy retries.
+    # Back to To do only by a retry: a lost worker, or an error that the retry policy tries again.
     pb.STATUS_EXECUTING: frozenset(
         {pb.STATUS_DONE, pb.STATUS_CANCELED, pb.STATUS_FAILED, pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
     ),

@@ -24,8 +24,8 @@ def pause_after(transaction: Transaction, task: pb.ComputeTask, kind: FaultKind)
     plan = compute_plans.get(transaction, UUID(task.compute_plan_key))
     if is_terminated(plan):
         return None
-    policy = transaction.rules.policies.of(kind, task.metadata, plan.metadata)
-    return policy.pause(attempts.count_faults(transaction, UUID(task.key), kind) + 1)
+    retry_policy = transaction.rules.retry_policies.of(kind, task.metadata, plan.metadata)
+    return retry_policy.pause(attempts.count_faults(transaction, UUID(task.key), kind) + 1)
 
 
 def retry(

@@ -14,6 +14,7 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.services import audit, declines, events, task_events
 from orchestrator.store import events as stored_events
+from orchestrator.store import forgotten
 from orchestrator.store.database import Database
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made, refused
@@ -197,6 +198,23 @@ def test_the_contract_does_not_tell_of_own_kinds_and_the_audit_holds(network):
         found = stored_events.read_after(connection, 0, 1000, network.channel)
     assert placed == len(found) == len(before) + 2
     assert [event.message for event in found[-2:]] == [b"", b""], "they have places, and nothing for subscribers"
+    assert list(audit.check(network.database, network.channel, timedelta(days=7))) == []
+
+
+def test_a_subscriber_resumes_after_what_was_forgotten_though_own_kinds_came_last(network):
+    (task,) = network.register()
+    last = network.call(events.query, pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0].id
+    first = 0
+    for reason in ("one", "another"):
+        # The second part of the trace has events of our own kinds alone.
+        decline(network, task, reason=reason)
+        with network.database.engine.begin() as connection:
+            stored_events.place(connection, 1000)
+            end = stored_events.last_position(connection)
+            forgotten.note(connection, forgotten.ends(connection, forgotten.Part(first, end)))
+        begun = network.database.run("org-2", network.channel, lambda t: events.subscribe(t, last))
+        assert begun.position == end, "it has all that it could know"
+        first = end
     assert list(audit.check(network.database, network.channel, timedelta(days=7))) == []
 
 

@@ -115,6 +115,7 @@ class Recorded(
         return self._find(self.claims, request.compute_task_key, context)
 
     def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:
+        self._check_open(context)
         self.heartbeats.append((_channel(context), request))
         if self.heartbeats_unanswered:
             self.heartbeats_unanswered -= 1
@@ -154,6 +155,7 @@ class Recorded(
         return pb.DeclineTaskResponse()
 
     def GetDeclines(self, request: pb.GetDeclinesParam, context: Any) -> pb.GetDeclinesResponse:
+        self._check_open(context)
         known = self.declines if _channel(context) == "known" else []
         return pb.GetDeclinesResponse(declines=known)
 
@@ -177,10 +179,13 @@ class Recorded(
         if attempt.compute_task_key in ended | set(self.stops):
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: the attempt does not hold the task")
 
+    def _check_open(self, context: Any) -> None:
+        if _channel(context) in self.closed:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "OE0102: the channel is not open")
+
     def _find(self, known: dict[str, Any], key: str, context: Any) -> Any:
         channel = _channel(context)
-        if channel in self.closed:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"OE0102: channel {channel} is not open")
+        self._check_open(context)
         if key not in known or channel != "known":
             context.abort(grpc.StatusCode.NOT_FOUND, f"OE0002: {key} is not in channel {channel}")
         return known[key]

@@ -1,9 +1,14 @@
 """What a worker does with a task that its consent policy does not cover, and when an orchestrator lies to it."""
 
+import uuid
+
+import grpc
 import pytest
 
 from orchestrator import protos as pb
 from tests.waiting import wait_until
+from workers.access import Access
+from workers.channels import connect
 from workers.decisions import Kind, decide
 
 from .world import TRAINS, World
@@ -65,12 +70,21 @@ def test_a_claim_that_hands_over_something_else_is_given_back(world: World, what
 
 def test_a_closed_channel_stops_itself_only(world: World) -> None:
     world.recorded.closed.add("other")
-    function = world.function(TRAINS)
+    function = world.function("time.sleep(1)\n" + TRAINS)
     world.claim(function)
     world.build(function.key)
     assert function.status == pb.FUNCTION_STATUS_READY
     world.run()
     assert world.recorded.completed
+    beats = [beat for _, beat in world.recorded.heartbeats if beat.attempts]
+    assert len(beats) > 1, "its lease of 0.3 s was renewed"
+    function.permissions.process.authorized_ids.append("org-2")
+    with connect(world.settings) as channels:
+        store = Access(channels, "org-1")
+        store.check(f"functions/{function.key}/archive", frozenset({"org-2"}))
+        with pytest.raises(grpc.RpcError) as caught:
+            store.check(f"functions/{uuid.uuid4()}/archive", frozenset({"org-2"}))
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 def test_the_heart_decides_again_when_the_policy_or_the_decisions_change(world: World) -> None:

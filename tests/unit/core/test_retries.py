@@ -10,8 +10,8 @@ from orchestrator.core.errors import InvalidAssetError
 from orchestrator.core.retries import (
     DEFAULT_ATTEMPTS,
     FaultKind,
-    Policies,
-    Policy,
+    RetryPolicies,
+    RetryPolicy,
     Rules,
     check_metadata,
     kind_of,
@@ -21,7 +21,7 @@ from orchestrator.core.retries import (
 counts = st.integers(1, 1000)
 seconds = st.floats(0.001, 1e8)
 chances = st.floats(0, 1)
-policies = st.builds(Policy, counts, seconds, seconds)
+policies = st.builds(RetryPolicy, counts, seconds, seconds)
 kinds = st.sampled_from(FaultKind)
 ROUNDING = timedelta(microseconds=1)
 
@@ -49,7 +49,7 @@ def test_a_pause_is_between_half_and_all_of_what_is_due(policy, faults):
 
 @given(seconds, seconds, chances)
 def test_pauses_grow_up_to_the_cap_and_stay_there(backoff, cap, chance):
-    policy = Policy(1000, backoff, cap)
+    policy = RetryPolicy(1000, backoff, cap)
     pauses = [policy.pause(faults, chance) for faults in range(1, 1000)]
     assert all(later >= earlier for earlier, later in pairwise(pauses))
     assert pauses[-1] <= timedelta(seconds=cap)
@@ -58,7 +58,7 @@ def test_pauses_grow_up_to_the_cap_and_stay_there(backoff, cap, chance):
 
 
 def test_a_pause_doubles_with_each_fault():
-    policy = Policy(6, 5.0, 60.0)
+    policy = RetryPolicy(6, 5.0, 60.0)
     assert [policy.pause(faults, 1.0) for faults in range(1, 7)] == [
         *(timedelta(seconds=s) for s in (5, 10, 20, 40, 60)),
         None,
@@ -67,7 +67,7 @@ def test_a_pause_doubles_with_each_fault():
 
 
 def test_tasks_that_failed_together_come_back_one_by_one():
-    policy = Policy(3, 5.0, 300.0)
+    policy = RetryPolicy(3, 5.0, 300.0)
     assert len({policy.pause(1) for _ in range(20)}) > 1
 
 
@@ -85,30 +85,30 @@ def test_the_kind_of_a_fault_is_its_error_type_unless_the_time_was_over(error, k
 
 
 def test_by_default_only_faults_that_are_not_the_functions_are_tried_again():
-    retried = {kind for kind in FaultKind if Rules().policies.of(kind).attempts > 1}
+    retried = {kind for kind in FaultKind if Rules().retry_policies.of(kind).attempts > 1}
     assert retried == {FaultKind.INTERNAL, FaultKind.LOST}
     assert set(DEFAULT_ATTEMPTS) == set(FaultKind)
 
 
 @given(kinds)
 def test_without_metadata_the_settings_hold(kind):
-    base = Policies({kind: Policy(2, 3.0, 4.0)})
-    assert base.of(kind) == base.of(kind, {}, {"other": "thing"}) == Policy(2, 3.0, 4.0)
+    base = RetryPolicies({kind: RetryPolicy(2, 3.0, 4.0)})
+    assert base.of(kind) == base.of(kind, {}, {"other": "thing"}) == RetryPolicy(2, 3.0, 4.0)
 
 
 @given(kinds, counts, counts)
 def test_the_task_goes_before_the_plan_and_the_plan_before_the_settings(kind, of_task, of_plan):
-    base = Policies({kind: Policy(2, 3.0, 4.0)})
+    base = RetryPolicies({kind: RetryPolicy(2, 3.0, 4.0)})
     task = overrides(**{f"{kind}_attempts": str(of_task)})
     plan = overrides(**{f"{kind}_attempts": str(of_plan)}, backoff="7.5")
-    assert base.of(kind, task, plan) == Policy(of_task, 7.5, 4.0)
-    assert base.of(kind, {}, plan) == Policy(of_plan, 7.5, 4.0)
-    assert base.of(kind, task, {}) == Policy(of_task, 3.0, 4.0)
-    assert base.of(kind, overrides(cap="1"), plan) == Policy(of_plan, 7.5, 1.0)
+    assert base.of(kind, task, plan) == RetryPolicy(of_task, 7.5, 4.0)
+    assert base.of(kind, {}, plan) == RetryPolicy(of_plan, 7.5, 4.0)
+    assert base.of(kind, task, {}) == RetryPolicy(of_task, 3.0, 4.0)
+    assert base.of(kind, overrides(cap="1"), plan) == RetryPolicy(of_plan, 7.5, 1.0)
 
 
 def test_the_attempts_of_one_kind_say_nothing_of_another():
-    default = Rules().policies
+    default = Rules().retry_policies
     assert default.of(FaultKind.BUILD, overrides(lost_attempts="9")) == default.of(FaultKind.BUILD)
 
 
@@ -116,7 +116,7 @@ def test_the_attempts_of_one_kind_say_nothing_of_another():
 def test_what_is_valid_passes_the_check_and_is_read(kind, attempts, backoff, cap):
     metadata = overrides(**{f"{kind}_attempts": str(attempts)}, backoff=str(backoff), cap=str(cap))
     check_metadata(metadata)
-    assert Rules().policies.of(kind, metadata) == Policy(attempts, backoff, cap)
+    assert Rules().retry_policies.of(kind, metadata) == RetryPolicy(attempts, backoff, cap)
 
 
 def test_other_metadata_are_anybodys():

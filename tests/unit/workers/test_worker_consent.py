@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.strict_yaml import YamlFault
-from workers.consent import Asked, Consent, Functions, Policy, judge
+from workers.consent import Asked, Consent, ConsentPolicy, Functions, judge
 from workers.decisions import Decisions, Kind, Names, decide
 
 OWN = "hospital-2"
@@ -21,7 +21,7 @@ names = st.builds(
     Names, st.frozensets(st.sampled_from([A, B])), st.frozensets(st.sampled_from([PLAN, OTHER_PLAN])), organizations
 )
 decisions = st.builds(Decisions, names, names)
-policies = st.builds(Policy, organizations, st.sampled_from(Functions))
+policies = st.builds(ConsentPolicy, organizations, st.sampled_from(Functions))
 owner = st.sampled_from(ORGANIZATIONS)
 asked_of = st.builds(
     Asked, st.just("key"), owner, st.sampled_from([A, B]), st.sampled_from([PLAN, OTHER_PLAN]), owner, st.just("train")
@@ -56,7 +56,7 @@ def test_a_refusal_wins(policy, decided, asked):
 
 @given(asked_of)
 def test_the_default_admits_nothing_of_others(asked):
-    found = judge(OWN, Policy(), Decisions(), asked)
+    found = judge(OWN, ConsentPolicy(), Decisions(), asked)
     others = (asked.function_owner != OWN, asked.plan_owner != OWN)
     assert (found is None) == (not any(others))
     if found:
@@ -80,16 +80,16 @@ def test_one_more_approval_lets_in_no_less_and_function_and_plan_are_apart(polic
 @given(policies, decisions, asked_of)
 def test_a_function_that_is_approved_is_its_archive(policy, decided, asked):
     """With `approved` only the checksum lets a foreign function in, and neither its key nor its name."""
-    strict = Policy(policy.organizations, Functions.APPROVED)
+    strict = ConsentPolicy(policy.organizations, Functions.APPROVED)
     found = judge(OWN, strict, decided, asked)
     if found is None:
         assert asked.function_owner == OWN or asked.checksum in decided.approved.functions
 
 
 def test_the_reason_names_who_did_not_approve_what():
-    found = judge(OWN, Policy(frozenset({"aggregator"}), Functions.APPROVED), Decisions(), asked())
+    found = judge(OWN, ConsentPolicy(frozenset({"aggregator"}), Functions.APPROVED), Decisions(), asked())
     assert found.reason == "hospital-2 has not approved function train of aggregator"
-    found = judge(OWN, Policy(), Decisions(refused=Names(plans=frozenset({PLAN}))), asked(function_owner=OWN))
+    found = judge(OWN, ConsentPolicy(), Decisions(refused=Names(plans=frozenset({PLAN}))), asked(function_owner=OWN))
     assert found.reason == f"hospital-2 has refused compute plan {PLAN} of aggregator"
 
 
@@ -101,13 +101,13 @@ def test_a_policy_says_who_runs_here():
       aggregator: https://store.aggregator.org/assets/
     network: [aggregator]
     """
-    assert Policy.parse(text, "file") == Policy(
+    assert ConsentPolicy.parse(text, "file") == ConsentPolicy(
         frozenset({"aggregator", "hospital-1"}),
         Functions.APPROVED,
         {"aggregator": "https://store.aggregator.org/assets"},
         frozenset({"aggregator"}),
     )
-    assert Policy.parse("", "file") == Policy()
+    assert ConsentPolicy.parse("", "file") == ConsentPolicy()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_policy_says_who_runs_here():
 )
 def test_what_is_no_policy_is_refused(text, words):
     with pytest.raises(YamlFault, match=words):
-        Policy.parse(text, "consent.yaml")
+        ConsentPolicy.parse(text, "consent.yaml")
 
 
 @pytest.fixture
