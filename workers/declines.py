@@ -76,9 +76,13 @@ class Asking:
             missing = missing or Missing(function=True, plan=True, refused=False, reason=reason)
         if missing is None:
             return True
-        back = pb.ReleaseTaskParam(attempt=claim.attempt, reason=missing.reason[:100])
-        insist(lambda: client.worker.ReleaseTask(back), _CALL_SECONDS)
-        decline(client, claim.attempt.compute_task_key, missing)
+        back = pb.ReleaseTaskParam(attempt=claim.attempt, reason=missing.reason)
+        try:
+            insist(lambda: client.worker.ReleaseTask(back), _CALL_SECONDS)
+            decline(client, claim.attempt.compute_task_key, missing)
+        except grpc.RpcError as error:
+            # Its lease ends unrenewed.
+            log.warning("task.not_declined", task=claim.attempt.compute_task_key, reason=error.details())
         return False
 
     def _function(self, client: Client, key: str) -> pb.Function:

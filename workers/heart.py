@@ -90,7 +90,8 @@ class Heart:
         self._reconsideration.end()
         for beat in self._beats:
             beat.join()
-        self._reconsideration.join()
+        # A call of it may wait for an answer that nobody needs any more.
+        self._reconsideration.join(_LOOK_SECONDS)
 
     def obey(self, command: Command) -> None:
         """Do what the worker's main process says."""

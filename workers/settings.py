@@ -118,7 +118,8 @@ class WorkerSettings(OrganizationSettings):
         description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
-    consent_policy: FilePath | None = Field(
+    # No FilePath: while it is missing, a heart that is started again must beat.
+    consent_policy: Path | None = Field(
         None,
         description="a YAML file, the consent policy: whose functions and compute plans run here, see "
         "[Consent](workers.md#consent); without it the organization's own only",

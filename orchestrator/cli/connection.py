@@ -1,6 +1,7 @@
 """Which orchestrator the commands of a user talk to, and as whom."""
 
 import os
+import shlex
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import RemoteFault, UsageFault
+from orchestrator.cli.folder import DEFAULT
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
@@ -20,7 +22,7 @@ _OPTIONS = (
     click.option(
         "--data",
         type=click.Path(file_okay=False, path_type=Path),
-        default=".orchestrator",
+        default=DEFAULT,
         envvar="ORCHESTRATOR_DATA",
         show_default=True,
         help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
@@ -131,6 +133,14 @@ class Target:
     key: Path | None
     peer_ca_cert: Path | None
     proxy_from_environment: bool
+
+    def command(self, group: str) -> str:
+        """Return the beginning of a command line of a group of ours that means the same orchestrator, for people."""
+        given = {"--address": self.address, "--org": self.org, "--channel": self.channel}
+        if self.address is None and self.data != Path(DEFAULT):
+            given["--data"] = str(self.data)
+        options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
+        return f"orchestrator {group}{options}"
 
     def resolve(self) -> Access:
         """Return what to connect with, completed from the federation that runs here where no address is given.

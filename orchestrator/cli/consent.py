@@ -143,7 +143,7 @@ def list_waiting(place: _Place, as_json: bool) -> None:
         return
     output = tables.console()
     for group in groups:
-        output.print(tables.facts(group.facts()))
+        output.print(tables.facts(group.facts(place.target.command("consent"))))
         output.print()
     if not groups:
         click.echo("Nothing waits for consent.")

@@ -31,8 +31,12 @@ class Group:
         """What they wait for, in a line."""
         return printable(f"{_tasks(self.tasks)}: {self.decline.reason}")
 
-    def facts(self) -> Iterator[tuple[str, str]]:
-        """Yield what there is to know, for whoever decides."""
+    def facts(self, command: str) -> Iterator[tuple[str, str]]:
+        """Yield what there is to know, for whoever decides.
+
+        Args:
+            command: how the commands of consent begin here.
+        """
         decline = self.decline
         yield "waiting", self.line
         yield "function", decline.function_key
@@ -41,7 +45,7 @@ class Group:
         yield "plan", decline.compute_plan_key
         yield "", f"of {decline.plan_owner}"
         if decline.function:
-            yield "read it", f"orchestrator consent show {decline.function_key}"
+            yield "read it", f"{command} show {decline.function_key}"
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""

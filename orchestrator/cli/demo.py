@@ -53,7 +53,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
             if keep_running:
                 console.print(
                     f"\nEverything runs on until Ctrl-C or `{command('down', data)}`; "
-                    f"try `{command('plan list', data)}` in another terminal",
+                    f"try `{command('plan', data)} list` in another terminal",
                     soft_wrap=True,
                 )
                 federation.stay()

@@ -93,7 +93,7 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("Flower", running.flower)
     console.print(table, soft_wrap=True)
     console.print(
-        f"\nTry in another terminal: {command('plan list', data)} --org {running.organizations[0]}\n"
+        f"\nTry in another terminal: {command('plan', data)} --org {running.organizations[0]} list\n"
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )

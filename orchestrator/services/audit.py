@@ -177,6 +177,10 @@ def _poke_faults(row: Row[Any], statuses: list[int], kept: Kept) -> Iterator[str
     strangers = set(row.poked_organizations) - {row.worker}
     if strangers:
         yield f"it was poked at {', '.join(sorted(strangers))}, and is run by {row.worker}"
+    if row.silent and not row.declined:
+        yield "it is To do, its worker has not declined it, and nobody will be poked again"
+    if row.declined and row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT and not row.silent:
+        yield "its worker has declined it, and will be poked all the same"
     to_do = [place for place, status in enumerate(statuses) if status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT]
     # Every attempt was To do before, and the task may be now; only of a whole trace is it known whether it was.
     most = len(to_do) if _whole(row) else row.attempts + 1

@@ -81,6 +81,8 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
 _TASKS = text(f"""
     SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.worker, tasks.status, tasks.pending_parents,
            tasks.attempts, tasks.message,
+           tasks.status = 2 AND due_at IS NULL AND poked_at IS NULL AS silent,
+           EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = tasks.attempts) AS declined,
            told.event_ids, told.assets, told.times, told.kinds,
            run.numbers, run.claimed, run.ended, run.outcomes,
            above.parents, above.pending,

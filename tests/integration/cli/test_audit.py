@@ -238,6 +238,18 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
     "no pokes": ("DELETE FROM outbox WHERE kind = 'task'", {Rule.POKES}),
     "a poke for a later attempt": ("UPDATE outbox SET attempt = attempt + 9 WHERE kind = 'task'", {Rule.POKES}),
     "a poke of another organization": ("UPDATE outbox SET organization = 'org-9' WHERE kind = 'task'", {Rule.POKES}),
+    "a task whose lost poke would not be repeated": (
+        "UPDATE tasks SET poked_at = NULL, due_at = NULL WHERE status = 2",
+        {Rule.POKES},
+    ),
+    "a declined task that is poked": (
+        """
+        WITH more AS (UPDATE tasks SET poked_at = now() WHERE status = 2 RETURNING *)
+        INSERT INTO declines (task_key, channel, worker, plan_key, attempts, declined_at, message)
+        SELECT key, channel, worker, plan_key, attempts, now(), '' FROM more
+        """,
+        {Rule.POKES},
+    ),
     "a poke of nothing": ("UPDATE outbox SET asset_key = gen_random_uuid() WHERE kind = 'function'", {Rule.POKES}),
 }
 

@@ -170,6 +170,15 @@ def test_a_wrong_file_leaves_what_held_before_with_one_line(files, wrong, capsys
     assert Consent(OWN, policy, decided).judge(asked()), "without one that was good nothing of others runs"
 
 
+def test_a_policy_that_is_not_there_at_the_start_is_refused(files):
+    policy, decided = files
+    policy.unlink()
+    with pytest.raises(YamlFault, match="No such file or directory; a consent policy is expected"):
+        Consent(OWN, policy, decided).check()
+    with pytest.raises(YamlFault, match="Is a directory"):
+        Consent(OWN, policy.parent, decided).check()
+
+
 def test_a_policy_that_is_gone_leaves_what_held_before(files):
     policy, decided = files
     consent = Consent(OWN, policy, decided)
