@@ -150,7 +150,11 @@ def list_waiting(place: _Place, as_json: bool) -> None:
     output.print(
         tables.facts(
             (
-                ("consent policy", f"{policy.functions.value} functions of {_listed(policy.organizations)}"),
+                (
+                    "consent policy",
+                    f"{'all' if policy.functions == 'any' else 'approved'} functions and all compute plans of "
+                    f"{_listed(policy.organizations)}",
+                ),
                 *(
                     (word, f"{kind} {_listed(names)}")
                     for word, all_names in (("approved", decisions.approved), ("refused", decisions.refused))
