@@ -27,6 +27,7 @@ from beat import (
 from beat.settings import BeatSettings
 from beat.sweep import Sweep
 from orchestrator import log
+from orchestrator.broker import connection
 from orchestrator.core import pokes
 from orchestrator.store.database import Database
 
@@ -78,11 +79,11 @@ def sweeps(settings: BeatSettings) -> list[Sweep]:
 def make_app(settings: BeatSettings) -> Celery:
     """Return the Celery app with a task and a schedule for each sweep."""
     url = settings.broker_url.get_secret_value()
-    app = Celery("maintenance", broker=url, set_as_current=False)
+    app = Celery("maintenance", set_as_current=False)
     process = _Process(settings)
     every = sweeps(settings)
     app.conf.update(
-        broker_transport_options=pokes.transport_options(url, pokes.MAINTENANCE),
+        **connection.settings(url, pokes.MAINTENANCE),
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
@@ -90,6 +91,7 @@ def make_app(settings: BeatSettings) -> Celery:
         task_default_queue=QUEUE,
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
+        worker_consumer="orchestrator.broker.consumer:Consumer",
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
         task_time_limit=settings.sweep_time_limit,
         worker_send_task_events=True,

@@ -86,23 +86,25 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
     """Return the broker URL of each organization that has one of its own.
 
     Args:
-        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it.
+        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it; where a `relay`
+            beside it has another URL for an organization, that one is the server's.
 
     Raises:
         OSError: it cannot be read.
         DocumentError: it is something else.
     """
     document = documents.read(file.read_bytes(), str(file))
-    listed = document.mapping().get("organizations")
-    if listed is None:
+    parts = document.mapping()
+    if "organizations" not in parts:
         raise document.error("organizations is missing")
     urls = {}
-    for organization, entry in listed.mapping().items():
-        urls[organization] = entry.text()
-        if "://" not in urls[organization]:
-            raise entry.error("the URL of a broker is expected here")
+    for name in ("organizations", "relay"):
+        for organization, entry in parts[name].mapping().items() if name in parts else ():
+            urls[organization] = entry.text()
+            if "://" not in urls[organization]:
+                raise entry.error("the URL of a broker is expected here")
     if not urls:
-        raise listed.error("there is no organization")
+        raise parts["organizations"].error("there is no organization")
     return urls
 
 

@@ -12,7 +12,8 @@ from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from orchestrator import log as logs
-from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, celery_settings, on_redis
+from orchestrator.broker import connection
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis
 from workers import attempt as attempts
 from workers import building, cgroup, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
@@ -72,12 +73,12 @@ def make_app(settings: WorkerSettings) -> Celery:
     url = settings.broker_url.get_secret_value()
     app = Celery("worker", set_as_current=False)
     app.conf.update(
-        **celery_settings(url, settings.organization),
+        **connection.organization(url, settings.organization),
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
         worker_disable_prefetch=on_redis(url),
-        worker_consumer="workers.consumer:Consumer",
+        worker_consumer="orchestrator.broker.consumer:Consumer",
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

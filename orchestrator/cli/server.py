@@ -117,4 +117,5 @@ def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
 
     accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
     app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
-    app.start(["flower", *arguments])
+    # Workers obey nothing that Flower could ask for, so it does not offer it; and they send events unasked.
+    app.start(["flower", *arguments, "--read_only=true", "--enable_events=false"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from celery import Celery
 
+from orchestrator.broker import connection
 from orchestrator.core import pokes
 
 # A broker that hangs keeps a transaction open for as long.
@@ -52,7 +53,7 @@ class Brokers:
         if url is None:
             raise LookupError(f"organization {organization} has no broker: {self.absence(organization)}")
         app = Celery("relay", set_as_current=False)
-        app.conf.update(pokes.celery_settings(url, organization))
+        app.conf.update(connection.organization(url, organization))
         timeouts = (
             {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _ANSWER_SECONDS}
             if pokes.on_redis(url)

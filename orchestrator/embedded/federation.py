@@ -25,7 +25,7 @@ from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.lock import locked
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.private import write_private
+from orchestrator.embedded.private import about_to_write, write_private
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
 from orchestrator.embedded.revival import Revival
@@ -163,8 +163,8 @@ class Federation:
         self._guard(valkey.process, self._postgres.process)
         broker_urls = self.data / "brokers.yaml"
         accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
-        write_private(broker_urls, accounts.dump().encode())
-        provision(valkey.url, accounts)
+        with about_to_write(broker_urls, accounts.dump().encode()):
+            provision(valkey.url, accounts)
         self._places = places = Places(
             data=self.data,
             channel=self.channel,

@@ -25,6 +25,13 @@ aclfile "{users}"
 daemonize no
 save ""
 appendonly {persistent}
+maxmemory 256mb
+maxmemory-policy noeviction
+maxmemory-clients 25%
+client-query-buffer-limit 8mb
+proto-max-bulk-len 1mb
+client-output-buffer-limit normal 8mb 4mb 30
+client-output-buffer-limit pubsub 8mb 4mb 30
 """
 
 

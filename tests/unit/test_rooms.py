@@ -24,7 +24,7 @@ MAY_IMPORT = {
     CORE: {PROTOS},
     STORE: {CORE, PROTOS},
     SERVICES: {STORE, CORE, PROTOS, VERSION},
-    "orchestrator.dispatch": {SERVICES, STORE, CORE, PROTOS},
+    "orchestrator.dispatch": {"orchestrator.broker", SERVICES, STORE, CORE, PROTOS},
     "orchestrator.broker": {CORE},
     FILES: {CORE},
     "orchestrator.client": {FILES, CORE, PROTOS},
@@ -47,8 +47,8 @@ MAY_IMPORT = {
     LOG: set(),
     REMOVAL: set(),
     VERSION: set(),
-    "beat": {SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL},
+    "beat": {"orchestrator.broker", SERVICES, STORE, CORE, SETTINGS, LOG},
+    "workers": {"orchestrator.broker", "orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL},
     "migrations": {STORE},
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations")

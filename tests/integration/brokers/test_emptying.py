@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def relay(database: Database, broker: Provisioned) -> Iterator[Relay]:
-    own = {organization: broker.url(organization) for organization in ORGANIZATIONS}
+    own = {organization: broker.writing(organization) for organization in ORGANIZATIONS}
     relay = Relay(database, Brokers(None, lambda: own), batch=2)
     try:
         yield relay

@@ -71,7 +71,7 @@ def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
     database: Database, on_valkey: Provisioned, broker_of_its_own: Valkey, silent: str
 ) -> None:
     down, gone = broker_of_its_own.url, f"amqp://{HOST}:{free_port()}"
-    brokers = Brokers(None, lambda: {"a": silent, "b": on_valkey.url("b"), "c": down, "d": gone})
+    brokers = Brokers(None, lambda: {"a": silent, "b": on_valkey.writing("b"), "c": down, "d": gone})
 
     async def scenario() -> None:
         first = {organization: ask(database, organization, 25) for organization in ("a", "b", "c", "d")}
@@ -93,7 +93,7 @@ def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
 def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
     database: Database, on_valkey: Provisioned
 ) -> None:
-    brokers = Brokers(None, lambda: {"b": on_valkey.url("b")})
+    brokers = Brokers(None, lambda: {"b": on_valkey.writing("b")})
 
     async def scenario() -> None:
         ask(database, "nobody")
@@ -118,7 +118,7 @@ def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
 def test_an_organization_that_has_left_every_channel_is_poked_no_more(
     database: Database, on_valkey: Provisioned
 ) -> None:
-    brokers = Brokers(on_valkey.broker.url, lambda: {"a": on_valkey.url("a")}, members=lambda: ["b"])
+    brokers = Brokers(on_valkey.broker.url, lambda: {"a": on_valkey.writing("a")}, members=lambda: ["b"])
 
     async def scenario() -> None:
         ask(database, "a", 3)
@@ -138,7 +138,7 @@ def test_an_organization_that_has_left_every_channel_is_poked_no_more(
 
 def test_organizations_without_a_broker_of_their_own_share_one(database: Database, on_valkey: Provisioned) -> None:
     url = on_valkey.broker.url
-    brokers = Brokers(url, lambda: {"b": on_valkey.url("b")})
+    brokers = Brokers(url, lambda: {"b": on_valkey.writing("b")})
 
     async def scenario() -> None:
         asked = {organization: ask(database, organization)[0] for organization in ("a", "b", "e")}

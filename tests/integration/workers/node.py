@@ -11,7 +11,8 @@ from pathlib import Path
 import redis
 from celery import Celery
 
-from orchestrator.core.pokes import STOP_ATTEMPTS, account, celery_settings, key_prefix, queue
+from orchestrator.broker import connection
+from orchestrator.core.pokes import STOP_ATTEMPTS, account, key_prefix, queue
 from tests.waiting import wait_until
 
 from .world import World
@@ -84,7 +85,7 @@ class Node:
 
     def _app(self) -> Celery:
         app = Celery("test", set_as_current=False)
-        app.conf.update(celery_settings(self._broker, self._world.settings.organization))
+        app.conf.update(connection.organization(self._broker, self._world.settings.organization))
         return app
 
 

@@ -1,4 +1,4 @@
-"""A Valkey and a RabbitMQ, each with the accounts of the organizations a and b."""
+"""A Valkey and a RabbitMQ, each with the accounts of the organizations a and b, for this folder and for the attacks."""
 
 from collections.abc import Iterator
 from pathlib import Path
