@@ -87,7 +87,7 @@ class Transport(pyamqp.Transport):
         client: Any = self.client
         if client.ssl:
             asked = client.ssl if isinstance(client.ssl, dict) else {}
-            if "server_hostname" not in asked:
+            if "cert_reqs" not in asked:
                 client.ssl = tls.amqp_options(asked, client.hostname or "localhost")
         return super().establish_connection()
 

@@ -44,11 +44,11 @@ def amqp_options(asked: Mapping[str, Any], host: str) -> dict[str, Any]:
     """
     reqs = asked.get("ssl_cert_reqs", ssl.CERT_REQUIRED)
     verified = reqs != ssl.CERT_NONE
-    return {
+    options = {
         "ca_certs": asked.get("ssl_ca_certs"),
         "certfile": asked.get("ssl_certfile"),
         "keyfile": asked.get("ssl_keyfile"),
         "cert_reqs": reqs,
-        # py-amqp checks the name that it is given here.
-        "server_hostname": host if verified and asked.get("ssl_check_hostname", True) else None,
     }
+    # py-amqp checks the name that it is given.
+    return {**options, "server_hostname": host} if verified and asked.get("ssl_check_hostname", True) else options

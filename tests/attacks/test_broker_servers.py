@@ -1,7 +1,6 @@
 """Brokers of several versions, that refuse for a while, that one account floods, or whose certificate nobody knows."""
 
 import stat
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -196,40 +195,38 @@ def test_a_broker_that_refuses_for_a_while_is_waited_for(
     assert receive(used.url("b"), "b") == {"task": str(key), "attempt": 1}
 
 
-def test_a_flood_of_one_account_on_valkey_does_not_stop_the_others(
-    refusing: tuple[Valkey, Provisioned, list[WorkerContainer]],
-) -> None:
+def test_a_flood_of_one_account_on_redis_does_not_stop_the_others(tmp_path: Path) -> None:
     """What it may do at all, it does much of: long messages to itself that it does not read, and long questions."""
-    server, used, _ = refusing
-
-    def sends(task: str) -> bool:
-        # As the relay does: what is refused is sent again.
-        with suppress(redis.RedisError, kombu.exceptions.OperationalError):
-            send(used.writing("b"), "b", task)
-            return True
-        return False
-
-    with redis.Redis.from_url(server.url) as administrator, ExitStack() as held:
-        administrator.config_set("maxmemory", "64mb")
-        administrator.config_set("client-output-buffer-limit", "pubsub 1mb 1mb 1")
+    server = RedisServer(debian(), tmp_path)
+    with ExitStack() as held:
+        server.start()
+        held.callback(server.stop)
+        used = provisioned(Broker(server.url, (), {}), tmp_path)
+        with server.client() as administrator:
+            administrator.config_set("maxmemory", "64mb")
+            administrator.config_set("client-output-buffer-limit", "pubsub 1mb 1mb 1")
         channel = f"{pokes.key_prefix('org.a')}/0.celery.pidbox"
         flood = held.enter_context(redis.Redis.from_url(used.url("a"), socket_timeout=5))
         for _ in range(20):
             deaf = held.enter_context(redis.Redis.from_url(used.url("a"))).pubsub()
             deaf.psubscribe(channel)
-        slowest = 0.0
+
+        def sends(task: str) -> bool:
+            # As the relay does: what is refused is sent again.
+            with suppress(redis.RedisError, kombu.exceptions.OperationalError):
+                send(used.writing("b"), "b", task)
+                return True
+            return False
+
         for number in range(200):
             with suppress(redis.RedisError):
                 flood.publish(channel, b"x" * 900_000)
             with suppress(redis.RedisError):
                 flood.execute_command("BRPOP", *["{org.a}:org.a"] * 20_000, "0.001")
             if number % 20 == 0:
-                started, task = time.monotonic(), str(uuid.uuid4())
+                task = str(uuid.uuid4())
                 wait_until(lambda task=task: sends(task), timeout=5, message="a poke to be sent")
                 assert receive(used.url("b"), "b") == {"task": task, "attempt": 1}
-                slowest = max(slowest, time.monotonic() - started)
-        assert slowest < 5
-        administrator.config_set("maxmemory", "0")
 
 
 LOW = Limits(connections=4, channels=8, queues=4, messages=10, size=100_000)
