@@ -62,10 +62,13 @@ class Node:
             return int(connection.llen(key_prefix(account(organization)) + queue(organization)))
 
     def unacknowledged(self) -> bool:
-        """Whether the broker still waits to hear that the poke of the world's task was taken."""
-        key = key_prefix(account(self._world.settings.organization)) + "unacked"
-        with redis.Redis.from_url(self._broker) as connection:
-            return any(self._world.task.encode() in message for message in connection.hvals(key))
+        """Whether the worker still holds back the acknowledgement of the poke of the world's task."""
+        with self._app() as app:
+            active = app.control.inspect(timeout=10, limit=1).active() or {}
+        (requests,) = active.values()
+        return any(
+            request["kwargs"]["task"] == self._world.task and not request["acknowledged"] for request in requests
+        )
 
     def children(self) -> dict[int, str]:
         """The processes of its group but the first, with their command lines."""
