@@ -42,7 +42,7 @@ class Broker:
             env={**kept, **self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
 
