@@ -21,6 +21,7 @@ from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
+from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
@@ -102,7 +103,7 @@ async def _serve(settings: ServerSettings) -> None:
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
-        handlers = Handlers(gate, database, feed, threads)
+        handlers = Handlers(gate, database, feed, Admission(settings, threads))
         if files.certificates:
             REGISTRY.register(Expiry(files.certificates))
         server, healthy = make_server(settings, handlers, files.certificates)

@@ -227,6 +227,28 @@ class ServerSettings(RuleSettings):
         30.0, description="the least time between two keep-alive pings of a client, as in 30s"
     )
     grpc_keepalive_policy_permit_without_stream: bool = Field(False, description="true or false")
+    calls_per_organization: PositiveInt = Field(
+        256, description="most calls of one organization that run or wait at once; more are refused (1 or more)"
+    )
+    calls_in_all: PositiveInt = Field(
+        2048,
+        description="most calls that run or wait at once; then only organizations below their equal share are let in "
+        "(1 or more)",
+    )
+    subscriptions_per_organization: PositiveInt = Field(
+        2000, description="most subscriptions to events of one organization; more are refused (1 or more)"
+    )
+    subscriptions_in_all: PositiveInt = Field(
+        10_000,
+        description="most subscriptions to events; then only organizations below their equal share are let in "
+        "(1 or more)",
+    )
+    message_bytes: PositiveInt = Field(
+        512 * 1024 * 1024,
+        description="the bytes that requests may take while they arrive: as many arrive at once as 128 MiB go into it; "
+        "those of more than 1 MiB are then worked on one after another (1 or more)",
+    )
+    message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
 
     @model_validator(mode="after")
     def _complete_tls(self) -> Self:

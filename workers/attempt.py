@@ -269,7 +269,13 @@ class _Attempt:
         )
         crash.point("worker.before_report")
         try:
-            insist(lambda: self._client.worker.CompleteTask(param))
+            # As long as it takes: a training may be in it. An order to end it is obeyed, but only after one more time:
+            # what was done, and never answered, must not be discarded.
+            insist(
+                lambda: self._client.worker.CompleteTask(param),
+                enough=lambda: orders.given(self._working.place) is not None,
+                pause=self._orders.pause,
+            )
         except grpc.RpcError as error:
             if lost(error):
                 # It may be Done: the models must stay. If it is not, the lease ends, and another attempt runs.
