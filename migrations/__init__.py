@@ -21,9 +21,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from orchestrator.store.database import sqlalchemy_url
+from orchestrator.store.connecting import make_engine
 
 Half = Literal["expand", "contract"]
 
@@ -81,7 +81,7 @@ def state(url: str) -> State:
     Args:
         url: `postgresql://…`.
     """
-    engine = create_engine(sqlalchemy_url(url))
+    engine = make_engine(url)
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
@@ -114,7 +114,7 @@ def upgrade(url: str, half: Half | None = None, tell: Callable[[str], None] = la
     if half == "expand":
         _check_contracted(now)
     target = now.needed if half == "expand" else now.newest
-    engine = create_engine(sqlalchemy_url(url))
+    engine = make_engine(url)
     try:
         with engine.connect() as connection:
             config = _config()

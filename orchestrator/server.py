@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,6 +12,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 import migrations
+from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
 from orchestrator.dispatch.feed import Feed
@@ -26,10 +28,12 @@ from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
+from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
-from orchestrator.store import vitals
+from orchestrator.store import connecting, vitals
 from orchestrator.store.database import Database
+from orchestrator.store.readiness import Probe
 
 log = structlog.get_logger()
 
@@ -41,6 +45,9 @@ CURSOR_SECONDS = 5.0
 
 LOOK_SECONDS = 1.0
 """How often the files of channels, brokers and certificates are looked at."""
+
+READINESS_SECONDS = 1.0
+"""How often it is asked whether the database does what calls need."""
 
 _LAST_WORDS_SECONDS = 0.5
 
@@ -100,6 +107,9 @@ async def _serve(settings: ServerSettings) -> None:
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
         woken.append(pumps[-1])
+    # A thread that waits for an answer of the database would hold up the end for as long as that takes.
+    impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
+    impatience.daemon = True
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
@@ -107,6 +117,8 @@ async def _serve(settings: ServerSettings) -> None:
         if files.certificates:
             REGISTRY.register(Expiry(files.certificates))
         server, healthy = make_server(settings, handlers, files.certificates)
+        probe = Probe(url)
+        pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         http = _listen(settings.http_address)
         await server.start()
         async with asyncio.TaskGroup() as background:
@@ -114,12 +126,14 @@ async def _serve(settings: ServerSettings) -> None:
             tasks.append(background.create_task(files.follow(feed)))
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
-            tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
+            tasks.append(background.create_task(serve_http(http, probe.check, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()
             log.info("server.stopping")
+            impatience.start()
             await healthy.enter_graceful_shutdown()
             await feed.close()
+            await _break_off_if_silent(probe)
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -127,11 +141,22 @@ async def _serve(settings: ServerSettings) -> None:
             await server.stop(_LAST_WORDS_SECONDS)
             for task in tasks:
                 task.cancel()
+            await probe.close()
     if relay:
         await relay.stop()
         relay.close()
+    impatience.cancel()
     database.close()
     log.info("server.stopped")
+
+
+async def _break_off_if_silent(probe: Probe) -> None:
+    """Do not wait for a database that does not answer."""
+    try:
+        await probe.check()
+    except UnavailableError as error:
+        log.warning("server.breaks_off", reason=str(error))
+        connecting.break_off()
 
 
 class _Files:

@@ -141,6 +141,7 @@ class Feed:
         Raises:
             ClosedError: the server stops.
             NotFoundError: events after the position were forgotten.
+            UnavailableError: the database is at fault.
         """
         stream = _Stream(channel, position)
         with self._following(stream, subscription):
@@ -180,7 +181,7 @@ class Feed:
         return self._channels.setdefault(channel, _Window(self._start, self._kept))
 
     def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             found = events.read_after(connection, position, limit, channel)
             # Asked afterwards: what is forgotten from now on was still there.
             gone = forgotten.of(connection, channel) if channel is not None else None

@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
-from sqlalchemy import create_engine
 
 from orchestrator.core import crash, pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
-from orchestrator.store import outbox
-from orchestrator.store.database import Database, sqlalchemy_url
+from orchestrator.store import connecting, outbox
+from orchestrator.store.database import Database
 
 log = structlog.get_logger()
 
@@ -41,12 +40,7 @@ class Relay:
         self._brokers = brokers
         self._batch = batch
         # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
-        self._engine = create_engine(
-            sqlalchemy_url(database.url),
-            pool_size=_IDLE_CONNECTIONS,
-            max_overflow=-1,
-            isolation_level="READ COMMITTED",
-        )
+        self._engine = connecting.make_engine(database.url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
         self._apps: dict[str, tuple[str | None, Celery]] = {}
         self._lanes: dict[str, _Lane] = {}
         self._without: set[str] = set()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,20 +17,20 @@ from orchestrator.core.vitals import Vitals
 from orchestrator.gateway.metrics import exposition
 
 
-def application(ping: Callable[[], None], vitals: Callable[[], Vitals] | None) -> Starlette:
+def application(ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | None) -> Starlette:
     """Return the HTTP application; the arguments are those of `serve_http`."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def ready(_: Request) -> Response:
+    async def is_ready(_: Request) -> Response:
         try:
-            await asyncio.to_thread(ping)
+            await ready()
         except UnavailableError as error:
             return JSONResponse({"status": str(error)}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    routes = [Route("/health", live), Route("/ready", ready)]
+    routes = [Route("/health", live), Route("/ready", is_ready)]
     if vitals is not None:
         read = vitals
 
@@ -41,16 +41,18 @@ def application(ping: Callable[[], None], vitals: Callable[[], Vitals] | None) -
     return Starlette(routes=routes)
 
 
-async def serve_http(listener: socket.socket, ping: Callable[[], None], vitals: Callable[[], Vitals] | None) -> None:
+async def serve_http(
+    listener: socket.socket, ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | None
+) -> None:
     """Serve until cancelled.
 
     Args:
         listener: the socket that it listens on.
-        ping: raises UnavailableError when the server cannot do its work.
+        ready: raises UnavailableError when the server cannot do its work.
         vitals: reads those of the sweeps and the nodes for `/metrics`; None leaves that page out.
     """
     config = uvicorn.Config(
-        application(ping, vitals),
+        application(ready, vitals),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -1,20 +1,20 @@
 """The connection to Postgres, and the transaction that every call is."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from psycopg import errors as postgres
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
 from orchestrator.core.retries import Rules
-from orchestrator.store import events, outbox
+from orchestrator.store import connecting, events, faults, outbox
+from orchestrator.store.faults import Verdict
 
 log = structlog.get_logger()
 
@@ -22,8 +22,6 @@ Result = TypeVar("Result")
 
 DEFAULT_RULES = Rules()
 
-_PING = text("SELECT 1")
-_RETRIED = (postgres.SerializationFailure, postgres.DeadlockDetected)
 _PAUSE = 0.01
 
 
@@ -82,7 +80,7 @@ class Database:
     """A pool of connections.
 
     Args:
-        url: `postgresql://…`.
+        url: `postgresql://…`; see `connecting`.
         pool_size: most connections held at once.
         retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
             counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
@@ -104,65 +102,60 @@ class Database:
         self._written = written
         self.url = url
         self._retry_budget = retry_budget
-        self.engine: Engine = create_engine(
-            sqlalchemy_url(url),
-            poolclass=QueuePool,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=30,
-            isolation_level="READ COMMITTED",
-        )
+        self.engine: Engine = connecting.make_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 
     def run(self, organization: str, channel: str, use_case: Callable[[Transaction], Result]) -> Result:
         """Run a use case in a transaction of its own.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: the database is at fault, as `faults` says, or does not answer.
             OrchestratorError: what the use case raises; nothing is kept.
         """
         deadline = None
         while True:
             try:
-                with self.engine.begin() as connection:
+                with self.begin() as connection:
                     transaction = Transaction(connection, organization, channel, self.rules)
                     result = use_case(transaction)
                     transaction.flush(notify=self._written is None)
                 if self._written is not None and transaction.written:
                     self._written()
                 return result
-            except IntegrityError as error:
-                if not isinstance(error.orig, postgres.UniqueViolation):
+            except DBAPIError as error:
+                if faults.verdict(error.orig) is not Verdict.REPEAT:
                     raise
-                # No detail: what is there already may be another channel's.
-                raise ConflictError("it exists already") from error
-            except DataError as error:
-                raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
-            except PoolTimeoutError as error:
-                raise UnavailableError("every database connection is busy; try again later") from error
-            except OperationalError as error:
-                if not isinstance(error.orig, _RETRIED):
-                    raise UnavailableError("the database cannot be reached; try again later") from error
                 if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError("other calls change the same assets; try again later") from error
                 deadline = deadline or time.monotonic() + self._retry_budget
                 log.info("transaction.retried", reason=type(error.orig).__name__)
                 time.sleep(_PAUSE)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                raise UnavailableError("the connection to the database broke; try again later") from error
 
-    def ping(self) -> None:
-        """Ask the database for an answer.
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction that the end of the block commits.
 
         Raises:
-            UnavailableError: there is none.
+            UnavailableError: the database is at fault, and may not be for long.
+            ConflictError: there is one already.
+            BadRequestError: a value cannot be kept.
+            DBAPIError: two transactions met, or the fault lasts.
         """
         try:
-            with self.engine.connect() as connection:
-                connection.execute(_PING)
-        except SQLAlchemyError as error:
-            raise UnavailableError("the database cannot be reached") from error
+            with self.engine.begin() as connection:
+                yield connection
+        except PoolTimeoutError as error:
+            raise UnavailableError("every database connection is busy; try again later") from error
+        except DBAPIError as error:
+            match faults.verdict(error.orig):
+                case Verdict.PASSES:
+                    log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error.orig))
+                    raise UnavailableError("the database is not available; try again later") from error
+                case Verdict.CONFLICT:
+                    # No detail: what is there already may be another channel's.
+                    raise ConflictError("it exists already") from error
+                case Verdict.VALUE:
+                    raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
+            raise
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -171,11 +164,3 @@ class Database:
 
 def _first_line(error: DBAPIError) -> str:
     return str(error.orig).partition("\n")[0]
-
-
-def sqlalchemy_url(url: str) -> str:
-    """Return a `postgresql://` URL with the driver that we use named in it."""
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
