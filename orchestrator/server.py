@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
+from orchestrator.listening import Limits, Listener
 from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
@@ -119,14 +119,14 @@ async def _serve(settings: ServerSettings) -> None:
         server, healthy = make_server(settings, handlers, files.certificates)
         probe = Probe(url)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
-        http = _listen(settings.http_address)
+        http = _listen(settings)
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
-            tasks.append(background.create_task(serve_http(http, probe.check, read_vitals)))
+            tasks.append(background.create_task(serve_http(http, settings.http_request_time, probe.check, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()
             log.info("server.stopping")
@@ -145,7 +145,6 @@ async def _serve(settings: ServerSettings) -> None:
     if relay:
         await relay.stop()
         relay.close()
-    impatience.cancel()
     database.close()
     log.info("server.stopped")
 
@@ -210,9 +209,10 @@ async def _told_to_stop() -> None:
     await stop.wait()
 
 
-def _listen(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
+def _listen(settings: ServerSettings) -> Listener:
+    address = settings.http_address
+    limits = Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
     try:
-        return socket.create_server((host, int(port)))
+        return Listener(address, limits)
     except OSError as error:
         raise StartError(f"ORCHESTRATOR_HTTP_ADDRESS {address} cannot be listened on: {error.strerror}") from error

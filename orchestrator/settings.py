@@ -248,6 +248,21 @@ class ServerSettings(RuleSettings):
         description="the bytes that requests may take while they arrive: as many arrive at once as 128 MiB go into it; "
         "those of more than 1 MiB are then worked on one after another (1 or more)",
     )
+    grpc_connections: PositiveInt = Field(
+        1000, description="most connections to the gRPC server; more are closed at once (1 or more)"
+    )
+    grpc_handshake_time: Duration = Field(
+        10.0, gt=0, description="how long a client may take to begin TLS and HTTP/2, as in 10s"
+    )
+    http_connections: PositiveInt = Field(
+        256, description="most connections to the HTTP server; more are closed at once (1 or more)"
+    )
+    http_connections_per_address: PositiveInt = Field(
+        64, description="most connections to the HTTP server from one address; more are closed at once (1 or more)"
+    )
+    http_request_time: Duration = Field(
+        10.0, gt=0, description="how long the headers of a request to the HTTP server may take, as in 10s"
+    )
     message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
 
     @model_validator(mode="after")

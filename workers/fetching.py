@@ -25,10 +25,15 @@ _CHUNK = 1024 * 1024
 # Characters of an address in a message, and bytes of what a peer says.
 _SHOWN = 200
 _EXPLANATION = 500
+_PATIENCE_SECONDS = 120.0
 
 
 class _TemporaryFault(InternalFault):
     """The peer may answer if asked again."""
+
+
+class _PatientFault(_TemporaryFault):
+    """The peer lives and cannot answer yet: its orchestrator, or its database, is away."""
 
 
 class Fetcher:
@@ -39,7 +44,7 @@ class Fetcher:
         store: the own store.
         peers: where the other organizations say that their stores are.
         named: organization -> URL of its store, where this organization knows better.
-        attempts: how often a peer is asked before giving up.
+        attempts: how often a peer that is not there is asked before giving up; one that asks for time gets two minutes.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class Fetcher:
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TemporaryFault),
             wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2),
-            stop=tenacity.stop_after_attempt(attempts),
+            stop=lambda state: _enough(state, attempts),
             reraise=True,
         )
 
@@ -160,7 +165,7 @@ class Fetcher:
     def _refused(answer: httpx.Response, address: str, what: str) -> None:
         # Not all of it: a peer could send without end.
         reason = next(answer.iter_raw(_EXPLANATION), b"").decode(errors="replace")
-        fault = _TemporaryFault if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InternalFault
+        fault = _PatientFault if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InternalFault
         raise fault(f"{what} could not be fetched: {address} answered {answer.status_code} {reason}")
 
     def _tls(self) -> ssl.SSLContext:
@@ -173,3 +178,9 @@ class Fetcher:
         context = ssl.create_default_context(cafile=settings.peer_ca_cert)
         context.load_cert_chain(settings.client_cert, settings.client_key)
         return context
+
+
+def _enough(state: tenacity.RetryCallState, attempts: int) -> bool:
+    if state.outcome is not None and isinstance(state.outcome.exception(), _PatientFault):
+        return (state.seconds_since_start or 0.0) > _PATIENCE_SECONDS
+    return state.attempt_number >= attempts

@@ -223,6 +223,17 @@ class StoreSettings(OrganizationSettings):
         "organization has registered when not set",
     )
     store_address: Address = Field("0.0.0.0:9443", description="host:port that the asset store listens on")
+    store_connections: PositiveInt = Field(
+        256, description="most connections to the asset store; more are closed at once (1 or more)"
+    )
+    store_connections_per_address: PositiveInt = Field(
+        64, description="most connections to the asset store from one address; more are closed at once (1 or more)"
+    )
+    store_request_time: PositiveFloat = Field(
+        10.0,
+        description="the seconds that a TLS handshake with the asset store, and after it a request's headers, may take "
+        "(more than 0)",
+    )
     store_cert: FilePath = Field(description="a file with the asset store's certificate")
     store_key: FilePath = Field(description="a file with the key of the asset store's certificate")
     tls_client_ca_cert_dir: Path = Field(

@@ -18,12 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestrator import log as logs
 from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.trust import watch_trust
+from orchestrator.listening import Limits, Listener, Protocol, runner
 from workers.access import Access
 from workers.channels import connect
 from workers.settings import StoreSettings
@@ -87,13 +87,17 @@ def serve(settings: StoreSettings) -> int:
     with connect(settings) as channels:
         access = Access(channels, settings.organization, settings.store_url)
         app = make_app(AssetStore(settings.store_root), access, trust.look)
-        host, _, port = settings.store_address.rpartition(":")
+        limits = Limits(settings.store_connections, settings.store_connections_per_address, settings.store_request_time)
+        try:
+            listener = Listener(settings.store_address, limits)
+        except OSError as error:
+            log.error("store.address", address=settings.store_address, reason=error.strerror)
+            return 1
+        protocol = type("_Protocol", (_IdentifyingProtocol,), {"patience": limits.seconds})
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                host=host.strip("[]"),
-                port=int(port),
-                http=_IdentifyingProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 ssl_context_factory=lambda _, __: context,
@@ -105,11 +109,12 @@ def serve(settings: StoreSettings) -> int:
             )
         )
         log.info("store.serving", organization=settings.organization, address=settings.store_address)
-        server.run()
+        with listener, runner(limits) as running:
+            running.run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
 
 
-class _IdentifyingProtocol(H11Protocol):
+class _IdentifyingProtocol(Protocol):
     """Gives each request the client certificates of its connection, which uvicorn does not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

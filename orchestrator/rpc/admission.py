@@ -99,6 +99,7 @@ class Admission:
             finally:
                 # The caller may be gone: a thread cannot be told, and holds its place to its end.
                 await asyncio.wait([work])
+                work.exception()
                 # Its error knows this frame: together they would keep the request until they are collected.
                 del work
 

@@ -16,6 +16,9 @@ from orchestrator.rpc.methods import USE_CASES
 from orchestrator.rpc.turns import Lane
 from orchestrator.settings import ServerSettings
 
+_KEEPALIVE_MS = 60_000
+_KEEPALIVE_TIMEOUT_MS = 20_000
+_IDLE_MS = 30 * 60_000
 # What workers call by themselves, and what a training is lost without.
 _WORKERS = "WorkerService"
 
@@ -42,6 +45,12 @@ def make_server(
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", settings.grpc_connections),
+            ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_time * 1000)),
+            # Who is gone without a word, or holds a connection for nothing, makes room for others.
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
             # What has not been asked for is to wait with the caller; by default gRPC takes megabytes of each request.
             ("grpc.http2.bdp_probe", 0),
             (

@@ -36,6 +36,14 @@ A host that does not answer is left after 5 s; one that falls silent is noticed 
 after 13 s when it was not.
 """
 
+# The same for the other side: a session whose client is gone holds its locks until Postgres knows, two hours by
+# default.
+# By a statement, since poolers refuse parameters that they do not know.
+_NOTICE_US = """
+    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
+"""
+
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
 # Who was idle this long may be gone without a word: a firewall forgets, a machine stops.
 _IDLE_SECONDS = 5.0
@@ -67,8 +75,10 @@ def connect(url: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
     """
     if _ended.is_set():
         raise psycopg.OperationalError("this process ends, and connects no more")
-    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=autocommit, **_defaults(url))
+    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_defaults(url))
     _open.add(connection)
+    connection.execute(_NOTICE_US)
+    connection.autocommit = autocommit
     return connection
 
 
@@ -83,6 +93,7 @@ async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
     """
     connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_defaults(url))
     _open.add(connection)
+    await connection.execute(_NOTICE_US)
     return connection
 
 

@@ -215,3 +215,21 @@ def process_behind(address: str) -> psutil.Process:
         if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
     }
     return psutil.Process(pid)
+
+
+def test_scrapes_that_wait_for_the_database_are_limited(database_url, http_address, address):
+    async def scrape() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=f"http://{http_address}", timeout=30) as scraper:
+            asked = [asyncio.create_task(scraper.get("/metrics")) for _ in range(10)]
+            refused, _ = await asyncio.wait(asked, timeout=5)
+            holder.rollback()
+            await asyncio.wait(asked)
+            return [answer.result() for answer in refused]
+
+    with psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE")
+        answers = asyncio.run(scrape())
+    assert len(answers) == 6
+    assert {answer.status_code for answer in answers} == {429}
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+    assert all(answer.json()["error"].startswith("OE0201") for answer in answers)

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG, REMOVAL = (
+PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG, REMOVAL, LISTENING = (
     "orchestrator.protos",
     "orchestrator.core",
     "orchestrator.files",
@@ -16,6 +16,7 @@ PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG, REMOVAL = (
     "orchestrator.settings",
     "orchestrator.log",
     "orchestrator.removal",
+    "orchestrator.listening",
 )
 VERSION = "orchestrator"
 # The table of docs/design.md, "Rooms".
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "orchestrator.broker": {CORE},
     FILES: {CORE},
     "orchestrator.client": {FILES, CORE, PROTOS},
-    "orchestrator.gateway": {SERVICES, CORE},
+    "orchestrator.gateway": {SERVICES, CORE, LISTENING},
     "orchestrator.rpc": {SERVICES, FILES, CORE, PROTOS, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -38,6 +39,7 @@ MAY_IMPORT = {
         FILES,
         CORE,
         SETTINGS,
+        LISTENING,
         "migrations",
     },
     "orchestrator.embedded": {"orchestrator.broker", "orchestrator.client", CORE, PROTOS, REMOVAL},
@@ -46,9 +48,10 @@ MAY_IMPORT = {
     SETTINGS: {CORE},
     LOG: set(),
     REMOVAL: set(),
+    LISTENING: set(),
     VERSION: set(),
     "beat": {"orchestrator.broker", SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.broker", "orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL},
+    "workers": {"orchestrator.broker", "orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
     "migrations": {STORE},
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations")
