@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import text
 
 from migrations import serves_from
-from orchestrator.store.schema import metadata
+from orchestrator.store.tables import metadata
 
 _LOCK = 7230290
 # A statement that waits for a lock makes all that come after it wait; one that runs for long may hold one. A revision

@@ -20,6 +20,8 @@ from orchestrator.dispatch.presence import Presence
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
+from orchestrator.engine import vitals
+from orchestrator.engine.transaction import Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
 from orchestrator.listening import Limits, Listener
@@ -31,8 +33,7 @@ from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
-from orchestrator.store import connecting, vitals
-from orchestrator.store.database import Database
+from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
 
 log = structlog.get_logger()
@@ -88,7 +89,9 @@ async def _serve(settings: ServerSettings) -> None:
         for pump in woken:
             loop.call_soon_threadsafe(pump.wake)
 
-    database = Database(url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake)
+    database = Database(
+        url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
+    )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)

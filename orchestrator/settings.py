@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveI
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.core import documents
-from orchestrator.core.retries import FaultKind, RetryPolicies, RetryPolicy, Rules
+from orchestrator.core.rules import Rules
+from orchestrator.engine.retries import FaultKind, RetryPolicies, RetryPolicy
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
@@ -146,7 +147,12 @@ class RuleSettings(DatabaseSettings):
 
     @property
     def rules(self) -> Rules:
-        """The rules of attempts."""
+        """The rules of leases."""
+        return Rules(timedelta(seconds=self.lease))
+
+    @property
+    def retry_policies(self) -> RetryPolicies:
+        """When a task is tried again."""
         counts = {
             FaultKind.BUILD: self.retry_build_attempts,
             FaultKind.EXECUTION: self.retry_execution_attempts,
@@ -154,8 +160,9 @@ class RuleSettings(DatabaseSettings):
             FaultKind.LOST: self.retry_lost_attempts,
             FaultKind.TIMEOUT: self.retry_timeout_attempts,
         }
-        by_kind = {kind: RetryPolicy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
-        return Rules(timedelta(seconds=self.lease), RetryPolicies(by_kind))
+        return RetryPolicies(
+            {kind: RetryPolicy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
+        )
 
 
 class FlowerSettings(BaseSettings):

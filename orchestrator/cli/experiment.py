@@ -20,8 +20,8 @@ from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score
 from orchestrator.client import Client, Event, Plan
 from orchestrator.client.display import printable
 from orchestrator.embedded.federation import Federation
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
 from workers.store import own_name
 
 if TYPE_CHECKING:

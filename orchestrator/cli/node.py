@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
-from orchestrator.core.vitals import CERTIFICATE_NOTICE, SILENT_LEASES
+from orchestrator.core.rules import SILENT_LEASES
+from orchestrator.core.vitals import CERTIFICATE_NOTICE
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb

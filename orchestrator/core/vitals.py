@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-SILENT_LEASES = 2
-"""A node that was not heard for so many leases has stopped, or cannot reach the orchestrator."""
-
 CERTIFICATE_NOTICE = timedelta(days=30)
 """How long before the end of a certificate its owner is told."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from orchestrator.core.errors import ClosedError, NotFoundError
-from orchestrator.store import events, forgotten
-from orchestrator.store.database import Database
-from orchestrator.store.events import Placed
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events, forgotten
+from orchestrator.trace.events import Placed
 
 _KEPT = 4096
 _KEPT_BYTES = 16 * 1024 * 1024

@@ -14,8 +14,9 @@ from kombu.exceptions import OperationalError
 from orchestrator.core import crash, pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
-from orchestrator.store import connecting, outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
+from orchestrator.store import connecting
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from orchestrator.core.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from orchestrator.core.history import FORGOTTEN_UNTIL
+from orchestrator.core.headers import FORGOTTEN_UNTIL
 from orchestrator.rpc import metrics
 from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.identity import Caller, Context, Gate
@@ -31,7 +31,7 @@ from orchestrator.rpc.loss import Loss
 from orchestrator.rpc.methods import UseCase
 from orchestrator.rpc.status import status_of
 from orchestrator.rpc.turns import Lane
-from orchestrator.services import events
+from orchestrator.trace import reading
 
 log = structlog.get_logger()
 
@@ -186,10 +186,10 @@ class Handlers:
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _subscribe(self, organization: str, channel: str, event_id: str) -> events.Subscription:
-        subscribe = partial(events.subscribe, event_id=event_id)
+    async def _subscribe(self, organization: str, channel: str, event_id: str) -> reading.Subscription:
+        subscribe = partial(reading.subscribe, event_id=event_id)
         while True:
-            begun: events.Subscription | None = await self._admission.run(
+            begun: reading.Subscription | None = await self._admission.run(
                 organization, Lane.CALL, partial(self._database.run, organization, channel, subscribe)
             )
             if begun is not None:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.services import (
+from orchestrator.compute import (
     attempts,
     data_managers,
     data_samples,
     datasets,
     declines,
-    events,
     failure_reports,
     functions,
     info,
@@ -24,6 +23,7 @@ from orchestrator.services import (
     task_registration,
     tasks,
 )
+from orchestrator.trace import reading
 
 UseCase = Callable[[Any, Any], Any]
 """From the transaction of a call and its request to the response."""
@@ -84,7 +84,7 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
         "QueryPerformances": performances.query,
     },
     "ProfilingService": {"RegisterProfilingStep": profiling.register},
-    "EventService": {"QueryEvents": events.query},
+    "EventService": {"QueryEvents": reading.query},
     "InfoService": {"QueryVersion": info.version},
     "WorkerService": {
         "ClaimTask": attempts.claim,

@@ -1,23 +1,25 @@
 """The connection to Postgres, and the transaction that every call is."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
-from orchestrator.core.retries import Rules
-from orchestrator.store import connecting, events, faults, outbox
+from orchestrator.core.rules import Rules
+from orchestrator.store import connecting, faults
 from orchestrator.store.faults import Verdict
 
 log = structlog.get_logger()
 
+Call = TypeVar("Call", bound="Transaction")
 Result = TypeVar("Result")
 
 DEFAULT_RULES = Rules()
@@ -26,13 +28,13 @@ _PAUSE = 0.01
 
 
 class Transaction:
-    """One call of one organization in one channel: what it changes, and what it makes known, commit together.
+    """One call of one organization in one channel: all that it changes commits together.
 
     Args:
         connection: inside a transaction.
         organization: who calls.
         channel: whose assets are meant.
-        rules: of attempts.
+        rules: of leases.
 
     Attributes:
         certificate_ends: when the certificate ends that proves who calls; None where nothing does.
@@ -46,37 +48,26 @@ class Transaction:
         self.organization = organization
         self.channel = channel
         self.now = datetime.now(UTC)
-        self.events = events.Recorder()
-        self.pokes = outbox.Recorder()
-
-    def locked(self) -> None:
-        """Take the time again after a lock, unless something bears it already: who waited comes later."""
-        if not self.events:
-            self.now = datetime.now(UTC)
 
     @property
     def written(self) -> bool:
-        """Whether there are events or pokes."""
-        return bool(self.events or self.pokes)
+        """Whether it has something to make known with its commit."""
+        return False
+
+    def locked(self) -> None:
+        """Take the time again after a lock, unless something bears it already: who waited comes later."""
+        if not self.written:
+            self.now = datetime.now(UTC)
 
     def flush(self, *, notify: bool = True) -> None:
-        """Write the events and the pokes that were recorded.
+        """Write what it makes known.
 
         Args:
-            notify: whether the commit is to wake, in all server processes, those that wait for them.
+            notify: whether the commit is to wake, in all server processes, those that wait for it.
         """
-        if self.written:
-            parameters = self.events.parameters(self.now) | self.pokes.parameters()
-            told = _FLUSH_AND_NOTIFY if notify else _FLUSH
-            self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
 
 
-_WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
-_FLUSH = text(f"{_WRITE} SELECT")
-_FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
-
-
-class Database:
+class Database(ABC, Generic[Call]):
     """A pool of connections.
 
     Args:
@@ -84,7 +75,7 @@ class Database:
         pool_size: most connections held at once.
         retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
             counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
-        rules: of attempts.
+        rules: of leases.
         written: called, in the thread of the call, when a transaction with events or pokes was committed. Postgres
             lets one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them
             itself; without it the transaction notifies.
@@ -104,7 +95,11 @@ class Database:
         self._retry_budget = retry_budget
         self.engine: Engine = connecting.make_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 
-    def run(self, organization: str, channel: str, use_case: Callable[[Transaction], Result]) -> Result:
+    @abstractmethod
+    def transaction(self, connection: Connection, organization: str, channel: str) -> Call:
+        """Return the transaction of a call, on a connection that is inside one."""
+
+    def run(self, organization: str, channel: str, use_case: Callable[[Call], Result]) -> Result:
         """Run a use case in a transaction of its own.
 
         Raises:
@@ -115,7 +110,7 @@ class Database:
         while True:
             try:
                 with self.begin() as connection:
-                    transaction = Transaction(connection, organization, channel, self.rules)
+                    transaction = self.transaction(connection, organization, channel)
                     result = use_case(transaction)
                     transaction.flush(notify=self._written is None)
                 if self._written is not None and transaction.written:

@@ -17,10 +17,10 @@ from sqlalchemy import inspect, text
 
 from examples.breast_cancer.data import split
 from orchestrator import protos as pb
+from orchestrator.audit import history
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
 from orchestrator.cli.reading import pages
 from orchestrator.client import Client
-from orchestrator.core import history
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.store.connecting import make_engine
 

@@ -24,7 +24,7 @@ from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey, find_binary
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.integration.brokers import redis_server
 from tests.integration.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
 from tests.integration.brokers.rabbitmq import AbsentError, RabbitMQ

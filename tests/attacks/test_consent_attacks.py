@@ -16,7 +16,7 @@ from sqlalchemy import text
 from orchestrator import protos as pb
 from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation, remove_data
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.acceptance.network import Network
 from tests.waiting import wait_until
 

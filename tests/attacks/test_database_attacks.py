@@ -22,8 +22,9 @@ from orchestrator import protos as pb
 from orchestrator.client import PUBLIC, CallError, Client
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store import connecting, vitals
-from orchestrator.store.database import Database
+from orchestrator.engine import vitals
+from orchestrator.engine.transaction import Database
+from orchestrator.store import connecting
 from tests.conformance.server import serving
 from tests.faults.proxy import Proxy
 from tests.integration.workers.recorded import Recorded

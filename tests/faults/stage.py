@@ -12,17 +12,17 @@ from pathlib import Path
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.audit import stored
+from orchestrator.audit.history import History
 from orchestrator.client import PUBLIC, CallError, Client, Plan
-from orchestrator.core.history import History
 from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.services import audit
-from orchestrator.store import events
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events
 from tests.acceptance.network import Network, packed
 from tests.faults import runs
 from tests.faults.disk import disk
@@ -262,7 +262,7 @@ class Stage:
                         self._found += self._history.see(pb.Event.FromString(event.message))
                     self._position = placed[-1].position
             self._found += self._history.end()
-            found = [*self._found, *audit.check(database, channel, timedelta(days=7))]
+            found = [*self._found, *stored.check(database, channel, timedelta(days=7))]
         return [runs.Broken(runs.Kind.TRACE, f"{each.rule}: {each.asset_key}: {each.words}") for each in found]
 
 

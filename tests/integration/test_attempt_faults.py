@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat import due_retries
 from orchestrator import protos as pb
-from orchestrator.core.retries import DEFAULT_BACKOFF
-from orchestrator.services import failure_reports
+from orchestrator.compute import failure_reports
+from orchestrator.engine.retries import DEFAULT_BACKOFF
+from orchestrator.engine.sweeps import due_retries
 from tests.conformance import messages
 from tests.integration.attempts import seconds
 from tests.integration.beat.network import Network, after, made, refused

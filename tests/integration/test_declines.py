@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beat import due_retries, lost_pokes
 from orchestrator import protos as pb
+from orchestrator.audit import stored
+from orchestrator.compute import declines, task_events
 from orchestrator.core.errors import IncompatibleStatusError
-from orchestrator.services import audit, declines, events, task_events
-from orchestrator.store import events as stored_events
-from orchestrator.store import forgotten
-from orchestrator.store.database import Database
+from orchestrator.engine.sweeps import due_retries, lost_pokes
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events as stored_events
+from orchestrator.trace import forgotten, reading
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made, refused
 
@@ -189,21 +190,21 @@ def test_pages_of_declines_are_stable(network):
 def test_the_contract_does_not_tell_of_own_kinds_and_the_audit_holds(network):
     (task,) = network.register()
     network.send()
-    before = network.call(events.query, pb.QueryEventsParam(page_size=1000)).events
+    before = network.call(reading.query, pb.QueryEventsParam(page_size=1000)).events
     decline(network, task)
     reconsider(network, task)
-    assert network.call(events.query, pb.QueryEventsParam(page_size=1000)).events == before
+    assert network.call(reading.query, pb.QueryEventsParam(page_size=1000)).events == before
     with network.database.engine.begin() as connection:
         placed = stored_events.place(connection, 1000)
         found = stored_events.read_after(connection, 0, 1000, network.channel)
     assert placed == len(found) == len(before) + 2
     assert [event.message for event in found[-2:]] == [b"", b""], "they have places, and nothing for subscribers"
-    assert list(audit.check(network.database, network.channel, timedelta(days=7))) == []
+    assert list(stored.check(network.database, network.channel, timedelta(days=7))) == []
 
 
 def test_a_subscriber_resumes_after_what_was_forgotten_though_own_kinds_came_last(network):
     (task,) = network.register()
-    last = network.call(events.query, pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0].id
+    last = network.call(reading.query, pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0].id
     first = 0
     for reason in ("one", "another"):
         # The second part of the trace has events of our own kinds alone.
@@ -212,10 +213,10 @@ def test_a_subscriber_resumes_after_what_was_forgotten_though_own_kinds_came_las
             stored_events.place(connection, 1000)
             end = stored_events.last_position(connection)
             forgotten.note(connection, forgotten.ends(connection, forgotten.Part(first, end)))
-        begun = network.database.run("org-2", network.channel, lambda t: events.subscribe(t, last))
+        begun = network.database.run("org-2", network.channel, lambda t: reading.subscribe(t, last))
         assert begun.position == end, "it has all that it could know"
         first = end
-    assert list(audit.check(network.database, network.channel, timedelta(days=7))) == []
+    assert list(stored.check(network.database, network.channel, timedelta(days=7))) == []
 
 
 def test_steps_of_a_task_are_events_of_our_own(network):
@@ -226,7 +227,7 @@ def test_steps_of_a_task_are_events_of_our_own(network):
     (event,) = own_events(network, task)
     assert event.profiling_step == step
     wanted = pb.QueryEventsParam(page_size=1000)
-    kinds = {event.asset_kind for event in network.call(events.query, wanted).events}
+    kinds = {event.asset_kind for event in network.call(reading.query, wanted).events}
     assert pb.ASSET_PROFILING_STEP not in kinds
     assert max(kinds) < 100
 
@@ -243,7 +244,7 @@ def test_steps_of_tasks_that_an_earlier_release_kept_are_not_shown(network):
     (task,) = network.register()
     step = messages.profiling_step(str(task))
     network.database.run("org-1", network.channel, lambda t: t.events.created(str(task), step))
-    shown = network.call(events.query, pb.QueryEventsParam(page_size=1000)).events
+    shown = network.call(reading.query, pb.QueryEventsParam(page_size=1000)).events
     assert pb.ASSET_PROFILING_STEP not in {event.asset_kind for event in shown}
     assert [event.profiling_step for event in own_events(network, task)] == [step]
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from orchestrator import protos as pb
-from orchestrator.services import nodes
+from orchestrator.compute import nodes
 from tests.conformance import messages
 from tests.integration.attempts import LEASE, forged
 from tests.integration.beat.network import Network, refused

@@ -1,4 +1,4 @@
-"""The migrations end where `store.schema` says, and keep what is there."""
+"""The migrations end where `store.tables` says, and keep what is there."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 import migrations
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store import events
+from orchestrator.engine.transaction import Database
 from orchestrator.store.connecting import make_engine
-from orchestrator.store.database import Database
-from orchestrator.store.schema import metadata
+from orchestrator.store.tables import metadata
+from orchestrator.trace import events
 from tests.integration.database import names_of, opened, tell
 
 

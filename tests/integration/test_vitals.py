@@ -10,14 +10,15 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from beat import app, expired_leases
+from beat import app
 from beat.settings import BeatSettings
+from orchestrator.compute.sweeps import expired_leases
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
+from orchestrator.engine import vitals
+from orchestrator.engine.transaction import Database
 from orchestrator.gateway.server import application
-from orchestrator.store import service, vitals
-from orchestrator.store.database import Database
 from tests.conformance.server import serving
 from tests.integration.beat.network import Network, after, at_once, made
 
@@ -58,7 +59,7 @@ def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, netwo
     presence = ("orchestrator_presence_age_seconds",)
     assert presence not in samples(database)
     with database.engine.begin() as connection:
-        service.note(connection, database.rules.gap)
+        presence.note(connection, database.rules.gap)
     assert samples(database)[presence] < 60
     network.execute("UPDATE service SET served_at = served_at - interval '100 seconds'")
     assert samples(database)[presence] == pytest.approx(100, abs=30)

@@ -7,51 +7,58 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, FILES, STORE, SERVICES, SETTINGS, LOG, REMOVAL, LISTENING = (
+PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING = (
     "orchestrator.protos",
     "orchestrator.core",
     "orchestrator.files",
     "orchestrator.store",
-    "orchestrator.services",
+    "orchestrator.trace",
+    "orchestrator.engine",
+    "orchestrator.compute",
+    "orchestrator.audit",
     "orchestrator.settings",
     "orchestrator.log",
     "orchestrator.removal",
     "orchestrator.listening",
 )
+BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 VERSION = "orchestrator"
-# The table of docs/design.md, "Rooms".
+ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
+# The table of docs/README.md, "Rooms".
 MAY_IMPORT = {
     PROTOS: set(),
     CORE: {PROTOS},
-    STORE: {CORE, PROTOS},
-    SERVICES: {STORE, CORE, PROTOS, VERSION},
-    "orchestrator.dispatch": {"orchestrator.broker", SERVICES, STORE, CORE, PROTOS},
-    "orchestrator.broker": {CORE},
     FILES: {CORE},
-    "orchestrator.client": {FILES, CORE, PROTOS},
-    "orchestrator.gateway": {SERVICES, CORE, LISTENING},
-    "orchestrator.rpc": {SERVICES, FILES, CORE, PROTOS, SETTINGS},
+    STORE: {CORE, PROTOS},
+    TRACE: {STORE, CORE, PROTOS},
+    ENGINE: {TRACE, STORE, CORE, PROTOS},
+    COMPUTE: {*ENGINES, VERSION},
+    AUDIT: {COMPUTE, *ENGINES},
+    BROKER: {CORE},
+    CLIENT: {FILES, CORE, PROTOS},
+    "orchestrator.dispatch": {BROKER, *ENGINES},
+    "orchestrator.gateway": {CORE, LISTENING},
+    "orchestrator.rpc": {COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
-        STORE,
+        *ENGINES,
         FILES,
-        CORE,
         SETTINGS,
         LISTENING,
         "migrations",
     },
-    "orchestrator.embedded": {"orchestrator.broker", "orchestrator.client", CORE, PROTOS, REMOVAL},
+    "orchestrator.embedded": {BROKER, CLIENT, CORE, PROTOS, REMOVAL},
     "orchestrator.cli": None,
     "orchestrator.__main__": {"orchestrator.cli"},
-    SETTINGS: {CORE},
+    SETTINGS: {ENGINE, CORE},
     LOG: set(),
     REMOVAL: set(),
     LISTENING: set(),
     VERSION: set(),
-    "beat": {"orchestrator.broker", SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.broker", "orchestrator.client", FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
+    "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
+    "workers": {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
     "migrations": {STORE},
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations")
@@ -107,7 +114,8 @@ def test_a_module_imports_only_rooms_below_its_own(file):
 
 def test_an_import_up_the_list_is_found():
     assert forbidden("workers", "from orchestrator.store import tasks") == {STORE}
-    assert forbidden(CORE, "def f():\n    from orchestrator import services") == {SERVICES}
+    assert forbidden(CORE, "def f():\n    from orchestrator import engine") == {ENGINE}
+    assert forbidden(ENGINE, "from orchestrator.compute import plans") == {COMPUTE}
     assert forbidden(STORE, "import orchestrator.rpc.server") == {"orchestrator.rpc"}
 
 

@@ -16,8 +16,8 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
 from tests.waiting import wait_until
 
 from .accounts import Provisioned, receive

@@ -13,7 +13,7 @@ from orchestrator.broker import monitor
 from orchestrator.core import pokes
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.conformance.server import serving
 from tests.integration.celery.local import Orchestrator, WorkerContainer, organization_worker
 from tests.waiting import wait_until

@@ -13,12 +13,13 @@ import pytest
 from psycopg import sql
 
 from orchestrator import protos as pb
+from orchestrator.audit import stored
+from orchestrator.audit.violations import Rule, Violation
 from orchestrator.client import Client
-from orchestrator.core.violations import Rule, Violation
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.services import audit, repairs
-from orchestrator.store import queues
+from orchestrator.engine import queues
+from orchestrator.engine.sweeps import stale_queues
 from tests.conformance.messages import new_plan
 from tests.conformance.server import serving
 
@@ -257,7 +258,7 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
 def violations(url: str, poke_retention: timedelta = RETENTION) -> list[Violation]:
     """What the second part of the audit finds."""
     with opened_database(url, pool_size=1) as database:
-        return list(audit.check(database, CHANNEL, poke_retention))
+        return list(stored.check(database, CHANNEL, poke_retention))
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
@@ -279,5 +280,5 @@ def test_a_queue_that_was_emptied_is_nothing_wrong(copy: str):
     with opened_database(copy, pool_size=1) as database:
         database.run("org-1", CHANNEL, queues.hear)
         later = datetime.now(UTC) + timedelta(days=2)
-        assert repairs.empty_stale_queues(database, later, 10, age=timedelta(days=1)) == 1
+        assert stale_queues.empty(database, later, 10, age=timedelta(days=1)) == 1
     assert violations(copy) == []

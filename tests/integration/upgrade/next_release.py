@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 
 import migrations
 from orchestrator.cli.main import main
-from orchestrator.store import nodes, vitals
+from orchestrator.engine import nodes, vitals
 
 
 def renamed(statement: TextClause, *pairs: tuple[str, str]) -> TextClause:
