@@ -15,7 +15,7 @@ _library = structlog.wrap_logger(
 )
 
 Value = TypeVar("Value")
-_Stamp = tuple[tuple[str, int, int, int, int], ...]
+_Stamp = tuple[tuple[str | int, ...], ...]
 
 
 class Watched(Generic[Value]):
@@ -27,21 +27,28 @@ class Watched(Generic[Value]):
     Args:
         name: what it is, for the log.
         files: which files it is read from, asked at each look; files may come and go.
-        read: reads them all.
+        read: reads them all; it says what it means that one is absent.
+        until: what holds until they could be read once; without it, they must be good now.
 
     Raises:
         OSError: a file cannot be read now, at the start.
         ValueError: a file is not what it should be.
     """
 
-    def __init__(self, name: str, files: Callable[[], Iterable[Path]], read: Callable[[], Value]) -> None:
+    def __init__(
+        self,
+        name: str,
+        files: Callable[[], Iterable[Path]],
+        read: Callable[[], Value],
+        until: Value | None = None,
+    ) -> None:
         self._name = name
         self.files = files
         self._read = read
         self._lock = threading.Lock()
         self._fault = ""
-        self._stamp = self._look()
-        self.value = read()
+        self._stamp = None if until is not None else self._look()
+        self.value = until if until is not None else read()
 
     def look(self) -> Value:
         """Return what the files say now."""
@@ -60,14 +67,22 @@ class Watched(Generic[Value]):
                     self._fault = fault
                     _log().error(f"{self._name}.not_reloaded", error=fault)
                 return self.value
-            self._stamp, self._fault = stamp, ""
-        _log().info(f"{self._name}.reloaded")
+            first, self._stamp, self._fault = self._stamp is None, stamp, ""
+        if not first:
+            _log().info(f"{self._name}.reloaded")
         return self.value
 
     def _look(self) -> _Stamp:
-        # The time of change too: what is copied may keep the time of modification.
-        stats = ((str(file), file.stat()) for file in self.files())
-        return tuple((name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size) for name, stat in stats)
+        return tuple((str(file), *_state(file)) for file in self.files())
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return ()
+    # The time of change too: what is copied may keep the time of modification.
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size
 
 
 def _log() -> Any:

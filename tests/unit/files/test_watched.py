@@ -74,3 +74,28 @@ def test_what_cannot_be_read_at_the_start_is_an_error(file: Path):
     file.write_text("one")
     with pytest.raises(ValueError, match="one"):
         watched(file)
+
+
+def test_a_file_may_be_absent_where_reading_says_what_that_means(file: Path):
+    def read() -> int:
+        return int(file.read_text()) if file.exists() else 0
+
+    number = Watched("number", lambda: [file], read)
+    file.unlink()
+    with capture_logs() as log:
+        assert (number.look(), number.look()) == (0, 0)
+        file.write_text("2")
+        assert number.look() == 2
+    assert [line["event"] for line in log] == ["number.reloaded", "number.reloaded"]
+
+
+def test_something_may_hold_until_the_files_were_good_once(file: Path):
+    file.write_text("one")
+    number = Watched("number", lambda: [file], lambda: int(file.read_text()), until=0)
+    with capture_logs() as log:
+        assert (number.value, number.look(), number.look()) == (0, 0, 0)
+        file.write_text("1")
+        assert (number.look(), number.look()) == (1, 1)
+        file.write_text("two")
+        assert number.look() == 1
+    assert [line["event"] for line in log] == ["number.not_reloaded", "number.not_reloaded"]
