@@ -73,11 +73,11 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
         OSError: it cannot be read.
         DocumentError: it is something else.
     """
-    document = documents.read(file.read_bytes(), str(file))
+    document = documents.read(file.read_bytes(), str(file), aliases=True)
     listed = document.mapping().get("channels")
     if listed is None:
         raise document.error("channels is missing")
-    channels = {name: frozenset(entry.texts()) for name, entry in listed.mapping().items()}
+    channels = {name: frozenset(each.text() for each in entry.entries()) for name, entry in listed.mapping().items()}
     if not channels:
         raise listed.error("there is no channel")
     return channels

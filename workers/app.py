@@ -137,7 +137,7 @@ def main(settings: WorkerSettings) -> int:
         settings: the worker's.
 
     Raises:
-        YamlFault: the consent policy, or the file of decisions, is wrong.
+        DocumentError: the consent policy, or the file of decisions, is wrong.
         NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
         NoGroupError: there is a setting for control groups, and none can be made.
     """

@@ -9,23 +9,19 @@ admits it. What decides lies in two files: the consent policy, written by hand, 
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Generic, Self, TypeVar
-from urllib.parse import urlsplit
-
-import structlog
+from typing import Self
 
 from orchestrator import protos as pb
-from orchestrator.core.strict_yaml import YamlFault, read
+from orchestrator.core import documents
+from orchestrator.core.documents import DocumentError
+from orchestrator.files.watched import Watched
+from workers.addresses import check_store_url
 from workers.decisions import Decisions
 from workers.settings import WorkerSettings
-
-Content = TypeVar("Content")
-
-log = structlog.get_logger()
 
 _LARGEST = 1024 * 1024
 _ORGANIZATION = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -56,34 +52,37 @@ class ConsentPolicy:
     network: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, text: str, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> Self:
         """Read the file of a consent policy.
 
         Args:
-            text: its content.
-            name: the file's, for faults.
+            content: of the file.
+            name: the file's, for errors.
 
         Raises:
-            YamlFault: it is none; names the line and what is expected.
+            DocumentError: it is none; names the line and what is expected.
         """
-        section = read(text, name)
-        section.check("organizations", "functions", "stores", "network")
-        members = {}
+        parts = documents.read(content, name).mapping("organizations", "functions", "stores", "network")
         for key in ("organizations", "network"):
-            members[key] = frozenset(section.texts(key))
-            for member in section.texts(key):
+            for member, entry in parts[key].members().items():
                 if not _ORGANIZATION.fullmatch(member):
-                    raise section.fault(key, f"{member!r} is no organization; its id is expected")
-        functions = section.text("functions", Functions.ANY)
+                    raise entry.error("this is no organization; its id is expected")
+        functions = parts["functions"].text() if parts["functions"] else Functions.ANY
         if functions not in set(Functions):
-            raise section.fault("functions", f"{functions!r} is not known; any or approved is expected")
-        stores, named = section.section("stores"), {}
-        for organization in stores:
-            named[organization] = stores.text(organization, "").rstrip("/")
-            parts = urlsplit(named[organization])
-            if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-                raise stores.fault(organization, "the https URL of its asset store is expected")
-        return cls(members["organizations"], Functions(functions), named, members["network"])
+            raise parts["functions"].error("any or approved is expected")
+        stores = {}
+        for organization, entry in parts["stores"].mapping().items():
+            text = entry.text()
+            try:
+                stores[organization] = check_store_url(text.rstrip("/"))
+            except ValueError as error:
+                raise entry.error(f"the URL of its asset store is expected, and this is {error}") from None
+        return cls(
+            frozenset(parts["organizations"].members()),
+            Functions(functions),
+            stores,
+            frozenset(parts["network"].members()),
+        )
 
 
 @dataclass(frozen=True)
@@ -183,9 +182,21 @@ class Consent:
     """
 
     def __init__(self, organization: str, policy: Path | None, decisions: Path) -> None:
+        def read_policy() -> ConsentPolicy:
+            return ConsentPolicy.parse(_read(policy), str(policy)) if policy is not None else ConsentPolicy()
+
+        def read_decisions() -> Decisions:
+            try:
+                return Decisions.parse(_read(decisions), str(decisions))
+            except FileNotFoundError:
+                return Decisions()
+
         self._organization = organization
-        self._policy_file = _File(policy, ConsentPolicy.parse, ConsentPolicy())
-        self._decisions_file = _File(decisions, Decisions.parse, Decisions(), optional=True)
+        self._readers = read_policy, read_decisions
+        files = [policy] if policy is not None else []
+        # In a worker's later processes nothing of others runs until both were good once.
+        self._policy = Watched("consent_policy", lambda: files, read_policy, until=ConsentPolicy())
+        self._decisions = Watched("consent_decisions", lambda: [decisions], read_decisions, until=Decisions())
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> Self:
@@ -196,97 +207,35 @@ class Consent:
         """Check both files, as at the start: nothing good was read before that could be kept.
 
         Raises:
-            YamlFault: one is wrong; names the line and what is expected.
+            DocumentError: one is wrong, or cannot be read; says what is expected.
         """
-        self._policy_file.read()
-        self._decisions_file.read()
+        for read in self._readers:
+            try:
+                read()
+            except OSError as error:
+                raise DocumentError(f"{error.filename}: {error.strerror}; a file in YAML is expected") from error
 
     @property
     def policy(self) -> ConsentPolicy:
         """The consent policy as its file is now; while that is wrong, the last good one."""
-        return self._policy_file.now()
+        return self._policy.look()
 
     @property
     def decisions(self) -> Decisions:
         """The decisions as their file is now; while that is wrong, the last good ones."""
-        return self._decisions_file.now()
+        return self._decisions.look()
 
     def judge(self, asked: Asked) -> Missing | None:
         """Return why a task does not run here; None where it does."""
         return judge(self._organization, self.policy, self.decisions, asked)
 
 
-class _File(Generic[Content]):
-    """What a file says, read again when it changed.
-
-    Args:
-        path: None for no file.
-        parse: from its content and its name.
-        default: what holds without one.
-        optional: whether it need not be there.
-    """
-
-    def __init__(
-        self, path: Path | None, parse: Callable[[str, str], Content], default: Content, *, optional: bool = False
-    ) -> None:
-        self._path = path
-        self._parse = parse
-        self._default = self._content = default
-        self._optional = optional
-        self._seen: object = None
-
-    def read(self) -> None:
-        """Read it, whether it changed or not.
-
-        Raises:
-            YamlFault: it is wrong, or cannot be read.
-        """
-        self._seen = self._state()
-        self._content = self._load()
-
-    def now(self) -> Content:
-        """Return what it says now; while it is wrong, what it said last."""
-        state = self._state()
-        if state != self._seen:
-            self._seen = state
-            try:
-                self._content = self._load()
-            except YamlFault as fault:
-                log.error("consent.file_wrong", error=str(fault), kept="what it said before")
-        return self._content
-
-    def _state(self) -> object:
-        if self._path is None:
-            return None
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            return error.errno
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
-    def _load(self) -> Content:
-        if self._path is None:
-            return self._default
-        try:
-            text = _read(self._path)
-        except FileNotFoundError as error:
-            if self._optional:
-                return self._default
-            raise YamlFault(f"{self._path}: {error.strerror}; a consent policy is expected") from error
-        except OSError as error:
-            raise YamlFault(f"{self._path}: {error.strerror}") from error
-        return self._parse(text, str(self._path))
-
-
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     # A pipe that somebody put there would be waited for.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise YamlFault(f"{path}: it is no file; a file in YAML is expected")
+            raise DocumentError(f"{path}: it is no file; a file in YAML is expected")
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
-        raise YamlFault(f"{path}: it is larger than {_LARGEST} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise YamlFault(f"{path}: it is no text in UTF-8") from error
+        raise DocumentError(f"{path}: it is larger than {_LARGEST} bytes")
+    return content

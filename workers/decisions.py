@@ -16,7 +16,7 @@ from typing import Self
 
 import yaml
 
-from orchestrator.core.strict_yaml import Section, read
+from orchestrator.core import documents
 
 
 class Kind(StrEnum):
@@ -45,13 +45,13 @@ class Names:
     organizations: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, section: Section) -> Self:
-        """Return what a section of the file names."""
-        section.check(*(kind.value for kind in Kind))
+    def of(cls, entry: documents.Entry) -> Self:
+        """Return what a part of the file names."""
+        parts = entry.mapping(*(kind.value for kind in Kind))
         return cls(
-            frozenset(name.lower() for name in section.texts("functions")),
-            frozenset(name.lower() for name in section.texts("plans")),
-            frozenset(section.texts("organizations")),
+            frozenset(name.lower() for name in parts["functions"].members()),
+            frozenset(name.lower() for name in parts["plans"].members()),
+            frozenset(parts["organizations"].members()),
         )
 
     def having(self, kind: Kind, name: str, there: bool) -> Self:
@@ -72,19 +72,18 @@ class Decisions:
     refused: Names = field(default_factory=Names)
 
     @classmethod
-    def parse(cls, text: str, name: str) -> Self:
+    def parse(cls, content: bytes, name: str) -> Self:
         """Read the file.
 
         Args:
-            text: its content.
-            name: the file's, for faults.
+            content: of the file.
+            name: the file's, for errors.
 
         Raises:
-            YamlFault: it is no such file; names the line and what is expected.
+            DocumentError: it is no such file; names the line and what is expected.
         """
-        section = read(text, name)
-        section.check("approved", "refused")
-        return cls(Names.of(section.section("approved")), Names.of(section.section("refused")))
+        parts = documents.read(content, name).mapping("approved", "refused")
+        return cls(Names.of(parts["approved"]), Names.of(parts["refused"]))
 
     def decided(self, kind: Kind, name: str, approved: bool) -> Self:
         """Return them with one more decision, which takes the place of an earlier one about the same."""
@@ -110,11 +109,11 @@ def decide(file: Path, kind: Kind, name: str, approved: bool) -> None:
         approved: or refused.
 
     Raises:
-        YamlFault: the file is wrong; it stays as it is.
+        DocumentError: the file is wrong; it stays as it is.
         OSError: it cannot be written.
     """
     with _locked(file):
-        before = Decisions.parse(file.read_text(encoding="utf-8"), str(file)) if file.exists() else Decisions()
+        before = Decisions.parse(file.read_bytes(), str(file)) if file.exists() else Decisions()
         descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as new:

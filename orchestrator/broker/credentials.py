@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
-from orchestrator.core import pokes
+from orchestrator.core import documents, pokes
 
 _PASSWORD_BYTES = 24
 
@@ -88,18 +88,19 @@ def read(file: Path) -> Credentials | None:
     """Return what a file keeps, None if there is no file.
 
     Raises:
-        ValueError: it holds something else; the message repeats nothing of it.
+        DocumentError: it holds something else; the message repeats nothing of it.
     """
     try:
-        content = yaml.safe_load(file.read_text())
+        parts = documents.read(file.read_bytes(), str(file)).mapping("organizations", "relay", "maintenance", "flower")
+        return Credentials(
+            {organization: url.text() for organization, url in parts["organizations"].mapping().items()},
+            parts["maintenance"].text(),
+            parts["flower"].text(),
+            {organization: url.text() for organization, url in parts["relay"].mapping().items()},
+        )
     except FileNotFoundError:
         return None
-    except yaml.YAMLError:
-        # YAML's own message would show the line, and in it a password.
-        content = None
-    match content:
-        case {"organizations": dict() as organizations, "maintenance": str() as maintenance, "flower": str() as flower}:
-            relay = content.get("relay") or {}
-            if isinstance(relay, dict):
-                return Credentials(organizations, maintenance, flower, relay)
-    raise ValueError(f"{file} was not written by `orchestrator broker provision`; name another file, or remove it")
+    except documents.DocumentError as error:
+        raise documents.DocumentError(
+            f"{file} was not written by `orchestrator broker provision`; name another file, or remove it: {error}"
+        ) from error

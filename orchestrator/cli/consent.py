@@ -79,14 +79,14 @@ class _Place:
         Raises:
             UsageFault: one of its files is wrong.
         """
-        from orchestrator.core.strict_yaml import YamlFault
+        from orchestrator.core.documents import DocumentError
         from workers.consent import Consent
 
         consent = Consent(access.organization, *self.files(access))
         try:
             consent.check()
-        except YamlFault as fault:
-            raise UsageFault(str(fault)) from fault
+        except DocumentError as error:
+            raise UsageFault(str(error)) from error
         return consent
 
 
@@ -284,14 +284,14 @@ def _decide(
     decided = place.consent(access)
     _, file = place.files(access)
     with connect(access) as client:
-        from orchestrator.core.strict_yaml import YamlFault
+        from orchestrator.core.documents import DocumentError
         from workers import decisions
         from workers.declines import reconsider
 
         kind, name, words = _name(client, function, checksum, plan, organization)
         try:
             decisions.decide(file, kind, name, approved)
-        except (YamlFault, OSError) as error:
+        except (DocumentError, OSError) as error:
             raise Fault(f"the decision is not kept: {error}") from error
         poked = reconsider(client, access.organization, decided)
     word = "approved" if approved else "refused"

@@ -21,7 +21,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
     SIGTERM lets running tasks end for ORCHESTRATOR_DRAIN_SECONDS, a second one or SIGQUIT for no longer; what still
     runs then is ended and To do again at once.
     """
-    from orchestrator.core.strict_yaml import YamlFault
+    from orchestrator.core.documents import DocumentError
     from workers import app
     from workers.cgroup import NoGroupError
     from workers.sandbox import NoSandboxError
@@ -29,8 +29,8 @@ def worker(org: str | None, concurrency: int | None) -> None:
 
     try:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
-    except YamlFault as fault:
-        raise UsageFault(str(fault)) from fault
+    except DocumentError as error:
+        raise UsageFault(str(error)) from error
     except (NoSandboxError, NoGroupError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)

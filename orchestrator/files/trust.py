@@ -70,18 +70,16 @@ def read_denied(file: Path) -> Denied:
         OSError: it cannot be read.
         DocumentError: it is something else.
     """
-    parts = dict(documents.read(file.read_bytes(), str(file)).mapping())
-    serials = parts.pop("serials", None)
-    fingerprints = parts.pop("authorities", None)
-    for name, entry in parts.items():
-        raise entry.error(f"{name!r} is not known; expected serials and authorities")
+    document = documents.read(file.read_bytes(), str(file))
+    if not document:
+        raise document.error("serials, authorities or both are expected")
+    parts = document.mapping("serials", "authorities")
     numbers = {
         organization: frozenset(int(_digits(entry, _SERIAL_DIGITS), 16) for entry in listed.entries())
-        for organization, listed in (serials.mapping().items() if serials else ())
+        for organization, listed in parts["serials"].mapping().items()
     }
     digests = frozenset(
-        bytes.fromhex(_digits(entry, _SHA256_DIGITS, _SHA256_DIGITS))
-        for entry in (fingerprints.entries() if fingerprints else ())
+        bytes.fromhex(_digits(entry, _SHA256_DIGITS, _SHA256_DIGITS)) for entry in parts["authorities"].entries()
     )
     return Denied(numbers, digests)
 

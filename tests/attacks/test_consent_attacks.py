@@ -221,7 +221,7 @@ def test_a_broken_policy_keeps_the_last_good_one(attack: Attack, function: pb.Fu
     attack.done(attack.attack(function))
     attack.consent("list", code=2)
     log = attack.federation.places.logs / f"worker-{VICTIM}.log"
-    assert "consent.file_wrong" in log.read_text()
+    assert "consent_policy.not_reloaded" in log.read_text()
     worker = attack.federation.service(f"worker-{VICTIM}")
     worker.stop()
     worker.start()
