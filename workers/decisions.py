@@ -5,8 +5,6 @@ so that of two decisions at once none is lost.
 """
 
 import fcntl
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from typing import Self
 import yaml
 
 from orchestrator.core import documents
+from orchestrator.files import whole
 
 
 class Kind(StrEnum):
@@ -114,17 +113,9 @@ def decide(file: Path, kind: Kind, name: str, approved: bool) -> None:
     """
     with _locked(file):
         before = Decisions.parse(file.read_bytes(), str(file)) if file.exists() else Decisions()
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as new:
-                new.write("# Written by `orchestrator consent`.\n" + before.decided(kind, name, approved).dump())
-                new.flush()
-                os.fsync(new.fileno())
-                # Nothing in it is a secret, and workers may run as another user.
-                os.fchmod(new.fileno(), 0o644)
-            Path(temporary).replace(file)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        content = "# Written by `orchestrator consent`.\n" + before.decided(kind, name, approved).dump()
+        # Nothing in it is a secret, and workers may run as another user.
+        whole.write(file, content.encode(), whole.PUBLIC)
 
 
 @contextmanager

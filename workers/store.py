@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import IO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from orchestrator.files import whole
 from workers.regular import IrregularFileError, open_regular
 
 _CHUNK = 1024 * 1024
@@ -153,25 +153,11 @@ class AssetStore:
     def _writer(self, name: str) -> Iterator[IO[bytes]]:
         path = self._path(name)
         if self._local:
-            with _whole(Path(path)) as copy:
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with whole.replaced(target) as copy:
                 yield copy
         else:
             # Without it what was written before an error would be kept as if it were all.
             with self._files.transaction, self._files.open(path, "wb") as copy:
                 yield copy
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
-    """Write beside the target, and take its place once all bytes are on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ def provision(
     from orchestrator.broker import credentials as broker_credentials
     from orchestrator.broker.provision import provision as set_up
     from orchestrator.broker.rabbitmq_accounts import RabbitMQError
-    from orchestrator.embedded.private import about_to_write
+    from orchestrator.files.whole import about_to_write
 
     url = settings.broker_url.get_secret_value()
     try:

@@ -25,12 +25,12 @@ from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.lock import locked
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.private import about_to_write, write_private
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
 from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.running import FILE, Running, start_time
 from orchestrator.embedded.valkey import Valkey
+from orchestrator.files import whole
 from orchestrator.removal import remove
 
 CHANNEL = "federation"
@@ -163,7 +163,7 @@ class Federation:
         self._guard(valkey.process, self._postgres.process)
         broker_urls = self.data / "brokers.yaml"
         accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
-        with about_to_write(broker_urls, accounts.dump().encode()):
+        with whole.about_to_write(broker_urls, accounts.dump().encode()):
             provision(valkey.url, accounts)
         self._places = places = Places(
             data=self.data,
@@ -250,7 +250,7 @@ class Federation:
 
     def _write_channels(self) -> Path:
         file = self.data / "channels.yaml"
-        write_private(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
+        whole.write(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
         return file
 
     def _write_policies(self, places: Places) -> None:
@@ -261,7 +261,7 @@ class Federation:
             file = commands.policy_of(places.consent, organization)
             policy = {"organizations": others, "stores": {name: places.store_url(name) for name in others}}
             if not file.exists() or file.read_bytes().startswith(_OURS.encode()):
-                write_private(file, _OURS.encode() + yaml.safe_dump(policy, sort_keys=False).encode())
+                whole.write(file, _OURS.encode() + yaml.safe_dump(policy, sort_keys=False).encode())
 
     def _store_ports(self) -> dict[str, int]:
         """Return the ports of the asset stores: those of the last time, since the addresses of assets name them.
@@ -278,7 +278,7 @@ class Federation:
                     f"port {known[organization]}, where the assets of {organization} have their addresses, is taken "
                     "by another program; end that, or begin anew after `orchestrator down --destroy`"
                 )
-        write_private(file, json.dumps({**known, **ports}).encode())
+        whole.write(file, json.dumps({**known, **ports}).encode())
         return ports
 
 

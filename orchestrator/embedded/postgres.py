@@ -16,9 +16,9 @@ from psycopg import sql
 
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres_binaries import find_binaries, make_reachable
-from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, launcher
 from orchestrator.embedded.users import User, can_reach, unprivileged_user
+from orchestrator.files import whole
 from orchestrator.removal import remove
 
 _SUPERUSER = "orchestrator"
@@ -153,19 +153,19 @@ class Postgres:
         parent = _common_place(self._user)
         home = Path(tempfile.mkdtemp(prefix="orchestrator-postgres-", dir=parent))
         home.chmod(0o711)  # stays root's; the user may pass through to the data folder in it
-        write_private(location, str(home).encode())
+        whole.write(location, str(home).encode())
         return home
 
     def _initialize(self, binaries: Path, data: Path) -> None:
         password = self._folder / "password"
         if not password.exists():
-            write_private(password, secrets.token_urlsafe(24).encode())
+            whole.write(password, secrets.token_urlsafe(24).encode())
         # The data folder gets its name once it is complete: a start that is killed is simply repeated.
         unfinished, passed_on = data.with_name("unfinished"), data.with_name("unfinished-password")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         try:
-            write_private(passed_on, password.read_bytes())
+            whole.write(passed_on, password.read_bytes())
             if self._user is not None:
                 os.chown(unfinished, *self._user)
                 os.chown(passed_on, *self._user)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.client import Certificates
 from orchestrator.embedded.certificates import Layout
-from orchestrator.embedded.private import write_private
+from orchestrator.files import whole
 
 FILE = "federation.json"
 
@@ -67,7 +67,7 @@ class Running:
         Raises:
             OSError: the folder cannot be written.
         """
-        write_private(folder / FILE, json.dumps(asdict(self), default=str, indent=2).encode())
+        whole.write(folder / FILE, json.dumps(asdict(self), default=str, indent=2).encode())
 
 
 def read(folder: Path) -> Running | None:

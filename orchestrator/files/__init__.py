@@ -1,1 +1,1 @@
-"""What lies in files beside the settings and may change while a process runs."""
+"""Files that may change while a process runs: how they are read again, and written all at once."""

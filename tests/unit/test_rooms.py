@@ -49,7 +49,7 @@ MAY_IMPORT = {
         LISTENING,
         "migrations",
     },
-    "orchestrator.embedded": {BROKER, CLIENT, CORE, PROTOS, REMOVAL},
+    "orchestrator.embedded": {BROKER, CLIENT, FILES, CORE, PROTOS, REMOVAL},
     "orchestrator.cli": None,
     "orchestrator.__main__": {"orchestrator.cli"},
     SETTINGS: {ENGINE, CORE},
