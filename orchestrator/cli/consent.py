@@ -1,104 +1,21 @@
-"""The commands of an organization's administrator about consent: list, show, approve, refuse."""
+"""The commands of an organization's administrator about consent: list, show; to decide: see `decision`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Access, Connected, Target, connect, connection_options, tls
-from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
-
-if TYPE_CHECKING:
-    from orchestrator import protos as pb
-    from orchestrator.client import Client
-    from workers.consent import Consent
-    from workers.decisions import Kind
+from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
+from orchestrator.cli.decision import approve, refuse
+from orchestrator.cli.errors import UsageFault
+from orchestrator.cli.place import FOLDER, Place, with_files
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILES = (
-    click.option(
-        "--consent-policy",
-        "policy",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CONSENT_POLICY",
-        help="The consent policy of the organization's workers.",
-    ),
-    click.option(
-        "--decisions",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CONSENT_DECISIONS",
-        help="Where decisions are kept; beside the consent policy by default.",
-    ),
-    click.option(
-        "--work-dir",
-        type=_FOLDER,
-        envvar="ORCHESTRATOR_WORK_DIR",
-        help="Of the workers; decisions are kept there where no consent policy is given.",
-    ),
-)
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The orchestrator, and the files of the organization; see the options."""
-
-    target: Target
-    policy: Path | None
-    decisions: Path | None
-    work_dir: Path | None
-
-    def files(self, access: Access) -> tuple[Path | None, Path]:
-        """Return the consent policy, if there is one, and the file of decisions.
-
-        Raises:
-            UsageFault: nothing says where they are.
-        """
-        from workers.settings import decisions_file
-
-        policy = self.policy
-        if policy is None and access.consent_folder is not None:
-            from orchestrator.embedded.commands import policy_of
-
-            policy = policy_of(access.consent_folder, access.organization)
-        if policy is None and self.decisions is None and self.work_dir is None:
-            raise UsageFault(
-                "nothing says where the organization's decisions are kept: give --consent-policy, --decisions or "
-                "--work-dir, or ORCHESTRATOR_CONSENT_POLICY, …, as the organization's workers have them"
-            )
-        return policy, decisions_file(access.organization, policy, self.decisions, self.work_dir or Path())
-
-    def consent(self, access: Access) -> "Consent":
-        """Return the consent of the organization.
-
-        Raises:
-            UsageFault: one of its files is wrong.
-        """
-        from orchestrator.core.documents import DocumentError
-        from workers.consent import Consent
-
-        consent = Consent(access.organization, *self.files(access))
-        try:
-            consent.check()
-        except DocumentError as error:
-            raise UsageFault(str(error)) from error
-        return consent
-
-
-def _with_files(command: Command) -> Command:
-    for option in reversed(_FILES):
-        command = option(command)
-    return command
 
 
 @click.group(cls=Connected)
 @connection_options
-@_with_files
+@with_files
 @click.pass_context
 def consent(
     context: click.Context,
@@ -112,13 +29,13 @@ def consent(
 
     Its own always run; those of others where its consent policy or a decision made here says so.
     """
-    context.obj = _Place(Target(**options), policy, decisions, work_dir)
+    context.obj = Place(Target(**options), policy, decisions, work_dir)
 
 
 @consent.command("list")
 @_JSON
 @click.pass_obj
-def list_waiting(place: _Place, as_json: bool) -> None:
+def list_waiting(place: Place, as_json: bool) -> None:
     """List what waits for consent, why, and how many tasks; then what is admitted and was decided."""
     access = place.target.resolve()
     decided = place.consent(access)
@@ -171,10 +88,10 @@ def _listed(names: Any) -> str:
 
 @consent.command()
 @click.argument("function")
-@click.option("--into", type=_FOLDER, metavar="DIR", help="Unpack the files into this new folder instead of printing.")
+@click.option("--into", type=FOLDER, metavar="DIR", help="Unpack the files into this new folder instead of printing.")
 @_JSON
 @click.pass_obj
-def show(place: _Place, function: str, into: Path | None, as_json: bool) -> None:
+def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
     """Show a function: whose it is, whether it runs here, and the files of its archive to read.
 
     FUNCTION is its key. The archive is fetched from its owner's asset store, and is the one that an approval is bound
@@ -184,15 +101,16 @@ def show(place: _Place, function: str, into: Path | None, as_json: bool) -> None
     decided = place.consent(access)
     if access.certificates is None or access.peers is None:
         raise UsageFault("archives are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
+    from orchestrator import protos as pb
     from orchestrator.cli import archive, reading, tables
     from workers.consent import Asked, judge
 
     with connect(access) as client:
-        found = _function(client, function)
+        found = client.functions.GetFunction(pb.GetFunctionParam(key=function))
         archive.check_address(client, found, decided.policy.stores)
     context = tls(access.certificates, access.peers)
     # Of a compute plan of one's own: what is asked here is whether the function runs.
-    asked = Asked.of(_task_of(access.organization, found), found)
+    asked = Asked.of(pb.ComputeTask(owner=access.organization), found)
     missing = judge(access.organization, decided.policy, decided.decisions, asked)
     state = "runs here" if missing is None else missing.reason
     with archive.opened(found, context, into, access.proxy_from_environment) as folder:
@@ -224,116 +142,5 @@ def show(place: _Place, function: str, into: Path | None, as_json: bool) -> None
             click.echo(f"unpacked into {folder}")
 
 
-def _task_of(organization: str, function: "pb.Function") -> "pb.ComputeTask":
-    from orchestrator import protos as pb
-
-    return pb.ComputeTask(owner=organization, worker=organization, function_key=function.key)
-
-
-def _subject(command: Command) -> Command:
-    for option in (
-        click.option("--organization", metavar="ID", help="All functions and compute plans of this organization."),
-        click.option("--plan", metavar="KEY", help="This compute plan, whoever owns its functions."),
-        click.option("--checksum", metavar="SHA256", help="With --function: only if its archive has this checksum."),
-        click.option("--function", metavar="KEY", help="This function's archive, in whoever's compute plan."),
-    ):
-        command = option(command)
-    return command
-
-
-@consent.command()
-@_subject
-@_JSON
-@click.pass_obj
-def approve(place: _Place, /, as_json: bool, **subject: str | None) -> None:
-    """Approve a function, a compute plan or an organization: tasks that waited for it run.
-
-    A task runs when its function and its compute plan are both covered. The approval of a function holds for its
-    archive as it is now, by checksum: another archive, under whatever key or name, must be approved anew.
-    """
-    _decide(place, approved=True, as_json=as_json, **subject)
-
-
-@consent.command()
-@_subject
-@_JSON
-@click.pass_obj
-def refuse(place: _Place, /, as_json: bool, **subject: str | None) -> None:
-    """Refuse a function, a compute plan or an organization, whatever else admits it; what runs already goes on.
-
-    A later approval of the very same takes the refusal back.
-    """
-    _decide(place, approved=False, as_json=as_json, **subject)
-
-
-def _decide(
-    place: _Place,
-    *,
-    approved: bool,
-    as_json: bool,
-    function: str | None,
-    checksum: str | None,
-    plan: str | None,
-    organization: str | None,
-) -> None:
-    if sum(subject is not None for subject in (function, plan, organization)) != 1:
-        raise UsageFault("say what is decided: one of --function KEY, --plan KEY and --organization ID")
-    if checksum and not function:
-        raise UsageFault("--checksum says which archive of --function is meant: give --function too")
-    access = place.target.resolve()
-    decided = place.consent(access)
-    _, file = place.files(access)
-    with connect(access) as client:
-        from orchestrator.core.documents import DocumentError
-        from workers import decisions
-        from workers.declines import reconsider
-
-        kind, name, words = _name(client, function, checksum, plan, organization)
-        try:
-            decisions.decide(file, kind, name, approved)
-        except (DocumentError, OSError) as error:
-            raise Fault(f"the decision is not kept: {error}") from error
-        poked = reconsider(client, access.organization, decided)
-    word = "approved" if approved else "refused"
-    if as_json:
-        from orchestrator.cli.reading import print_json
-
-        print_json({"decision": word, "kind": kind.value, "name": name, "file": str(file), "tasks": poked})
-        return
-    from orchestrator.client.display import printable
-
-    click.echo(printable(f"{access.organization} has {word} {words}"))
-    if approved:
-        click.echo(f"{poked} tasks that waited are told to run" if poked else "no task waited for this alone")
-
-
-def _name(
-    client: "Client", function: str | None, checksum: str | None, plan: str | None, organization: str | None
-) -> "tuple[Kind, str, str]":
-    """Return what is decided on, its name in the file, and words for it."""
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
-    from workers.decisions import Kind
-
-    if function is not None:
-        found = _function(client, function)
-        digest = found.archive.checksum.lower()
-        if checksum and checksum.lower() != digest:
-            raise Fault(f"function {found.key} has an archive with the checksum {digest} now; nothing was decided")
-        return Kind.FUNCTIONS, digest, f"function {found.name} of {found.owner}, archive sha256 {digest}"
-    if plan is not None:
-        meant = reading.find_plan(client, plan)
-        return Kind.PLANS, meant.key, f"compute plan {meant.key} of {meant.owner}"
-    name = organization or ""
-    if name == client.organization:
-        raise UsageFault(f"{name} is the organization itself, whose functions and compute plans always run")
-    members = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
-    if name not in {member.id for member in members}:
-        raise RemoteFault(f"no organization of channel {client.channel} is called {name!r}")
-    return Kind.ORGANIZATIONS, name, f"the functions and compute plans of {name}"
-
-
-def _function(client: "Client", key: str) -> "pb.Function":
-    from orchestrator import protos as pb
-
-    return client.functions.GetFunction(pb.GetFunctionParam(key=key))
+consent.add_command(approve)
+consent.add_command(refuse)
