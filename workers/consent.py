@@ -26,6 +26,7 @@ from workers.settings import WorkerSettings
 _LARGEST = 1024 * 1024
 _ORGANIZATION = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _REASON = 500
+_UNKNOWN = Decisions()
 
 
 class Functions(StrEnum):
@@ -194,9 +195,8 @@ class Consent:
         self._organization = organization
         self._readers = read_policy, read_decisions
         files = [policy] if policy is not None else []
-        # In a worker's later processes nothing of others runs until both were good once.
         self._policy = Watched("consent_policy", lambda: files, read_policy, until=ConsentPolicy())
-        self._decisions = Watched("consent_decisions", lambda: [decisions], read_decisions, until=Decisions())
+        self._decisions = Watched("consent_decisions", lambda: [decisions], read_decisions, until=_UNKNOWN)
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> Self:
@@ -217,8 +217,12 @@ class Consent:
 
     @property
     def policy(self) -> ConsentPolicy:
-        """The consent policy as its file is now; while that is wrong, the last good one."""
-        return self._policy.look()
+        """The consent policy as its file is now; while that is wrong, the last good one.
+
+        In a process that starts while one of the files is wrong, it admits nothing of others: what was refused of what
+        it admits is not known.
+        """
+        return ConsentPolicy() if self.decisions is _UNKNOWN else self._policy.look()
 
     @property
     def decisions(self) -> Decisions:

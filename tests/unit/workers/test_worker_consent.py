@@ -184,6 +184,19 @@ def test_a_policy_that_is_not_there_at_the_start_is_refused(files):
         Consent(OWN, policy.parent, decided).check()
 
 
+def test_until_the_decisions_were_good_once_nothing_of_others_runs(files):
+    policy, decided = files
+    decide(decided, Kind.FUNCTIONS, A, approved=False)
+    good = decided.read_bytes()
+    decided.write_bytes(good + b"?")
+    consent = Consent(OWN, policy, decided)
+    assert consent.judge(asked()), "what was refused is not known"
+    assert consent.judge(asked(checksum=B)).plan
+    decided.write_bytes(good)
+    assert consent.judge(asked()).refused
+    assert consent.judge(asked(checksum=B)) is None
+
+
 def test_a_policy_that_is_replaced_within_one_tick_of_the_clock_is_seen(files):
     policy, decided = files
     consent = Consent(OWN, policy, decided)
