@@ -65,7 +65,12 @@ def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claime
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return
     claimed()
-    if not asking.holds(client, asked, claim):
+    try:
+        if not asking.holds(client, asked, claim):
+            return
+    except grpc.RpcError as error:
+        # Nobody runs it here; its lease ends, and it is decided on anew.
+        log.error("task.not_given_back", task=task, attempt=claim.attempt.number, reason=error.details())
         return
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
