@@ -92,7 +92,8 @@ def _decide(
 
     click.echo(printable(f"{access.organization} has {word} {words}"))
     if approved:
-        click.echo(f"{poked} tasks that waited are told to run" if poked else "no task waited for this alone")
+        told = "1 task that waited is told to run" if poked == 1 else f"{poked} tasks that waited are told to run"
+        click.echo(told if poked else "no task waited for this alone")
 
 
 def _name(

@@ -59,3 +59,7 @@ def main() -> None:
     same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
     what it needs by variables named ORCHESTRATOR_….
     """
+    from orchestrator import log
+
+    # What a command prints is for people or machines; the servers say more, each at its own level.
+    log.configure("ERROR")

@@ -248,7 +248,7 @@ class Client:
 
 def key_of(plan: Plan[Any] | str) -> str:
     """Return the key of a compute plan that is given itself or by its key."""
-    return plan if isinstance(plan, str) else plan.key
+    return plan.lower() if isinstance(plan, str) else plan.key
 
 
 def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:

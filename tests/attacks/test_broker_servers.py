@@ -160,7 +160,7 @@ def test_a_broker_that_refuses_for_a_while_is_waited_for(
     begin, end = REFUSALS[kind]
     pids = [container.process.pid for container in containers]
     begun, key = len(containers[1].logs()), uuid.uuid4()
-    relay = Relay(database, Brokers(None, {"b": used.writing("b")}))
+    relay = Relay(database, Brokers(None, lambda: {"b": used.writing("b")}))
     relay.send("b")
     accounts = ["org.a", "maintenance", "relay"] if "{}" in begin else [""]
 
