@@ -99,7 +99,8 @@ class Network:
             return 0
 
 
-SECRET = "/models/11111111-1111-4111-8111-111111111111"
+SECRET = "/logs/11111111-1111-4111-8111-111111111111-1"
+"""What the organization's own people may always read in its own store."""
 
 
 def ask(client: Client) -> str:
@@ -166,7 +167,7 @@ def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iter
 def _store(network: Network, issuer: Issued) -> Iterator[None]:
     port = free_port()
     root = network.folder / "store"
-    (root / "models").mkdir(parents=True)
+    (root / "logs").mkdir(parents=True)
     (root / SECRET.removeprefix("/")).write_bytes(b"weights")
     caller = network.save("store", client(issuer, OWNER))
     served = network.layout.store(OWNER)

@@ -16,7 +16,7 @@ from orchestrator.compute.sweeps import expired_leases
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.engine import vitals
+from orchestrator.engine import presence, vitals
 from orchestrator.engine.transaction import Database
 from orchestrator.gateway.server import application
 from tests.conformance.server import serving
