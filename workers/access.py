@@ -68,11 +68,15 @@ class Access:
             return
         permission = _permission(client, found)
         allowed = frozenset(permission.authorized_ids)
-        if permission.public:
-            # Public is what every organization of the asset's channel may read, not the whole network.
-            known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
-            allowed |= frozenset(organization.id for organization in known.organizations)
-        if not peers & allowed:
+        if peers & allowed:
+            return
+        known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+        members = frozenset(organization.id for organization in known.organizations)
+        if not peers & members:
+            # Whether a key exists in a channel is for that channel to know.
+            raise NotFoundError(f"the orchestrator does not know {name}")
+        # Public is what every organization of the asset's channel may read, not the whole network.
+        if not permission.public:
             raise PermissionDeniedError(
                 f"{', '.join(sorted(peers))} may not read {name}; ask {self._organization} for the permission"
             )

@@ -48,9 +48,15 @@ def prepare(
                 raise InternalFault(f"the model {model.key} (input {asset.identifier!r}) has been deleted")
             fetcher.fetch(addresses.model(model), place, model_size_limit)
         elif kind == "data_manager":
+            manager = asset.data_manager
+            if manager.owner != organization:
+                # Its opener is code that reads our data, whoever says that the data are its.
+                raise AddressFault(
+                    f"the data manager {manager.key} belongs to {manager.owner}, and only that organization may use it"
+                )
             place.mkdir()
             place = place / "__init__.py"
-            fetcher.fetch(addresses.opener(asset.data_manager), place, _OPENER_SIZE_LIMIT)
+            fetcher.fetch(addresses.opener(manager), place, _OPENER_SIZE_LIMIT)
         elif kind == "data_sample":
             key, owner = asset.data_sample.key, asset.data_sample.owner
             if owner != organization:

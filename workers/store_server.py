@@ -6,6 +6,7 @@ orchestrator says who may read what.
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
+_RECHECK_SECONDS = 10.0
 
 
 def make_app(store: AssetStore, access: Access, trust: Callable[[], Trust]) -> Starlette:
@@ -60,7 +62,9 @@ def make_app(store: AssetStore, access: Access, trust: Callable[[], Trust]) -> S
         if request.method == "HEAD":
             file.close()
             return Response(headers=headers, media_type="application/octet-stream")
-        return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
+        shown = request.state.presented
+        chunks = _chunks(file, lambda: _identify(shown, trust()))
+        return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
         routes=[Route("/{name:path}", read, methods=["GET"])],
@@ -135,7 +139,7 @@ def _check(access: Access, name: str, peers: frozenset[str]) -> None:
     try:
         access.check(name, peers)
     except NotFoundError as error:
-        raise HTTPException(404, str(error)) from error
+        raise HTTPException(404, str(error).removeprefix(f"{error.code}: ")) from error
     except PermissionDeniedError as error:
         log.warning("asset.denied", name=name, organizations=sorted(peers))
         raise HTTPException(403, str(error)) from error
@@ -146,9 +150,14 @@ def _check(access: Access, name: str, peers: frozenset[str]) -> None:
         raise HTTPException(503, "the orchestrator could not be asked for the permission; try again later") from error
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+def _chunks(file: IO[bytes], check: Callable[[], object]) -> Iterator[bytes]:
+    """Yield a file, for as long as the certificate of the one who reads it holds; then break off."""
+    checked = time.monotonic()
     with file:
         while chunk := file.read(_CHUNK):
+            if time.monotonic() > checked + _RECHECK_SECONDS:
+                check()
+                checked = time.monotonic()
             yield chunk
 
 

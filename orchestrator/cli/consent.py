@@ -136,6 +136,8 @@ def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
         )
         rows = [(each.name, str(each.size), each.kind) for each in archive.files(folder)]
         output.print(tables.table("file", "bytes", "is", rows=rows))
+        if any("binary" in kind for _, _, kind in rows):
+            click.echo("Binary files are not shown. Python runs compiled ones (.pyc) in the place of the source.")
         if into is None:
             archive.print_texts(folder)
         else:

@@ -34,6 +34,7 @@ MALFORMED = (
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _RSA_BITS = 2048
+_DEEPEST = 5
 
 
 class ChainError(Exception):
@@ -59,14 +60,27 @@ def verify(leaf: x509.Certificate, intermediates: Chain, authorities: Chain, at:
     others = [authority for authority in authorities if not _is_ed25519(authority)]
     if not others:
         raise ChainError("none of its authorities did")
-    builder = PolicyBuilder().store(Store(others)).time(at)
+    builder = PolicyBuilder().store(Store(others)).time(at).max_chain_depth(_DEEPEST)
     verifier = builder.extension_policies(ca_policy=_ISSUERS, ee_policy=_LEAVES).build_client_verifier()
     try:
-        return verifier.verify(leaf, list(intermediates)).chain
+        return verifier.verify(leaf, one_of_each_name(intermediates)).chain
     except (VerificationError, *MALFORMED) as error:
         # What follows there is for those who know the certificate.
         reason = str(error).partition(" (encountered processing")[0]
         raise ChainError(reason.removeprefix("validation failed: ").removeprefix("candidates exhausted: ")) from error
+
+
+def one_of_each_name(intermediates: Chain) -> list[x509.Certificate]:
+    """Return what a search for a chain may use: of two with one name the first, and none that names itself.
+
+    The verifier tries whatever bears the issuer's name: several of one name would have it try ever longer ways, one
+    after the other, on the time of everybody else.
+    """
+    named: dict[x509.Name, x509.Certificate] = {}
+    for certificate in intermediates:
+        if certificate.issuer != certificate.subject:
+            named.setdefault(certificate.subject, certificate)
+    return list(named.values())
 
 
 def check_authority(certificate: x509.Certificate) -> None:

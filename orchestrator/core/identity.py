@@ -59,7 +59,8 @@ class Trust:
         self.organizations = organizations
         self._denied = denied or Denied()
         self._lock = threading.Lock()
-        self._verified: dict[tuple[Presented, str], tuple[datetime, datetime]] = {}
+        # When the first certificate ends, or why they are refused; and since when that is known.
+        self._known: dict[tuple[Presented, str], tuple[datetime, datetime | str]] = {}
 
     def verify(self, presented: Presented, organization: str, at: datetime) -> datetime:
         """Check that a client may act for an organization; return when the first of its certificates ends.
@@ -72,19 +73,26 @@ class Trust:
         Raises:
             PermissionDeniedError: it may not.
         """
-        since, ends = self._verified.get((presented, organization), (at, at))
-        if since <= at < min(since + MEMORY, ends):
-            return ends
+        since, found = self._known.get((presented, organization), (at, at))
+        if not since <= at < since + MEMORY or (isinstance(found, datetime) and found <= at):
+            try:
+                found = self._verify(presented, organization, at)
+            except PermissionDeniedError as error:
+                # Remembered too: who asks again and again is not looked at again and again.
+                found = str(error).removeprefix(f"{error.code}: ")
+            with self._lock:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[presented, organization] = at, found
+        if isinstance(found, str):
+            raise PermissionDeniedError(found)
+        return found
+
+    def _verify(self, presented: Presented, organization: str, at: datetime) -> datetime:
         leaf, *intermediates = _read(presented)
         if organization not in _names(leaf):
             raise PermissionDeniedError(f"the client certificate does not belong to organization {organization!r}")
-        chain = self._chain(leaf, intermediates, organization, at)
-        ends = min(certificate.not_valid_after_utc for certificate in chain)
-        with self._lock:
-            if len(self._verified) >= _REMEMBERED:
-                self._verified.clear()
-            self._verified[presented, organization] = at, ends
-        return ends
+        return min(each.not_valid_after_utc for each in self._chain(leaf, intermediates, organization, at))
 
     def organizations_of(self, presented: Presented, at: datetime) -> frozenset[str]:
         """Return all organizations that a client may act for; see `verify`.

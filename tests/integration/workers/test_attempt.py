@@ -103,7 +103,7 @@ def test_a_wrong_model_is_an_internal_fault_without_a_log_address(world: World) 
 
 @pytest.mark.parametrize(
     ("number", "kind", "what"),
-    [(0, "data_manager", "the opener of"), (1, "data_sample", ""), (2, "model", "the model")],
+    [(0, "data_manager", ""), (1, "data_sample", ""), (2, "model", "the model")],
 )
 def test_an_input_of_another_organization_is_not_read_from_the_own_store(
     world: World, number: int, kind: str, what: str
@@ -118,7 +118,8 @@ def test_an_input_of_another_organization_is_not_read_from_the_own_store(
     assert not failed.HasField("logs_address")
     # The log is not for others, so the report itself tells.
     assert failed.reason in log
-    wanted = "https://store.org-2.example/" if what else f"the data sample {asset.key} belongs to org-2"
+    noun = kind.replace("_", " ")
+    wanted = "https://store.org-2.example/" if what else f"the {noun} {asset.key} belongs to org-2, and only that"
     assert (what in failed.reason, wanted in failed.reason) == (True, True)
 
 

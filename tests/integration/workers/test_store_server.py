@@ -1,6 +1,7 @@
 """An organization's asset store, asked by its peers over real TLS."""
 
 import hashlib
+import io
 import os
 import signal
 import ssl
@@ -22,6 +23,7 @@ from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
 from orchestrator.embedded.ports import free_port
 from tests.waiting import wait_until
+from workers import store_server
 from workers.access import Access
 from workers.addresses import Asset, model
 from workers.channels import connect
@@ -130,20 +132,47 @@ def test_those_who_may_process_a_model_get_it(running: Running) -> None:
         head = peer.head(f"/{name}")
         assert (head.status_code, head.headers["Content-Length"], head.content) == (200, "1000000", b"")
     assert running.status(OWNER, name) == 200
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     with running.peer(STRANGER) as peer:
         refused = peer.get(f"/{name}")
         assert refused.status_code == 403
         assert "org-3 may not read" in refused.json()["error"]
 
 
+def test_whether_a_key_exists_is_for_its_channel_to_know(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: ""}
+    name, other = new_model(running, b"model", permissions(OWNER, FRIEND)), f"models/{uuid.uuid4()}"
+    with running.peer(STRANGER) as peer:
+        there, nowhere = peer.get(f"/{name}"), peer.get(f"/{other}")
+    assert (there.status_code, nowhere.status_code) == (404, 404)
+    assert there.json()["error"].replace(name, other) == nowhere.json()["error"]
+
+
+def test_a_download_breaks_off_when_its_certificate_does_not_hold_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_server, "_RECHECK_SECONDS", -1.0)
+    answers = iter([None, PermissionDeniedError("revoked")])
+
+    def check() -> None:
+        if (refusal := next(answers)) is not None:
+            raise refusal
+
+    file = io.BytesIO(bytes(4 * store_server._CHUNK))
+    chunks = store_server._chunks(file, check)
+    assert len(next(chunks)) == store_server._CHUNK
+    with pytest.raises(PermissionDeniedError):
+        next(chunks)
+    assert file.closed
+
+
 def test_public_means_the_organizations_of_the_channel(running: Running) -> None:
     running.recorded.organizations = {OWNER: "", FRIEND: ""}
     name = new_model(running, b"model", permissions(public=True))
     assert running.status(FRIEND, name) == 200
-    assert running.status(STRANGER, name) == 403
+    assert running.status(STRANGER, name) == 404
 
 
 def test_functions_and_openers_are_served_by_their_permissions(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     key = str(uuid.uuid4())
     running.recorded.functions[key] = pb.Function(
         key=key,
@@ -194,6 +223,7 @@ def test_a_store_that_was_not_told_its_url_goes_by_the_registered_address(runnin
 
 
 def test_logs_are_served_once_reported_to_whom_the_task_names(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     key = str(uuid.uuid4())
     name = running.put(f"logs/{key}-2", b"log")
     running.put(f"logs/{key}-1", b"log")

@@ -3,13 +3,14 @@
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from orchestrator.core import authorities
+from orchestrator.core import authorities, chains, identity
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Trust
 from tests.issuing import Issued, authority, client, new_key, sign, subject, usage
@@ -200,3 +201,41 @@ def test_a_verified_certificate_is_believed_for_a_minute_and_not_past_its_end():
     known.verify((leaf.chain,), "a", end - timedelta(seconds=30))
     with pytest.raises(PermissionDeniedError, match="not valid at"):
         known.verify((leaf.chain,), "a", end + timedelta(seconds=1))
+
+
+def circle(count: int) -> list[Issued]:
+    """Authorities that vouch for each other: ways through them are as many as one likes."""
+    ends = [authority("b"), sign(None, subject(["b"], "other"), [(x509.BasicConstraints(True, None), True)])]
+    around = [
+        sign(issuer, other.certificate.subject, [(x509.BasicConstraints(True, None), True)], key=new_key())
+        for _ in range(count)
+        for issuer, other in (ends, reversed(ends))
+    ]
+    copies = [sign(end, end.certificate.subject, [(x509.BasicConstraints(True, None), True)]) for end in ends]
+    return [*ends, *copies, *around]
+
+
+def test_a_search_for_a_chain_has_one_way_to_go_whatever_is_presented():
+    tried = chains.one_of_each_name([each.certificate for each in circle(3)])
+    assert len(tried) == len({certificate.subject for certificate in tried}) == 2
+    assert all(certificate.issuer != certificate.subject for certificate in tried)
+
+
+def test_who_was_refused_is_not_looked_at_again_at_once(monkeypatch: pytest.MonkeyPatch):
+    root, stranger = authority("a"), circle(2)
+    presented = client(stranger[0], "a").pem + b"".join(each.pem for each in stranger)
+    searches = []
+
+    def counted(*arguments: Any) -> chains.Chain:
+        searches.append(arguments)
+        return chains.verify(*arguments)
+
+    monkeypatch.setattr(identity, "verify", counted)
+    trusted, now = trust(a=root.pem), datetime.now(UTC)
+    for seconds in (0, 1, 59):
+        with pytest.raises(PermissionDeniedError, match="not issued by an authority of organization 'a'"):
+            trusted.verify((presented,), "a", now + timedelta(seconds=seconds))
+    assert len(searches) == 1
+    with pytest.raises(PermissionDeniedError):
+        trusted.verify((presented,), "a", now + timedelta(seconds=61))
+    assert len(searches) == 2
