@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from workers import cgroup, launch, processes, quota
+from workers import cgroup, launch, processes, quota, syscalls
 
 log = structlog.get_logger()
 
@@ -207,6 +207,7 @@ def _options(limits: Limits, lock: int | None, box: Box | None, group: Path | No
         log_size=limits.log_size,
         lease=lock,
         boxed=box is not None,
+        syscalls=syscalls.program().hex() if box is not None else "",
         cgroup=str(group or ""),
     )
     return json.dumps(dataclasses.asdict(options))

@@ -65,6 +65,7 @@ class Options:
         lease: a descriptor (see `left`); None for no lease.
         boxed: whether the command is bubblewrap.
         cgroup: the folder of a control group to run in; empty for the launcher's.
+        syscalls: a filter of system calls for bubblewrap, in hexadecimal digits; empty for none.
     """
 
     grace: float
@@ -76,6 +77,7 @@ class Options:
     lease: int | None = None
     boxed: bool = False
     cgroup: str = ""
+    syscalls: str = ""
 
 
 def clock() -> float:
@@ -129,6 +131,15 @@ def main(arguments: list[str]) -> int:
     return command.exit_code()
 
 
+def _in_memory(content: bytes) -> int:
+    """Return a descriptor from which a content can be read, without a file."""
+    descriptor = os.memfd_create("launch")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
 def become_subreaper() -> None:
     """Have the orphans among our descendants become our children (Linux)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -155,12 +166,13 @@ class _Command:
             self._status, says = os.pipe()
             held, release = os.pipe()
             # By a file in memory: the command can read the command line of the sandbox's first process.
-            given = os.memfd_create("arguments")
-            passed, end = (says, held, given), command.index("--")
-            with open(given, "wb", closefd=False) as file:
-                file.write(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
-            os.lseek(given, 0, os.SEEK_SET)
+            end = command.index("--")
+            given = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
+            passed = (says, held, given)
             own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
+            if options.syscalls:
+                passed += ((rules := _in_memory(bytes.fromhex(options.syscalls))),)
+                own += ["--seccomp", str(rules)]
             command = [command[0], *own, *command[end:]]
 
         # There are no threads here that it could deadlock with.

@@ -37,6 +37,8 @@ _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # A worker that runs as root is the kernel's root here too, without capabilities: by their owner alone it could write
 # to these, and so have the machine run a program of its choice (core_pattern).
 _KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver", "tty", "mtrr")
+# Whose keys are there, of all this user's sessions.
+_KEYS = ("keys", "key-users")
 
 
 class NoSandboxError(RuntimeError):
@@ -132,6 +134,7 @@ class Sandbox:
             *(word for source, target in (*etc, *known) for word in ("--ro-bind-try", source, target)),
             *("--proc", "/proc"),
             *(word for name in _KERNEL for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
+            *(word for name in _KEYS for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
             *("--dev", "/dev", "--size", str(self.shared_memory), "--tmpfs", "/dev/shm"),  # noqa: S108
             *(word for path in _python() for word in ("--ro-bind", path, path)),
             *("--bind", str(folder / "home"), str(HOME)),

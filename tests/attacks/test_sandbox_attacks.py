@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from orchestrator.embedded.federation import Federation
 from orchestrator.removal import remove
 from tests.processes import launcher_of, lives
 from tests.waiting import wait_until
-from workers import cgroup, launch, outputs, sandbox
+from workers import cgroup, launch, outputs, quota, sandbox
 from workers.cgroup import NoGroupError
 from workers.errors import ExecutionFault
 from workers.executor import Ending, Outcome, Resource
@@ -482,3 +483,86 @@ def test_the_functions_processes_are_gone(tmp_path: Path) -> None:
     assert contained.run(source) == Outcome(Ending.EXITED, 0)
     assert not [pid for pid in processes_with(mark) if lives(pid)]
     assert not [each for each in psutil.Process().children() if "bwrap" in each.name()]
+
+
+KEYS = """
+import ctypes
+library = ctypes.CDLL(None, use_errno=True)
+
+def tried(*arguments):
+    ctypes.set_errno(0)
+    library.syscall(*arguments)
+    return os.strerror(ctypes.get_errno())
+
+def made(family, kind):
+    try:
+        socket.socket(family, kind).close()
+    except OSError as error:
+        return error.strerror
+    return "done"
+
+found = {
+    # keyctl(KEYCTL_GET_KEYRING_ID, the session's or the user's, do not make one)
+    "keys": [tried(told["keyctl"], 0, ring, 0) for ring in (-3, -4, -5)],
+    "listed": os.access("/proc/keys", os.R_OK),
+    "vsock": made(40, socket.SOCK_STREAM),
+    "ordinary": [made(socket.AF_INET, socket.SOCK_STREAM), made(socket.AF_UNIX, socket.SOCK_STREAM)],
+    "hidden": tried(told["prctl"], 4, 0),
+}
+(outputs / "found").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the calls are those of x86-64")
+def test_a_function_reaches_no_keys_of_the_worker_and_no_machine_below(tmp_path: Path):
+    contained = Contained(tmp_path)
+    outcome = contained.run(KEYS, keyctl=250, prctl=157)
+    assert (outcome.ending, outcome.exit_code) == (Ending.EXITED, 0), contained.log.read_text()
+    assert contained.found() == {
+        "keys": ["Operation not permitted"] * 3,
+        "listed": False,
+        "vsock": "Operation not permitted",
+        "ordinary": ["done", "done"],
+        "hidden": "Operation not permitted",
+    }
+
+
+@pytest.mark.parametrize(
+    "hides",
+    [
+        "file = open('/tmp/kept', 'w+b'); file.write(b'x' * told['size']); file.flush()\n"
+        "held = mmap.mmap(file.fileno(), told['size']); os.unlink('/tmp/kept'); file.close()",
+        "import ctypes, threading\n"
+        "def keep():\n"
+        "    ctypes.CDLL(None).unshare(0x400)\n"
+        "    file = open('/tmp/kept', 'w+b'); file.write(b'x' * told['size']); file.flush(); os.unlink('/tmp/kept')\n"
+        "    time.sleep(60)\n"
+        "threading.Thread(target=keep, daemon=True).start()",
+    ],
+    ids=["mapped", "in a thread of its own"],
+)
+def test_what_is_deleted_and_kept_all_the_same_counts(tmp_path: Path, hides: str):
+    contained = Contained(tmp_path)
+    outcome = contained.run(f"import mmap\n{hides}\ntime.sleep(60)", limited(folder_size=5_000_000), size=20_000_000)
+    assert outcome.ending is Ending.EXCEEDED
+    assert "5000000 bytes" in outcome.reason
+
+
+def test_a_measure_follows_no_link_that_takes_the_place_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The function may exchange the two between a look at the name and a look inside."""
+    (tmp_path / "attempt" / "folder").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for number in range(10):
+        (tmp_path / "elsewhere" / str(number)).touch()
+
+    def exchanged(place: int) -> Iterator[tuple[os.stat_result, str]]:
+        found = list(quota_entries(place))
+        if any(name == "folder" for _, name in found):
+            (tmp_path / "attempt" / "folder").rmdir()
+            (tmp_path / "attempt" / "folder").symlink_to(tmp_path / "elsewhere")
+        yield from found
+
+    quota_entries = quota._entries
+    monkeypatch.setattr(quota, "_entries", exchanged)
+    _, files = quota._kept([tmp_path / "attempt"], 100)
+    assert files == 1
