@@ -1,7 +1,9 @@
 """The commands of whoever runs the orchestrator: serve, migrate, beat, flower."""
 
+import signal
 import sys
 import time
+from types import FrameType
 
 import click
 
@@ -46,6 +48,8 @@ def migrate(what: str | None) -> None:
     """
     settings = configure(DatabaseSettings)
     log.configure(settings.log_level)
+    # By default the first process of a container, or of a pod, takes no notice of it.
+    signal.signal(signal.SIGTERM, _end)
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
@@ -65,6 +69,10 @@ def migrate(what: str | None) -> None:
         raise Fault(state.complaint)
     contraction = "" if state.revision != state.needed or state.needed == state.newest else ", not contracted yet"
     click.echo(f"revision {state.revision}, serves releases from {state.serves_from} on{contraction}")
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _await_tables(url: str) -> None:
