@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -205,12 +206,16 @@ def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = 
     for each in shared:
         if not each.path.exists():
             raise NoSandboxError(f"functions are to see {each.path}, and there is no such path on this machine")
-    namespaces = ("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session")
-    command = [str(bwrap), *namespaces, *_system(), "--proc", "/proc", "--dev", "/dev", "--", "/bin/sh", "-c", ":"]
     try:
-        tried = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHECK_SECONDS, check=False
-        )
+        # All that a function gets: a machine may allow a part of it, as namespaces without a host name of their own.
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made)
+            for name in ("function", "home", "inputs", "outputs"):
+                (folder / name).mkdir()
+            command = Sandbox(bwrap, folder, shared=tuple(shared)).wrap(["/bin/sh", "-c", ":"])
+            tried = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHECK_SECONDS, check=False
+            )
         why = tried.stderr.decode(errors="replace").strip().rpartition("\n")[2] if tried.returncode else ""
         failed = tried.returncode != 0
     except (OSError, subprocess.TimeoutExpired) as error:

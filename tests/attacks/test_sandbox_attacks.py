@@ -397,6 +397,21 @@ def test_what_ordinary_training_does_works(tmp_path: Path, kind: str) -> None:
     assert not list(Path("/tmp").glob(f"home-*{folder.name}*"))
 
 
+def test_a_place_that_lacks_a_part_of_what_functions_get_is_refused_before_any_runs(tmp_path: Path) -> None:
+    partial = tmp_path / "bwrap"
+    # As in a container whose security profile forbids sethostname alone.
+    partial.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '  *--hostname*) echo "bwrap: Can\'t set hostname to function: Operation not permitted" >&2; exit 1;;\n'
+        "esac\n"
+        f'exec {sandbox.find()} "$@"\n'
+    )
+    partial.chmod(0o755)
+    with pytest.raises(NoSandboxError, match="Can't set hostname"):
+        sandbox.check(partial)
+
+
 def test_a_place_without_namespaces_is_refused_with_what_to_do(tmp_path: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
