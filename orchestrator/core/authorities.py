@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
@@ -125,6 +126,46 @@ def check_apart(organizations: Mapping[str, Authorities]) -> None:
         for other, issuer in issuers.get(certificate.issuer, ()):
             if other != organization and issued(issuer, certificate):
                 raise ValueError(f"an authority of {organization} is issued by one of {other}; {_APART}")
+
+
+def keep_apart(
+    before: Mapping[str, Authorities], wanted: Mapping[str, Authorities]
+) -> tuple[dict[str, Authorities], list[str]]:
+    """Return what holds when authorities change, and what is wrong with the rest, for people.
+
+    An organization whose new authorities collide with another's keeps those that it had, so that nobody's files hold up
+    what others add, remove or revoke; its own revocations are taken too.
+
+    Args:
+        before: what held, and was apart.
+        wanted: what is to hold.
+    """
+    # Whatever it raises: what one organization put there must not hold up the others. It is told below.
+    with suppress(Exception):
+        check_apart(wanted)
+        return dict(wanted), []
+    held = {
+        organization: replace(before[organization], revocations=authorities.revocations)
+        for organization, authorities in wanted.items()
+        if organization in before
+    }
+    faults: dict[str, str] = {}
+    waiting = [name for name, each in wanted.items() if name not in held or held[name] != each]
+    while waiting:
+        faults = {}
+        for organization in waiting:
+            changed = {**held, organization: wanted[organization]}
+            try:
+                check_apart(changed)
+            except Exception as error:
+                faults[organization] = f"{organization} keeps the authorities that it had: {error}"
+            else:
+                held = changed
+        if len(faults) == len(waiting):
+            break
+        # What one of them gave up may be what another waited for.
+        waiting = list(faults)
+    return held, list(faults.values())
 
 
 def _each(organizations: Mapping[str, Authorities]) -> Iterator[tuple[str, x509.Certificate]]:

@@ -57,7 +57,7 @@ class Trust:
     def __init__(self, organizations: Mapping[str, Authorities], denied: Denied | None = None) -> None:
         check_apart(organizations)
         self.organizations = organizations
-        self._denied = denied or Denied()
+        self.denied = denied or Denied()
         self._lock = threading.Lock()
         # When the first certificate ends, or why they are refused; and since when that is known.
         self._known: dict[tuple[Presented, str], tuple[datetime, datetime | str]] = {}
@@ -123,17 +123,17 @@ class Trust:
             raise PermissionDeniedError(
                 f"the client certificate was not issued by an authority of organization {organization!r}: {error}"
             ) from error
-        serials = self._denied.serials.get(organization, frozenset())
+        serials = self.denied.serials.get(organization, frozenset())
         if authorities.revoked(chain) or any(each.serial_number in serials for each in chain):
             raise PermissionDeniedError(f"the client certificate of organization {organization!r} was revoked")
         return chain
 
     def _denies(self, authority: x509.Certificate) -> bool:
-        if not self._denied.authorities:
+        if not self.denied.authorities:
             return False
         digest = hashes.Hash(hashes.SHA256())
         digest.update(key_of(authority))
-        return bool(self._denied.authorities & {authority.fingerprint(hashes.SHA256()), digest.finalize()})
+        return bool(self.denied.authorities & {authority.fingerprint(hashes.SHA256()), digest.finalize()})
 
 
 @lru_cache(maxsize=_REMEMBERED)

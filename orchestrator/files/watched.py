@@ -18,6 +18,19 @@ Value = TypeVar("Value")
 _Stamp = tuple[tuple[str | int, ...], ...]
 
 
+class PartlyWrongError(ValueError):
+    """Some of the files are wrong; what the others say holds at once.
+
+    Args:
+        value: what is to hold now.
+        faults: what is wrong, for people.
+    """
+
+    def __init__(self, value: Any, faults: Iterable[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.value = value
+
+
 class Watched(Generic[Value]):
     """What is read from files, as of the last look at them.
 
@@ -27,7 +40,8 @@ class Watched(Generic[Value]):
     Args:
         name: what it is, for the log.
         files: which files it is read from, asked at each look; files may come and go.
-        read: reads them all; it says what it means that one is absent.
+        read: reads them all; it says what it means that one is absent, and raises `PartlyWrongError` where others hold
+            all the same.
         until: what holds until they could be read once; without it, they must be good now.
 
     Raises:
@@ -62,6 +76,8 @@ class Watched(Generic[Value]):
                 self.value = self._read()
             except Exception as error:
                 # Whatever is wrong with a file, it must not end those who look at it.
+                if isinstance(error, PartlyWrongError):
+                    self.value = error.value
                 fault = str(error) if isinstance(error, OSError | ValueError) else repr(error)
                 if fault != self._fault:
                     self._fault = fault
@@ -79,8 +95,9 @@ class Watched(Generic[Value]):
 def _state(file: Path) -> tuple[int, ...]:
     try:
         stat = file.stat()
-    except FileNotFoundError:
-        return ()
+    except OSError as error:
+        # Reading says what it means; the files beside it are looked at all the same.
+        return (error.errno or 0,)
     # The time of change too: what is copied may keep the time of modification.
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size
 

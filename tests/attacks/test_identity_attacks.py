@@ -115,6 +115,7 @@ def test_the_limits_of_an_authority_are_kept(network: Network, leaf: Issued):
 def test_a_second_organization_with_the_authority_of_another_is_not_let_in(network: Network):
     """Whose authority copies the key identifier of org-1: the server and the store go on with what they know."""
     twin = authority("org-5", identifier=A.identifier)
+    crl = network.authorities("org-1") / "revoked.crl"
     network.trust("org-5", twin)
     try:
         files = network.save("twin", client(twin, "org-1", identifier=A.identifier))
@@ -124,8 +125,16 @@ def test_a_second_organization_with_the_authority_of_another_is_not_let_in(netwo
         assert network.call(files, "org-1").startswith(REFUSED)
         assert network.read(files) in (0, 401)
         assert network.call(network.save("honest", LEAF), "org-1") == "ok"
+        # Nor does it hold up what others revoke.
+        leaf = client(A, "org-1")
+        revoked = network.save("revoked", leaf)
+        assert network.call(revoked, "org-1") == "ok"
+        crl.write_bytes(revocation_list(A, leaf))
+        wait_until(lambda: network.call(revoked, "org-1").startswith(REFUSED), 20, "the certificate to be refused")
+        assert network.read(revoked) in (0, 401)
         assert "authorities of org-1 and org-5 have the same Subject Key Identifier" in network.start_another()
     finally:
+        crl.unlink(missing_ok=True)
         shutil.rmtree(network.authorities("org-5"))
 
 

@@ -1,5 +1,6 @@
 """The folder of authorities and the list of what is denied, as an operator writes them."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,13 +8,18 @@ import pytest
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from orchestrator.core.authorities import Authorities, check_apart, keep_apart
 from orchestrator.core.documents import DocumentError
 from orchestrator.core.errors import PermissionDeniedError
+from orchestrator.core.identity import Trust
 from orchestrator.files.trust import read_denied, read_trust, watch_trust
-from tests.issuing import authority, client, revocation_list
+from tests.issuing import Issued, authority, client, revocation_list
 
 A = authority("a")
 
@@ -70,6 +76,153 @@ def test_what_is_denied_is_read_again(folder: Path, tmp_path: Path):
     deny_list.write_text(f"serials:\n  a: ['{leaf.serial.upper()}']\n")
     with pytest.raises(PermissionDeniedError, match="revoked"):
         trust.look().verify((leaf.pem,), "a", datetime.now(UTC))
+
+
+B, C = authority("b"), authority("c")
+NOW = datetime.now(UTC)
+
+
+def collide(folder: Path) -> None:
+    (folder / "b" / "new.crt").write_bytes(authority("b", identifier=A.identifier).pem)
+
+
+def take_the_same(folder: Path) -> None:
+    (folder / "b" / "new.crt").write_bytes(A.pem)
+
+
+def be_issued_by_another(folder: Path) -> None:
+    (folder / "b" / "new.crt").write_bytes(authority("b", A).pem)
+
+
+def be_unusable(folder: Path) -> None:
+    (folder / "b" / "new.crt").write_bytes(authority("b", key=ec.generate_private_key(ec.SECP256K1())).pem)
+
+
+def be_nothing(folder: Path) -> None:
+    (folder / "b" / "new.crt").write_bytes(b"nothing")
+
+
+def be_no_list(folder: Path) -> None:
+    (folder / "b" / "b.crl").write_bytes(revocation_list(Issued(B.certificate, A.key, None)))
+
+
+@pytest.fixture
+def three(folder: Path) -> Path:
+    for issuer, name in ((B, "b"), (C, "c")):
+        (folder / name).mkdir()
+        (folder / name / "ca.crt").write_bytes(issuer.pem)
+    return folder
+
+
+def speaks(trust: Trust, issuer: Issued, organization: str) -> bool:
+    try:
+        trust.verify((client(issuer, organization).pem,), organization, datetime.now(UTC))
+    except PermissionDeniedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [collide, take_the_same, be_issued_by_another, be_unusable, be_nothing, be_no_list],
+    ids=lambda f: f.__name__,
+)
+def test_what_one_organization_spoils_holds_up_nobody_else(three: Path, tmp_path: Path, spoil):
+    deny_list, leaf, denied = tmp_path / "denied.yaml", client(A, "a"), client(A, "a")
+    deny_list.write_text("serials: {}\n")
+    watched = watch_trust(three, deny_list)
+    for each in (leaf, denied):
+        watched.look().verify((each.pem,), "a", NOW)
+    spoil(three)
+    with capture_logs() as log:
+        watched.look()
+        held = watched.look()
+        assert speaks(held, B, "b")
+        (three / "a" / "a.crl").write_bytes(revocation_list(A, leaf))
+        deny_list.write_text(f"serials: {{a: ['{denied.serial}']}}\n")
+        shutil.rmtree(three / "c")
+        for each in (leaf, denied):
+            with pytest.raises(PermissionDeniedError, match="revoked"):
+                watched.look().verify((each.pem,), "a", NOW)
+        assert watched.look() is watched.look(), "what it has verified is not forgotten at each look"
+        assert not speaks(watched.look(), C, "c")
+        assert speaks(watched.look(), B, "b")
+    assert [line["event"] for line in log] == ["certificates.not_reloaded"]
+    assert "b keeps" in log[0]["error"]
+    with pytest.raises(ValueError, match="b"):
+        read_trust(three)
+
+
+def test_an_organization_whose_authorities_collide_still_revokes(three: Path):
+    """Or another that copied an identifier of its new authority first would keep it from that."""
+    watched, leaf = watch_trust(three), client(A, "a")
+    watched.look().verify((leaf.pem,), "a", NOW)
+    (three / "a" / "new.crt").write_bytes(authority("a", identifier=B.identifier).pem)
+    (three / "a" / "a.crl").write_bytes(revocation_list(A, leaf))
+    with pytest.raises(PermissionDeniedError, match="revoked"):
+        watched.look().verify((leaf.pem,), "a", NOW)
+
+
+def test_a_wrong_or_missing_deny_list_keeps_what_was_denied_and_nothing_else(three: Path, tmp_path: Path):
+    deny_list, leaf, other = tmp_path / "denied.yaml", client(A, "a"), client(A, "a")
+    deny_list.write_text(f"serials: {{a: ['{leaf.serial}']}}\n")
+    watched = watch_trust(three, deny_list)
+    deny_list.write_text("serials: [\n")
+    (three / "a" / "a.crl").write_bytes(revocation_list(A, other))
+    for _ in range(2):
+        for each in (leaf, other):
+            with pytest.raises(PermissionDeniedError, match="revoked"):
+                watched.look().verify((each.pem,), "a", NOW)
+        deny_list.unlink(missing_ok=True)
+
+
+def test_a_folder_that_is_gone_keeps_all_but_what_is_denied(three: Path, tmp_path: Path):
+    deny_list, leaf = tmp_path / "denied.yaml", client(A, "a")
+    deny_list.write_text("serials: {}\n")
+    watched = watch_trust(three, deny_list)
+    three.rename(tmp_path / "away")
+    deny_list.write_text(f"serials: {{a: ['{leaf.serial}']}}\n")
+    assert speaks(watched.look(), A, "a")
+    with pytest.raises(PermissionDeniedError, match="revoked"):
+        watched.look().verify((leaf.pem,), "a", NOW)
+
+
+def test_a_collision_that_is_mended_is_taken(three: Path):
+    watched, new = watch_trust(three), authority("b", identifier=C.identifier)
+    (three / "b" / "new.crt").write_bytes(new.pem)
+    assert not speaks(watched.look(), new, "b")
+    shutil.rmtree(three / "c")
+    assert speaks(watched.look(), new, "b")
+
+
+POOL = (A, B, C, authority("d", identifier=A.identifier), authority("e", B), authority("f", identifier=C.identifier))
+sets = st.dictionaries(
+    st.sampled_from("abcd"), st.lists(st.sampled_from(POOL), min_size=1, max_size=3, unique_by=id), max_size=4
+)
+
+
+def authorities_of(organizations: dict[str, list[Issued]]) -> dict[str, Authorities]:
+    return {
+        name: Authorities(tuple(issued.certificate for issued in issuers)) for name, issuers in organizations.items()
+    }
+
+
+@given(sets, sets)
+def test_whatever_changes_organizations_stay_apart_and_only_those_that_collide_wait(before, wanted):
+    try:
+        check_apart(authorities_of(before))
+    except ValueError:
+        before = {}
+    before, wanted = authorities_of(before), authorities_of(wanted)
+    held, faults = keep_apart(before, wanted)
+    check_apart(held)
+    assert held.keys() <= wanted.keys(), "who was removed is removed"
+    waiting = {name for name in wanted if held.get(name) != wanted[name]}
+    assert len(faults) == len(waiting)
+    for name in waiting:
+        assert held.get(name) == before.get(name)
+        with pytest.raises(ValueError, match="needs authorities of its own"):
+            check_apart({**held, name: wanted[name]})
 
 
 def test_serials_and_fingerprints_are_written_as_openssl_prints_them(tmp_path: Path):
