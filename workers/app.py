@@ -29,8 +29,9 @@ from workers.settings import WorkerSettings
 class _Process:
     """What one process of the pool holds; made after the fork, which gRPC's connections would not survive."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, consent: Consent) -> None:
         self._settings = settings
+        self._consent = consent
         self._held: ExitStack | None = None
         self._channels: Channels | None = None
         self._asking: Asking | None = None
@@ -47,7 +48,7 @@ class _Process:
     def asking(self) -> Asking:
         """What says which tasks are consented to; made when first needed."""
         if self._asking is None:
-            self._asking = Asking(self.channels, Consent.of(self._settings))
+            self._asking = Asking(self.channels, self._consent)
         return self._asking
 
     def start(self, **_: Any) -> None:
@@ -57,18 +58,22 @@ class _Process:
         # A terminal sends it to all; a handler, not SIG_IGN: what is ignored stays ignored in the function.
         signal.signal(signal.SIGQUIT, lambda *_: None)
         structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
+        # Not before the fork, which its thread would not survive.
+        self._consent.follow()
 
     def end(self, **_: Any) -> None:
         """Close the connections."""
+        self._consent.end()
         if self._held is not None:
             self._held.close()
 
 
-def make_app(settings: WorkerSettings) -> Celery:
-    """Return the Celery app of an organization's worker, with its two tasks.
+def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
+    """Return the Celery app of an organization's worker, with its tasks.
 
     Args:
         settings: the worker's.
+        consent: its files, checked: the processes of the pool know which were there when the worker started.
     """
     url = settings.broker_url.get_secret_value()
     app = Celery("worker", set_as_current=False)
@@ -85,7 +90,7 @@ def make_app(settings: WorkerSettings) -> Celery:
         # Nobody may be there to start it again.
         broker_connection_max_retries=None,
     )
-    process = _Process(settings)
+    process = _Process(settings, consent)
 
     acknowledgement = Acknowledgement(app)
 
@@ -141,7 +146,8 @@ def main(settings: WorkerSettings) -> int:
         NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
         NoGroupError: there is a setting for control groups, and none can be made.
     """
-    Consent.of(settings).check()
+    consent = Consent.of(settings)
+    consent.check()
     logs.configure(settings.log_level)
     if settings.cgroup is not None:
         cgroup.check(settings.cgroup)
@@ -149,7 +155,7 @@ def main(settings: WorkerSettings) -> int:
         shared = [sandbox.Shared.parse(path) for path in settings.sandbox_paths]
         sandbox.check(sandbox.find(settings.sandbox_program), shared, settings.private)
     clear(settings.node_folder)
-    app = make_app(settings)
+    app = make_app(settings, consent)
     with Pacemaker(settings) as heart:
         drain.install(app, heart)
         pool.install(app)

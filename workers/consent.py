@@ -9,6 +9,7 @@ admits it. What decides lies in two files: the consent policy, written by hand, 
 import os
 import re
 import stat
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,6 +28,7 @@ _LARGEST = 1024 * 1024
 _ORGANIZATION = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _REASON = 500
 _UNKNOWN = Decisions()
+_PERIOD = 1.0
 
 
 class Functions(StrEnum):
@@ -84,6 +86,10 @@ class ConsentPolicy:
             stores,
             frozenset(parts["network"].members()),
         )
+
+
+_LEAST = ConsentPolicy(functions=Functions.APPROVED)
+"""What any policy admits, whatever it says."""
 
 
 @dataclass(frozen=True)
@@ -183,19 +189,28 @@ class Consent:
     """
 
     def __init__(self, organization: str, policy: Path | None, decisions: Path) -> None:
+        self._decided = False
+        self._ended = threading.Event()
+
         def read_policy() -> ConsentPolicy:
             return ConsentPolicy.parse(_read(policy), str(policy)) if policy is not None else ConsentPolicy()
 
         def read_decisions() -> Decisions:
             try:
-                return Decisions.parse(_read(decisions), str(decisions))
-            except FileNotFoundError:
+                content = _read(decisions)
+            except FileNotFoundError as error:
+                if self._decided:
+                    raise DocumentError(
+                        f"{decisions}: it was there and is gone; an empty file says that nothing is decided any more"
+                    ) from error
                 return Decisions()
+            self._decided = True
+            return Decisions.parse(content, str(decisions))
 
         self._organization = organization
         self._readers = read_policy, read_decisions
         files = [policy] if policy is not None else []
-        self._policy = Watched("consent_policy", lambda: files, read_policy, until=ConsentPolicy())
+        self._policy = Watched("consent_policy", lambda: files, read_policy, until=_LEAST)
         self._decisions = Watched("consent_decisions", lambda: [decisions], read_decisions, until=_UNKNOWN)
 
     @classmethod
@@ -215,14 +230,34 @@ class Consent:
             except OSError as error:
                 raise DocumentError(f"{error.filename}: {error.strerror}; a file in YAML is expected") from error
 
+    def follow(self) -> None:
+        """Look at both files now, and every second from now on, until `end`.
+
+        So what was decided is known even if a file is damaged before the next task asks.
+        """
+        self._look()
+        threading.Thread(target=self._keep_looking, name="consent", daemon=True).start()
+
+    def end(self) -> None:
+        """Look only when asked."""
+        self._ended.set()
+
+    def _keep_looking(self) -> None:
+        while not self._ended.wait(_PERIOD):
+            self._look()
+
+    def _look(self) -> None:
+        self._policy.look()
+        self._decisions.look()
+
     @property
     def policy(self) -> ConsentPolicy:
         """The consent policy as its file is now; while that is wrong, the last good one.
 
-        In a process that starts while one of the files is wrong, it admits nothing of others: what was refused of what
-        it admits is not known.
+        In a process that starts while it is wrong it admits nobody, so that only what was approved runs; while the
+        decisions are wrong nothing of others runs: what was refused of what it admits is not known.
         """
-        return ConsentPolicy() if self.decisions is _UNKNOWN else self._policy.look()
+        return _LEAST if self.decisions is _UNKNOWN else self._policy.look()
 
     @property
     def decisions(self) -> Decisions:

@@ -40,7 +40,7 @@ class Attack(Network):
 
     def reset(self) -> None:
         self.policy.write_text(OWN_ONLY)
-        self.decisions.unlink(missing_ok=True)
+        self.decisions.write_text("")
 
     def attack(self, function: pb.Function) -> str:
         """Send a task to the victim that needs none of its data; return its key."""
@@ -246,6 +246,19 @@ def test_a_policy_that_changes_pokes_and_a_refusal_wins(attack: Attack, function
     attack.done(task)
 
 
+def test_a_refusal_that_no_task_asked_for_holds_when_its_file_is_damaged(attack: Attack, function: pb.Function) -> None:
+    attack.consent("refuse", "--organization", ATTACKER)
+    # Told by each process that looked after the refusal was written: the one of the pool, and the heart.
+    attack.policy.write_text("\n" * 1000 + "nothing: []\n")
+    log = attack.federation.places.logs / f"worker-{VICTIM}.log"
+    wait_until(lambda: log.read_text().count("line 1001: this key is not known") >= 2, 20, "both to look")
+    attack.decisions.write_text("refused: [\n")
+    attack.policy.write_text("organizations: [org-b]\n")
+    task = attack.attack(function)
+    assert attack.declined(task, words="has refused").refused
+    attack.never_ran(task)
+
+
 def test_two_nodes_decline_and_one_runs_it_once_approved(attack: Attack, function: pb.Function) -> None:
     with attack.second_node():
         tasks = [attack.attack(function) for _ in range(4)]
@@ -276,4 +289,4 @@ def test_the_organizations_own_tasks_run_without_consent(attack: Attack) -> None
 def test_what_cannot_be_decided_is_refused(attack: Attack, words: list[str], code: int) -> None:
     said = attack.consent(*words, code=code)
     assert said.startswith(("Error: ", "Usage: "))
-    assert not attack.decisions.exists()
+    assert not attack.decisions.read_text()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from orchestrator.core.documents import DocumentError
+from tests.waiting import wait_until
 from workers.consent import Asked, Consent, ConsentPolicy, Functions, judge
 from workers.decisions import Decisions, Kind, Names, decide
 
@@ -217,6 +218,56 @@ def test_a_policy_that_is_gone_leaves_what_held_before(files):
     assert consent.judge(asked()) is None
     os.mkfifo(decided)
     assert consent.judge(asked()) is None, "what is no file cannot hold up a worker"
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_text("refused: [")], ids=["gone", "wrong"])
+def test_what_was_refused_stays_refused_when_the_file_is_damaged_before_a_task_asks(files, damage):
+    policy, decided = files
+    structlog.configure()
+    with capture_logs() as log:
+        consent = Consent(OWN, policy, decided)
+        consent.follow()
+        decide(decided, Kind.ORGANIZATIONS, "aggregator", approved=False)
+        wait_until(lambda: log, 10, "the decision to be seen though no task asked")
+        damage(decided)
+        wait_until(lambda: len(log) > 1, 10, "the line")
+        assert consent.judge(asked()).refused
+        assert consent.judge(asked()).refused
+        consent.end()
+    assert [line["event"] for line in log] == ["consent_decisions.reloaded", "consent_decisions.not_reloaded"]
+
+
+def test_decisions_that_were_there_and_are_gone_are_a_fault_until_they_are_back_or_empty(files):
+    policy, decided = files
+    consent = Consent(OWN, policy, decided)
+    assert consent.judge(asked()) is None, "absent from the start is none"
+    decide(decided, Kind.FUNCTIONS, A, approved=False)
+    assert consent.judge(asked()).refused
+    decided.unlink()
+    assert consent.judge(asked()).refused
+    with pytest.raises(DocumentError, match="it was there and is gone"):
+        consent.check()
+    decided.write_text("")
+    assert consent.judge(asked()) is None
+
+
+def test_decisions_that_were_there_when_the_worker_started_are_missed_in_a_process_that_starts_without_them(files):
+    policy, decided = files
+    decide(decided, Kind.FUNCTIONS, A, approved=False)
+    consent = Consent(OWN, policy, decided)
+    consent.check()
+    decided.unlink()
+    assert consent.judge(asked(checksum=B)).plan
+
+
+@given(policies, decisions, asked_of)
+def test_while_the_policy_is_not_known_nothing_runs_that_it_might_not_admit(tmp_path_factory, policy, decided, asked):
+    folder = tmp_path_factory.mktemp("unknown")
+    wrong, file = folder / "consent.yaml", folder / "decisions.yaml"
+    wrong.write_text("organizations: [")
+    file.write_text(decided.dump())
+    if Consent(OWN, wrong, file).judge(asked) is None:
+        assert judge(OWN, policy, decided, asked) is None
 
 
 @given(decisions)
