@@ -32,6 +32,8 @@ from tests.integration.workers.world import STORE_URL, World
 from tests.waiting import wait_until
 from workers import attempt
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 
 ORGANIZATION = "org-1"
 CHANNEL = "known"
@@ -240,8 +242,7 @@ def connects(url: str) -> None:
             await connection.execute("LISTEN something")
 
     migrations.upgrade(url)
-    current, newest = migrations.lag(url)
-    assert current == newest
+    assert migrations.state(url).serves
     asyncio.run(listen())
     with contextlib.closing(Database(url, pool_size=1)) as database:
         assert vitals.read(database).sweeps == []
@@ -278,7 +279,8 @@ def test_a_training_that_ends_while_the_database_is_read_only_is_done_at_its_fir
         task = plan.task(function=client.function(function.key), worker=ORGANIZATION, outputs={"model": PUBLIC})
         plan.submit()
         claimed = threading.Event()
-        runs = threading.Thread(target=attempt.run, args=(world.settings, channels, task.key, 1, claimed.set))
+        asking = Asking(channels, Consent.of(world.settings))
+        runs = threading.Thread(target=attempt.run, args=(world.settings, asking, task.key, 1, claimed.set))
         runs.start()
         try:
             assert claimed.wait(30)

@@ -69,7 +69,7 @@ def parents(pid):
     while pid > 1:
         yield pid
         pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
-for pid in list(parents(os.getppid())):
+for pid in reversed(list(parents(os.getppid()))):
     if b"launch.py" not in (said := open(f"/proc/{pid}/cmdline", "rb").read()) and b"workers" in said:
         os.kill(pid, signal.SIGKILL)
 time.sleep(600)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.core.vitals import SILENT_LEASES
+from orchestrator.core.rules import SILENT_LEASES
 from orchestrator.rpc import metrics as calls
 from tests.integration.charts.rendering import CHARTS, merged, of_kind, rendered
 from tests.integration.charts.values import MATRIX

@@ -270,7 +270,7 @@ def test_all_nodes_write_their_decisions_to_one_volume(name, claim):
 def test_the_consent_policy_is_what_a_worker_reads():
     objects = rendered(*MATRIX["organization-full"])
     (made,) = of_kind(objects, "ConfigMap", "worker")
-    policy = ConsentPolicy.parse(made["data"]["consent.yaml"], "consent.yaml")
+    policy = ConsentPolicy.parse(made["data"]["consent.yaml"].encode(), "consent.yaml")
     assert policy.organizations == {"aggregator", "hospital-2"}
     assert (policy.functions, policy.network) == ("approved", {"aggregator"})
     assert policy.stores == {"aggregator": "https://assets.example.org"}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from beat.app import sweeps
+from beat import sweeps
 from beat.settings import BeatSettings
 from orchestrator.cli.main import main
 from orchestrator.files.trust import read_trust
@@ -227,7 +227,7 @@ def test_an_alert_on_a_late_sweep_waits_a_few_of_its_periods(monkeypatch):
     monkeypatch.setenv("ORCHESTRATOR_EVENT_RETENTION", "90d")
     monkeypatch.setenv("ORCHESTRATOR_ATTEMPT_RETENTION", "90d")
     ages = yaml.safe_load((CHARTS / ORCHESTRATOR / "values.yaml").read_text())["metrics"]["prometheusRule"]["sweepAges"]
-    periods = {sweep.name.removeprefix("sweep."): sweep.period for sweep in sweeps(BeatSettings())}
+    periods = {sweep.name.removeprefix("sweep."): sweep.period for sweep in sweeps.make(BeatSettings())}
     assert ages.keys() == periods.keys()
     assert {name for name, age in ages.items() if age < 5 * periods[name]} == set()
 

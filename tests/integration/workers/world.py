@@ -114,10 +114,11 @@ class World:
 
     def claim(self, function: pb.Function) -> pb.ClaimTaskResponse:
         manager, sample, model = (str(uuid.uuid4()) for _ in range(3))
+        owner = self.settings.organization
         self.put(f"data_samples/{sample}/x", b"40")
         answer = pb.ClaimTaskResponse(
             attempt=pb.Attempt(compute_task_key=self.task, number=2, token="token"),
-            task=pb.ComputeTask(key=self.task, rank=1, owner="org-1", worker="org-1", function_key=function.key),
+            task=pb.ComputeTask(key=self.task, rank=1, owner=owner, worker=owner, function_key=function.key),
             function=function,
             lease=Duration(nanos=300_000_000),
             input_assets=[
