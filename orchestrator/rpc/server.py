@@ -18,6 +18,7 @@ from orchestrator.settings import ServerSettings
 
 _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
+_PENDING = 1_000_000
 _IDLE_MS = 30 * 60_000
 # What workers call by themselves, and what a training is lost without.
 _WORKERS = "WorkerService"
@@ -51,6 +52,9 @@ def make_server(
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
+            # Beyond this gRPC itself drops calls, anybody's, and with a bare CANCELLED.
+            ("grpc.server.max_pending_requests", _PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _PENDING),
             # What has not been asked for is to wait with the caller; by default gRPC takes megabytes of each request.
             ("grpc.http2.bdp_probe", 0),
             (

@@ -1,9 +1,11 @@
 """One organization asks for more than a server has; the others, and the workers of all, must not notice."""
 
 import asyncio
+import socket
 import time
 import uuid
 from collections.abc import Awaitable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import httpx
@@ -233,3 +235,43 @@ def test_scrapes_that_wait_for_the_database_are_limited(database_url, http_addre
     assert {answer.status_code for answer in answers} == {429}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
     assert all(answer.json()["error"].startswith("OE0201") for answer in answers)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return a frame of HTTP/2 (RFC 9113, 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def field(name: str, value: str) -> bytes:
+    """Return a header without an index (RFC 7541, 6.2.2)."""
+    return b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
+
+
+def take_back(address: str, calls: int) -> None:
+    """Make calls on one connection and reset each at once."""
+    names = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": "/orchestrator.EventService/QueryEvents",
+        ":authority": address,
+        "content-type": "application/grpc",
+        "te": "trailers",
+        "mspid": GREEDY,
+        "channel": CHANNEL,
+    }
+    head = b"".join(field(name, value) for name, value in names.items())
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+        for number in range(calls):
+            stream = 2 * number + 1
+            message = frame(1, 4, stream, head) + frame(0, 1, stream, bytes(5)) + frame(3, 0, stream, b"\0\0\0\x08")
+            connection.sendall(message)
+
+
+def test_calls_that_are_taken_back_at_once_cost_nobody_else_an_answer(address: str):
+    with Client(address, MODEST, CHANNEL, timeout=60) as modest, ThreadPoolExecutor(6) as attackers:
+        attacks = [attackers.submit(take_back, address, 4000) for _ in range(6)]
+        while not all(attack.done() for attack in attacks):
+            modest.worker.Heartbeat(pb.HeartbeatParam(node="node-1"))
+        assert not any(attack.exception() for attack in attacks)
