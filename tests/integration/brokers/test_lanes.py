@@ -160,12 +160,12 @@ def test_urls_and_members_that_change_are_followed(database: Database, on_valkey
         ask(database, "a")
         async with running(database, brokers):
             assert unsent(database) == ["a"]
-            urls["a"] = on_valkey.url("a")
+            urls["a"] = on_valkey.writing("a")
             await until(lambda: not unsent(database), 20, "the poke of a at its new broker")
             members.remove("a")
             ask(database, "a")
             members.append("b")
-            urls["b"] = on_valkey.url("b")
+            urls["b"] = on_valkey.writing("b")
             ask(database, "b")
             await until(lambda: unsent(database) == ["a"], 20, "the poke of b, a new member")
 

@@ -189,9 +189,12 @@ def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
     store = AssetStore(str(places.store_root("hospital-1")))
     url = f"{places.store_url('hospital-1')}/data_managers/{key}/opener"
     address = pb.Addressable(checksum=store.put(f"data_managers/{key}/opener", opener).checksum, storage_address=url)
-    with Client(
-        federation.running.address, "hospital-1", federation.channel, federation.certificates("hospital-1")
-    ) as client:
+
+    def client_of(organization: str) -> Client:
+        certificates = federation.certificates(organization)
+        return Client(federation.running.address, organization, federation.channel, certificates)
+
+    with client_of("hospital-1") as client:
         address_of_store = pb.RegisterOrganizationParam(address=places.store_url("hospital-1"))
         client.organizations.RegisterOrganization(address_of_store)
         client.data_managers.RegisterDataManager(
@@ -205,6 +208,10 @@ def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
             )
         )
     assert status_of(url, layout.peer("hospital-1")) == 200
+    # Only the members of a channel learn that it has such a key.
+    assert status_of(url, layout.peer("aggregator")) == 404
+    with client_of("aggregator") as client:
+        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
     assert status_of(url, layout.peer("aggregator")) == 403
 
 
