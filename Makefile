@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PACKAGES := orchestrator workers beat migrations
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test soak format docs protos lock clean
+.PHONY: help demo dev check test bench soak format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ check: $(VENV)/.dev ## Lint and check the types
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/pytest -n 2 --dist worksteal
+
+bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, AGAINST=another checkout, ARGS=…)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
+		$(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans (MINUTES=10)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)

@@ -45,8 +45,9 @@ MAY_IMPORT = {
     "beat": {SERVICES, STORE, CORE, SETTINGS, LOG},
     "workers": {"orchestrator.client", CORE, PROTOS, LOG},
     "migrations": {STORE},
+    "benchmarks": None,
 }
-PACKAGES = ("orchestrator", "workers", "beat", "migrations")
+PACKAGES = ("orchestrator", "workers", "beat", "migrations", "benchmarks")
 MODULES = sorted(
     file
     for package in PACKAGES
