@@ -173,6 +173,7 @@ class Streamed:
         size: bytes of all.
         seconds: from the subscription to the last event.
         first: seconds from the subscription to the first event.
+        busy: seconds from the first event to the last.
         lags: seconds from the time that an event bears to its arrival, by the clock of the day, of some events.
     """
 
@@ -180,6 +181,7 @@ class Streamed:
     size: int = 0
     seconds: float = 0.0
     first: float = 0.0
+    busy: float = 0.0
     lags: list[float] = field(default_factory=list)
 
 
@@ -215,6 +217,7 @@ async def _follow(target: Target, after: str, marker: bytes, seconds: float, sub
                 if marker in message:
                     break
             streamed.seconds = time.perf_counter() - begun
+            streamed.busy = streamed.seconds - streamed.first
             call.cancel()
 
     streams = [Streamed() for _ in range(subscribers)]

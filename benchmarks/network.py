@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from orchestrator import protos as pb
 FUNCTIONS = "/orchestrator.FunctionService"
 PLANS = "/orchestrator.ComputePlanService"
 _BATCH = 1000
+_QUIET_SECONDS = 0.3
+_SETTLE_SECONDS = 120.0
 
 _DOCKERFILE = 'FROM scratch\nENTRYPOINT ["python3", "function.py"]\n'
 # Standard library only, so that it starts as fast as Python does; the first thing it does is to look at the clock.
@@ -118,12 +121,29 @@ def ready_tasks(side: Side, count: int) -> list[str]:
     return [task.key for task in tasks]
 
 
+def settle(stage: Stage, side: Side) -> None:
+    """Wait until the server has placed the events and sent the pokes of what was registered: it writes no more.
+
+    Raises:
+        BenchError: it goes on writing.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    with stage.connect(side) as connection:
+        before = None
+        while (now := connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()) != before:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{side.name} still writes {_SETTLE_SECONDS:g} s after it was asked for the last time")
+            before = now
+            time.sleep(_QUIET_SECONDS)
+
+
 def driven(stage: Stage, side: Side, clients: int, lives: Sequence[Life], seconds: float | None = None) -> Driven:
-    """Have the load generator drive lives of the first caller; return what it did.
+    """Have the load generator drive lives of the first caller, on a server that is at rest; return what it did.
 
     Raises:
         BenchError: a call was refused.
     """
+    settle(stage, side)
     done: Driven = stage.run(drive, side.target(), clients, lives, seconds or stage.sizes.seconds)
     if done.failures:
         raise BenchError(f"{done.failures} calls of {side.name} were refused, the first with: {done.reason}")

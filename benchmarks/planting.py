@@ -2,7 +2,7 @@
 
 All rows that bear a key of the few are read, from whichever tables there are, and written again with fresh keys: no
 checkout's schema need be known here. Keys in serialized messages are replaced too; big integers (places, sequences) go
-on where they ended.
+on where they ended, without a gap.
 """
 
 import hashlib
@@ -132,8 +132,8 @@ class Template:
         for _, name in tables:
             rows = list(self._rows(name, columns[name], columns[name]))
             if rows:
-                spans = self._spans(name, columns[name], rows)
-                lines = tuple(self._line(row, columns[name], spans) for row in rows)
+                places = self._places(name, columns[name], rows)
+                lines = tuple(self._line(row, columns[name], places) for row in rows)
                 found.append(_Table(name, columns[name], lines))
         return found
 
@@ -151,23 +151,28 @@ class Template:
         query = sql.SQL("SELECT {} FROM {} WHERE {}").format(wanted, sql.Identifier(table), condition)
         yield from self._connection.execute(query, {"keys": list(self._keys)}).fetchall()
 
-    def _spans(
+    def _places(
         self, table: str, columns: Collection[_Column], rows: list[tuple[str | None, ...]]
-    ) -> dict[str, tuple[int, int]]:
-        """Return, for each column of big integers, what the first copy adds to it, and each further one."""
-        spans = {}
+    ) -> dict[str, dict[str, _Place]]:
+        """Return what becomes of each big integer, by column: they go on without a gap, in the order that they have."""
+        places = {}
         for number, column in enumerate(columns):
-            values = (
-                [int(value) for row in rows if (value := row[number]) is not None] if column.type == "bigint" else []
-            )
-            if values:
+            if column.type == "bigint":
+                values = sorted({int(value) for row in rows if (value := row[number]) is not None})
                 query = sql.SQL("SELECT max({}) FROM {}").format(sql.Identifier(column.name), sql.Identifier(table))
                 (highest,) = self._connection.execute(query).fetchone() or (0,)
-                spans[column.name] = int(highest) - max(values), max(values) - min(values) + 1
-        return spans
+                places[column.name] = {
+                    # The first copy is number 1.
+                    str(value): _Place(int(highest) + rank - len(values), len(values))
+                    for rank, value in enumerate(values, start=1)
+                }
+        return places
 
     def _line(
-        self, row: tuple[str | None, ...], columns: Collection[_Column], spans: Mapping[str, tuple[int, int]]
+        self,
+        row: tuple[str | None, ...],
+        columns: Collection[_Column],
+        places: Mapping[str, Mapping[str, _Place]],
     ) -> _Line:
         parts: list[str | _Key | _Place] = []
         for column, value in zip(columns, row, strict=True):
@@ -175,9 +180,8 @@ class Template:
                 parts.append("\t")
             if value is None:
                 parts.append("\\N")
-            elif column.name in spans:
-                offset, span = spans[column.name]
-                parts.append(_Place(int(value) + offset, span))
+            elif column.name in places:
+                parts.append(places[column.name][value])
             elif column.type == "bytea":
                 parts += ["\\\\x", *self._message(bytes.fromhex(value.removeprefix("\\x")))]
             else:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def _improvement(line: Line, ours: str, other: str) -> float | None:
 
 def _head(sides: Sequence[str]) -> list[str]:
     others = [f"better than {other} by" for other in sides[1:]]
-    return ["row", "measured", "unit", *sides, *others, "yardstick", "share of it", "which is"]
+    return ["row", "measured", "unit", *sides, *others, "yardstick", "share of it", "which is", "others took"]
 
 
 def _cells(line: Line, sides: Sequence[str]) -> list[str]:
@@ -46,6 +47,7 @@ def _cells(line: Line, sides: Sequence[str]) -> list[str]:
         _shown(yardstick),
         "–" if value is None or not yardstick else f"{value / yardstick:.2f}",
         line.beside(ours),
+        f"{statistics.median(line.others):.0f} %",
     ]
 
 
@@ -74,6 +76,7 @@ def to_json(table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> str
             "about": line.row.about,
             "measured": line.name,
             "unit": line.unit,
+            "others took": line.others,
             "sides": {
                 side: {
                     "median": line.value(side),

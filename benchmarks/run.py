@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.machine import Others
 from benchmarks.measure import Number, Row
 from benchmarks.rows import echo, end_to_end, events, growth, latency, life, queries, register, unblock
 from benchmarks.side import Side
@@ -22,11 +23,13 @@ class Line:
         row: of which it is one number.
         name: of the number.
         found: by side, what each round found.
+        others: how much of the machine, in percent, others took meanwhile, at each measurement.
     """
 
     row: Row
     name: str
     found: dict[str, list[Number]] = field(default_factory=dict)
+    others: list[float] = field(default_factory=list)
 
     @property
     def unit(self) -> str:
@@ -99,5 +102,10 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
 
 def _measure(stage: Stage, side: Side, row: Row, lines: dict[str, Line]) -> None:
     side.ensure(tls=row.tls, workers=row.workers)
-    for name, number in row.measure(stage, side).items():
-        lines.setdefault(name, Line(row, name)).found.setdefault(side.name, []).append(number)
+    others = Others()
+    numbers = row.measure(stage, side)
+    share = others.share
+    for name, number in numbers.items():
+        line = lines.setdefault(name, Line(row, name))
+        line.found.setdefault(side.name, []).append(number)
+        line.others.append(share)

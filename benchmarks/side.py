@@ -44,6 +44,7 @@ SLOTS = 2
 
 _INHERITED = ("PATH", "HOME", "TZ", "LANG", "LC_ALL")
 _START_SECONDS = 60.0
+_CALL_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Side:
         self._tls = False
         self._server: Process | None = None
         self._workers: list[Process] = []
+        self._connections: dict[Target, grpc.Channel] = {}
         self._store_ports = {name: free_port() for name in (LEAD, *SITES)}
         folder.mkdir(parents=True)
         (folder / "channels.yaml").write_text(
@@ -207,9 +209,10 @@ class Side:
             grpc.RpcError: it is refused.
         """
         target = self.target(organization or CALLERS[0], channel)
-        with self._connect(target) as connection:
-            call: Any = connection.unary_unary(method, response_deserializer=answer.FromString)
-            return call(request.SerializeToString(), metadata=target.metadata, timeout=_START_SECONDS * 5)
+        if target not in self._connections:
+            self._connections[target] = self._connect(target)
+        call: Any = self._connections[target].unary_unary(method, response_deserializer=answer.FromString)
+        return call(request.SerializeToString(), metadata=target.metadata, timeout=_CALL_SECONDS)
 
     def store(self, organization: str) -> Path:
         """Return the folder of an organization's assets."""
@@ -274,6 +277,9 @@ class Side:
         return grpc.secure_channel(target.address, target.certificates.credentials(), unlimited)
 
     def _stop_server(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
         if self._server is not None:
             self._server.stop()
             self._server = None

@@ -7,9 +7,9 @@ import statistics
 import time
 from functools import partial
 
-from benchmarks.load import Streamed, drive, follow, lag, stream
-from benchmarks.measure import BenchError, Number, Numbers, Row
-from benchmarks.network import PLANS, function, once, plan, ready_tasks, register
+from benchmarks.load import Streamed, follow, lag, stream
+from benchmarks.measure import Number, Numbers, Row
+from benchmarks.network import PLANS, driven, function, once, plan, ready_tasks, register, settle
 from benchmarks.requests import new_plan, older_life, wide
 from benchmarks.side import CALLERS, REPLAYED, Side
 from benchmarks.sizes import Sizes
@@ -49,6 +49,7 @@ def _history(stage: Stage, side: Side) -> str:
 
 def _followed(stage: Stage, side: Side, after: str) -> Streamed:
     target, marker = side.target(channel=REPLAYED), _history(stage, side).encode()
+    settle(stage, side)
     (streamed,) = stage.run(follow, target, after, marker, _SECONDS)
     return streamed
 
@@ -98,16 +99,12 @@ def _live(subscribers: int, stage: Stage, side: Side) -> Numbers:
         follow, side.target(), side.last_event(), marker.key.encode(), _SECONDS, subscribers=subscribers
     )
     time.sleep(_CONNECT_SECONDS)  # so that they are there when it begins; what they miss they get, but later
-    begun = time.perf_counter()
-    written = stage.run(drive, side.target(), _WRITERS, lives, stage.sizes.seconds)
+    written = driven(stage, side, _WRITERS, lives)
     side.send(f"{PLANS}/RegisterPlan", marker, pb.ComputePlan)
     streams = following.result()
-    seconds = time.perf_counter() - begun
-    if written.failures:
-        raise BenchError(f"a writer of {side.name} was refused: {written.reason}")
     numbers = {
         "writers": Number(written.lives / written.seconds, "tasks/s", alone, "no subscriber"),
-        "delivered": Number(sum(each.events for each in streams) / seconds, "events/s"),
+        "delivered": Number(sum(each.events / each.busy for each in streams), "events/s"),
     }
     if streams[0].lags:
         numbers["lag, p50"] = Number(statistics.median(streams[0].lags) * 1000, "ms")
@@ -116,5 +113,5 @@ def _live(subscribers: int, stage: Stage, side: Side) -> Numbers:
 
 def _written(stage: Stage, side: Side) -> float:
     lives = [older_life(key) for key in ready_tasks(side, stage.sizes.lives)]
-    done = stage.run(drive, side.target(), _WRITERS, lives, stage.sizes.seconds)
+    done = driven(stage, side, _WRITERS, lives)
     return done.lives / done.seconds

@@ -1,13 +1,12 @@
 """Growth: rows again, once many tasks are stored. The yardstick is the same row before."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
 from benchmarks.measure import Number, Numbers, Row
-from benchmarks.network import PLANS, function, once, plan, register
+from benchmarks.network import PLANS, function, once, plan, register, settle
 from benchmarks.planting import Template
 from benchmarks.requests import federated
 from benchmarks.rows import life, queries, unblock
@@ -19,7 +18,6 @@ from orchestrator import protos as pb
 
 _TEMPLATE = 1_000
 _BATCH = 10
-_QUIET_SECONDS = 1.0
 
 
 def _lives(clients: int) -> Callable[[Stage, Side], Numbers]:
@@ -69,7 +67,7 @@ def _plant(stage: Stage, side: Side, stored: int) -> None:
     register(side, tasks)
     cancel = pb.ApplyPlanActionParam(key=key, action=pb.PLAN_ACTION_CANCELED)
     side.send(f"{PLANS}/ApplyPlanAction", cancel, Empty)
-    _settle(stage, side)
+    settle(stage, side)
     with stage.connect(side) as connection:
         template = Template(connection, [key, *(task.key for task in tasks)])
         copies = (stored - planted) // count
@@ -77,12 +75,3 @@ def _plant(stage: Stage, side: Side, stored: int) -> None:
             template.copy(template.copies(first, min(_BATCH, copies + 1 - first)))
         connection.execute("VACUUM ANALYZE")
     side.kept["planted"] = stored
-
-
-def _settle(stage: Stage, side: Side) -> None:
-    """Wait until the server has placed the events and sent the pokes: until Postgres writes no more."""
-    with stage.connect(side) as connection:
-        before = None
-        while (now := connection.execute("SELECT pg_current_wal_lsn()").fetchone()) != before:
-            before = now
-            time.sleep(_QUIET_SECONDS)
