@@ -33,9 +33,9 @@ check: $(VENV)/.dev ## Lint and check the types
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/pytest -n 2 --dist worksteal
 
-bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, AGAINST=another checkout, ARGS=…)
+bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, AGAINST=path, ARGS=…)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
-		$(if $(AGAINST),--against $(AGAINST)) $(ARGS)
+		$(if $(STEADY),--steady $(STEADY)) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans (MINUTES=10)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)

@@ -24,6 +24,7 @@ _PAGE = ROOT / "docs" / "performance.md"
 @click.option("--quick", is_flag=True, help="Small counts, one round: minutes.")
 @click.option("--tiny", is_flag=True, help="Counts that say nothing: whether the bench starts.")
 @click.option("--growth", is_flag=True, help="Grow to a million stored tasks too.")
+@click.option("--steady", type=float, metavar="MINUTES", help="Steady load too, for so long (15 in the docs).")
 @click.option("--rounds", type=click.IntRange(1), help="How often each row is measured.")
 @click.option("--rows", multiple=True, metavar="NAME", help="Only rows whose name begins so; may be repeated.")
 @click.option(
@@ -38,6 +39,7 @@ def main(
     quick: bool,
     tiny: bool,
     growth: bool,
+    steady: float | None,
     rounds: int | None,
     rows: tuple[str, ...],
     against: Path | None,
@@ -49,6 +51,8 @@ def main(
     sizes = TINY if tiny else QUICK if quick else FULL
     if growth:
         sizes = replace(sizes, stored=(*sizes.stored, GROWN))
+    if steady:
+        sizes = replace(sizes, steady=steady)
     if rounds:
         sizes = replace(sizes, repeats=rounds)
     wanted = chosen(sizes, rows)

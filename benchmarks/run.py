@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from benchmarks.machine import Others
 from benchmarks.measure import Number, Row
-from benchmarks.rows import echo, end_to_end, events, growth, latency, life, queries, register, unblock
+from benchmarks.rows import echo, end_to_end, events, growth, latency, life, queries, register, steady, unblock
 from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 
-_KINDS = (echo, life, register, unblock, events, queries, latency, end_to_end, growth)
+_KINDS = (echo, life, register, unblock, events, queries, latency, end_to_end, growth, steady)
+
+_LAST = ("growth", "steady")
+"""Rows that leave much behind."""
 
 
 @dataclass
@@ -68,11 +71,11 @@ class Table:
 def chosen(sizes: Sizes, beginnings: Sequence[str]) -> list[Row]:
     """Return the rows, those whose name begins in one of these ways; all if none is named.
 
-    Those that need the same processes stand together, but for the rows of growth, which come last.
+    Those that need the same processes stand together, but for those that leave much behind, which come last.
     """
     rows = [row for kind in _KINDS for row in kind.rows(sizes)]
     wanted = [row for row in rows if not beginnings or row.name.startswith(tuple(beginnings))]
-    return sorted(wanted, key=lambda row: (row.name.startswith("growth"), row.workers, row.tls))
+    return sorted(wanted, key=lambda row: (row.name.startswith(_LAST), row.workers, row.tls))
 
 
 def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> Table:

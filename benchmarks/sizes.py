@@ -29,6 +29,7 @@ class Sizes:
         plans: that are listed.
         queries: how often each is asked.
         stored: how many tasks are stored for the rows of growth.
+        steady: minutes of steady load; none is measured without.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Sizes:
     plans: int
     queries: int
     stored: tuple[int, ...]
+    steady: float = 0.0
 
 
 FULL = Sizes(

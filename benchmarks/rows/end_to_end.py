@@ -12,7 +12,7 @@ from benchmarks.measure import BenchError, Number, Numbers, Row
 from benchmarks.memory import peak, shared
 from benchmarks.network import PLANS, once, plan, register, runnable
 from benchmarks.requests import federated, wide
-from benchmarks.side import LEAD, SITES, SLOTS, Side
+from benchmarks.side import LEAD, SITES, SLOTS, Side, tree
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
@@ -28,7 +28,8 @@ def rows(sizes: Sizes) -> list[Row]:
     return [
         Row("end to end wide", f"{about}, none with a parent", partial(_measure, "wide"), tls=True, workers=True),
         Row("end to end deep", f"{about}, in rounds", partial(_measure, "deep"), tls=True, workers=True),
-        Row("memory", "each process at its peak, after all that", _memory, tls=True, workers=True, once=True),
+        Row("memory at rest", "a server that has just started", _at_rest, once=True),
+        Row("memory", "all processes after that, and at their peak", _memory, tls=True, workers=True, once=True),
     ]
 
 
@@ -80,9 +81,16 @@ def _bare(stage: Stage, shape: str) -> float:
         return count / (time.perf_counter() - begun)
 
 
-def _memory(_: Stage, side: Side) -> Numbers:
+def _memory(stage: Stage, side: Side) -> Numbers:
     numbers = {"server": Number(sum(map(peak, side.servers)), "MB")}
-    for name, processes in side.workers.items():
-        if name.endswith(SITES[0]):
-            numbers[f"{name.partition(' ')[0]}, one of {len(SITES)}"] = Number(shared(processes), "MB")
+    others = {name.partition(" ")[0]: processes for name, processes in side.workers.items() if name.endswith(SITES[0])}
+    others |= {"Postgres": tree(stage.postgres.process), "Valkey": tree(stage.valkey.process)}
+    for name, processes in others.items():
+        numbers[f"{name}, with all its processes"] = Number(shared(processes), "MB")
+        numbers[f"{name}, peak of the largest"] = Number(max(map(peak, processes)), "MB")
     return numbers
+
+
+def _at_rest(_: Stage, side: Side) -> Numbers:
+    side.restart()
+    return {"server": Number(shared(side.servers), "MB")}

@@ -95,6 +95,7 @@ def forbidden(room: str, source: str) -> set[str]:
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_a_module_imports_only_rooms_below_its_own(file):
     room = room_of(name_of(file))
+    assert not {module for module in imports_of(file.read_text()) if module.partition(".")[0] == "tests"}
     assert not forbidden(room, file.read_text()), f"{name_of(file)} ({room}) may not import them"
 
 
