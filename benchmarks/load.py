@@ -90,6 +90,8 @@ class Driven:
         latencies: seconds of each call.
         failures: calls that were refused; the first one's reason is kept.
         reason: of the first failure.
+        server: seconds of processor that the server had, until it was at rest again.
+        database: and those of Postgres.
     """
 
     lives: int = 0
@@ -98,6 +100,8 @@ class Driven:
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
     reason: str = ""
+    server: float = 0.0
+    database: float = 0.0
 
 
 def drive(target: Target, clients: int, lives: Sequence[Life], seconds: float) -> Driven:

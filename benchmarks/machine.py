@@ -1,10 +1,8 @@
-"""Where a run was made: the machine, the versions, and how busy the machine was otherwise."""
+"""Where a run was made: the machine, the versions, the settings."""
 
 import os
 import platform
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -45,32 +43,3 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-class Others:
-    """How much of the machine others took since this was made: what makes a number untrustworthy."""
-
-    def __init__(self) -> None:
-        self._begun, self._busy, self._ours = time.monotonic(), _busy(), _ours()
-
-    @property
-    def share(self) -> float:
-        """In percent of all processors."""
-        all_of_it = (time.monotonic() - self._begun) * (os.cpu_count() or 1)
-        taken = _busy() - self._busy - (_ours() - self._ours)
-        return 100 * max(0.0, taken) / all_of_it
-
-
-def _busy() -> float:
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
-
-
-def _ours() -> float:
-    """Return the seconds of processor that this process, and all that it started, have had."""
-    us = psutil.Process()
-    seconds = 0.0
-    for process in (us, *us.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            seconds += sum(process.cpu_times()[:4])  # of its own, and of children that have ended
-    return seconds

@@ -12,8 +12,9 @@ from google.protobuf.empty_pb2 import Empty
 from benchmarks import requests
 from benchmarks.load import Driven, Life, drive
 from benchmarks.measure import BenchError
+from benchmarks.processor import spent
 from benchmarks.requests import new_function, new_plan
-from benchmarks.side import CALLERS, CHANNEL, LEAD, ORGANIZATIONS, Side
+from benchmarks.side import CALLERS, CHANNEL, LEAD, ORGANIZATIONS, Side, tree
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
 
@@ -144,7 +145,11 @@ def driven(stage: Stage, side: Side, clients: int, lives: Sequence[Life], second
         BenchError: a call was refused.
     """
     settle(stage, side)
+    server, database = spent(side.servers), spent(tree(stage.postgres.process))
     done: Driven = stage.run(drive, side.target(), clients, lives, seconds or stage.sizes.seconds)
+    settle(stage, side)
+    done.server = spent(side.servers) - server
+    done.database = spent(tree(stage.postgres.process)) - database
     if done.failures:
         raise BenchError(f"{done.failures} calls of {side.name} were refused, the first with: {done.reason}")
     return done

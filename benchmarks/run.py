@@ -5,8 +5,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.machine import Others
 from benchmarks.measure import Number, Row
+from benchmarks.processor import Others
 from benchmarks.rows import echo, end_to_end, events, growth, latency, life, queries, register, steady, unblock
 from benchmarks.side import Side
 from benchmarks.sizes import Sizes

@@ -120,12 +120,12 @@ class Stage:
         """Have the yardsticks measured anew."""
         self._known.clear()
 
-    def echo(self, tls: bool) -> Target:
-        """Return the echo server, plain or with mutual TLS; it is started when first asked for."""
+    def echo(self, tls: bool) -> tuple[Target, Process]:
+        """Return the echo server, plain or with mutual TLS, and its process; it is started when first asked for."""
         if tls not in self._echoes:
             self._start_echo(tls)
         certificates = self._certificates.client(ORGANIZATIONS[0]) if tls else None
-        return Target(self._echo_addresses[tls], ORGANIZATIONS[0], CHANNEL, certificates)
+        return Target(self._echo_addresses[tls], ORGANIZATIONS[0], CHANNEL, certificates), self._echoes[tls]
 
     @contextmanager
     def bare_celery(self) -> Iterator[None]:

@@ -4,8 +4,9 @@ from functools import partial
 
 from benchmarks.load import Step, drive
 from benchmarks.measure import Number, Numbers, Row
+from benchmarks.processor import spent
 from benchmarks.requests import MODELS, new_key, new_model
-from benchmarks.side import Side
+from benchmarks.side import Side, tree
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
@@ -26,16 +27,22 @@ def rows(sizes: Sizes) -> list[Row]:
 
 
 def _measure(clients: int, stage: Stage, side: Side) -> Numbers:
-    return {"calls": Number(rate(stage, clients, side.tls), "calls/s")}
+    rate, processor = measure(stage, clients, side.tls)
+    return {"calls": Number(rate, "calls/s"), "server's processor": Number(processor * 1e6, "µs a call")}
 
 
-def rate(stage: Stage, clients: int, tls: bool) -> float:
-    """Return how many calls a second the echo answers to so many clients, measured once a round."""
+def measure(stage: Stage, clients: int, tls: bool) -> tuple[float, float]:
+    """Return how many calls a second the echo answers to so many clients, and its seconds of processor a call.
 
-    def measure() -> float:
+    It is measured once a round.
+    """
+
+    def find() -> tuple[float, float]:
         body = pb.RegisterModelsParam(models=[new_model(new_key())]).SerializeToString()
         lives = [[Step(f"{MODELS}/RegisterModels", body)]] * stage.sizes.echoes
-        done = stage.run(drive, stage.echo(tls), clients, lives, stage.sizes.seconds)
-        return done.calls / done.seconds
+        target, process = stage.echo(tls)
+        before = spent(tree(process))
+        done = stage.run(drive, target, clients, lives, stage.sizes.seconds)
+        return done.calls / done.seconds, (spent(tree(process)) - before) / done.calls
 
-    return stage.once(("echo", clients, tls), measure)
+    return stage.once(("echo", clients, tls), find)

@@ -56,7 +56,8 @@ def _followed(stage: Stage, side: Side, after: str) -> Streamed:
 
 def _bare(stage: Stage, side: Side, streamed: Streamed) -> float:
     """Return how many messages a second the bare stream of as many bytes has."""
-    seconds = stage.run(stream, stage.echo(side.tls), streamed.events, streamed.size // streamed.events)
+    target, _ = stage.echo(side.tls)
+    seconds = stage.run(stream, target, streamed.events, streamed.size // streamed.events)
     return streamed.events / seconds
 
 

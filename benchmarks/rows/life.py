@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import sql
-from benchmarks.load import Life
+from benchmarks.load import Driven, Life
 from benchmarks.measure import BenchError, Number, Numbers, Row
-from benchmarks.network import driven, function, once, ready_tasks
+from benchmarks.network import driven, function, once, ready_tasks, settle
+from benchmarks.processor import spent
 from benchmarks.requests import older_life, worker_life
 from benchmarks.rows import echo
-from benchmarks.side import Side
+from benchmarks.side import Side, tree
 from benchmarks.sizes import Sizes
 from benchmarks.sql import Captured, Script
 from benchmarks.stage import Stage
@@ -46,37 +47,53 @@ def rows(sizes: Sizes) -> list[Row]:
 
 def rate(stage: Stage, side: Side, kind: str, clients: int) -> float:
     """Return how many lives a second so many clients make."""
-    lives = [KINDS[kind](key) for key in ready_tasks(side, stage.sizes.lives)]
-    done = driven(stage, side, clients, lives)
+    done = _driven(stage, side, kind, clients)
     return done.lives / done.seconds
 
 
+def _driven(stage: Stage, side: Side, kind: str, clients: int) -> Driven:
+    return driven(stage, side, clients, [KINDS[kind](key) for key in ready_tasks(side, stage.sizes.lives)])
+
+
 def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
-    measured = rate(stage, side, kind, clients)
+    done = _driven(stage, side, kind, clients)
     calls = len(KINDS[kind](function(side)))
-    echoed = echo.rate(stage, clients, side.tls) / calls
+    echoes, echo_processor = echo.measure(stage, clients, side.tls)
+    floor, sql_processor, beside = None, None, ""
     try:
-        alone = _sql_rate(stage, side, kind, clients)
+        alone, sql_processor = _sql_alone(stage, side, kind, clients)
+        floor = 1 / (calls / echoes + 1 / alone)
+        beside = f"echo {echoes / calls:,.0f} and SQL {alone:,.0f}"
     except BenchError as error:
         # A checkout may send what no log holds, as COPY's rows: the life itself was measured all the same.
-        return {"lives": Number(measured, "tasks/s", None, f"no floor: {error}")}
-    floor = 1 / (1 / echoed + 1 / alone)
-    return {"lives": Number(measured, "tasks/s", floor, f"echo {echoed:,.0f} and SQL {alone:,.0f}")}
+        beside = f"no floor: {error}"
+    return {
+        "lives": Number(done.lives / done.seconds, "tasks/s", floor, beside),
+        "server's processor": Number(
+            done.server / done.lives * 1e6, "µs a task", calls * echo_processor * 1e6, "the echo's"
+        ),
+        "Postgres' processor": Number(
+            done.database / done.lives * 1e6, "µs a task", sql_processor and sql_processor * 1e6, "SQL alone"
+        ),
+    }
 
 
-def _sql_rate(stage: Stage, side: Side, kind: str, threads: int) -> float:
-    """Return how many lives a second the statements alone make."""
+def _sql_alone(stage: Stage, side: Side, kind: str, threads: int) -> tuple[float, float]:
+    """Return how many lives a second the statements alone make, and Postgres' seconds of processor for each."""
 
-    def measure() -> float:
+    def measure() -> tuple[float, float]:
         script = _script(stage, side, kind)
         keys = ready_tasks(side, stage.sizes.lives)
+        settle(stage, side)
         lives = [script.of(key) for key in keys]
         with side.paused():
-            alone = sql.replay(side.database_url, lives, threads, stage.sizes.seconds)
+            before = spent(tree(stage.postgres.process))
+            count, seconds = sql.replay(side.database_url, lives, threads, stage.sizes.seconds)
+            processor = spent(tree(stage.postgres.process)) - before
         first = side.send("/orchestrator.ComputeTaskService/GetTask", pb.GetTaskParam(key=keys[0]), pb.ComputeTask)
         if first.status != pb.STATUS_DONE:
             raise BenchError("the captured statements, sent again, did not make a task Done: SQL alone says nothing")
-        return alone
+        return count / seconds, processor / count
 
     return stage.once(("sql", side.name, kind, threads), measure)
 

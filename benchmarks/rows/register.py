@@ -6,6 +6,7 @@ The yardstick is COPY alone: as many rows of the same bytes, as the server itsel
 import time
 from functools import partial
 
+from benchmarks.load import Driven
 from benchmarks.measure import Number, Numbers, Row
 from benchmarks.memory import Peak
 from benchmarks.network import driven, function, plan, register
@@ -42,9 +43,11 @@ def rows(sizes: Sizes) -> list[Row]:
 def _measure(count: int, size: int, stage: Stage, side: Side) -> Numbers:
     copied = stage.once(("copy", side.name), lambda: _copy_rate(stage, side))
     with Peak(side.servers) as peak:
-        registered = rate(stage, side, count, size)
+        done = _driven(stage, side, count, size)
     return {
-        "tasks": Number(registered, "tasks/s", copied, "COPY alone"),
+        "tasks": Number(count / done.seconds, "tasks/s", copied, "COPY alone"),
+        "server's processor": Number(done.server / count * 1e6, "µs a task"),
+        "Postgres' processor": Number(done.database / count * 1e6, "µs a task"),
         "peak of the server": Number(peak.megabytes, "MB"),
     }
 
@@ -55,8 +58,12 @@ def rate(stage: Stage, side: Side, count: int, size: int) -> float:
     Raises:
         BenchError: a call was refused.
     """
+    return count / _driven(stage, side, count, size).seconds
+
+
+def _driven(stage: Stage, side: Side, count: int, size: int) -> Driven:
     steps = list(registrations(federated(count, function(side), plan(side, "registration"), CALLERS), size))
-    return count / driven(stage, side, 1, [steps], _SECONDS).seconds
+    return driven(stage, side, 1, [steps], _SECONDS)
 
 
 def _copy_rate(stage: Stage, side: Side) -> float:

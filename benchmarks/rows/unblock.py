@@ -36,7 +36,11 @@ def fan_out(stage: Stage, side: Side) -> Numbers:
     *before, done = older_life(parent.key)
     driven(stage, side, 1, [before])
     ended = driven(stage, side, 1, [[done]], _SECONDS)
-    return {"Done": Number(ended.latencies[0] * 1000, "ms")}
+    return {
+        "Done": Number(ended.latencies[0] * 1000, "ms"),
+        "server's processor": Number(ended.server * 1000, "ms"),
+        "Postgres' processor": Number(ended.database * 1000, "ms"),
+    }
 
 
 def _fan_in(clients: int, stage: Stage, side: Side) -> Numbers:
