@@ -11,6 +11,7 @@ from benchmarks.load import until_idle
 from benchmarks.measure import BenchError, Number, Numbers, Row
 from benchmarks.memory import peak, shared
 from benchmarks.network import PLANS, once, plan, register, runnable
+from benchmarks.processor import spent
 from benchmarks.requests import federated, wide
 from benchmarks.side import LEAD, SITES, SLOTS, Side, tree
 from benchmarks.sizes import Sizes
@@ -37,9 +38,21 @@ def _measure(shape: str, stage: Stage, side: Side) -> Numbers:
     count = _count(stage, shape)
     chords = stage.once(("bare", shape), lambda: _bare(stage, shape))
     once(side, "warm", lambda: _run(side, "wide", 2 * _LOCALS))
+    before = _spent(stage, side)
     seconds = _run(side, shape, count)
+    after = _spent(stage, side)
     beside = "bare Celery" if shape == "wide" else "Celery chords"
-    return {"tasks": Number(count / seconds, "tasks/s", chords, beside)}
+    return {
+        "tasks": Number(count / seconds, "tasks/s", chords, beside),
+        **{f"processor of {name}": Number((after[name] - before[name]) / count * 1e6, "µs a task") for name in after},
+    }
+
+
+def _spent(stage: Stage, side: Side) -> dict[str, float]:
+    """Return the seconds of processor of the server, of all workers and asset stores, and of Postgres."""
+    workers = [process for processes in side.workers.values() for process in processes]
+    database = tree(stage.postgres.process)
+    return {"the server": spent(side.servers), "workers and stores": spent(workers), "Postgres": spent(database)}
 
 
 def _count(stage: Stage, shape: str) -> int:

@@ -10,8 +10,9 @@ from functools import partial
 from benchmarks.load import Streamed, follow, lag, stream
 from benchmarks.measure import Number, Numbers, Row
 from benchmarks.network import PLANS, driven, function, once, plan, ready_tasks, register, settle
+from benchmarks.processor import spent
 from benchmarks.requests import new_plan, older_life, wide
-from benchmarks.side import CALLERS, REPLAYED, Side
+from benchmarks.side import CALLERS, REPLAYED, Side, tree
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
@@ -47,27 +48,28 @@ def _history(stage: Stage, side: Side) -> str:
     return str(once(side, "history", make))
 
 
-def _followed(stage: Stage, side: Side, after: str) -> Streamed:
+def _followed(stage: Stage, side: Side, after: str) -> tuple[Streamed, Numbers]:
+    """Have one subscriber follow to the last event; return what it got, and what is to be said of it."""
     target, marker = side.target(channel=REPLAYED), _history(stage, side).encode()
     settle(stage, side)
+    before = spent(side.servers)
     (streamed,) = stage.run(follow, target, after, marker, _SECONDS)
-    return streamed
-
-
-def _bare(stage: Stage, side: Side, streamed: Streamed) -> float:
-    """Return how many messages a second the bare stream of as many bytes has."""
-    target, _ = stage.echo(side.tls)
-    seconds = stage.run(stream, target, streamed.events, streamed.size // streamed.events)
-    return streamed.events / seconds
+    processor = (spent(side.servers) - before) / streamed.events
+    bare, process = stage.echo(side.tls)
+    before = spent(tree(process))
+    seconds = stage.run(stream, bare, streamed.events, streamed.size // streamed.events)
+    bare_processor = (spent(tree(process)) - before) / streamed.events
+    return streamed, {
+        "events": Number(streamed.events / streamed.seconds, "events/s", streamed.events / seconds, "a bare stream"),
+        "server's processor": Number(processor * 1e6, "µs an event", bare_processor * 1e6, "a bare stream's"),
+    }
 
 
 def _replay(stage: Stage, side: Side) -> Numbers:
     _history(stage, side)
     # Not what the server still had in memory of the registration.
     side.restart()
-    streamed = _followed(stage, side, "")
-    rate = streamed.events / streamed.seconds
-    return {"events": Number(rate, "events/s", _bare(stage, side, streamed), "a bare stream")}
+    return _followed(stage, side, "")[1]
 
 
 def _resume(stage: Stage, side: Side) -> Numbers:
@@ -78,11 +80,8 @@ def _resume(stage: Stage, side: Side) -> Numbers:
         found = side.send(_EVENTS, param, pb.QueryEventsResponse, channel=REPLAYED)
         return str(found.events[-1].id)
 
-    streamed = _followed(stage, side, str(once(side, "middle", middle)))
-    return {
-        "events": Number(streamed.events / streamed.seconds, "events/s", _bare(stage, side, streamed), "a bare stream"),
-        "to the first": Number(streamed.first * 1000, "ms"),
-    }
+    streamed, numbers = _followed(stage, side, str(once(side, "middle", middle)))
+    return {**numbers, "to the first": Number(streamed.first * 1000, "ms")}
 
 
 def _idle(stage: Stage, side: Side) -> Numbers:
