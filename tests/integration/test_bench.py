@@ -19,13 +19,14 @@ from orchestrator import protos as pb
 
 KINDS = (
     "echo 1 plain",
-    "cost older",
+    "cost claimed",
     "life claimed 2 plain",
-    "register",
-    "unblock",
-    "events",
-    "query",
-    "growth 200 life",
+    "register by thousands",
+    "unblock one child",
+    "events re",
+    "events live 1",
+    "query plans",
+    "growth 200 life 1",
 )
 WITH_WORKERS = ("latency", "end to end", "memory")
 
