@@ -1,6 +1,7 @@
 """The command: `python -m benchmarks`, or `make bench`."""
 
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -63,6 +64,8 @@ def main(
         checkouts.append(Checkout("against", against))
     sides = [checkout.name for checkout in checkouts]
     progress = Console(stderr=True)
+    # What is asked to end shows what it has, and leaves nothing behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A file has no width of its own.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     begun = time.monotonic()

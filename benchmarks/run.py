@@ -95,6 +95,11 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
                 for side in stage.sides if number % 2 == 0 else reversed(stage.sides):
                     tell(f"{row.name}: {row.about} ({side.name})")
                     _measure(stage, side, row, lines)
+        except KeyboardInterrupt:
+            # What was measured until then is shown.
+            table.failures[row.name] = "interrupted, with all that would have followed"
+            table.lines += lines.values()
+            return table
         except Exception as error:
             # A row that fails is shown as such, and the others are measured all the same.
             table.failures[row.name] = "".join(traceback.format_exception_only(error)).strip()
