@@ -1,13 +1,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= localhost/orchestrator:$(VERSION)
+ENGINE ?= $(notdir $(firstword $(wildcard $(foreach name,buildah podman docker,$(addsuffix /$(name),$(subst :, ,$(PATH)))))))
 PACKAGES := orchestrator workers beat migrations
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test bench soak format docs protos lock clean
+.PHONY: help demo dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -40,6 +43,22 @@ bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, 
 soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans (MINUTES=10)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)
 
+# The list of its Python packages comes to lie in build/. BASE= is another base, REQUIREMENTS=requirements.lock adds what
+# the example functions need, IMAGE_FLAGS= are more flags of the engine.
+image: ## Build the image with buildah, podman or docker
+	$(or $(ENGINE),$(error buildah, podman or docker is needed)) build $(IMAGE_FLAGS) $(BUILD_ARGS) \
+		--target sbom --output type=local,dest=build .
+	$(ENGINE) build $(IMAGE_FLAGS) $(BUILD_ARGS) --tag $(IMAGE) .
+image: BUILD_ARGS = --file Containerfile --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$(or $(shell git rev-parse HEAD 2>/dev/null),unknown) \
+	$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(REQUIREMENTS),--build-arg REQUIREMENTS=$(REQUIREMENTS))
+
+image-name:
+	@echo $(IMAGE)
+
+image-test: $(VENV)/.dev ## Build it without a daemon and run all of it (root, Debian)
+	.ci/image-test
+
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -57,6 +76,10 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 		--extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+		--constraint requirements.lock pyproject.toml --output-file requirements-image.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 
 clean: ## Remove the virtual environment and the data of the embedded federation
 	if [ -x $(BIN)/orchestrator ]; then $(BIN)/orchestrator down --destroy || true; fi

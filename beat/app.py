@@ -8,27 +8,13 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
-from beat import (
-    clock,
-    due_retries,
-    event_partitions,
-    expired_leases,
-    lost_pokes,
-    old_attempts,
-    old_events,
-    old_pokes,
-    old_subscriptions,
-    silent_nodes,
-    stale_queues,
-    stuck_tasks,
-    transient_outputs,
-    unacknowledged_stops,
-)
+from beat import clock, sweeps
 from beat.settings import BeatSettings
-from beat.sweep import Sweep
 from orchestrator import log
+from orchestrator.broker import connection
 from orchestrator.core import pokes
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.store.sweep import Sweep
 
 QUEUE = "maintenance"
 
@@ -44,7 +30,10 @@ class _Process:
     def database(self) -> Database:
         if self._database is None:
             url = self._settings.database_url.get_secret_value()
-            self._database = Database(url, 2, self._settings.tx_retry_budget, self._settings.rules)
+            settings = self._settings
+            self._database = Database(
+                url, 2, settings.tx_retry_budget, settings.rules, retry_policies=settings.retry_policies
+            )
         return self._database
 
     def start(self, **_: Any) -> None:
@@ -55,34 +44,14 @@ class _Process:
             self._database.close()
 
 
-def sweeps(settings: BeatSettings) -> list[Sweep]:
-    """Return every sweep that the settings ask for."""
-    modules = (
-        expired_leases,
-        due_retries,
-        lost_pokes,
-        unacknowledged_stops,
-        stuck_tasks,
-        transient_outputs,
-        event_partitions,
-        old_events,
-        old_attempts,
-        old_pokes,
-        old_subscriptions,
-        silent_nodes,
-        stale_queues,
-    )
-    return [sweep for module in modules if (sweep := module.make(settings))]
-
-
 def make_app(settings: BeatSettings) -> Celery:
     """Return the Celery app with a task and a schedule for each sweep."""
     url = settings.broker_url.get_secret_value()
-    app = Celery("maintenance", broker=url, set_as_current=False)
+    app = Celery("maintenance", set_as_current=False)
     process = _Process(settings)
-    every = sweeps(settings)
+    every = sweeps.make(settings)
     app.conf.update(
-        broker_transport_options=pokes.transport_options(url, pokes.MAINTENANCE),
+        **connection.settings(url, pokes.MAINTENANCE),
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
@@ -90,6 +59,7 @@ def make_app(settings: BeatSettings) -> Celery:
         task_default_queue=QUEUE,
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
+        worker_consumer="orchestrator.broker.consumer:Consumer",
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
         task_time_limit=settings.sweep_time_limit,
         worker_send_task_events=True,

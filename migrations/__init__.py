@@ -1,48 +1,164 @@
-"""The database schema's history (Alembic), and how to bring a database up to date.
+"""The history of the database's tables (Alembic), and which releases a database serves.
 
-A migration must be compatible with the code that runs before it and with the code that comes with it.
+A release that changes a table brings two halves. The expanding half adds what the new code needs and keeps what the old
+code uses: from then on the database serves both. The contracting half takes away what only the old code used. A
+revision says so in two names of its module:
+
+- `half`: `"expand"` (also when it is left out) or `"contract"`;
+- `serves_from`: the code of this revision and of all later ones runs on the database from then on; the revision's own
+  when it is left out. The revision of a release's code is that of its last expanding half.
+
+The database keeps the last `serves_from` in the table `compatibility`, so that a server knows of a revision that is
+newer than itself whether it may run on it.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import text
 
-from orchestrator.store.database import sqlalchemy_url
+from orchestrator.store.connecting import make_engine
+
+Half = Literal["expand", "contract"]
+
+VERSIONS = [Path(__file__).parent / "versions"]
+"""The folders with the revisions; a test of upgrades adds one."""
 
 
-def upgrade(url: str) -> None:
-    """Apply the migrations that a database lacks; several processes may do so at once.
+class PendingContractionError(Exception):
+    """An expanding half can only follow when the contracting half of the release before has been applied."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a database and this release's code fit.
+
+    Args:
+        revision: the database's; None for one without tables.
+        serves_from: the oldest revision of code that runs on it; None where the database does not say.
+        needed: the revision of this release's code.
+        newest: the last revision that this release knows, a contracting half perhaps.
+    """
+
+    revision: str | None
+    serves_from: str | None
+    needed: str
+    newest: str
+
+    @property
+    def serves(self) -> bool:
+        """Whether this release's code runs on the database."""
+        if self.revision is None or self.revision < self.needed:
+            return False
+        if self.revision <= self.newest:
+            return True
+        return self.serves_from is not None and self.serves_from <= self.needed
+
+    @property
+    def complaint(self) -> str:
+        """Why this release's code does not run on the database, and what to do; empty if it does."""
+        if self.serves:
+            return ""
+        if self.revision is None or self.revision < self.needed:
+            now = "has no tables" if self.revision is None else f"is at revision {self.revision}"
+            return f"the database {now}, and this release needs {self.needed}: run `orchestrator migrate`"
+        serves = f"serves releases from {self.serves_from} on" if self.serves_from else "does not say whom it serves"
+        return (
+            f"the database is at revision {self.revision}, which {serves}, and this release is {self.needed}: "
+            "start a newer release"
+        )
+
+
+def state(url: str) -> State:
+    """Return how a database and this release's code fit.
 
     Args:
         url: `postgresql://…`.
     """
-    engine = create_engine(sqlalchemy_url(url))
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            known = connection.execute(text("SELECT to_regclass('compatibility')")).scalar() is not None
+            said = connection.execute(text("SELECT serves_from FROM compatibility")).scalar() if known else None
+    finally:
+        engine.dispose()
+    history = _history(ScriptDirectory.from_config(_config()))
+    needed = [script.revision for script in history if half_of(script) == "expand"][-1]
+    return State(current, said, needed, history[-1].revision)
+
+
+def upgrade(url: str, half: Half | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Apply the revisions that a database lacks, each in a transaction of its own: to be interrupted and repeated.
+
+    Several processes may do so at once; one waits for the other. A database that a newer release has migrated stays as
+    it is.
+
+    Args:
+        url: `postgresql://…`.
+        half: `expand` stops before the contracting half of this release; `contract`, as None, applies all.
+        tell: called with a line for each revision that was applied.
+
+    Raises:
+        PendingContractionError: `expand` was asked for, and the release before was never contracted.
+    """
+    now = state(url)
+    if now.revision is not None and now.revision > now.newest:
+        return
+    if half == "expand":
+        _check_contracted(now)
+    target = now.needed if half == "expand" else now.newest
+    engine = make_engine(url)
     try:
         with engine.connect() as connection:
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            config.attributes["tell"] = tell
+            command.upgrade(config, target)
     finally:
         engine.dispose()
 
 
-def lag(url: str) -> tuple[str | None, str | None]:
-    """Return a database's revision and the newest one; they are equal when nothing is to be applied."""
-    engine = create_engine(sqlalchemy_url(url))
-    try:
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
-    return current, ScriptDirectory.from_config(_config()).get_current_head()
+def half_of(script: Script) -> Half:
+    """Return which half of a release a revision is."""
+    half: Half = getattr(script.module, "half", "expand")
+    return half
+
+
+def serves_from(script: Script) -> str:
+    """Return the oldest revision of code that runs on a database at this revision."""
+    return str(getattr(script.module, "serves_from", script.revision))
+
+
+def _check_contracted(now: State) -> None:
+    """Check that no contracting half lies between a database with tables and the expanding half to come."""
+    if now.revision is None or now.revision >= now.needed:
+        return
+    for script in _history(ScriptDirectory.from_config(_config())):
+        if now.revision < script.revision < now.needed and half_of(script) == "contract":
+            raise PendingContractionError(
+                f"revision {script.revision} takes away what code older than {serves_from(script)} uses, and comes "
+                "first: end that code, and run `orchestrator migrate --contract`"
+            )
+
+
+def _history(scripts: ScriptDirectory) -> list[Script]:
+    return list(reversed(list(scripts.walk_revisions())))
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config.set_main_option("script_location", _escaped(Path(__file__).parent))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", "\n".join(map(_escaped, VERSIONS)))
     return config
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import signal
-import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
+from prometheus_client import REGISTRY
 
 import migrations
+from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
 from orchestrator.dispatch.feed import Feed
@@ -18,14 +20,21 @@ from orchestrator.dispatch.presence import Presence
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
+from orchestrator.engine import vitals
+from orchestrator.engine.transaction import Database
+from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
+from orchestrator.listening import Limits, Listener
+from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
+from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
+from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
-from orchestrator.settings import ServerSettings
-from orchestrator.store import vitals
-from orchestrator.store.database import Database
+from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
+from orchestrator.store import connecting
+from orchestrator.store.readiness import Probe
 
 log = structlog.get_logger()
 
@@ -34,6 +43,12 @@ STOP_SECONDS = 10.0
 
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
+
+LOOK_SECONDS = 1.0
+"""How often the files of channels, brokers and certificates are looked at."""
+
+READINESS_SECONDS = 1.0
+"""How often it is asked whether the database does what calls need."""
 
 _LAST_WORDS_SECONDS = 0.5
 
@@ -57,12 +72,12 @@ def serve(settings: ServerSettings) -> None:
 
 def _check_schema(url: str) -> None:
     try:
-        current, newest = migrations.lag(url)
+        complaint = migrations.state(url).complaint
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
-    if current != newest:
-        raise StartError(f"the database is at revision {current}, {newest} is needed: run `orchestrator migrate`")
+    if complaint:
+        raise StartError(complaint)
 
 
 async def _serve(settings: ServerSettings) -> None:
@@ -74,7 +89,9 @@ async def _serve(settings: ServerSettings) -> None:
         for pump in woken:
             loop.call_soon_threadsafe(pump.wake)
 
-    database = Database(url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake)
+    database = Database(
+        url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
+    )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
@@ -87,29 +104,39 @@ async def _serve(settings: ServerSettings) -> None:
     ]
     woken.append(sequencer)
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
-    brokers = Brokers(default_broker, settings.own_brokers, frozenset().union(*settings.channels.values()))
+    files = _Files(settings)
+    brokers = Brokers(default_broker, lambda: files.own_brokers.value if files.own_brokers else {}, files.members)
     relay = Relay(database, brokers) if settings.dispatches else None
     if relay:
         pumps.append(Pump("relay", relay.step, 5.0))
         woken.append(pumps[-1])
+    # A thread that waits for an answer of the database would hold up the end for as long as that takes.
+    impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
+    impatience.daemon = True
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
-        certificates = _read_certificates(settings)
-        verified = certificates if settings.verify_client_msp_id else None
-        gate = Gate(settings.channels, (lambda: verified.authorities) if verified else None)
-        handlers = Handlers(gate, database, feed, threads)
-        server, healthy = make_server(settings, handlers, certificates)
-        http = _listen(settings.http_address)
+        trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
+        gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
+        handlers = Handlers(gate, database, feed, Admission(settings, threads))
+        if files.certificates:
+            REGISTRY.register(Expiry(files.certificates))
+        server, healthy = make_server(settings, handlers, files.certificates)
+        probe = Probe(url)
+        pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
+        http = _listen(settings)
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
+            tasks.append(background.create_task(files.follow(feed)))
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
             read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
-            tasks.append(background.create_task(serve_http(http, database.ping, read_vitals)))
+            tasks.append(background.create_task(serve_http(http, settings.http_request_time, probe.check, read_vitals)))
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()
             log.info("server.stopping")
+            impatience.start()
             await healthy.enter_graceful_shutdown()
             await feed.close()
+            await _break_off_if_silent(probe)
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
@@ -117,6 +144,7 @@ async def _serve(settings: ServerSettings) -> None:
             await server.stop(_LAST_WORDS_SECONDS)
             for task in tasks:
                 task.cancel()
+            await probe.close()
     if relay:
         await relay.stop()
         relay.close()
@@ -124,13 +152,57 @@ async def _serve(settings: ServerSettings) -> None:
     log.info("server.stopped")
 
 
-def _read_certificates(settings: ServerSettings) -> CertificateFiles | None:
-    if not settings.tls_enabled:
-        return None
+async def _break_off_if_silent(probe: Probe) -> None:
+    """Do not wait for a database that does not answer."""
     try:
-        return CertificateFiles(settings)
-    except (OSError, ValueError) as error:
-        raise StartError(f"the files of ORCHESTRATOR_TLS_… cannot be used: {error}") from error
+        await probe.check()
+    except UnavailableError as error:
+        log.warning("server.breaks_off", reason=str(error))
+        connecting.break_off()
+
+
+class _Files:
+    """What the server reads from files, and reads again when they change.
+
+    Args:
+        settings: which files.
+
+    Raises:
+        StartError: one cannot be used.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        # Not asyncio's threads: those that wait for the database must not keep a revocation from being read.
+        self._thread = ThreadPoolExecutor(1, "files")
+        channels, urls = settings.channel_config, settings.broker_urls
+        try:
+            self.channels = Watched("channels", lambda: [channels], lambda: read_channels(channels))
+            self.own_brokers = Watched("broker_urls", lambda: [urls], lambda: read_broker_urls(urls)) if urls else None
+        except (OSError, ValueError) as error:
+            raise StartError(f"a file of the settings cannot be used: {error}") from error
+        try:
+            self.certificates = CertificateFiles(settings) if settings.tls_enabled else None
+        except (OSError, ValueError) as error:
+            raise StartError(f"the files of ORCHESTRATOR_TLS_… cannot be used: {error}") from error
+
+    def members(self) -> frozenset[str]:
+        """Return the organizations of all channels."""
+        return frozenset().union(*self.channels.value.values())
+
+    def look(self) -> None:
+        """Look at all of them."""
+        self.channels.look()
+        if self.own_brokers:
+            self.own_brokers.look()
+        if self.certificates:
+            self.certificates.look()
+
+    async def follow(self, feed: Feed) -> None:
+        """Look again and again, and have the streams checked again, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.look)
+            await feed.recheck()
 
 
 async def _told_to_stop() -> None:
@@ -140,9 +212,10 @@ async def _told_to_stop() -> None:
     await stop.wait()
 
 
-def _listen(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
+def _listen(settings: ServerSettings) -> Listener:
+    address = settings.http_address
+    limits = Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
     try:
-        return socket.create_server((host, int(port)))
+        return Listener(address, limits)
     except OSError as error:
         raise StartError(f"ORCHESTRATOR_HTTP_ADDRESS {address} cannot be listened on: {error.strerror}") from error

@@ -1,17 +1,17 @@
 """What the server, the sweeps and the migrations must be told, from variables named `ORCHESTRATOR_…`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from orchestrator.core.retries import FaultKind, Policies, Policy, Rules
+from orchestrator.core import documents
+from orchestrator.core.rules import Rules
+from orchestrator.engine.retries import FaultKind, RetryPolicies, RetryPolicy
 
 _UNITS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h|d)")
@@ -50,9 +50,17 @@ def _upper(value: object) -> object:
     return {"WARN": "WARNING"}.get(str(value).upper(), str(value).upper())
 
 
-def _channels(value: Path) -> Path:
-    read_channels(value)
-    return value
+def _readable(read: Callable[[Path], object]) -> AfterValidator:
+    """Check that a file says what it should."""
+
+    def check(file: Path) -> Path:
+        try:
+            read(file)
+        except OSError as error:
+            raise documents.DocumentError(f"{file}: {error.strerror}") from error
+        return file
+
+    return AfterValidator(check)
 
 
 def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
@@ -62,43 +70,42 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
         file: YAML, `channels: {name: [organization, …]}`.
 
     Raises:
-        ValueError: it is something else.
+        OSError: it cannot be read.
+        DocumentError: it is something else.
     """
-    content = yaml.safe_load(file.read_text())
-    channels = content.get("channels") if isinstance(content, dict) else None
-    if not isinstance(channels, dict) or not channels:
-        raise ValueError("no channels")
-    for name, organizations in channels.items():
-        if not isinstance(name, str) or not isinstance(organizations, list) or not all(organizations):
-            raise ValueError(f"channel {name!r} needs a list of organizations")
-    return {name: frozenset(map(str, organizations)) for name, organizations in channels.items()}
-
-
-def _broker_urls(value: Path) -> Path:
-    read_broker_urls(value)
-    return value
+    document = documents.read(file.read_bytes(), str(file), aliases=True)
+    listed = document.mapping().get("channels")
+    if listed is None:
+        raise document.error("channels is missing")
+    channels = {name: frozenset(each.text() for each in entry.entries()) for name, entry in listed.mapping().items()}
+    if not channels:
+        raise listed.error("there is no channel")
+    return channels
 
 
 def read_broker_urls(file: Path) -> Mapping[str, str]:
     """Return the broker URL of each organization that has one of its own.
 
     Args:
-        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it.
+        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it; where a `relay`
+            beside it has another URL for an organization, that one is the server's.
 
     Raises:
-        ValueError: it is something else; the message repeats no URL.
+        OSError: it cannot be read.
+        DocumentError: it is something else.
     """
-    try:
-        content = yaml.safe_load(file.read_text())
-    except yaml.YAMLError:
-        # YAML's own message would show the line, and in it a password.
-        raise ValueError("not YAML") from None
-    urls = content.get("organizations") if isinstance(content, dict) else None
-    if not isinstance(urls, dict) or not urls:
-        raise ValueError("no organizations")
-    for organization, url in urls.items():
-        if not isinstance(organization, str) or not isinstance(url, str) or "://" not in url:
-            raise ValueError(f"organization {organization!r} needs a broker URL")
+    document = documents.read(file.read_bytes(), str(file))
+    parts = document.mapping()
+    if "organizations" not in parts:
+        raise document.error("organizations is missing")
+    urls = {}
+    for name in ("organizations", "relay"):
+        for organization, entry in parts[name].mapping().items() if name in parts else ():
+            urls[organization] = entry.text()
+            if "://" not in urls[organization]:
+                raise entry.error("the URL of a broker is expected here")
+    if not urls:
+        raise parts["organizations"].error("there is no organization")
     return urls
 
 
@@ -140,7 +147,12 @@ class RuleSettings(DatabaseSettings):
 
     @property
     def rules(self) -> Rules:
-        """The rules of attempts."""
+        """The rules of leases."""
+        return Rules(timedelta(seconds=self.lease))
+
+    @property
+    def retry_policies(self) -> RetryPolicies:
+        """When a task is tried again."""
         counts = {
             FaultKind.BUILD: self.retry_build_attempts,
             FaultKind.EXECUTION: self.retry_execution_attempts,
@@ -148,8 +160,9 @@ class RuleSettings(DatabaseSettings):
             FaultKind.LOST: self.retry_lost_attempts,
             FaultKind.TIMEOUT: self.retry_timeout_attempts,
         }
-        policies = {kind: Policy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
-        return Rules(timedelta(seconds=self.lease), Policies(policies))
+        return RetryPolicies(
+            {kind: RetryPolicy(count, self.retry_backoff, self.retry_cap) for kind, count in counts.items()}
+        )
 
 
 class FlowerSettings(BaseSettings):
@@ -180,18 +193,19 @@ class ProvisionSettings(BaseSettings):
 class ServerSettings(RuleSettings):
     """What the gRPC server needs."""
 
-    channel_config: Annotated[FilePath, AfterValidator(_channels)] = Field(
-        description="a YAML file, channels: {name: [organization, …]}"
+    channel_config: Annotated[FilePath, _readable(read_channels)] = Field(
+        description="a YAML file, channels: {name: [organization, …]}; read again when it changes"
     )
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
     http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
     broker_url: SecretStr | None = Field(
         None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without a broker"
     )
-    broker_urls: Annotated[FilePath, AfterValidator(_broker_urls)] | None = Field(
+    broker_urls: Annotated[FilePath, _readable(read_broker_urls)] | None = Field(
         None,
         description="a YAML file, organizations: {id: URL, …}, of those that have a broker URL of their own, as "
-        "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL",
+        "`orchestrator broker provision` writes it; all others have ORCHESTRATOR_BROKER_URL; read again when it "
+        "changes",
     )
     tls_enabled: bool = Field(False, description="true or false")
     tls_cert_path: FilePath | None = Field(None, description="a file with the server's certificate")
@@ -202,7 +216,14 @@ class ServerSettings(RuleSettings):
         description="a file with the CA certificates of the server's own certificate; nothing here needs it",
     )
     tls_client_ca_cert_dir: Path | None = Field(
-        None, description="a folder with a folder per organization that holds its CA certificates"
+        None,
+        description="a folder with a folder per organization that holds its CA certificates, and, if there are any, "
+        "their revocation lists (CRLs); read again when a file changes",
+    )
+    tls_deny_list: FilePath | None = Field(
+        None,
+        description="a YAML file of what is not accepted any more, serials: {organization: [serial number, …]} and "
+        "authorities: [SHA-256, …]; read again when it changes",
     )
     verify_client_msp_id: bool = Field(False, description="true or false")
     metrics_enabled: bool = Field(False, description="true or false")
@@ -213,6 +234,43 @@ class ServerSettings(RuleSettings):
         30.0, description="the least time between two keep-alive pings of a client, as in 30s"
     )
     grpc_keepalive_policy_permit_without_stream: bool = Field(False, description="true or false")
+    calls_per_organization: PositiveInt = Field(
+        256, description="most calls of one organization that run or wait at once; more are refused (1 or more)"
+    )
+    calls_in_all: PositiveInt = Field(
+        2048,
+        description="most calls that run or wait at once; then only organizations below their equal share are let in "
+        "(1 or more)",
+    )
+    subscriptions_per_organization: PositiveInt = Field(
+        2000, description="most subscriptions to events of one organization; more are refused (1 or more)"
+    )
+    subscriptions_in_all: PositiveInt = Field(
+        10_000,
+        description="most subscriptions to events; then only organizations below their equal share are let in "
+        "(1 or more)",
+    )
+    message_bytes: PositiveInt = Field(
+        512 * 1024 * 1024,
+        description="the bytes that requests may take while they arrive: as many arrive at once as 128 MiB go into it; "
+        "those of more than 1 MiB are then worked on one after another (1 or more)",
+    )
+    grpc_connections: PositiveInt = Field(
+        1000, description="most connections to the gRPC server; more are closed at once (1 or more)"
+    )
+    grpc_handshake_time: Duration = Field(
+        10.0, gt=0, description="how long a client may take to begin TLS and HTTP/2, as in 10s"
+    )
+    http_connections: PositiveInt = Field(
+        256, description="most connections to the HTTP server; more are closed at once (1 or more)"
+    )
+    http_connections_per_address: PositiveInt = Field(
+        64, description="most connections to the HTTP server from one address; more are closed at once (1 or more)"
+    )
+    http_request_time: Duration = Field(
+        10.0, gt=0, description="how long the headers of a request to the HTTP server may take, as in 10s"
+    )
+    message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
 
     @model_validator(mode="after")
     def _complete_tls(self) -> Self:
@@ -223,11 +281,15 @@ class ServerSettings(RuleSettings):
             if not self.tls_enabled:
                 raise ValueError("ORCHESTRATOR_TLS_ENABLED is wrong: expected true, since ORCHESTRATOR_MTLS_ENABLED is")
             self._need("tls_client_ca_cert_dir", "ORCHESTRATOR_MTLS_ENABLED is true")
-            if not any(self.authorities.values()):
+            if self.tls_client_ca_cert_dir is None or not any(self.tls_client_ca_cert_dir.glob("*/*")):
                 raise ValueError(
                     "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR is wrong: expected "
                     "a folder with a folder per organization that holds its CA certificates"
                 )
+        if self.tls_deny_list and not self.verify_client_msp_id:
+            raise ValueError(
+                "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is wrong: expected true, since ORCHESTRATOR_TLS_DENY_LIST is set"
+            )
         if self.verify_client_msp_id and not self.mtls_enabled:
             raise ValueError(
                 "ORCHESTRATOR_MTLS_ENABLED is wrong: expected true, since ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is"
@@ -239,28 +301,7 @@ class ServerSettings(RuleSettings):
             expected = type(self).model_fields[name].description
             raise ValueError(f"ORCHESTRATOR_{name.upper()} is missing: expected {expected}, since {because}")
 
-    @cached_property
-    def channels(self) -> Mapping[str, frozenset[str]]:
-        """The organizations of each channel."""
-        return read_channels(self.channel_config)
-
-    @cached_property
-    def own_brokers(self) -> Mapping[str, str]:
-        """The broker URLs of the organizations that have one of their own."""
-        return read_broker_urls(self.broker_urls) if self.broker_urls else {}
-
     @property
     def dispatches(self) -> bool:
         """Whether there is any broker."""
         return self.broker_url is not None or self.broker_urls is not None
-
-    @property
-    def authorities(self) -> Mapping[str, list[bytes]]:
-        """The PEM files of each organization's certificate authorities, as they lie on disk now."""
-        if self.tls_client_ca_cert_dir is None:
-            return {}
-        folders = sorted(folder for folder in self.tls_client_ca_cert_dir.iterdir() if folder.is_dir())
-        return {
-            folder.name: [file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()]
-            for folder in folders
-        }

@@ -14,7 +14,10 @@ import migrations
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+
+# Fixtures of two folders: started once for both.
+from tests.integration.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
 
 # What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):

@@ -12,13 +12,16 @@ from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from orchestrator import log as logs
-from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, celery_settings, on_redis
+from orchestrator.broker import connection
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis
 from workers import attempt as attempts
-from workers import building, disabling, drain, pool
+from workers import building, cgroup, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
 from workers.channels import Channels, connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.folder import clear
-from workers.launch import die_with_parent
+from workers.launch import become_subreaper, die_with_parent
 from workers.pacemaker import Pacemaker
 from workers.settings import WorkerSettings
 
@@ -26,10 +29,12 @@ from workers.settings import WorkerSettings
 class _Process:
     """What one process of the pool holds; made after the fork, which gRPC's connections would not survive."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, consent: Consent) -> None:
         self._settings = settings
+        self._consent = consent
         self._held: ExitStack | None = None
         self._channels: Channels | None = None
+        self._asking: Asking | None = None
 
     @property
     def channels(self) -> Channels:
@@ -39,41 +44,53 @@ class _Process:
             self._channels = self._held.enter_context(connect(self._settings))
         return self._channels
 
+    @property
+    def asking(self) -> Asking:
+        """What says which tasks are consented to; made when first needed."""
+        if self._asking is None:
+            self._asking = Asking(self.channels, self._consent)
+        return self._asking
+
     def start(self, **_: Any) -> None:
         """Bind this process's life to the worker's, so that one killed with -9 leaves nothing behind."""
         die_with_parent()
+        become_subreaper()
         # A terminal sends it to all; a handler, not SIG_IGN: what is ignored stays ignored in the function.
         signal.signal(signal.SIGQUIT, lambda *_: None)
         structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
+        # Not before the fork, which its thread would not survive.
+        self._consent.follow()
 
     def end(self, **_: Any) -> None:
         """Close the connections."""
+        self._consent.end()
         if self._held is not None:
             self._held.close()
 
 
-def make_app(settings: WorkerSettings) -> Celery:
-    """Return the Celery app of an organization's worker, with its two tasks.
+def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
+    """Return the Celery app of an organization's worker, with its tasks.
 
     Args:
         settings: the worker's.
+        consent: its files, checked: the processes of the pool know which were there when the worker started.
     """
     url = settings.broker_url.get_secret_value()
     app = Celery("worker", set_as_current=False)
     app.conf.update(
-        **celery_settings(url, settings.organization),
+        **connection.organization(url, settings.organization),
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
         worker_disable_prefetch=on_redis(url),
-        worker_consumer="workers.consumer:Consumer",
+        worker_consumer="orchestrator.broker.consumer:Consumer",
         worker_send_task_events=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         # Nobody may be there to start it again.
         broker_connection_max_retries=None,
     )
-    process = _Process(settings)
+    process = _Process(settings, consent)
 
     acknowledgement = Acknowledgement(app)
 
@@ -85,9 +102,13 @@ def make_app(settings: WorkerSettings) -> Celery:
             task: its key.
             attempt: the number of the attempt that is due.
         """
-        attempts.run(
-            settings, process.channels, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
-        )
+        try:
+            attempts.run(
+                settings, process.asking, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
+            )
+        finally:
+            # Of a function that killed its launcher; all that this process starts is functions.
+            processes.end_children()
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:
@@ -119,10 +140,22 @@ def main(settings: WorkerSettings) -> int:
 
     Args:
         settings: the worker's.
+
+    Raises:
+        DocumentError: the consent policy, or the file of decisions, is wrong.
+        NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
+        NoGroupError: there is a setting for control groups, and none can be made.
     """
+    consent = Consent.of(settings)
+    consent.check()
     logs.configure(settings.log_level)
+    if settings.cgroup is not None:
+        cgroup.check(settings.cgroup)
+    if settings.executor == "sandbox":
+        shared = [sandbox.Shared.parse(path) for path in settings.sandbox_paths]
+        sandbox.check(sandbox.find(settings.sandbox_program), shared, settings.private)
     clear(settings.node_folder)
-    app = make_app(settings)
+    app = make_app(settings, consent)
     with Pacemaker(settings) as heart:
         drain.install(app, heart)
         pool.install(app)

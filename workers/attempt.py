@@ -16,15 +16,17 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
 from workers import executor, inputs, orders, outputs, program
-from workers.channels import Channels, insist, lost
-from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
-from workers.executor import Ending, Limits, Outcome
+from workers.channels import insist, lost
+from workers.declines import Asking
+from workers.errors import AddressFault, ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
+from workers.executor import Ending, Limits, Outcome, Resource
 from workers.fetching import Fetcher
 from workers.folder import WorkingFolder, places
 from workers.launch import clock
 from workers.orders import Orders
 from workers.outputs import JOURNAL, Results
 from workers.record import Record
+from workers.sandbox import ARGUMENTS, Sandbox, Shared, find
 from workers.settings import WorkerSettings
 from workers.stopwatch import Stopwatch
 from workers.store import AssetStore, url
@@ -36,27 +38,40 @@ _CLAIM_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
 _REFUSED = "OE0104"
 _POLL_SECONDS = 0.05
+# As the orchestrator accepts.
+_LONGEST_REASON = 1000
 
 
-def run(settings: WorkerSettings, channels: Channels, task: str, number: int, claimed: Callable[[], None]) -> None:
-    """Claim a task that a poke announced, and run it to its report.
+def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claimed: Callable[[], None]) -> None:
+    """Claim a task that a poke announced, and run it to its report; or decline it.
 
     Args:
         settings: the worker's.
-        channels: the organization's connections; the first that knows the task is used.
+        asking: says what is consented to; the first channel that knows the task is used.
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
-    sent = clock()
     try:
-        client, claim = channels.find(lambda client: insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS))
+        agreed = asking.agree(task)
+        if agreed is None:
+            return
+        client, asked = agreed
+        sent = clock()
+        claim = insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return
     claimed()
+    try:
+        if not asking.holds(client, asked, claim):
+            return
+    except grpc.RpcError as error:
+        # Nobody runs it here; its lease ends, and it is decided on anew.
+        log.error("task.not_given_back", task=task, attempt=claim.attempt.number, reason=error.details())
+        return
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
     record = Record.of_attempt(claim.attempt, client.channel)
@@ -69,7 +84,11 @@ def run(settings: WorkerSettings, channels: Channels, task: str, number: int, cl
             with suppress(Stopped):
                 _report_failure(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
             return
-        _Attempt(settings, client, claim, folder).run()
+        store = AssetStore(settings.store_root)
+        consent_policy = asking.consent.policy
+        fetcher = Fetcher(settings, store, asking.channels.peers[client], consent_policy.stores)
+        network = asked.function_owner in consent_policy.network
+        _Attempt(settings, client, claim, folder, store, fetcher, network=network).run()
 
 
 def _report_failure(client: Client, param: pb.FailTaskParam) -> None:
@@ -94,16 +113,25 @@ class _Attempt:
     """One claimed attempt in its working folder."""
 
     def __init__(
-        self, settings: WorkerSettings, client: Client, claim: pb.ClaimTaskResponse, folder: WorkingFolder
+        self,
+        settings: WorkerSettings,
+        client: Client,
+        claim: pb.ClaimTaskResponse,
+        folder: WorkingFolder,
+        store: AssetStore,
+        fetcher: Fetcher,
+        *,
+        network: bool = False,
     ) -> None:
         self._settings = settings
+        self._network = network
         self._client = client
         self._claim = claim
         self._working = folder
         self._folder = folder.path
         self._orders = Orders(folder.place)
-        self._store = AssetStore(settings.store_root)
-        self._fetcher = Fetcher(settings, self._store)
+        self._store = store
+        self._fetcher = fetcher
         self._log_file = folder.path / "log"
         self._stopwatch = Stopwatch(claim.task.key)
         self._results = Results(folder.path / JOURNAL)
@@ -162,22 +190,25 @@ class _Attempt:
                 parts["inputs"],
                 self._fetcher,
                 self._store,
+                settings.organization,
                 settings.output_size_limit,
             )
         self._orders.obey()
         wanted = outputs.places(claim.function.outputs, parts["outputs"])
+        box, seen = self._box([*given, *wanted])
         arguments = self._folder / "arguments"
-        executor.write_arguments(arguments, claim.task.rank, given, wanted)
+        executor.write_arguments(arguments, claim.task.rank, seen[: len(given)], seen[len(given) :])
         crash.point("worker.before_run")
         with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
             outcome = executor.run(
-                [*command, f"@{arguments}"],
+                [*command, f"@{arguments if box is None else ARGUMENTS}"],
                 parts["function"],
                 parts["home"],
                 self._log_file,
                 self._limits(),
                 self._orders,
                 self._working.lock,
+                box,
             )
         crash.point("worker.ran")
         self._judge(outcome)
@@ -193,6 +224,19 @@ class _Attempt:
             )
         crash.point("worker.stored")
 
+    def _box(self, resources: list[Resource]) -> tuple[Sandbox | None, list[Resource]]:
+        """Return what isolates the function, and where it sees its inputs and outputs."""
+        settings = self._settings
+        if settings.executor == "subprocess":
+            return None, resources
+        return Sandbox(
+            find(settings.sandbox_program),
+            self._folder,
+            network=self._network,
+            shared=tuple(Shared.parse(path) for path in settings.sandbox_paths),
+            shared_memory=settings.sandbox_shared_memory,
+        ).place(resources)
+
     def _limits(self) -> Limits:
         settings = self._settings
         return Limits(
@@ -200,12 +244,19 @@ class _Attempt:
             grace=settings.task_kill_grace,
             memory=settings.task_memory_limit,
             file_size=settings.output_size_limit,
+            folder_size=settings.task_folder_limit,
+            folder_files=settings.task_file_limit,
+            processes=settings.task_process_limit,
+            log_size=settings.task_log_limit,
+            cgroup=settings.cgroup,
         )
 
     def _judge(self, outcome: Outcome) -> None:
         self._orders.obey()
         if outcome.ending is Ending.TIMED_OUT:
             raise TimeLimitFault(f"the function was ended: it ran longer than {self._time_limit:g} seconds")
+        if outcome.ending is Ending.EXCEEDED:
+            raise ExecutionFault(outcome.reason)
         if outcome.exit_code > 128:
             raise ExecutionFault(
                 f"the function was killed by signal {outcome.exit_code - 128}; when it is 9, memory may have "
@@ -223,7 +274,13 @@ class _Attempt:
         )
         crash.point("worker.before_report")
         try:
-            insist(lambda: self._client.worker.CompleteTask(param))
+            # As long as it takes: a training may be in it. An order to end it is obeyed, but only after one more time:
+            # what was done, and never answered, must not be discarded.
+            insist(
+                lambda: self._client.worker.CompleteTask(param),
+                enough=lambda: orders.given(self._working.place) is not None,
+                pause=self._orders.pause,
+            )
         except grpc.RpcError as error:
             if lost(error):
                 # It may be Done: the models must stay. If it is not, the lease ends, and another attempt runs.
@@ -239,7 +296,11 @@ class _Attempt:
     def _fail(self, fault: Fault) -> None:
         self._orders.obey()
         param = pb.FailTaskParam(
-            attempt=self._claim.attempt, error_type=fault.error_type, timed_out=isinstance(fault, TimeLimitFault)
+            attempt=self._claim.attempt,
+            error_type=fault.error_type,
+            timed_out=isinstance(fault, TimeLimitFault),
+            # Of an internal fault the log is not for others, and this one is another's to mend.
+            reason=str(fault)[:_LONGEST_REASON] if isinstance(fault, AddressFault) else "",
         )
         try:
             self._results.discard(self._store)

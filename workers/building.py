@@ -42,19 +42,20 @@ def build(settings: WorkerSettings, channels: Channels, key: str) -> None:
         elif function.status != pb.FUNCTION_STATUS_BUILDING:
             log.info("function.built_already", function=key, status=pb.FunctionStatus.Name(function.status))
             return
-        _build(settings, client, function)
+        _build(settings, channels, client, function)
     except grpc.RpcError as error:
         # Ordinary when another build was faster or the function was cancelled; else a later poke goes on.
         log.warning("function.not_built", function=key, reason=error.details())
 
 
-def _build(settings: WorkerSettings, client: Client, function: pb.Function) -> None:
+def _build(settings: WorkerSettings, channels: Channels, client: Client, function: pb.Function) -> None:
     store = AssetStore(settings.store_root)
     with working_folder(settings.node_folder, function.key) as folder:
         unpacked = folder / "function"
         unpacked.mkdir()
         try:
-            program.prepare(function, unpacked, Fetcher(settings, store), settings.archive_size_limit)
+            fetcher = Fetcher(settings, store, channels.peers[client])
+            program.prepare(function, unpacked, fetcher, settings.archive_size_limit)
         except Fault as fault:
             _fail(settings, client, function, fault, store)
             return

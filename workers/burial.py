@@ -11,9 +11,11 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers import disabling, orders, processes
+from orchestrator.removal import remove
+from workers import cgroup, disabling, orders, processes
 from workers.channels import lost
-from workers.folder import Place, remove
+from workers.executor import short_home
+from workers.folder import Place
 from workers.outputs import JOURNAL, announced
 from workers.record import Record
 from workers.store import AssetStore
@@ -30,15 +32,17 @@ class Burials:
     Args:
         clients: the connections to the orchestrator, by channel.
         store_root: where the organization's assets lie.
+        groups: where the control groups of functions are; None where they have none.
 
     Attributes:
         leaving: whether the worker ends: what is abandoned then was not lost but given back.
     """
 
-    def __init__(self, clients: Mapping[str, Client], store_root: str) -> None:
+    def __init__(self, clients: Mapping[str, Client], store_root: str, groups: Path | None = None) -> None:
         self.leaving = False
         self._clients = clients
         self._store_root = store_root
+        self._groups = groups
         self._later: dict[Path, float] = {}
 
     def seize(self, place: Place) -> int | None:
@@ -66,9 +70,11 @@ class Burials:
 
     def _bury(self, place: Place) -> None:
         self._later[place.folder] = time.monotonic() + _RETRY_SECONDS
-        if not processes.end_strays(place.folder / "home"):
+        ended = cgroup.end(self._groups, place.folder.name)
+        if not processes.end_strays(place.folder / "home") or not ended:
             log.error("folder.strays_left", folder=place.folder.name)
             return
+        short_home(place.folder / "home").unlink(missing_ok=True)
         record = place.record()
         # The task need not wait until a large folder is removed.
         settled, stopped = (True, False) if record is None else self._settle(place, record)

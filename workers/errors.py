@@ -37,6 +37,13 @@ class ChecksumFault(InternalFault):
     """What was fetched is not what the orchestrator registered."""
 
 
+class AddressFault(InternalFault):
+    """An asset is registered at an address from which nothing is fetched.
+
+    Who registered it must know why, and all that the message tells is known in the channel: it is reported.
+    """
+
+
 class Stopped(Exception):  # noqa: N818 - an order, no error
     """The orchestrator wants this attempt to end; nothing is reported.
 

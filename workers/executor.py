@@ -1,9 +1,12 @@
-"""Runs a function's command in a process of its own, with limits and a clean environment.
+"""Runs a function's command in a process of its own, with limits and a clean environment, in a sandbox or without.
 
-What this executor does not do: it keeps no secret of the worker's user from the function, because both run as the
-same user. Run functions that you trust, or an executor that isolates them.
+Without a sandbox the function runs as the worker's user does: nothing is kept secret from it, and it can do to the
+worker what that user can. Run only functions that you trust so.
 """
 
+import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -17,11 +20,17 @@ from typing import Protocol
 
 import structlog
 
-from workers import launch, processes
+from workers import cgroup, launch, processes, quota, syscalls
 
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.05
+# What a launcher takes to kill and bury all that a function started.
+_PATIENCE_SECONDS = 10.0
+# A path in a socket's address has 107 bytes, of which Python's multiprocessing takes 33 for its own names.
+_LONG_PATH = 70
+_SHORT = Path("/tmp")  # noqa: S108 - for a link with a name that nobody can guess
+MIB, GIB = 1024**2, 1024**3
 
 
 class Ending(Enum):
@@ -30,6 +39,7 @@ class Ending(Enum):
     EXITED = "exited"
     TIMED_OUT = "timed out"
     STOPPED = "stopped"
+    EXCEEDED = "exceeded a limit"
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,14 @@ class Outcome:
     """The end of a command.
 
     Args:
-        ending: by itself, by the time limit, or by order.
+        ending: by itself, by a limit, or by order.
         exit_code: 128 + n when signal n killed it.
+        reason: which limit it exceeded, a sentence.
     """
 
     ending: Ending
     exit_code: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,14 +64,26 @@ class Limits:
     Args:
         time: seconds until TERM, without those of pauses.
         grace: seconds from TERM to KILL.
-        memory: bytes of address space of each process; None for no limit.
-        file_size: bytes of each file that it writes, its log among them.
+        memory: bytes of address space of each process, in a control group bytes of all together; None for no limit.
+        file_size: bytes of each file that it writes.
+        folder_size: bytes of all that it keeps in its folders.
+        folder_files: files and folders in them.
+        processes: that run at once, each thread counted.
+        open_files: of each process.
+        log_size: bytes of its log that are kept.
+        cgroup: where a control group of its own is made (see `cgroup`); None for none.
     """
 
     time: float
     grace: float
     memory: int | None
     file_size: int
+    folder_size: int = 50 * GIB
+    folder_files: int = 1_000_000
+    processes: int = 4096
+    open_files: int = 65_536
+    log_size: int = 64 * MIB
+    cgroup: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,18 @@ class Resource:
     identifier: str
     path: Path
     multiple: bool
+
+
+class Box(Protocol):
+    """What isolates a function; see `sandbox.Sandbox`."""
+
+    def environment(self) -> dict[str, str]:
+        """Return all that the function sees of the environment."""
+        ...
+
+    def wrap(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs another one in it."""
+        ...
 
 
 class Stop(Protocol):
@@ -99,7 +135,14 @@ def write_arguments(path: Path, rank: int, inputs: Sequence[Resource], outputs: 
 
 
 def run(
-    command: Sequence[str], folder: Path, home: Path, log: Path, limits: Limits, stop: Stop, lock: int | None = None
+    command: Sequence[str],
+    folder: Path,
+    home: Path,
+    log: Path,
+    limits: Limits,
+    stop: Stop,
+    lock: int | None = None,
+    box: Box | None = None,
 ) -> Outcome:
     """Run a command to its end, and end all that it started.
 
@@ -108,20 +151,26 @@ def run(
         folder: the unpacked function, the working directory.
         home: a folder for the function's own files (HOME, TMPDIR), of no other.
         log: a file; stdout and stderr are appended.
-        limits: what it may use.
+        limits: what it may use; its folders are these two and `outputs` beside `home`.
         stop: ends the command when it says so.
         lock: a descriptor that the launcher inherits, so that it stays open until the command has ended, also
             when this process is killed; it tells the lease, without which the command is paused (see `launch.left`).
+        box: isolates the command; without, it sees and may do what this user can.
     """
-    lease = -1 if lock is None else lock
-    arguments = [str(limits.grace), str(limits.memory or 0), str(limits.file_size), str(lease), *command]
+    short = short_home(home)
+    if box is None:
+        environment, words = _environment(home, short), command
+    else:
+        environment, words = box.environment(), box.wrap(command)
+    watched = quota.Quota((folder, home, home.with_name("outputs")), limits)
     # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
     with (
+        cgroup.group(limits.cgroup, home.parent.name, limits.memory, limits.processes) as group,
         log.open("ab") as output,
         subprocess.Popen(
-            [sys.executable, "-I", launch.__file__, *arguments],
+            [sys.executable, "-IS", launch.__file__, _options(limits, lock, box, group), *words],
             cwd=folder,
-            env=_environment(home),
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -130,28 +179,66 @@ def run(
         ) as process,
     ):
         assert process.stdin is not None  # noqa: S101 - narrows the type
+        ending, reason = Ending.STOPPED, ""
         try:
-            ending = _watch(process, stop, limits.time, lock)
+            ending, reason = _watch(process, stop, limits.time, lock, watched)
         finally:
-            process.stdin.close()  # the order to end what still runs
+            with contextlib.suppress(BrokenPipeError):
+                if ending is Ending.EXCEEDED:
+                    process.stdin.write(launch.KILL)
+                process.stdin.close()  # the order to end what still runs
+            _insist(process, limits.grace)
     code = process.returncode
     if code < 0:
         # The launcher was killed, and could end nothing.
         processes.end_strays(home)
-    return Outcome(ending, code if code >= 0 else 128 - code)
+    short.unlink(missing_ok=True)
+    return Outcome(ending, code if code >= 0 else 128 - code, reason)
 
 
-def _watch(process: "subprocess.Popen[bytes]", stop: Stop, seconds: float, lock: int | None) -> Ending:
+def _options(limits: Limits, lock: int | None, box: Box | None, group: Path | None) -> str:
+    options = launch.Options(
+        grace=limits.grace,
+        # A group's memory is what is used; address space, where there is none, what is asked for.
+        memory=0 if group else limits.memory or 0,
+        file_size=limits.file_size,
+        open_files=limits.open_files,
+        processes=0 if group else limits.processes,
+        log_size=limits.log_size,
+        lease=lock,
+        boxed=box is not None,
+        syscalls=syscalls.program().hex() if box is not None else "",
+        cgroup=str(group or ""),
+    )
+    return json.dumps(dataclasses.asdict(options))
+
+
+def _watch(
+    process: "subprocess.Popen[bytes]", stop: Stop, seconds: float, lock: int | None, watched: quota.Quota
+) -> tuple[Ending, str]:
     pause = _Pause()
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         deadline += pause.look(launch.left(lock) <= 0)
         left = deadline - time.monotonic()
         if left <= 0:
-            return Ending.TIMED_OUT
+            return Ending.TIMED_OUT, ""
+        if excess := watched.look(process.pid):
+            return Ending.EXCEEDED, excess
         if stop.wait(min(left, _POLL_SECONDS)):
-            return Ending.STOPPED
-    return Ending.EXITED
+            return Ending.STOPPED, ""
+    # What it left behind counts too: it is to be kept.
+    excess = watched.look(None)
+    return (Ending.EXCEEDED, excess) if excess else (Ending.EXITED, "")
+
+
+def _insist(process: "subprocess.Popen[bytes]", grace: float) -> None:
+    try:
+        process.wait(grace + _PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Something froze it; a sandbox ends with it.
+        log.error("launcher.hangs", pid=process.pid)
+        process.kill()
 
 
 class _Pause:
@@ -184,13 +271,23 @@ def _listed(resources: Sequence[Resource]) -> str:
     )
 
 
-def _environment(home: Path) -> dict[str, str]:
+def short_home(home: Path) -> Path:
+    """Return the link by which a function without a sandbox finds its temporary files; it may be left by the killed."""
+    return _SHORT / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+
+
+def _environment(home: Path, short: Path) -> dict[str, str]:
     """Return all that the function may see of the environment: nothing of the worker's."""
     interpreter = Path(sys.executable).parent
+    temporary = home
+    if len(os.fsencode(home)) > _LONG_PATH:
+        with contextlib.suppress(OSError):
+            short.symlink_to(home)
+            temporary = short
     return {
         "PATH": os.pathsep.join((str(interpreter), os.defpath)),
         "HOME": str(home),
-        "TMPDIR": str(home),
+        "TMPDIR": str(temporary),
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -6,7 +6,6 @@ it went; so the heart, in another process, can tell what is abandoned without tr
 
 import fcntl
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from orchestrator.removal import remove
 from workers.record import Record
 
 _OWNER, _ORDER, _STOPPED = ".owner", ".order", ".stopped"
@@ -207,17 +207,6 @@ def write(path: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder and all in it, also what a function has locked by its mode; absent is no error."""
-    for path, names, _ in os.walk(folder):
-        for name in names:
-            child = Path(path, name)
-            if not child.is_symlink():
-                child.chmod(0o700)
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _draft(path: Path) -> Path:

@@ -27,6 +27,8 @@ from workers import folder, orders, processes
 from workers.adoption import Adoption
 from workers.burial import Burials
 from workers.channels import Channels, connect
+from workers.consent import Consent
+from workers.declines import Reconsideration
 from workers.folder import Place
 from workers.heartbeat import Heartbeat
 from workers.settings import WorkerSettings
@@ -65,8 +67,9 @@ class Heart:
         self._folder = settings.node_folder
         self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
         clients = {client.channel: client for client in channels.clients}
-        self._burials = Burials(clients, settings.store_root)
+        self._burials = Burials(clients, settings.store_root, settings.cgroup)
         self._adoption = Adoption(settings)
+        self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
@@ -77,14 +80,18 @@ class Heart:
     def __enter__(self) -> Self:
         for beat in self._beats:
             beat.start()
+        self._reconsideration.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._undertaker.shutdown()
         for beat in self._beats:
             beat.end()
+        self._reconsideration.end()
         for beat in self._beats:
             beat.join()
+        # A call of it may wait for an answer that nobody needs any more.
+        self._reconsideration.join(_LOOK_SECONDS)
 
     def obey(self, command: Command) -> None:
         """Do what the worker's main process says."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator import protos as pb
-from workers.errors import InternalFault
+from workers import addresses
+from workers.errors import AddressFault, InternalFault
 from workers.executor import Resource
 from workers.fetching import Fetcher
 from workers.store import AssetStore
@@ -19,6 +20,7 @@ def prepare(
     folder: Path,
     fetcher: Fetcher,
     store: AssetStore,
+    organization: str,
     model_size_limit: int,
 ) -> list[Resource]:
     """Fetch openers and models, and find the data samples.
@@ -29,10 +31,12 @@ def prepare(
         folder: an existing, empty folder for them.
         fetcher: where openers and models come from.
         store: the own store, where the data samples lie.
+        organization: whose store that is; data samples of others are none of its business.
         model_size_limit: bytes.
 
     Raises:
         InternalFault: one cannot be had, or is not what was registered.
+        grpc.RpcError: the orchestrator does not say where the store of a peer is.
     """
     resources = []
     for number, asset in enumerate(assets):
@@ -42,14 +46,21 @@ def prepare(
             model = asset.model
             if not model.address.storage_address:
                 raise InternalFault(f"the model {model.key} (input {asset.identifier!r}) has been deleted")
-            fetcher.fetch(model.address, place, f"the model {model.key}", model_size_limit)
+            fetcher.fetch(addresses.model(model), place, model_size_limit)
         elif kind == "data_manager":
-            place.mkdir()
             manager = asset.data_manager
+            if manager.owner != organization:
+                # Its opener is code that reads our data, whoever says that the data are its.
+                raise AddressFault(
+                    f"the data manager {manager.key} belongs to {manager.owner}, and only that organization may use it"
+                )
+            place.mkdir()
             place = place / "__init__.py"
-            fetcher.fetch(manager.opener, place, f"the opener of data manager {manager.key}", _OPENER_SIZE_LIMIT)
+            fetcher.fetch(addresses.opener(manager), place, _OPENER_SIZE_LIMIT)
         elif kind == "data_sample":
-            key = asset.data_sample.key
+            key, owner = asset.data_sample.key, asset.data_sample.owner
+            if owner != organization:
+                raise AddressFault(f"the data sample {key} belongs to {owner}, and only that organization may use it")
             try:
                 place = store.folder(f"data_samples/{key}", place)
             except FileNotFoundError as error:

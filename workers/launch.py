@@ -10,13 +10,16 @@ It also keeps the function within its lease, whatever becomes of the worker's ot
 over, another node may run the task, and the function is paused until the lease is renewed. One that is to end then is
 killed at once, since it may not run on to hear of it.
 
-Started as `launch.py GRACE MEMORY FILE_SIZE LEASE COMMAND…`: seconds between TERM and KILL, bytes of address space (0:
-no limit), bytes of a file, a descriptor (see `left`; -1: no lease). Exits with the command's code, 128 + n after signal
-n, 127 if it cannot be started.
+What the command says comes through a pipe to the log, our standard error: to its limit, the rest is counted.
+
+Started as `launch.py OPTIONS COMMAND…`, with `Options` as JSON. The end of standard input is the order to end, with
+TERM first; `KILL` before it is the order to end at once. Exits with the command's code, 128 + n after signal n, 127 if
+it cannot be started.
 """
 
 import contextlib
 import ctypes
+import json
 import math
 import os
 import resource
@@ -26,6 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +42,42 @@ _STILL = frozenset("TtZX")
 _PASSES = 10
 # The one that goes on while the machine is suspended, where there is one.
 _CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+_CHUNK = 64 * 1024
+# Of a log that is cut the end is kept too: it says why a function failed.
+_TAIL = 64 * 1024
+
+KILL = b"k"
+"""The order to end at once."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a command is run.
+
+    Args:
+        grace: seconds between TERM and KILL.
+        memory: bytes of address space of each process; 0 for no limit.
+        file_size: bytes of each file that it writes.
+        open_files: of each process.
+        processes: and threads; 0 for no limit. Only with `boxed`, as elsewhere the kernel would count all that this
+            user runs; and not for root, whom the kernel does not limit.
+        log_size: bytes of the log that are kept.
+        lease: a descriptor (see `left`); None for no lease.
+        boxed: whether the command is bubblewrap.
+        cgroup: the folder of a control group to run in; empty for the launcher's.
+        syscalls: a filter of system calls for bubblewrap, in hexadecimal digits; empty for none.
+    """
+
+    grace: float
+    memory: int
+    file_size: int
+    open_files: int
+    processes: int
+    log_size: int
+    lease: int | None = None
+    boxed: bool = False
+    cgroup: str = ""
+    syscalls: str = ""
 
 
 def clock() -> float:
@@ -65,10 +105,9 @@ def die_with_parent() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command; return its exit code."""
-    grace, memory, file_size, lease, *command = arguments
+    options, words = Options(**json.loads(arguments[0])), arguments[1:]
     # Orphaned grandchildren, those in sessions of their own too, become our children, and can be found.
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _limit(int(memory), int(file_size))
+    become_subreaper()
     wake, alarm = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(alarm, False)
@@ -76,25 +115,176 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGCHLD, *_ORDERS):
         # A handler, not SIG_IGN: what is ignored stays ignored in the command.
         signal.signal(number, lambda *_: None)
+    log = _Log(options.log_size)
     try:
-        # There are no threads here that preexec_fn could deadlock with.
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=die_with_parent)
+        command = _Command(words, options, log.writer)
     except OSError as error:
-        print(f"{command[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
+        print(f"{words[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
         return 127
-    try:
-        _wait(child, wake, float(grace), None if lease == "-1" else int(lease))
     finally:
-        _end_all(child)
-    code: int = child.returncode
-    return code if code >= 0 else 128 - code
+        os.close(log.writer)
+    try:
+        _wait(command, wake, options, log)
+    finally:
+        _end_all(command.child)
+        log.end()
+    return command.exit_code()
 
 
-def _wait(child: "subprocess.Popen[bytes]", wake: int, grace: float, lease: int | None) -> None:
-    pause = _Pause(child.pid)
+def _in_memory(content: bytes) -> int:
+    """Return a descriptor from which a content can be read, without a file."""
+    descriptor = os.memfd_create("launch")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def become_subreaper() -> None:
+    """Have the orphans among our descendants become our children (Linux)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+class _Command:
+    """The command that runs.
+
+    Args:
+        command: its words.
+        options: how it is run.
+        output: a descriptor for what it says.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, command: list[str], options: Options, output: int) -> None:
+        self._options = options
+        self._said = b""
+        self._status = -1
+        passed: tuple[int, ...] = ()
+        if options.boxed:
+            self._status, says = os.pipe()
+            held, release = os.pipe()
+            # By a file in memory: the command can read the command line of the sandbox's first process.
+            end = command.index("--")
+            given = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
+            passed = (says, held, given)
+            own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
+            if options.syscalls:
+                passed += ((rules := _in_memory(bytes.fromhex(options.syscalls))),)
+                own += ["--seccomp", str(rules)]
+            command = [command[0], *own, *command[end:]]
+
+        # There are no threads here that it could deadlock with.
+        def prepare() -> None:
+            die_with_parent()
+            _limit(options)
+
+        try:
+            self.child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+                pass_fds=passed,
+                preexec_fn=prepare,
+            )
+        except subprocess.SubprocessError as error:
+            raise OSError(0, f"its limits cannot be set: {error}") from error
+        self.group = self.child.pid
+        if options.boxed:
+            for descriptor in passed:
+                os.close(descriptor)
+            self._release(release)
+
+    def _release(self, release: int) -> None:
+        """Let the sandbox's first process go on, once it is limited; it leads the group of the function."""
+        while b"\n" not in self._said and (told := os.read(self._status, _CHUNK)):
+            self._said += told
+        if b"\n" in self._said:
+            self.group = int(json.loads(self._said.partition(b"\n")[0])["child-pid"])
+            if self._options.processes:
+                # Not before: this counts what runs in the sandbox, and outside it would count all of this user.
+                resource.prlimit(self.group, resource.RLIMIT_NPROC, (self._options.processes,) * 2)
+        os.close(release)
+
+    def ask_to_end(self) -> None:
+        """Send TERM to it and its group; a sandbox's first process does not hear it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Return its code, once it has ended."""
+        code: int = self.child.returncode
+        if code > 0 and self._options.boxed:
+            while told := os.read(self._status, _CHUNK):
+                self._said += told
+            if b"exit-code" not in self._said:
+                print("the command cannot be started in its sandbox; see the lines above", file=sys.stderr)
+                return 127
+        return code if code >= 0 else 128 - code
+
+
+class _Log:
+    """What the command says, on its way to standard error.
+
+    Args:
+        size: bytes that are kept.
+
+    Attributes:
+        reader: becomes readable when something was said.
+        writer: for the command.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self._size = size
+        self._room = max(size - _TAIL, size // 2)
+        self._tail = bytearray()
+        self._cut = 0
+
+    def pass_on(self) -> bool:
+        """Pass on what was said since; return whether more may come."""
+        try:
+            chunk = os.read(self.reader, _CHUNK)
+        except BlockingIOError:
+            return True
+        kept, rest = chunk[: self._room], chunk[self._room :]
+        self._room -= len(kept)
+        rest = self._write(kept) + rest
+        self._tail += rest
+        surplus = len(self._tail) - min(_TAIL, self._size // 2)
+        if surplus > 0:
+            self._cut += surplus
+            del self._tail[:surplus]
+        return bool(chunk)
+
+    def end(self) -> None:
+        """Write the end of what was said, and how much is missing before it. Nobody says anything any more."""
+        while self.pass_on() and select.select([self.reader], [], [], 0)[0]:
+            pass
+        if self._cut:
+            self._write(f"\n[{self._cut} bytes are cut from this log here: it may have {self._size}]\n".encode())
+        self._write(bytes(self._tail))
+
+    def _write(self, text: bytes) -> bytes:
+        """Return what could not be written, as on a full disk: the command is to go on."""
+        try:
+            while text:
+                text = text[os.write(2, text) :]
+        except OSError:
+            self._room = 0
+        return text
+
+
+def _wait(command: _Command, wake: int, options: Options, log: _Log) -> None:
+    pause = _Pause(command.child.pid)
     deadline: float | None = None
-    while child.poll() is None:
-        seconds = left(lease)
+    heard = [wake, sys.stdin.fileno(), log.reader]
+    while command.child.poll() is None:
+        seconds = left(options.lease)
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0:
@@ -103,16 +293,21 @@ def _wait(child: "subprocess.Popen[bytes]", wake: int, grace: float, lease: int 
             pause.hold()
         else:
             return
-        heard = [wake] if deadline is not None else [wake, sys.stdin.fileno()]
         # Not until the lease is over: a sleep does not count the time for which the machine is suspended.
         pace = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
         ready, _, _ = select.select(heard, [], [], pace)
+        if log.reader in ready and not log.pass_on():
+            heard.remove(log.reader)
         signals = os.read(wake, 4096) if wake in ready else b""
-        ordered = sys.stdin.fileno() in ready or any(number in signals for number in _ORDERS)
+        ordered = any(number in signals for number in _ORDERS)
+        if sys.stdin.fileno() in ready:
+            if os.read(sys.stdin.fileno(), 1) == KILL:
+                return
+            heard.remove(sys.stdin.fileno())
+            ordered = True
         if ordered and deadline is None:
-            deadline = time.monotonic() + grace
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGTERM)
+            deadline = time.monotonic() + options.grace
+            command.ask_to_end()
 
 
 class _Pause:
@@ -206,17 +401,21 @@ def _signal(processes: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _limit(memory: int, file_size: int) -> None:
+def _limit(options: Options) -> None:
+    if options.cgroup:
+        Path(options.cgroup, "cgroup.procs").write_text("0")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_FSIZE, file_size)
-    if memory:
-        _lower(resource.RLIMIT_AS, memory)
+    _lower(resource.RLIMIT_FSIZE, options.file_size)
+    _lower(resource.RLIMIT_NOFILE, options.open_files)
+    if options.memory:
+        _lower(resource.RLIMIT_AS, options.memory)
 
 
 def _lower(limit: int, value: int) -> None:
-    _, highest = resource.getrlimit(limit)
-    value = value if highest == resource.RLIM_INFINITY else min(value, highest)
-    resource.setrlimit(limit, (value, value))
+    soft, highest = (math.inf if each == resource.RLIM_INFINITY else each for each in resource.getrlimit(limit))
+    value = int(min(value, highest))
+    # The soft limit on open files stays: there are programs that close as many at their start.
+    resource.setrlimit(limit, (int(min(value, soft)) if limit == resource.RLIMIT_NOFILE else value, value))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -93,6 +93,12 @@ class Orders:
         time.sleep(seconds)
         return self._place.order.exists()
 
+    def pause(self, seconds: float) -> None:
+        """Sleep until the attempt is to end, or for some seconds."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.wait(min(left, _POLL_SECONDS)):
+            pass
+
     def obey(self) -> None:
         """Go on only if the attempt may.
 

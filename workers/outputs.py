@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import stat
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from pathlib import Path
 from orchestrator import protos as pb
 from workers.errors import ExecutionFault
 from workers.executor import Resource
+from workers.regular import IrregularFileError, open_regular
 from workers.store import AssetStore, url
 
 # A performance is {"all": number}; more than this is something else.
@@ -70,23 +69,22 @@ def places(declared: Mapping[str, pb.FunctionOutput], folder: Path) -> list[Reso
 
 
 def check(written: list[Resource], size_limit: int) -> None:
-    """Check that each output is a file of a bearable size.
+    """Check that each output is a file of its own, of a bearable size.
 
     Raises:
-        ExecutionFault: one is missing, no file, or too large; names it.
+        ExecutionFault: one is missing, no such file, or too large; names it.
     """
     for output in written:
         name = repr(output.identifier)
         try:
-            status = os.lstat(output.path)
+            with open_regular(output.path) as file:
+                size = file.seek(0, 2)
         except FileNotFoundError as error:
             raise ExecutionFault(f"the function has not written its output {name}") from error
-        if stat.S_ISDIR(status.st_mode):
-            raise ExecutionFault(f"the function has written a folder as its output {name}, expected a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ExecutionFault(f"the function's output {name} is a link or device, expected a file")
-        if status.st_size > size_limit:
-            raise ExecutionFault(f"the function's output {name} has {status.st_size} bytes, the limit is {size_limit}")
+        except IrregularFileError as error:
+            raise ExecutionFault(f"the function's output {name} is {error}, expected a file of its own") from error
+        if size > size_limit:
+            raise ExecutionFault(f"the function's output {name} has {size} bytes, the limit is {size_limit}")
 
 
 def save(
@@ -139,25 +137,33 @@ def model_name(key: str) -> str:
 
 
 def read_performance(output: Resource) -> float:
-    """Read the number from a performance's file, `{"all": number}`.
+    """Read the number from a performance's file, `{"all": number}`; NaN and Infinity are numbers too.
 
     Raises:
-        ExecutionFault: the file holds something else.
+        ExecutionFault: the file holds something else, or a number that is too large for the contract.
     """
-    with output.path.open("rb") as file:
+    with open_regular(output.path) as file:
         content = file.read(_PERFORMANCE_SIZE_LIMIT + 1)
     try:
         if len(content) > _PERFORMANCE_SIZE_LIMIT:
             raise ValueError("too long")
-        number = json.loads(content)["all"]
+        # Written in digits it is no infinity, but a number that is too large.
+        number = json.loads(content, parse_float=_finite)["all"]
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError("no number")
         value = float(number)
-        if not math.isfinite(value) or abs(value) > _LARGEST_FLOAT:
+        if math.isfinite(value) and abs(value) > _LARGEST_FLOAT:
             raise ValueError("out of range")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ExecutionFault(
             f"the function's performance {output.identifier!r} is not a JSON file of the form "
-            f'{{"all": number}} with a finite number: {content[:200].decode(errors="replace")!r}'
+            f'{{"all": number}} with a number of 32 bits: {content[:200].decode(errors="replace")!r}'
         ) from error
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("out of range")
     return value

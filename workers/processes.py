@@ -46,8 +46,43 @@ def end(pid: int, started: str) -> bool:
     return True
 
 
+def below(pid: int) -> dict[int, int]:
+    """Return the processes that descend from one, with how many threads each has."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for stat in _PROC.glob("[0-9]*/stat"):
+        number = int(stat.parent.name)
+        if fields := _fields(number):
+            children.setdefault(int(fields[1]), []).append((number, int(fields[17])))
+    found: dict[int, int] = {}
+    parents = [pid]
+    while parents:
+        born = children.get(parents.pop(), [])
+        found.update(born)
+        parents += [child for child, _ in born]
+    return found
+
+
+def end_children() -> None:
+    """Kill what descends from this process: what a function left behind in a process that has no other children.
+
+    Where this process is a subreaper (see `launch.become_subreaper`), nothing that it started can get away from it.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while left := below(os.getpid()):
+        if time.monotonic() > deadline:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        # Those that are not our own children yet become so as their parents go.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(_POLL_SECONDS)
+
+
 def end_strays(home: Path) -> bool:
-    """Kill what runs with this HOME: what a function left behind, when nobody was left to end it.
+    """Kill what runs with this HOME, or in a sandbox where it is bound: what a function left, when nobody ended it.
 
     The launcher ends all that a function started (see `launch`); this is for when the launcher itself was killed.
 
@@ -59,7 +94,7 @@ def end_strays(home: Path) -> bool:
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     # Again and again: one that is killed may just have forked.
-    while strays := list(_with_home(home)):
+    while strays := list(_at_home(home)):
         if time.monotonic() > deadline:
             return False
         for pid in strays:
@@ -78,10 +113,15 @@ def _fields(pid: int) -> list[str]:
         return []
 
 
-def _with_home(home: Path) -> Iterator[int]:
+def _at_home(home: Path) -> Iterator[int]:
     wanted = b"HOME=" + os.fsencode(home)
-    for environment in _PROC.glob("[0-9]*/environ"):
+    # A process can change its environment, but not what is mounted in its sandbox. The name of an attempt's folder is
+    # random; what is before it depends on the file system.
+    bound = os.fsencode(f"/{home.parent.name}/{home.name} ")
+    own = os.getpid()
+    for process in _PROC.glob("[0-9]*"):
         # Those of other users cannot be read, and those that have ended meanwhile neither.
         with contextlib.suppress(OSError):
-            if wanted in environment.read_bytes().split(b"\0"):
-                yield int(environment.parent.name)
+            found = wanted in (process / "environ").read_bytes().split(b"\0")
+            if (found or bound in (process / "mountinfo").read_bytes()) and int(process.name) != own:
+                yield int(process.name)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from orchestrator import protos as pb
-from workers import archive, dockerfile
-from workers.errors import BuildFault, ChecksumFault
+from workers import addresses, archive, dockerfile
+from workers.errors import AddressFault, BuildFault, ChecksumFault
 from workers.fetching import Fetcher
 
 
@@ -18,14 +18,15 @@ def prepare(function: pb.Function, folder: Path, fetcher: Fetcher, size_limit: i
         size_limit: bytes that it may unpack to; the archive itself may not be larger either.
 
     Raises:
-        BuildFault: the archive is not the registered one, unsafe, or has no command.
+        BuildFault: the archive is not its owner's, or not the registered one, unsafe, or has no command.
         InternalFault: it cannot be had.
+        grpc.RpcError: the orchestrator does not say where its owner's store is.
     """
     packed = folder.with_name(f"{folder.name}.archive")
     try:
-        fetcher.fetch(function.archive, packed, f"the archive of function {function.key}", size_limit)
+        fetcher.fetch(addresses.archive(function), packed, size_limit)
         archive.unpack(packed, folder, size_limit)
-    except ChecksumFault as fault:
+    except (AddressFault, ChecksumFault) as fault:
         raise BuildFault(str(fault)) from fault
     finally:
         packed.unlink(missing_ok=True)

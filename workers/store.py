@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from typing import IO
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from orchestrator.files import whole
+from workers.regular import IrregularFileError, open_regular
 
 _CHUNK = 1024 * 1024
 _KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -76,12 +78,14 @@ class AssetStore:
 
         Args:
             name: where to; what lies there is replaced.
-            source: the file; symbolic links are not followed.
+            source: the file.
+
+        Raises:
+            IrregularFileError: it is a link, a device, or has another name elsewhere.
         """
         digest = hashlib.sha256()
         size = 0
-        descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file, self._writer(name) as copy:
+        with open_regular(source) as file, self._writer(name) as copy:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
@@ -92,9 +96,16 @@ class AssetStore:
         """Open a file for reading; return it and its size in bytes.
 
         Raises:
-            FileNotFoundError: the store has no such file.
+            FileNotFoundError: the store has no such file; a link, a pipe or a folder is none.
         """
         path = self._path(name)
+        if self._local:
+            try:
+                # An administrator may link a file into the store by a second name, but not symbolically.
+                local = open_regular(Path(path), names=None)
+            except IrregularFileError as error:
+                raise FileNotFoundError(name) from error
+            return local, os.fstat(local.fileno()).st_size
         if self._files.isdir(path):
             raise FileNotFoundError(name)
         file: IO[bytes] = self._files.open(path, "rb")
@@ -142,25 +153,11 @@ class AssetStore:
     def _writer(self, name: str) -> Iterator[IO[bytes]]:
         path = self._path(name)
         if self._local:
-            with _whole(Path(path)) as copy:
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with whole.replaced(target) as copy:
                 yield copy
         else:
             # Without it what was written before an error would be kept as if it were all.
             with self._files.transaction, self._files.open(path, "wb") as copy:
                 yield copy
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[IO[bytes]]:
-    """Write beside the target, and take its place once all bytes are on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,8 +6,9 @@ orchestrator says who may read what.
 
 import asyncio
 import signal
-import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import IO, Any
 
 import grpc
@@ -18,36 +19,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from orchestrator import log as logs
 from orchestrator.core.errors import NotFoundError, PermissionDeniedError
-from orchestrator.core.identity import Authorities, read_authorities, read_claims, verify
+from orchestrator.core.identity import Presented, Trust
+from orchestrator.files.trust import watch_trust
+from orchestrator.listening import Limits, Listener, Protocol, runner
 from workers.access import Access
 from workers.channels import connect
 from workers.settings import StoreSettings
 from workers.store import AssetStore
+from workers.store_tls import presented, renewed_context
 
 log = structlog.get_logger()
 
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
+_RECHECK_SECONDS = 10.0
 
 
-def make_app(store: AssetStore, access: Access, authorities: Authorities) -> Starlette:
+def make_app(store: AssetStore, access: Access, trust: Callable[[], Trust]) -> Starlette:
     """Return the HTTP application of an asset store.
 
     Args:
         store: the files.
         access: the rule of who may read them.
-        authorities: who may vouch for which organization.
+        trust: who may vouch for which organization, as of now.
     """
 
     # Not async: the questions to the orchestrator and to the disk wait, so Starlette gives each a thread.
     def read(request: Request) -> Response:
         """Serve one file to the organization of the client certificate."""
         name = request.path_params["name"]
-        peers = _identify(getattr(request.state, "certificate", None), authorities)
+        peers = _identify(request.state.presented, trust())
         _check(access, name, peers)
         try:
             file, size = store.open(name)
@@ -58,7 +62,9 @@ def make_app(store: AssetStore, access: Access, authorities: Authorities) -> Sta
         if request.method == "HEAD":
             file.close()
             return Response(headers=headers, media_type="application/octet-stream")
-        return StreamingResponse(_chunks(file), headers=headers, media_type="application/octet-stream")
+        shown = request.state.presented
+        chunks = _chunks(file, lambda: _identify(shown, trust()))
+        return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
         routes=[Route("/{name:path}", read, methods=["GET"])],
@@ -73,26 +79,32 @@ def serve(settings: StoreSettings) -> int:
         settings: the store's.
     """
     logs.configure(settings.log_level)
-    certificates = _read_certificates(settings)
+    try:
+        trust = watch_trust(settings.tls_client_ca_cert_dir, settings.tls_deny_list)
+        context = renewed_context(settings.store_cert, settings.store_key, trust)
+    except (OSError, ValueError) as error:
+        log.error("store.not_started", error=f"the certificate files cannot be used: {error}")
+        return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn ends gracefully, then sends itself the signal again; that one must find a handler.
         signal.signal(number, lambda *_: None)
     with connect(settings) as channels:
-        access = Access(channels, settings.organization)
-        app = make_app(AssetStore(settings.store_root), access, read_authorities(certificates))
-        host, _, port = settings.store_address.rpartition(":")
+        access = Access(channels, settings.organization, settings.store_url)
+        app = make_app(AssetStore(settings.store_root), access, trust.look)
+        limits = Limits(settings.store_connections, settings.store_connections_per_address, settings.store_request_time)
+        try:
+            listener = Listener(settings.store_address, limits)
+        except OSError as error:
+            log.error("store.address", address=settings.store_address, reason=error.strerror)
+            return 1
+        protocol = type("_Protocol", (_IdentifyingProtocol,), {"patience": limits.seconds})
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                host=host.strip("[]"),
-                port=int(port),
-                http=_IdentifyingProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
-                ssl_certfile=settings.store_cert,
-                ssl_keyfile=settings.store_key,
-                ssl_cert_reqs=ssl.CERT_REQUIRED,
-                ssl_context_factory=_trusting(certificates),
+                ssl_context_factory=lambda _, __: context,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -101,69 +113,33 @@ def serve(settings: StoreSettings) -> int:
             )
         )
         log.info("store.serving", organization=settings.organization, address=settings.store_address)
-        server.run()
+        with listener, runner(limits) as running:
+            running.run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
 
 
-class _IdentifyingProtocol(H11Protocol):
-    """Gives each request the client certificate of its connection, which uvicorn does not."""
+class _IdentifyingProtocol(Protocol):
+    """Gives each request the client certificates of its connection, which uvicorn does not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        certificate = connection.getpeercert(True) if connection is not None else None
         # A copy: the state that uvicorn hands in is that of all connections.
-        self.app_state = {**self.app_state, "certificate": certificate}
+        self.app_state = {**self.app_state, "presented": presented(transport.get_extra_info("ssl_object"))}
 
 
-def _read_certificates(settings: StoreSettings) -> Mapping[str, list[bytes]]:
-    return {
-        folder.name: [file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()]
-        for folder in sorted(settings.tls_client_ca_cert_dir.iterdir())
-        if folder.is_dir()
-    }
-
-
-def _trusting(
-    certificates: Mapping[str, list[bytes]],
-) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
-    def make(_: uvicorn.Config, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        context = default()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        for pems in certificates.values():
-            for pem in pems:
-                context.load_verify_locations(cadata=pem.decode("ascii"))
-        return context
-
-    return make
-
-
-def _identify(certificate: bytes | None, authorities: Authorities) -> frozenset[str]:
-    """Return the organizations that the certificate speaks for."""
-    if certificate is None:
-        raise HTTPException(401, "a client certificate is needed")
-    claims = read_claims(certificate)
-    verified = set()
-    for organization in claims.organizations:
-        try:
-            verify(claims, organization, authorities)
-        except PermissionDeniedError:
-            continue
-        verified.add(organization)
-    if not verified:
-        raise HTTPException(
-            401,
-            "the client certificate speaks for no known organization: its O= and the authority that issued it "
-            "must belong together",
-        )
-    return frozenset(verified)
+def _identify(presented: Presented, trust: Trust) -> frozenset[str]:
+    """Return the organizations that the client's certificates speak for."""
+    try:
+        return trust.organizations_of(presented, datetime.now(UTC))
+    except PermissionDeniedError as error:
+        raise HTTPException(401, str(error)) from error
 
 
 def _check(access: Access, name: str, peers: frozenset[str]) -> None:
     try:
         access.check(name, peers)
     except NotFoundError as error:
-        raise HTTPException(404, str(error)) from error
+        raise HTTPException(404, str(error).removeprefix(f"{error.code}: ")) from error
     except PermissionDeniedError as error:
         log.warning("asset.denied", name=name, organizations=sorted(peers))
         raise HTTPException(403, str(error)) from error
@@ -174,9 +150,14 @@ def _check(access: Access, name: str, peers: frozenset[str]) -> None:
         raise HTTPException(503, "the orchestrator could not be asked for the permission; try again later") from error
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+def _chunks(file: IO[bytes], check: Callable[[], object]) -> Iterator[bytes]:
+    """Yield a file, for as long as the certificate of the one who reads it holds; then break off."""
+    checked = time.monotonic()
     with file:
         while chunk := file.read(_CHUNK):
+            if time.monotonic() > checked + _RECHECK_SECONDS:
+                check()
+                checked = time.monotonic()
             yield chunk
 
 

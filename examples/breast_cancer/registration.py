@@ -112,15 +112,15 @@ def joined(federation: Running) -> Iterator[Mapping[str, Member]]:
         yield members
 
 
-def register_organizations(clients: Iterable[Client]) -> None:
-    """Register each caller in its channel, unless it is there already.
+def register_organizations(members: Iterable[Member]) -> None:
+    """Register each with the address of its asset store, from which alone the others fetch, unless it is there already.
 
     Raises:
         CallError: the orchestrator refuses.
     """
-    for client in clients:
+    for member in members:
         try:
-            client.register(pb.RegisterOrganizationParam())
+            member.client.register(pb.RegisterOrganizationParam(address=member.store_url))
         except CallError as error:
             if error.oe_code != "OE0006":
                 raise

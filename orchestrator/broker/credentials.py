@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
-from orchestrator.core import pokes
+from orchestrator.core import documents, pokes
 
 _PASSWORD_BYTES = 24
 
@@ -18,14 +18,17 @@ class Credentials:
     """The URLs with their passwords: never log them.
 
     Args:
-        organizations: organization -> URL of its workers, and of the relay for its pokes.
+        organizations: organization -> URL of its workers.
         maintenance: URL of the maintenance worker and its beat.
         flower: URL of Flower; on RabbitMQ its vhost is the maintenance worker's, put another in to see another.
+        relay: organization -> URL of the server, where an organization's own may not write its queue: on Redis and
+            Valkey. There it is the same for all.
     """
 
     organizations: Mapping[str, str] = field(repr=False)
     maintenance: str = field(repr=False)
     flower: str = field(repr=False)
+    relay: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -34,13 +37,19 @@ class Credentials:
             **{pokes.account(organization): url for organization, url in self.organizations.items()},
             pokes.MAINTENANCE: self.maintenance,
             pokes.FLOWER: self.flower,
+            **dict.fromkeys([pokes.RELAY] if self.relay else [], next(iter(self.relay.values()), "")),
         }
         return {account: unquote(urlsplit(url).password or "") for account, url in urls.items()}
 
     def dump(self) -> str:
         """Return the content of the file that keeps them, as ORCHESTRATOR_BROKER_URLS wants it."""
         return yaml.safe_dump(
-            {"organizations": dict(self.organizations), "maintenance": self.maintenance, "flower": self.flower},
+            {
+                "organizations": dict(self.organizations),
+                "relay": dict(self.relay),
+                "maintenance": self.maintenance,
+                "flower": self.flower,
+            },
             sort_keys=False,
         )
 
@@ -64,10 +73,12 @@ def make(broker_url: str, organizations: Iterable[str], known: Credentials | Non
         netloc = f"{quote(account, safe='')}:{quote(password, safe='')}@{host}"
         return parts._replace(netloc=netloc, path=path).geturl()
 
+    writing = url(pokes.RELAY, "")
     return Credentials(
         organizations={
             organization: url(pokes.account(organization), pokes.account(organization)) for organization in everyone
         },
+        relay=dict.fromkeys(everyone, writing) if pokes.on_redis(broker_url) else {},
         maintenance=url(pokes.MAINTENANCE, pokes.MAINTENANCE),
         flower=url(pokes.FLOWER, pokes.MAINTENANCE),
     )
@@ -77,16 +88,19 @@ def read(file: Path) -> Credentials | None:
     """Return what a file keeps, None if there is no file.
 
     Raises:
-        ValueError: it holds something else; the message repeats nothing of it.
+        DocumentError: it holds something else; the message repeats nothing of it.
     """
     try:
-        content = yaml.safe_load(file.read_text())
+        parts = documents.read(file.read_bytes(), str(file)).mapping("organizations", "relay", "maintenance", "flower")
+        return Credentials(
+            {organization: url.text() for organization, url in parts["organizations"].mapping().items()},
+            parts["maintenance"].text(),
+            parts["flower"].text(),
+            {organization: url.text() for organization, url in parts["relay"].mapping().items()},
+        )
     except FileNotFoundError:
         return None
-    except yaml.YAMLError:
-        # YAML's own message would show the line, and in it a password.
-        content = None
-    match content:
-        case {"organizations": dict() as organizations, "maintenance": str() as maintenance, "flower": str() as flower}:
-            return Credentials(organizations, maintenance, flower)
-    raise ValueError(f"{file} was not written by `orchestrator broker provision`; name another file, or remove it")
+    except documents.DocumentError as error:
+        raise documents.DocumentError(
+            f"{file} was not written by `orchestrator broker provision`; name another file, or remove it: {error}"
+        ) from error

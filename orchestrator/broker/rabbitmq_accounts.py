@@ -9,30 +9,41 @@ import base64
 import json
 import secrets
 import subprocess
+from collections.abc import Mapping
 from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from orchestrator.broker.credentials import Credentials
+from orchestrator.broker.limits import Limits
 from orchestrator.core import pokes
 
 _SECONDS = 60
 _ALL = {"configure": ".*", "write": ".*", "read": ".*"}
-_LOOK = r"^(celeryev(\..*)?|celery\.pidbox|([0-9a-f-]+\.)?reply\.celery\.pidbox)$"
+_EXCHANGES = r"celeryev|celery\.pidbox|reply\.celery\.pidbox"
+_OWN_QUEUES = r"celeryev\.[0-9a-f-]{36}|[0-9a-f-]{36}\.reply\.celery\.pidbox"
+_LOOK = rf"^({_EXCHANGES}|{_OWN_QUEUES})$"
 _CONTROL = {"configure": _LOOK, "write": _LOOK, "read": _LOOK}
+# A message that ended this many workers is dropped.
+_DELIVERIES = 20
 
 
 class RabbitMQError(Exception):
     """RabbitMQ did not take the accounts; the message says why."""
 
 
-def definitions(credentials: Credentials) -> dict[str, object]:
+def definitions(credentials: Credentials, limits: Limits) -> dict[str, object]:
     """Return all accounts as a document of RabbitMQ's definitions.
 
-    Each has a vhost and a user of its name with all rights in it; Flower has events and remote control in all.
+    Each has a vhost and a user of its name with all rights in it, and limits on both; Flower has events and remote
+    control in all.
+
+    Args:
+        credentials: of all accounts.
+        limits: of each.
     """
-    passwords = credentials.passwords
+    passwords = {name: password for name, password in credentials.passwords.items() if name != pokes.RELAY}
     vhosts = [account for account in passwords if account != pokes.FLOWER]
     return {
         "vhosts": [{"name": vhost} for vhost in vhosts],
@@ -42,12 +53,38 @@ def definitions(credentials: Credentials) -> dict[str, object]:
                 "password_hash": _hash(password),
                 "hashing_algorithm": "rabbit_password_hashing_sha256",
                 "tags": "",
+                "limits": {"max-connections": limits.connections, "max-channels": limits.channels},
             }
             for account, password in passwords.items()
         ],
         "permissions": [
             *({"user": vhost, "vhost": vhost, **_ALL} for vhost in vhosts),
             *({"user": pokes.FLOWER, "vhost": vhost, **_CONTROL} for vhost in vhosts),
+        ],
+        "parameters": [
+            {
+                "vhost": vhost,
+                "component": "vhost-limits",
+                "name": "limits",
+                "value": {"max-connections": limits.connections, "max-queues": limits.queues},
+            }
+            for vhost in vhosts
+        ],
+        "policies": [
+            {
+                "vhost": vhost,
+                "name": "orchestrator",
+                "pattern": ".*",
+                "apply-to": "queues",
+                "priority": 0,
+                "definition": {
+                    "max-length": limits.messages,
+                    "max-length-bytes": limits.size,
+                    "overflow": "reject-publish",
+                    "delivery-limit": _DELIVERIES,
+                },
+            }
+            for vhost in vhosts
         ],
     }
 
@@ -57,11 +94,11 @@ def _hash(password: str) -> str:
     return base64.b64encode(salt + sha256(salt + password.encode()).digest()).decode()
 
 
-def import_here(credentials: Credentials, rabbitmqctl: str = "rabbitmqctl") -> None:
+def import_here(document: Mapping[str, object], rabbitmqctl: str = "rabbitmqctl") -> None:
     """Make or change the accounts with `rabbitmqctl`, on the broker's machine.
 
     Args:
-        credentials: of all accounts.
+        document: of definitions.
         rabbitmqctl: the program; it is told of the node by RABBITMQ_NODENAME, as always.
 
     Raises:
@@ -71,7 +108,7 @@ def import_here(credentials: Credentials, rabbitmqctl: str = "rabbitmqctl") -> N
     try:
         done = subprocess.run(
             command,
-            input=json.dumps(definitions(credentials)),
+            input=json.dumps(document),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,11 +126,11 @@ def import_here(credentials: Credentials, rabbitmqctl: str = "rabbitmqctl") -> N
         raise RabbitMQError(f"{rabbitmqctl} failed: {lines[-1].strip() if lines else done.returncode}")
 
 
-def import_over_http(credentials: Credentials, management_url: str, broker_url: str) -> None:
+def import_over_http(document: Mapping[str, object], management_url: str, broker_url: str) -> None:
     """Make or change the accounts over the management API.
 
     Args:
-        credentials: of all accounts.
+        document: of definitions.
         management_url: its root, as in https://host:15671.
         broker_url: whose user and password are an administrator's.
 
@@ -104,7 +141,7 @@ def import_over_http(credentials: Credentials, management_url: str, broker_url: 
     auth = (unquote(administrator.username or "guest"), unquote(administrator.password or "guest"))
     url = f"{management_url.rstrip('/')}/api/definitions"
     try:
-        httpx.post(url, json=definitions(credentials), auth=auth, timeout=_SECONDS).raise_for_status()
+        httpx.post(url, json=document, auth=auth, timeout=_SECONDS).raise_for_status()
     except httpx.HTTPStatusError as error:
         raise RabbitMQError(f"{url} answers {error.response.status_code} {error.response.reason_phrase}") from error
     except httpx.HTTPError as error:

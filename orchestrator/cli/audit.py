@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.configuration import configure
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, RemoteFault
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
+    from orchestrator.audit.violations import Violation
     from orchestrator.client import Client
-    from orchestrator.core.violations import Violation
 
 _NEWEST = 1000
 _PATIENCE = 60.0
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def audit(context: click.Context, /, **options: Any) -> None:
@@ -50,7 +50,7 @@ def check(target: Target, database: bool, as_json: bool) -> None:
             click.echo(_line(violation))
 
     with connect(access) as client:
-        from orchestrator.core.history import History
+        from orchestrator.audit.history import History
 
         trace = _Trace(client)
         history = History(trace.forgotten_until)
@@ -89,7 +89,7 @@ class _Trace:
 
     def __init__(self, client: "Client") -> None:
         from orchestrator import protos as pb
-        from orchestrator.core.history import FORGOTTEN_UNTIL
+        from orchestrator.core.headers import FORGOTTEN_UNTIL
 
         self._client = client
         newest = client.events.QueryEvents(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=_NEWEST))
@@ -143,13 +143,13 @@ def _settings() -> Any:
 def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
     from sqlalchemy.exc import SQLAlchemyError
 
-    from orchestrator.services import audit
-    from orchestrator.store.database import Database
+    from orchestrator.audit import stored
+    from orchestrator.engine.transaction import Database
 
     database = Database(settings.database_url.get_secret_value(), pool_size=1)
     try:
         attempts = settings.attempt_retention
-        yield from audit.check(
+        yield from stored.check(
             database,
             channel,
             timedelta(seconds=settings.poke_retention),

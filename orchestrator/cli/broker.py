@@ -1,17 +1,29 @@
 """The command `broker`: accounts of the organizations on a broker."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
+from orchestrator.broker.limits import Limits
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault, RemoteFault
 from orchestrator.settings import ProvisionSettings
+
+Command = Callable[..., Any]
 
 
 @click.group()
 def broker() -> None:
     """Set up the broker that carries the pokes."""
+
+
+def _limit(option: str, name: str, text: str) -> Callable[[Command], Command]:
+    return click.option(
+        option, name, type=click.IntRange(min=1), default=getattr(Limits, name), show_default=True, help=text
+    )
 
 
 @broker.command()
@@ -29,8 +41,18 @@ def broker() -> None:
     metavar="URL",
     help="A RabbitMQ's management API, as in https://host:15671, to use instead; needs that plugin.",
 )
+@_limit("--max-connections", "connections", "Connections of an account on RabbitMQ; a node of a worker has three.")
+@_limit("--max-channels", "channels", "Channels of an account on RabbitMQ.")
+@_limit("--max-queues", "queues", "Queues in a vhost; a node of a worker has one.")
+@_limit("--max-messages", "messages", "Messages in a queue on RabbitMQ.")
+@_limit("--max-bytes", "size", "Bytes of the messages in a queue on RabbitMQ.")
 def provision(
-    orgs: tuple[str, ...], output: Path | None, address: str | None, rabbitmqctl: str, management: str | None
+    orgs: tuple[str, ...],
+    output: Path | None,
+    address: str | None,
+    rabbitmqctl: str,
+    management: str | None,
+    **most: int,
 ) -> None:
     """Give each organization an account of its own on the broker of ORCHESTRATOR_BROKER_URL.
 
@@ -47,7 +69,7 @@ def provision(
     from orchestrator.broker import credentials as broker_credentials
     from orchestrator.broker.provision import provision as set_up
     from orchestrator.broker.rabbitmq_accounts import RabbitMQError
-    from orchestrator.embedded.private import write_private
+    from orchestrator.files.whole import about_to_write
 
     url = settings.broker_url.get_secret_value()
     try:
@@ -55,10 +77,10 @@ def provision(
         if not orgs and known is None:
             raise click.UsageError("name at least one organization with --org")
         made = broker_credentials.make(_at(url, address), orgs, known)
-        if output:
-            # First, so that no account ever has a password that nobody knows.
-            write_private(output, made.dump().encode())
-        kept = set_up(url, made, rabbitmqctl=rabbitmqctl, management_url=management)
+        # The file is written when what it says is true; until then, or if this is killed, the old one is there, and
+        # this may be repeated.
+        with about_to_write(output, made.dump().encode()) if output else nullcontext():
+            advice = set_up(url, made, rabbitmqctl=rabbitmqctl, management_url=management, limits=Limits(**most))
     except redis.RedisError as error:
         raise RemoteFault(f"the broker of ORCHESTRATOR_BROKER_URL did not take the accounts: {error}") from error
     except RabbitMQError as error:
@@ -69,11 +91,8 @@ def provision(
         click.echo(f"{len(made.organizations)} organizations have accounts; their URLs are in {output}")
     else:
         click.echo(made.dump(), nl=False)
-    if not kept:
-        click.echo(
-            "The broker forgets these accounts when it restarts: give it an `aclfile`, or repeat this afterwards.",
-            err=True,
-        )
+    for sentence in advice:
+        click.echo(sentence, err=True)
 
 
 def _at(url: str, address: str | None) -> str:

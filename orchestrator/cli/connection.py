@@ -1,6 +1,7 @@
 """Which orchestrator the commands of a user talk to, and as whom."""
 
 import os
+import shlex
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.errors import RemoteFault, UsageFault
+from orchestrator.cli.folder import DEFAULT
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
@@ -20,7 +22,7 @@ _OPTIONS = (
     click.option(
         "--data",
         type=click.Path(file_okay=False, path_type=Path),
-        default=".orchestrator",
+        default=DEFAULT,
         envvar="ORCHESTRATOR_DATA",
         show_default=True,
         help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
@@ -49,6 +51,12 @@ _OPTIONS = (
         envvar="ORCHESTRATOR_PEER_CA_CERT",
         help="CA certificates of all organizations' asset stores, for logs.",
     ),
+    click.option(
+        "--proxy-from-environment",
+        is_flag=True,
+        envvar="ORCHESTRATOR_PROXY_FROM_ENVIRONMENT",
+        help="Connect by the proxy that https_proxy, http_proxy and no_proxy name; else they are not heeded.",
+    ),
 )
 
 
@@ -57,6 +65,36 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+class Connected(click.Group):
+    """A group with connection options, which are understood behind the name of the command too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options of the group, wherever they stand."""
+        return super().parse_args(ctx, self._sorted(args))
+
+    def _sorted(self, args: list[str]) -> list[str]:
+        """Return arguments with the options of the group in front; a command may have one of the same name."""
+        ours = {name: option for option in self.params for name in option.opts}
+        front: list[str] = []
+        rest: list[str] = []
+        left = list(args)
+        while left and left[0] != "--":
+            word = left.pop(0)
+            option = ours.get(word.partition("=")[0])
+            if isinstance(option, click.Option):
+                front.append(word)
+                if "=" not in word and not option.is_flag:
+                    front += left[:1]
+                    del left[:1]
+                continue
+            if not rest and word in self.commands:
+                # The command is the first word that is no option.
+                own = {name for parameter in self.commands[word].params for name in parameter.opts}
+                ours = {name: option for name, option in ours.items() if name not in own}
+            rest.append(word)
+        return [*front, *rest, *left]
 
 
 @dataclass(frozen=True)
@@ -69,6 +107,8 @@ class Access:
         channel: the consortium.
         certificates: for mutual TLS; None speaks plain gRPC.
         peers: CA certificates of the asset stores.
+        proxy_from_environment: whether to connect by the proxy that the environment names.
+        consent_folder: with the consent policies of the federation that runs here; None elsewhere.
     """
 
     address: str
@@ -76,6 +116,8 @@ class Access:
     channel: str
     certificates: "Certificates | None"
     peers: Path | None
+    proxy_from_environment: bool
+    consent_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +132,15 @@ class Target:
     cert: Path | None
     key: Path | None
     peer_ca_cert: Path | None
+    proxy_from_environment: bool
+
+    def command(self, group: str) -> str:
+        """Return the beginning of a command line of a group of ours that means the same orchestrator, for people."""
+        given = {"--address": self.address, "--org": self.org, "--channel": self.channel}
+        if self.address is None and self.data != Path(DEFAULT):
+            given["--data"] = str(self.data)
+        options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
+        return f"orchestrator {group}{options}"
 
     def resolve(self) -> Access:
         """Return what to connect with, completed from the federation that runs here where no address is given.
@@ -105,7 +156,8 @@ class Target:
         if not self.org or not channel:
             missing = "--org (ORCHESTRATOR_ORGANIZATION)" if not self.org else "--channel (ORCHESTRATOR_CHANNEL)"
             raise UsageFault(f"{missing} is missing: with an address it is needed too")
-        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert)
+        proxy = self.proxy_from_environment
+        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert, proxy)
 
     def _running_here(self, channel: str | None) -> Access:
         from orchestrator.embedded import running
@@ -123,7 +175,9 @@ class Target:
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
         peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
-        return Access(federation.address, organization, channel or federation.channel, certificates, peers)
+        channel, proxy = channel or federation.channel, self.proxy_from_environment
+        folder = federation.consent_folder
+        return Access(federation.address, organization, channel, certificates, peers, proxy, folder)
 
     def _given_certificates(self) -> "Certificates | None":
         from orchestrator.client import Certificates
@@ -147,7 +201,10 @@ def connect(access: Access) -> Iterator["Client"]:
     if access.certificates is not None:
         tls(access.certificates, access.certificates.authority)
     try:
-        with Client(access.address, access.organization, access.channel, access.certificates) as client:
+        proxy = access.proxy_from_environment
+        with Client(
+            access.address, access.organization, access.channel, access.certificates, proxy_from_environment=proxy
+        ) as client:
             client.ping()
             yield client
     except CallError as error:

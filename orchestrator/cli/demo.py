@@ -44,6 +44,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
     try:
         with Preparation(rounds) as preparation, federation:
             console.print(f"Ready after {time.monotonic() - begin:.1f} s")
+            console.print("Each organization's consent policy admits all members of this federation")
             for old in of_demos(data):
                 if old != place:
                     remove_data(old)
@@ -52,7 +53,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
             if keep_running:
                 console.print(
                     f"\nEverything runs on until Ctrl-C or `{command('down', data)}`; "
-                    f"try `{command('plan list', data)}` in another terminal",
+                    f"try `{command('plan', data)} list` in another terminal",
                     soft_wrap=True,
                 )
                 federation.stay()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import protos as pb
-from orchestrator.cli import reading, tables
+from orchestrator.cli import declines, reading, tables
 from orchestrator.client import Client
 from orchestrator.core.states import TASK_WORDS
 
@@ -24,6 +24,8 @@ class Description:
         models: output identifier and model, for each that it produced.
         performances: that it measured.
         failure: why it failed, where it was reported.
+        declined: why its worker does not run it, where that is so.
+        steps: how long the parts of its attempts took.
     """
 
     task: pb.ComputeTask
@@ -32,6 +34,8 @@ class Description:
     models: list[tuple[str, pb.Model]]
     performances: list[pb.Performance]
     failure: pb.FailureReport | None
+    declined: pb.Decline | None
+    steps: list[pb.ProfilingStep]
 
     @property
     def attempts(self) -> int:
@@ -59,6 +63,8 @@ def read(client: Client, key: str) -> Description:
         [(outputs.get(model.key, ""), model) for model in models],
         list(reading.pages(client.performances.QueryPerformances, measured, "Performances")),
         reading.failure_of(client, task),
+        declines.of_task(client, task.key),
+        [event.profiling_step for event in _own_events(client, task.key) if event.HasField("profiling_step")],
     )
 
 
@@ -82,6 +88,8 @@ def print_document(described: Description) -> None:
             "models": [{**reading.document(model), "output": output} for output, model in described.models],
             "performances": [reading.document(performance) for performance in described.performances],
             "failure_report": reading.document(failure) if failure else None,
+            "declined": reading.document(described.declined) if described.declined else None,
+            "steps": [{"step": step.step, "seconds": step.duration / 1e6} for step in described.steps],
         }
     )
 
@@ -98,6 +106,7 @@ def render(described: Description) -> "Iterator[RenderableType]":
             ("worker", task.worker),
             ("rank", str(task.rank)),
             ("state", TASK_WORDS[task.status]),
+            ("waits", described.declined.reason if described.declined else ""),
             ("attempts", str(described.attempts)),
             ("logs for", _who(task.logs_permission)),
             ("error", reading.error_type(failure)),
@@ -122,6 +131,9 @@ def render(described: Description) -> "Iterator[RenderableType]":
     yield tables.table("input", "given", title="Inputs", rows=[(ref.identifier, _given(ref)) for ref in task.inputs])
     outputs = sorted(task.outputs.items())
     yield tables.table("output", "is", "for", title="Outputs", rows=_rows_of_outputs(described, outputs))
+    if described.steps:
+        steps = [(step.step, f"{step.duration / 1e6:.3f} s") for step in described.steps]
+        yield tables.table("step", "took", title="Steps", rows=steps)
 
 
 def _rows_of_outputs(
@@ -152,6 +164,10 @@ def _given(ref: pb.ComputeTaskInput) -> str:
 
 def _who(permission: pb.Permission) -> str:
     return "all of the channel" if permission.public else ", ".join(permission.authorized_ids)
+
+
+def _own_events(client: Client, key: str) -> Iterator[pb.TaskEvent]:
+    return reading.pages(client.worker.GetTaskEvents, pb.GetTaskEventsParam(compute_task_key=key), "events")
 
 
 def _events(client: Client, key: str, kind: "pb.AssetKind.ValueType") -> Iterator[Any]:

@@ -21,13 +21,16 @@ _TIMEOUT = 30.0
 
 
 @contextmanager
-def fetch(address: pb.Addressable, context: ssl.SSLContext, what: str) -> Iterator[IO[bytes]]:
+def fetch(
+    address: pb.Addressable, context: ssl.SSLContext, what: str, proxy_from_environment: bool = False
+) -> Iterator[IO[bytes]]:
     """Give a file, open for reading at its beginning.
 
     Args:
         address: its URL and SHA-256.
         context: for mutual TLS with asset stores.
         what: the file for people, as in `the log of task 1f0c…`.
+        proxy_from_environment: whether by the proxy that `https_proxy` and the like name.
 
     Raises:
         RemoteFault: it cannot be had, is too large, or is not the registered one.
@@ -37,7 +40,7 @@ def fetch(address: pb.Addressable, context: ssl.SSLContext, what: str) -> Iterat
         raise RemoteFault(f"{what} has the address {printable(url)!r}, which is no https URL")
     digest = hashlib.sha256()
     with SpooledTemporaryFile(_IN_MEMORY) as file:
-        for chunk in _chunks(url, context, what):
+        for chunk in _chunks(url, context, what, proxy_from_environment):
             digest.update(chunk)
             file.write(chunk)
             if file.tell() > _LARGEST:
@@ -48,21 +51,29 @@ def fetch(address: pb.Addressable, context: ssl.SSLContext, what: str) -> Iterat
         yield file
 
 
-def write(file: IO[bytes], output: IO[bytes], for_terminal: bool) -> None:
-    """Write a file out, without what could steer a terminal where it goes to one."""
-    for line in file:
-        if for_terminal:
+def write(file: IO[bytes], output: IO[bytes], raw: bool) -> None:
+    """Write a file out, without what could steer a terminal: what goes into a pipe often ends in one.
+
+    Args:
+        file: open for reading.
+        output: where to.
+        raw: each byte as it is.
+    """
+    # Not whole lines: one may be as long as the file. A letter that is cut in two becomes two replacement characters.
+    for line in iter(lambda: file.readline(_CHUNK), b""):
+        if not raw:
             text = line.decode(errors="replace").rstrip("\r\n")
-            line = "\t".join(printable(part) for part in text.split("\t")).encode() + b"\n"
+            end = b"\n" if line.endswith(b"\n") else b""
+            line = "\t".join(printable(part) for part in text.split("\t")).encode() + end
         output.write(line)
     output.flush()
 
 
-def _chunks(url: str, context: ssl.SSLContext, what: str) -> Iterator[bytes]:
+def _chunks(url: str, context: ssl.SSLContext, what: str, proxy_from_environment: bool) -> Iterator[bytes]:
     try:
-        # No proxy or other setting of the environment may lead our certificate elsewhere.
+        # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
         with (
-            httpx.Client(verify=context, trust_env=False, timeout=_TIMEOUT) as store,
+            httpx.Client(verify=context, trust_env=proxy_from_environment, timeout=_TIMEOUT) as store,
             store.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
         ):
             if answer.status_code != httpx.codes.OK:

@@ -20,8 +20,8 @@ from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score
 from orchestrator.client import Client, Event, Plan
 from orchestrator.client.display import printable
 from orchestrator.embedded.federation import Federation
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
 from workers.store import own_name
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Experiment:
         with registration.joined(self._federation.running) as members:
             aggregator = members[AGGREGATOR]
             self._console.print("Registering organizations, functions and data")
-            registration.register_organizations(member.client for member in members.values())
+            registration.register_organizations(members.values())
             functions = registration.register_functions(aggregator, HOSPITALS)
             patients = preparation.hospitals.result()
             datasets = {

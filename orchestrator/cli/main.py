@@ -16,6 +16,7 @@ _COMMANDS = {
     "down": "orchestrator.cli.up:down",
     "plan": "orchestrator.cli.plan:plan",
     "task": "orchestrator.cli.task:task",
+    "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",
     "serve": "orchestrator.cli.server:serve",
@@ -23,6 +24,7 @@ _COMMANDS = {
     "beat": "orchestrator.cli.server:beat",
     "flower": "orchestrator.cli.server:flower",
     "broker": "orchestrator.cli.broker:broker",
+    "org": "orchestrator.cli.organization:org",
     "worker": "orchestrator.cli.organization:worker",
     "store": "orchestrator.cli.organization:store",
     "certs": "orchestrator.cli.certs:certs",
@@ -57,3 +59,7 @@ def main() -> None:
     same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
     what it needs by variables named ORCHESTRATOR_….
     """
+    from orchestrator import log
+
+    # What a command prints is for people or machines; the servers say more, each at its own level.
+    log.configure("ERROR")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options
-from orchestrator.core.vitals import SILENT_LEASES
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.core.rules import SILENT_LEASES
+from orchestrator.core.vitals import CERTIFICATE_NOTICE
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def node(context: click.Context, /, **options: Any) -> None:
@@ -28,7 +29,7 @@ def list_nodes(target: Target, as_json: bool) -> None:
     """List the nodes, when each was heard last, and how many attempts it ran then.
 
     A node that has not been heard for two leases is shown as silent: it has stopped, or cannot reach the orchestrator.
-    An organization whose nodes are all silent is away.
+    An organization whose nodes are all silent is away. A certificate that ends within 30 days is told of.
     """
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
@@ -52,12 +53,28 @@ def list_nodes(target: Target, as_json: bool) -> None:
         columns = ("organization", "node", "heard", "attempts", "state")
         console = tables.console()
         console.print(tables.table(*columns, rows=rows))
+        for line in _ending(answer):
+            console.print(printable(line), soft_wrap=True, markup=False)
         for name in _away(answer, words):
             console.print(
                 f"{printable(name)} is away: none of its nodes is heard in this channel; its tasks wait for one",
                 soft_wrap=True,
                 markup=False,
             )
+
+
+def _ending(answer: "pb.GetNodesResponse") -> list[str]:
+    """Return a line for each node whose certificate ends soon."""
+    from orchestrator.cli import tables
+
+    now = answer.now.ToDatetime(UTC)
+    lines = []
+    for node in answer.nodes:
+        left = node.certificate_ends.ToDatetime(UTC) - now
+        if node.HasField("certificate_ends") and left < CERTIFICATE_NOTICE:
+            when = f"ends in {tables.age(left)}" if left > timedelta() else f"ended {tables.age(-left)} ago"
+            lines.append(f"the certificate of {node.name} of {node.organization} {when}: renew it")
+    return lines
 
 
 def _away(answer: "pb.GetNodesResponse", words: Sequence[str]) -> list[str]:

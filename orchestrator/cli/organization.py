@@ -1,10 +1,13 @@
-"""The commands of an organization's administrator: worker and store."""
+"""The commands of an organization's administrator: worker, store, and org."""
 
 import sys
+from typing import Any
 
 import click
 
 from orchestrator.cli.configuration import configure
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.errors import Fault, UsageFault
 
 _ORG = click.option("--org", metavar="ID", help="The organization; else ORCHESTRATOR_ORGANIZATION.")
 
@@ -18,10 +21,19 @@ def worker(org: str | None, concurrency: int | None) -> None:
     SIGTERM lets running tasks end for ORCHESTRATOR_DRAIN_SECONDS, a second one or SIGQUIT for no longer; what still
     runs then is ended and To do again at once.
     """
+    from orchestrator.core.documents import DocumentError
     from workers import app
+    from workers.cgroup import NoGroupError
+    from workers.sandbox import NoSandboxError
     from workers.settings import WorkerSettings
 
-    sys.exit(app.main(configure(WorkerSettings, organization=org, concurrency=concurrency)))
+    try:
+        code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
+    except DocumentError as error:
+        raise UsageFault(str(error)) from error
+    except (NoSandboxError, NoGroupError) as error:
+        raise Fault(str(error)) from error
+    sys.exit(code)
 
 
 @click.command()
@@ -32,3 +44,54 @@ def store(org: str | None) -> None:
     from workers.settings import StoreSettings
 
     sys.exit(store_server.serve(configure(StoreSettings, organization=org)))
+
+
+@click.group(cls=Connected)
+@connection_options
+@click.pass_context
+def org(context: click.Context, /, **options: Any) -> None:
+    """Register an organization in a channel."""
+    context.obj = Target(**options)
+
+
+@org.command()
+@click.option(
+    "--address",
+    "store_url",
+    envvar="ORCHESTRATOR_STORE_URL",
+    required=True,
+    metavar="URL",
+    help="The public https URL of the organization's asset store; else ORCHESTRATOR_STORE_URL.",
+)
+@click.pass_obj
+def register(target: Target, store_url: str) -> None:
+    """Register the organization in the channel, with the address of its asset store.
+
+    The others fetch its functions, openers and models from there alone. An address cannot be changed later; to register
+    the same one again does no harm.
+    """
+    from workers.addresses import check_store_url
+
+    try:
+        store_url = check_store_url(store_url)
+    except ValueError as error:
+        raise UsageFault(f"--address {store_url!r} is {error}") from error
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator import protos as pb
+        from orchestrator.client import CallError
+
+        try:
+            client.register(pb.RegisterOrganizationParam(address=store_url))
+        except CallError as error:
+            if error.oe_code != "OE0006":
+                raise
+            answer = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+            registered = {known.id: known.address for known in answer.organizations}.get(access.organization, "")
+            if registered.removesuffix("/") != store_url:
+                raise Fault(
+                    f"{access.organization} is registered in {access.channel} already, with "
+                    f"{f'the address {registered!r}' if registered else 'no address'}, which cannot be changed; the "
+                    f"others can name {store_url} under `stores` in their consent policies"
+                ) from error
+    click.echo(f"{access.organization} is registered in {access.channel}; its assets are fetched from {store_url}")

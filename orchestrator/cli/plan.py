@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _KEY = click.argument("key")
 _STOP_SECONDS = 60.0
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:
@@ -68,16 +68,23 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
 def show(target: Target, key: str, as_json: bool) -> None:
     """Show a compute plan: its tasks by rank, where they run, in what state, and why some failed."""
     with connect(target.resolve()) as client:
-        from orchestrator.cli import reading, tables
+        from orchestrator.cli import declines, reading, tables
         from orchestrator.core.states import TASK_WORDS
 
         plan = reading.find_plan(client, key)
         progress = _progress(client, plan)
         tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
         failures = {task.key: reading.failure_of(client, task) for task in tasks}
+        declined = declines.of_plan(client, plan.key)
         if as_json:
+            reasons = {decline.compute_task_key: decline.reason for decline in declined}
             listed = [
-                {**reading.document(task), "error_type": reading.error_type(failures[task.key])} for task in tasks
+                {
+                    **reading.document(task),
+                    "error_type": reading.error_type(failures[task.key]),
+                    "declined": reasons.get(task.key, ""),
+                }
+                for task in tasks
             ]
             reading.print_json(
                 {**reading.document(plan), "state": progress.state, "counts": progress.counts, "tasks": listed}
@@ -112,6 +119,8 @@ def show(target: Target, key: str, as_json: bool) -> None:
             for task in tasks
         ]
         output.print(tables.table("rank", "task", "function", "worker", "state", "error", rows=rows))
+        for group in declines.grouped(declined):
+            output.print(group.line, soft_wrap=True, markup=False)
 
 
 @plan.command()
@@ -123,10 +132,14 @@ def watch(target: Target, key: str) -> None:
     A bar in a terminal, a line for each event elsewhere. It goes on by itself after the orchestrator restarted.
     """
     with connect(target.resolve()) as client:
-        from orchestrator.cli import reading, tables
+        from functools import partial
+
+        from orchestrator.cli import declines, reading, tables
         from orchestrator.client.display import show
 
-        progress = show(client, reading.find_plan(client, key).key, tables.console())
+        found, output = reading.find_plan(client, key), tables.console()
+        with declines.Notices(client, found.key, partial(output.print, soft_wrap=True, markup=False)):
+            progress = show(client, found.key, output)
         if progress.state != "Done":
             raise Fault(f"the compute plan is {progress.state}; `orchestrator plan show {key}` says more")
         click.echo("Done")

@@ -1,6 +1,9 @@
 """The commands of whoever runs the orchestrator: serve, migrate, beat, flower."""
 
+import signal
 import sys
+import time
+from types import FrameType
 
 import click
 
@@ -9,6 +12,8 @@ from orchestrator import log
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
+
+_WAIT_SECONDS = 1.0
 
 
 @click.command()
@@ -29,22 +34,67 @@ def serve() -> None:
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database of ORCHESTRATOR_DATABASE_URL up to date."""
+@click.option("--expand", "what", flag_value="expand", help="Only what code of the release before runs on too.")
+@click.option("--contract", "what", flag_value="contract", help="All, once no older code runs any more.")
+@click.option(
+    "--check", "what", flag_value="check", help="Change nothing; exit code 1 if this release cannot run on it."
+)
+@click.option("--wait", "what", flag_value="wait", help="Change nothing; end when this release can run on it.")
+def migrate(what: str | None) -> None:
+    """Bring the database of ORCHESTRATOR_DATABASE_URL up to date.
+
+    Without an option, all at once: for a new database, or while nothing runs. Each revision is a transaction, so it can
+    be interrupted and repeated.
+    """
     settings = configure(DatabaseSettings)
     log.configure(settings.log_level)
+    # By default the first process of a container, or of a pod, takes no notice of it.
+    signal.signal(signal.SIGTERM, _end)
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
 
     url = settings.database_url.get_secret_value()
     try:
-        before, newest = migrations.lag(url)
-        migrations.upgrade(url)
-    except SQLAlchemyError as error:
+        if what == "wait":
+            _await_tables(url)
+        elif what != "check":
+            half: migrations.Half | None = "expand" if what == "expand" else "contract" if what == "contract" else None
+            migrations.upgrade(url, half, click.echo)
+        state = migrations.state(url)
+    except (SQLAlchemyError, migrations.PendingContractionError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL could not be migrated: {reason}") from error
-    click.echo(f"revision {newest}" + ("" if before != newest else ", nothing to do"))
+    if state.complaint:
+        raise Fault(state.complaint)
+    contraction = "" if state.revision != state.needed or state.needed == state.newest else ", not contracted yet"
+    click.echo(f"revision {state.revision}, serves releases from {state.serves_from} on{contraction}")
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _await_tables(url: str) -> None:
+    """Wait until this release runs on the database, or cannot before a newer one does."""
+    from sqlalchemy.exc import OperationalError
+
+    import migrations
+
+    told = ""
+    while True:
+        try:
+            state = migrations.state(url)
+        except OperationalError:
+            complaint = "the database cannot be reached"
+        else:
+            complaint = state.complaint
+            if not complaint or (state.revision or "") > state.newest:
+                return
+        if complaint != told:
+            click.echo(f"waiting: {complaint}", err=True)
+            told = complaint
+        time.sleep(_WAIT_SECONDS)
 
 
 @click.command()
@@ -75,4 +125,5 @@ def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
 
     accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
     app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
-    app.start(["flower", *arguments])
+    # Workers obey nothing that Flower could ask for, so it does not offer it; and they send events unasked.
+    app.start(["flower", *arguments, "--read_only=true", "--enable_events=false"])

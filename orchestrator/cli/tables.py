@@ -44,7 +44,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     built = Table(show_header=False, box=None, pad_edge=False)
     for name, value in pairs:
         if value:
-            built.add_row(Text(name, style="bold"), _cell(value))
+            built.add_row(Text(printable(name), style="bold"), _cell(value))
     return built
 
 

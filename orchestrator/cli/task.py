@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Target, connect, connection_options, tls
+from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
 
 
-@click.group()
+@click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def task(context: click.Context, /, **options: Any) -> None:
@@ -43,8 +43,9 @@ def show(target: Target, key: str, as_json: bool) -> None:
 
 @task.command()
 @click.argument("key")
+@click.option("--raw", is_flag=True, help="Each byte as the function wrote it, also what steers terminals.")
 @click.pass_obj
-def logs(target: Target, key: str) -> None:
+def logs(target: Target, key: str, raw: bool) -> None:
     """Print the log of a task that failed, from the asset store of the organization that ran it.
 
     The task's logs permission says who may read it: that of its data set, else its owner and those of its parents.
@@ -61,8 +62,9 @@ def logs(target: Target, key: str) -> None:
     if access.certificates is None or access.peers is None:
         raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
     context = tls(access.certificates, access.peers)
-    with download.fetch(report.logs_address, context, f"the log of task {found.key}") as log:
-        download.write(log, sys.stdout.buffer, for_terminal=sys.stdout.isatty())
+    what, proxy = f"the log of task {found.key}", access.proxy_from_environment
+    with download.fetch(report.logs_address, context, what, proxy) as log:
+        download.write(log, sys.stdout.buffer, raw)
 
 
 def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:
@@ -73,7 +75,8 @@ def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:
     if report is not None:
         return (
             f"task {task.key} has no log for others to read: it failed by an {error_type(report)} error; "
-            f"the administrator of {report.owner} finds more in the worker's own log"
+            f"`orchestrator task show {task.key}` tells the reason where its worker gave one, and the administrator of "
+            f"{report.owner} finds more in the worker's own log"
         )
     if task.status == pb.STATUS_FAILED:
         return f"task {task.key} has no log: it was made Failed without a report of why"

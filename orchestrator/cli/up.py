@@ -47,7 +47,7 @@ def up(orgs: int, data: Path) -> None:
     try:
         with Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation:
             with joined(federation.running) as members:
-                register_organizations(member.client for member in members.values())
+                register_organizations(members.values())
             _describe(console, federation, data)
             federation.stay()
     except (ProcessError, CallError, OSError) as error:
@@ -87,12 +87,13 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("channel", running.channel)
     for organization, address in running.stores.items():
         table.add_row(organization, f"asset store {address}")
+    table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))
     table.add_row("Flower", running.flower)
     console.print(table, soft_wrap=True)
     console.print(
-        f"\nTry in another terminal: {command('plan list', data)} --org {running.organizations[0]}\n"
+        f"\nTry in another terminal: {command('plan', data)} --org {running.organizations[0]} list\n"
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )

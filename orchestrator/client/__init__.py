@@ -1,7 +1,8 @@
 """The Python SDK: connect to an orchestrator, build a compute plan, submit it, watch it."""
 
 from orchestrator.client.asynchronous import AsyncClient
-from orchestrator.client.connection import Certificates, Client
+from orchestrator.client.certificates import Certificates
+from orchestrator.client.connection import Client
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import registration, submission
-from orchestrator.client.connection import OPTIONS, Certificates, key_of, new_watch
+from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
+from orchestrator.client.connection import key_of, new_watch, options
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
@@ -32,17 +33,22 @@ class AsyncClient:
         channel: str,
         certificates: Certificates | None = None,
         timeout: float = 30.0,
+        proxy_from_environment: bool = False,
     ) -> None:
         self.organization = organization
         self.channel = channel
         self._functions: dict[str, pb.Function] = {}
         identity = (organization, channel, timeout)
         interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        how = options(proxy_from_environment)
+        self._transport: Any
         if certificates is None:
-            self._transport = grpc.aio.insecure_channel(address, OPTIONS, interceptors=interceptors)
+            self._transport = grpc.aio.insecure_channel(address, how, interceptors=interceptors)
         else:
-            credentials = certificates.credentials()
-            self._transport = grpc.aio.secure_channel(address, credentials, OPTIONS, interceptors=interceptors)
+            self._transport = RenewedAsyncChannel(
+                lambda credentials: grpc.aio.secure_channel(address, credentials, how, interceptors=interceptors),
+                certificates,
+            )
         self.plans = pb.ComputePlanServiceStub(self._transport)
         self.tasks = pb.ComputeTaskServiceStub(self._transport)
         self.functions = pb.FunctionServiceStub(self._transport)
@@ -104,6 +110,7 @@ class AsyncClient:
             yield event
         while not watch.ended:
             lost: grpc.RpcError | None = None
+            began = self._connection()
             stream = self.events.SubscribeToEvents(watch.request)
             try:
                 async for raw in stream:
@@ -112,10 +119,13 @@ class AsyncClient:
                     if watch.ended:
                         return
             except grpc.aio.AioRpcError as error:
-                lost = error
+                lost = error if self._connection() is began else None
             finally:
                 stream.cancel()
             await self._run(watch.resume(lost))
+
+    def _connection(self) -> object:
+        return self._transport.current() if isinstance(self._transport, RenewedAsyncChannel) else self._transport
 
     async def _run(self, steps: Steps[Result]) -> Result:
         try:

@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -13,6 +11,7 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import registration, submission
+from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.plan import BATCH, Plan, new_plan
@@ -25,7 +24,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 
-OPTIONS = (
+_OPTIONS = (
     ("grpc.service_config", SERVICE_CONFIG),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -37,29 +36,14 @@ OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Certificates:
-    """The files that prove who we are, and whom we trust.
+def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
+    """Return how to connect.
 
     Args:
-        authority: PEM file with the CA certificates of the servers that we trust.
-        certificate: PEM file with our certificate.
-        key: PEM file with its private key.
+        proxy_from_environment: whether by the proxy that `https_proxy` and the like name, which a company sets for
+            other programs.
     """
-
-    authority: Path
-    certificate: Path
-    key: Path
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
-
-        Raises:
-            OSError: one of them cannot be read.
-        """
-        return grpc.ssl_channel_credentials(
-            self.authority.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes()
-        )
+    return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
 class Client:
@@ -75,6 +59,7 @@ class Client:
         channel: the consortium whose assets are meant.
         certificates: for mutual TLS; None speaks plain gRPC.
         timeout: deadline of each unary call, in seconds.
+        proxy_from_environment: whether to connect by the proxy that `https_proxy`, `http_proxy` and `no_proxy` name.
 
     Raises:
         OSError: a certificate file cannot be read.
@@ -87,15 +72,17 @@ class Client:
         channel: str,
         certificates: Certificates | None = None,
         timeout: float = 30.0,
+        proxy_from_environment: bool = False,
     ) -> None:
         self.organization = organization
         self.channel = channel
         self._timeout = timeout
         self._functions: dict[str, pb.Function] = {}
+        how = options(proxy_from_environment)
         if certificates is None:
-            self._transport = grpc.insecure_channel(address, OPTIONS)
+            self._transport: grpc.Channel = grpc.insecure_channel(address, how)
         else:
-            self._transport = grpc.secure_channel(address, certificates.credentials(), OPTIONS)
+            self._transport = RenewedChannel(address, certificates, how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)
         self.tasks = pb.ComputeTaskServiceStub(calls)
@@ -205,6 +192,7 @@ class Client:
         yield from self._run(watch.begin())
         while not watch.ended:
             lost: grpc.RpcError | None = None
+            began = self._connection()
             stream = self.events.SubscribeToEvents(watch.request)
             try:
                 for event in stream:
@@ -212,10 +200,14 @@ class Client:
                     if watch.ended:
                         return
             except grpc.RpcError as error:
-                lost = error
+                # A certificate that has ended, ends its streams; with a new one they may go on.
+                lost = error if self._connection() is began else None
             finally:
                 stream.cancel()
             self._run(watch.resume(lost))
+
+    def _connection(self) -> grpc.Channel:
+        return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport
 
     def _run(self, steps: Steps[Result]) -> Result:
         try:
@@ -256,7 +248,7 @@ class Client:
 
 def key_of(plan: Plan[Any] | str) -> str:
     """Return the key of a compute plan that is given itself or by its key."""
-    return plan if isinstance(plan, str) else plan.key
+    return plan.lower() if isinstance(plan, str) else plan.key
 
 
 def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:

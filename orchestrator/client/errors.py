@@ -5,6 +5,7 @@ from typing import Self
 
 import grpc
 
+_PAUSE = "grpc-retry-pushback-ms"
 _CODED = re.compile(r"(?P<code>OE\d{4}): *(?P<message>.*)", re.DOTALL)
 # With these nobody knows whether the call was done. A server that stops answers CANCELLED to what comes in meanwhile.
 _LOST = frozenset(
@@ -25,25 +26,28 @@ class CallError(grpc.RpcError):
     Args:
         status: the gRPC status.
         details: what the server says, with the contract's code in front when it is a refusal.
+        pause: seconds that the server asks to wait before the call is sent again.
 
     Attributes:
         status: the gRPC status.
         oe_code: the contract's code, as in `OE0002`; empty when the call did not get through.
         message: what happened, to what, and what to do; without the code.
+        pause: as given; 0.0 when the server asks for none.
     """
 
-    def __init__(self, status: grpc.StatusCode, details: str) -> None:
+    def __init__(self, status: grpc.StatusCode, details: str, pause: float = 0.0) -> None:
         match = _CODED.fullmatch(details)
         self.status = status
         self.oe_code = match["code"] if match else ""
         self.message = match["message"] if match else details
+        self.pause = pause
         self._details = details
         super().__init__(details if match else f"{status.name}: {details}")
 
     @classmethod
     def of(cls, error: grpc.RpcError) -> Self:
         """Return what gRPC raised as an error for people."""
-        return error if isinstance(error, cls) else cls(error.code(), error.details() or "")
+        return error if isinstance(error, cls) else cls(error.code(), error.details() or "", _pause(error))
 
     @property
     def lost(self) -> bool:
@@ -57,6 +61,12 @@ class CallError(grpc.RpcError):
     def details(self) -> str:
         """Return what the server says, with the contract's code in front."""
         return self._details
+
+
+def _pause(error: grpc.RpcError) -> float:
+    # Not every RpcError is a call with metadata.
+    asked = dict(getattr(error, "trailing_metadata", tuple)() or ()).get(_PAUSE, "")
+    return int(asked) / 1000 if isinstance(asked, str) and asked.isdecimal() else 0.0
 
 
 class PlanError(ValueError):

@@ -207,8 +207,8 @@ class Plan(Generic[Submission]):
 
 
 def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] | None) -> pb.NewComputePlan:
-    """Return a compute plan without tasks; its key is random unless given."""
-    return pb.NewComputePlan(key=key or str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
+    """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does."""
+    return pb.NewComputePlan(key=key.lower() if key else str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
 
 
 def _identifier(function: pb.Function, kind: "pb.AssetKind.ValueType", role: str) -> str:

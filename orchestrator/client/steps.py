@@ -14,6 +14,9 @@ Result = TypeVar("Result")
 Call: TypeAlias = Callable[[Any], Any]
 Steps: TypeAlias = Generator[Call | float, Any, Result]
 
+BUSY = "OE0201"
+"""The code of a call that was refused because the server has too much in hand."""
+
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.25
 
@@ -41,7 +44,15 @@ def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_bef
             # What refuses a repeated call may be its own first sending.
             if not error.lost and not sent_before:
                 raise
-            failure, sent_before = error, True
+            failure = error
+            if error.oe_code == BUSY:
+                # Nothing was done: there is nothing to ask, of a server that has too much to answer.
+                if not left:
+                    raise
+                yield max(error.pause, about(pause))
+                pause *= 2
+                continue
+            sent_before = True
         try:
             found = yield question
             if says_yes(found):
@@ -53,7 +64,7 @@ def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_bef
                 raise
         if not failure.lost or not left:
             raise failure
-        yield about(pause)
+        yield max(failure.pause, about(pause))
         pause *= 2
     raise AssertionError("the last attempt returns or raises")
 

@@ -132,9 +132,10 @@ class Watch:
         Raises:
             CallError: it was refused, or the patience is over.
         """
-        if error is not None and not CallError.of(error).lost:
-            raise CallError.of(error)
-        yield about(_FIRST_PAUSE)
+        failure = CallError.of(error) if error is not None else None
+        if failure is not None and not failure.lost:
+            raise failure
+        yield max(failure.pause if failure else 0.0, about(_FIRST_PAUSE))
         yield from self._patiently(self._ask, self._patience)
 
     def _patiently(self, call: Call, patience: float) -> Steps[Any]:
@@ -147,8 +148,9 @@ class Watch:
             except CallError as failure:
                 if not failure.lost or time.monotonic() > deadline:
                     raise
+                asked = failure.pause
             pause = min(2 * pause, _LONGEST_PAUSE)
-            yield about(pause)
+            yield max(asked, about(pause))
 
     @property
     def _ask(self) -> "partial[object]":

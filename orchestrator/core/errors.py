@@ -1,5 +1,7 @@
 """The errors of the gRPC contract, each with its `OE` code; the edges turn them into status codes."""
 
+import random
+
 
 class OrchestratorError(Exception):
     """What a caller did wrong, or what stands in the way.
@@ -99,3 +101,20 @@ class ClosedError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("the server stops; connect again, and resume a subscription from its last event")
+
+
+class BusyError(UnavailableError):
+    """Too much is in hand already; nothing was done, and the same call may be sent again after a pause.
+
+    Args:
+        message: of what there is too much; without the code.
+
+    Attributes:
+        pause: seconds; about one, so that those who were refused together do not come back together.
+    """
+
+    code = "OE0201"
+
+    def __init__(self, message: str) -> None:
+        self.pause = random.uniform(0.5, 1.5)  # noqa: S311 - nobody gains by guessing it
+        super().__init__(f"{self.code}: {message}; try again in {self.pause:.1f} s")

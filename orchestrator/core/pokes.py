@@ -31,6 +31,9 @@ def queue(organization: str) -> str:
 MAINTENANCE = "maintenance"
 """The account of the maintenance worker and its beat."""
 
+RELAY = "relay"
+"""The account of the relay, which alone writes the queues of organizations, where an account is no vhost."""
+
 FLOWER = "flower"
 """The account of Flower, which looks at all others and holds no queue."""
 
@@ -61,42 +64,3 @@ def key_prefix(account: str) -> str:
 def on_redis(url: str) -> bool:
     """Tell whether a broker is a Redis or a Valkey, rather than a RabbitMQ."""
     return url.startswith(("redis", "valkey", "sentinel"))
-
-
-def transport_options(url: str, account: str) -> dict[str, object]:
-    """Return Celery's `broker_transport_options` for an account on a broker.
-
-    Args:
-        url: of the broker.
-        account: whose queue it is about: that of an organization, or `MAINTENANCE`.
-    """
-    if on_redis(url):
-        return {"global_keyprefix": key_prefix(account)}
-    return {"confirm_publish": True}
-
-
-def celery_settings(url: str, organization: str) -> dict[str, object]:
-    """Return what both sides of an organization's queue, its workers and the relay, tell Celery.
-
-    On RabbitMQ the queue is a quorum queue and what is published is confirmed; on Redis and Valkey every key has
-    the organization's prefix.
-
-    Args:
-        url: of the organization's broker.
-        organization: whose queue.
-    """
-    name = queue(organization)
-    arguments = None if on_redis(url) else {"x-queue-type": "quorum"}
-    return {
-        "broker_url": url,
-        "broker_transport_options": transport_options(url, account(organization)),
-        "task_queues": {
-            name: {"exchange": name, "exchange_type": "direct", "routing_key": name, "queue_arguments": arguments}
-        },
-        "task_default_queue": name,
-        "task_create_missing_queues": False,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "result_backend": None,
-        "task_ignore_result": True,
-    }

@@ -3,6 +3,8 @@
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from orchestrator.core.documents import DocumentError
+
 
 def explain(error: ValidationError, settings: type[BaseSettings]) -> str:
     """Return one line that names each wrong variable and says what is expected of it.
@@ -13,7 +15,14 @@ def explain(error: ValidationError, settings: type[BaseSettings]) -> str:
         error: what making the settings raised.
         settings: their class; its fields' descriptions say what is expected.
     """
-    return "; ".join(_explain(detail["type"], detail["loc"], detail["msg"], settings) for detail in error.errors())
+    return "; ".join(
+        _explain(detail["type"], detail["loc"], detail["msg"], settings) + _where(detail.get("ctx", {}).get("error"))
+        for detail in error.errors()
+    )
+
+
+def _where(cause: object) -> str:
+    return f": {cause}" if isinstance(cause, DocumentError) else ""
 
 
 def _explain(kind: str, location: tuple[int | str, ...], message: str, settings: type[BaseSettings]) -> str:

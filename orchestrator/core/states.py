@@ -24,7 +24,7 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
         {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_CANCELED, pb.STATUS_FAILED}
     ),
     pb.STATUS_WAITING_FOR_EXECUTOR_SLOT: frozenset({pb.STATUS_EXECUTING, pb.STATUS_CANCELED, pb.STATUS_FAILED}),
-    # Back to To do only by a retry: a lost worker, or an error that the policy retries.
+    # Back to To do only by a retry: a lost worker, or an error that the retry policy tries again.
     pb.STATUS_EXECUTING: frozenset(
         {pb.STATUS_DONE, pb.STATUS_CANCELED, pb.STATUS_FAILED, pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
     ),
@@ -86,9 +86,11 @@ def check_task_transition(key: str, status: TaskStatus, target: TaskStatus) -> N
     """
     # The way back to To do belongs to retries alone, which do not pass here.
     if target not in TASK_TRANSITIONS[status] or target == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+        transition = pb.ComputeTaskStatus.Name(target).removeprefix("STATUS_").title()
+        # By the words in brackets existing workers know that a first report arrived whose answer was lost.
         raise IncompatibleStatusError(
-            f"task {key} is {TASK_WORDS[status]} ({pb.ComputeTaskStatus.Name(status)}) "
-            f"and cannot become {TASK_WORDS[target]}"
+            f"task {key} is {TASK_WORDS[status]} and cannot become {TASK_WORDS[target]} "
+            f"(transition{transition} inappropriate in current state {pb.ComputeTaskStatus.Name(status)})"
         )
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-SILENT_LEASES = 2
-"""A node that was not heard for so many leases has stopped, or cannot reach the orchestrator."""
+CERTIFICATE_NOTICE = timedelta(days=30)
+"""How long before the end of a certificate its owner is told."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class NodeVitals:
         name: of the node.
         age: seconds since it was heard last.
         attempts: how many it ran then.
+        certificate: seconds until its certificate ends; None where it showed none.
     """
 
     channel: str
@@ -39,6 +41,7 @@ class NodeVitals:
     name: str
     age: float
     attempts: int
+    certificate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The broker of each organization, as the relay reaches it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from celery import Celery
 
+from orchestrator.broker import connection
 from orchestrator.core import pokes
 
 # A broker that hangs keeps a transaction open for as long.
@@ -15,26 +16,30 @@ class Brokers:
 
     Args:
         default: URL of the broker of those that have none of their own; None leaves their pokes in the outbox.
-        own: organization -> URL of its own broker.
-        members: the organizations of all channels, whose workers alone may ask what is due; None for anybody.
+        own: tells the URL of each organization that has a broker of its own, as of now.
+        members: tells the organizations of all channels, whose workers alone may ask what is due, as of now; None for
+            anybody.
     """
 
     def __init__(
-        self, default: str | None, own: Mapping[str, str] | None = None, members: Collection[str] | None = None
+        self,
+        default: str | None,
+        own: Callable[[], Mapping[str, str]] = dict,
+        members: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._default = default
-        self._own = dict(own or {})
-        self._members = None if members is None else frozenset(members)
+        self._own = own
+        self._members = members
 
     def url(self, organization: str) -> str | None:
         """Return the URL of an organization's broker, None if it has none, or has left every channel."""
-        if self._members is not None and organization not in self._members:
+        if self._members is not None and organization not in self._members():
             return None
-        return self._own.get(organization, self._default)
+        return self._own().get(organization, self._default)
 
     def absence(self, organization: str) -> str:
         """Say why an organization has no broker."""
-        if self._members is not None and organization not in self._members:
+        if self._members is not None and organization not in self._members():
             return "it is in no channel"
         return "there is no URL for it"
 
@@ -48,7 +53,7 @@ class Brokers:
         if url is None:
             raise LookupError(f"organization {organization} has no broker: {self.absence(organization)}")
         app = Celery("relay", set_as_current=False)
-        app.conf.update(pokes.celery_settings(url, organization))
+        app.conf.update(connection.organization(url, organization))
         timeouts = (
             {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _ANSWER_SECONDS}
             if pokes.on_redis(url)

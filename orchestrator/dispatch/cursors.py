@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from orchestrator.dispatch.feed import Feed
-from orchestrator.store import subscriptions
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import subscriptions
 
 
 class Cursors:

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from orchestrator.core.errors import ClosedError, NotFoundError
-from orchestrator.store import events, forgotten
-from orchestrator.store.database import Database
-from orchestrator.store.events import Placed
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events, forgotten
+from orchestrator.trace.events import Placed
 
 _KEPT = 4096
 _KEPT_BYTES = 16 * 1024 * 1024
@@ -88,7 +88,9 @@ class Feed:
         fresh = await asyncio.to_thread(self._read, self._last, _READ)
         async with self._changed:
             for event in fresh:
-                self._window(event.channel).add(event)
+                # Those of our own kinds have their places too, but subscribers do not know them.
+                if event.message:
+                    self._window(event.channel).add(event)
                 self._last = event.position
             self._changed.notify_all()
         return len(fresh)
@@ -98,6 +100,11 @@ class Feed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait()
+
+    async def recheck(self) -> None:
+        """Have the streams that wait ask whether they may still go on."""
+        async with self._changed:
+            self._changed.notify_all()
 
     async def close(self) -> None:
         """End all subscriptions."""
@@ -116,7 +123,11 @@ class Feed:
         return max(stream.position, self._last) if up_to_date else stream.position
 
     async def follow(
-        self, channel: str, position: int, subscription: UUID | None = None
+        self,
+        channel: str,
+        position: int,
+        subscription: UUID | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the serialized events of a channel after a position, those to come included.
 
@@ -124,10 +135,13 @@ class Feed:
             channel: whose events.
             position: of the last event that the subscriber has.
             subscription: the stream's id, by which `sent` tells how far it is.
+            check: raises where the stream may not go on; asked before each event, and while it waits at each sign of
+                life and each `recheck`.
 
         Raises:
             ClosedError: the server stops.
             NotFoundError: events after the position were forgotten.
+            UnavailableError: the database is at fault.
         """
         stream = _Stream(channel, position)
         with self._following(stream, subscription):
@@ -144,10 +158,12 @@ class Feed:
                 for event in batch:
                     if self._closed:
                         raise ClosedError
-                    yield event.message
+                    if event.message:
+                        check()
+                        yield event.message
                     stream.position = event.position
                 if not batch:
-                    await self._wait(window, stream.position)
+                    await self._wait(window, stream.position, check)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
@@ -165,7 +181,7 @@ class Feed:
         return self._channels.setdefault(channel, _Window(self._start, self._kept))
 
     def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             found = events.read_after(connection, position, limit, channel)
             # Asked afterwards: what is forgotten from now on was still there.
             gone = forgotten.of(connection, channel) if channel is not None else None
@@ -174,8 +190,12 @@ class Feed:
             raise NotFoundError(f"events that come next were forgotten, up to {until}: subscribe again")
         return found
 
-    async def _wait(self, window: _Window, position: int) -> None:
+    async def _wait(self, window: _Window, position: int, check: Callable[[], None]) -> None:
+        def come() -> bool:
+            check()
+            return self._closed or window.last > position
+
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or window.last > position)
+            await self._changed.wait_for(come)
         if self._closed:
             raise ClosedError

@@ -7,6 +7,7 @@ import psycopg
 import structlog
 
 from orchestrator.dispatch.pump import Pump
+from orchestrator.store import connecting
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ async def listen(url: str, pumps: Mapping[str, list[Pump]]) -> None:
     """
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            async with await connecting.connect_async(url) as connection:
                 for name in pumps:
                     await connection.execute(f"LISTEN {name}")
                 for pump in {pump for woken in pumps.values() for pump in woken}:

@@ -4,8 +4,8 @@ import asyncio
 
 import structlog
 
-from orchestrator.store import service
-from orchestrator.store.database import Database
+from orchestrator.engine import presence
+from orchestrator.engine.transaction import Database
 
 log = structlog.get_logger()
 
@@ -35,6 +35,6 @@ class Presence:
     def _note(self) -> None:
         rules = self._database.rules
         with self._database.engine.begin() as connection:
-            begins = service.note(connection, rules.gap)
+            begins = presence.note(connection, rules.gap)
         if begins:
             log.info("service.begins", seconds_until_a_lease_may_end=rules.lease.total_seconds())

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
-from sqlalchemy import create_engine
 
 from orchestrator.core import crash, pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
-from orchestrator.store import outbox
-from orchestrator.store.database import Database, sqlalchemy_url
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
+from orchestrator.store import connecting
 
 log = structlog.get_logger()
 
@@ -41,30 +41,30 @@ class Relay:
         self._brokers = brokers
         self._batch = batch
         # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
-        self._engine = create_engine(
-            sqlalchemy_url(database.url),
-            pool_size=_IDLE_CONNECTIONS,
-            max_overflow=-1,
-            isolation_level="READ COMMITTED",
-        )
-        self._apps: dict[str, Celery] = {}
+        self._engine = connecting.make_engine(database.url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
+        self._apps: dict[str, tuple[str | None, Celery]] = {}
         self._lanes: dict[str, _Lane] = {}
         self._without: set[str] = set()
 
     async def step(self) -> int:
         """Wake the lane of each organization that has pokes to send; return 0, since nothing is left for this one."""
         for organization in await asyncio.to_thread(self._waiting):
-            if self._brokers.url(organization) is None:
-                if organization not in self._without:
-                    self._without.add(organization)
-                    log.warning(
-                        "relay.no_broker", organization=organization, reason=self._brokers.absence(organization)
-                    )
+            if not self.reaches(organization):
                 continue
             if organization not in self._lanes:
                 self._lanes[organization] = _Lane(self, organization)
             self._lanes[organization].wake()
         return 0
+
+    def reaches(self, organization: str) -> bool:
+        """Tell whether an organization has a broker now; that it has none is logged once."""
+        if self._brokers.url(organization) is not None:
+            self._without.discard(organization)
+            return True
+        if organization not in self._without:
+            self._without.add(organization)
+            log.warning("relay.no_broker", organization=organization, reason=self._brokers.absence(organization))
+        return False
 
     def _waiting(self) -> list[str]:
         with self._engine.connect() as connection:
@@ -96,9 +96,15 @@ class Relay:
         return len(taken)
 
     def _app(self, organization: str) -> Celery:
-        if organization not in self._apps:
-            self._apps[organization] = self._brokers.app(organization)
-        return self._apps[organization]
+        url, (known, app) = self._brokers.url(organization), self._apps.get(organization, (None, None))
+        if app is None or url != known:
+            # Only this organization's lane asks, so that nobody uses the old one meanwhile.
+            made = self._brokers.app(organization)
+            self._apps[organization] = url, made
+            if app is not None:
+                app.close()
+            return made
+        return app
 
     async def stop(self) -> None:
         """End the lanes; a batch that is being sent may finish."""
@@ -107,7 +113,7 @@ class Relay:
 
     def close(self) -> None:
         """Close the connections to the brokers and the database."""
-        for app in self._apps.values():
+        for _, app in self._apps.values():
             app.close()
         self._engine.dispose()
 
@@ -119,6 +125,9 @@ class _Lane:
         threads = ThreadPoolExecutor(1, f"relay-{organization}")
 
         async def step() -> int:
+            # It may have left every channel since.
+            if not relay.reaches(organization):
+                return 0
             return await asyncio.get_running_loop().run_in_executor(threads, relay.send, organization)
 
         self._threads = threads

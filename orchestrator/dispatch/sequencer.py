@@ -3,8 +3,8 @@
 import asyncio
 
 from orchestrator.core import crash
-from orchestrator.store import events
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events
 
 _BATCH = 5000
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from orchestrator.client import Certificates
-from orchestrator.embedded.private import write_private
+from orchestrator.files import whole
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 OPERATOR = "orchestrator"
@@ -94,7 +94,7 @@ class Authority:
         wanted = builder.sign(self._key, hashes.SHA256())
         present = _load_certificate(certificate_path)
         if present is None or not _serves(present, wanted, self._certificate):
-            write_private(certificate_path, wanted.public_bytes(Encoding.PEM))
+            whole.write(certificate_path, wanted.public_bytes(Encoding.PEM))
         return paths
 
 
@@ -168,7 +168,7 @@ def create_authority(folder: Path, organization: str, days: float = 3650.0) -> A
     wanted = builder.sign(key, hashes.SHA256())
     present = _load_certificate(certificate_path)
     if present is None or not _serves(present, wanted, wanted):
-        write_private(certificate_path, wanted.public_bytes(Encoding.PEM))
+        whole.write(certificate_path, wanted.public_bytes(Encoding.PEM))
     return Authority(organization, certificate_path, key)
 
 
@@ -200,8 +200,8 @@ def lay_out(root: Path, organizations: Sequence[str], server_hosts: Sequence[str
         bundle.append(certificate)
         trusted = layout.client_authorities / organization
         trusted.mkdir(parents=True, exist_ok=True)
-        write_private(trusted / "ca.crt", certificate)
-    write_private(layout.peers, b"".join(bundle))
+        whole.write(trusted / "ca.crt", certificate)
+    whole.write(layout.peers, b"".join(bundle))
     return layout
 
 
@@ -290,5 +290,5 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
 
 def _create_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
-    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    whole.write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return key

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,6 +78,11 @@ class Places:
         """host:port of the HTTP server."""
         return f"{HOST}:{self.http_port}"
 
+    @property
+    def consent(self) -> Path:
+        """Folder with a consent policy for each organization, and what each has decided."""
+        return self.data / "consent"
+
     def store_root(self, organization: str) -> Path:
         """Where an organization's assets lie."""
         return self.data / "stores" / organization
@@ -84,6 +90,11 @@ class Places:
     def store_url(self, organization: str) -> str:
         """The base of the addresses of an organization's assets."""
         return f"https://{HOST}:{self.store_ports[organization]}"
+
+
+def policy_of(folder: Path, organization: str) -> Path:
+    """Return the consent policy of an organization, in the folder of all."""
+    return folder / f"{organization}.yaml"
 
 
 def migrate(places: Places) -> Process:
@@ -173,6 +184,7 @@ def worker(places: Places, organization: str, settings: Mapping[str, object], no
             "STORE_ROOT": places.store_root(organization),
             "STORE_URL": places.store_url(organization),
             "WORK_DIR": places.data / "work",
+            "CONSENT_POLICY": policy_of(places.consent, organization),
             "NODE": node,
             **settings,
         },
@@ -190,12 +202,27 @@ def store(places: Places, organization: str) -> Process:
         {
             **_organization(places, places.certificates.client(organization)),
             "STORE_ROOT": places.store_root(organization),
+            "STORE_URL": places.store_url(organization),
             "STORE_ADDRESS": f"{HOST}:{places.store_ports[organization]}",
             "STORE_CERT": certificates.certificate,
             "STORE_KEY": certificates.key,
             "TLS_CLIENT_CA_CERT_DIR": places.certificates.client_authorities,
         },
     )
+
+
+def why_not_isolated() -> str | None:
+    """Return why functions cannot be isolated on this machine, in a few words; None where they can."""
+    tried = subprocess.run(
+        [sys.executable, "-P", "-m", "workers.sandbox"],
+        env={key: os.environ[key] for key in _INHERITED if key in os.environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # What comes after is advice for who runs a worker alone.
+    return None if tried.returncode == 0 else tried.stderr.strip().rpartition("\n")[2].partition(";")[0]
 
 
 def _organization(places: Places, certificates: Certificates) -> dict[str, object]:

@@ -25,14 +25,19 @@ from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.lock import locked
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
-from orchestrator.embedded.removal import remove_tree
+from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.running import FILE, Running, start_time
 from orchestrator.embedded.valkey import Valkey
+from orchestrator.files import whole
+from orchestrator.removal import remove
 
 CHANNEL = "federation"
+
+_OURS = (
+    "# All members are admitted. Written at each start, as long as this line is here; without it the file is yours.\n"
+)
 
 _START_SECONDS = 60.0
 _CHECK_SECONDS = 0.5
@@ -119,13 +124,10 @@ class Federation:
         self._supervisor.check()
 
     def stay(self) -> NoReturn:
-        """Watch over its processes for ever.
-
-        Raises:
-            ProcessError: one ended on its own; with the last lines of its log.
-        """
+        """Watch over its processes for ever: one that ends is started again, and that is told."""
+        revival = Revival(self._services, self._tell, self._guard)
         while True:
-            self.check()
+            revival.look()
             time.sleep(_CHECK_SECONDS)
 
     def __enter__(self) -> Self:
@@ -161,8 +163,8 @@ class Federation:
         self._guard(valkey.process, self._postgres.process)
         broker_urls = self.data / "brokers.yaml"
         accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
-        write_private(broker_urls, accounts.dump().encode())
-        provision(valkey.url, accounts)
+        with whole.about_to_write(broker_urls, accounts.dump().encode()):
+            provision(valkey.url, accounts)
         self._places = places = Places(
             data=self.data,
             channel=self.channel,
@@ -177,7 +179,8 @@ class Federation:
             flower_port=free_port(),
             store_ports=self._store_ports(),
         )
-        remove_tree(places.temporary)
+        self._write_policies(places)
+        remove(places.temporary)
         places.temporary.mkdir(mode=0o700)
         credentials = f"demo:{secrets.token_urlsafe(16)}"
         self._start_commands(places, credentials)
@@ -190,6 +193,7 @@ class Federation:
             organizations=self.organizations,
             stores={organization: places.store_url(organization) for organization in self.organizations},
             certificate_folder=certificates.root,
+            consent_folder=places.consent,
             flower=f"http://{credentials}@{HOST}:{places.flower_port}",
             logs=places.logs,
         )
@@ -201,10 +205,8 @@ class Federation:
         self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
         migrate, serve = commands.migrate(places), commands.serve(places, self._settings)
         beat, flower = commands.beat(places, self._settings), commands.flower(places, credentials)
-        workers = {
-            organization: commands.worker(places, organization, self._worker_settings)
-            for organization in self.organizations
-        }
+        settings = self._isolated(self._worker_settings)
+        workers = {organization: commands.worker(places, organization, settings) for organization in self.organizations}
         stores = {organization: commands.store(places, organization) for organization in self.organizations}
         parts = (serve, beat, flower, *workers.values(), *stores.values())
         self._services |= {process.name: process for process in parts}
@@ -235,14 +237,31 @@ class Federation:
             target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
         ).start()
 
+    def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the settings of workers that run functions as well isolated as can be had here."""
+        if "EXECUTOR" in settings or (reason := commands.why_not_isolated()) is None:
+            return settings
+        self._tell(f"Functions are not isolated here, and run as your user, who trusts them: {reason}")
+        return {**settings, "EXECUTOR": "subprocess"}
+
     def _guard(self, *processes: Process) -> None:
         for process in processes:
             self._reaper.watch(process.pid, process.grace)
 
     def _write_channels(self) -> Path:
         file = self.data / "channels.yaml"
-        write_private(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
+        whole.write(file, yaml.safe_dump({"channels": {self.channel: list(self.organizations)}}).encode())
         return file
+
+    def _write_policies(self, places: Places) -> None:
+        """Write a consent policy for each organization that admits all; one that somebody has made theirs stays."""
+        places.consent.mkdir(mode=0o700, exist_ok=True)
+        for organization in self.organizations:
+            others = [name for name in self.organizations if name != organization]
+            file = commands.policy_of(places.consent, organization)
+            policy = {"organizations": others, "stores": {name: places.store_url(name) for name in others}}
+            if not file.exists() or file.read_bytes().startswith(_OURS.encode()):
+                whole.write(file, _OURS.encode() + yaml.safe_dump(policy, sort_keys=False).encode())
 
     def _store_ports(self) -> dict[str, int]:
         """Return the ports of the asset stores: those of the last time, since the addresses of assets name them.
@@ -259,7 +278,7 @@ class Federation:
                     f"port {known[organization]}, where the assets of {organization} have their addresses, is taken "
                     "by another program; end that, or begin anew after `orchestrator down --destroy`"
                 )
-        write_private(file, json.dumps({**known, **ports}).encode())
+        whole.write(file, json.dumps({**known, **ports}).encode())
         return ports
 
 
@@ -271,4 +290,4 @@ def remove_data(data: Path) -> None:
     """
     with shielded():
         Postgres(data / "postgres").destroy()
-        remove_tree(data)
+        remove(data)

@@ -16,10 +16,10 @@ from psycopg import sql
 
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres_binaries import find_binaries, make_reachable
-from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError, launcher
-from orchestrator.embedded.removal import remove_tree
 from orchestrator.embedded.users import User, can_reach, unprivileged_user
+from orchestrator.files import whole
+from orchestrator.removal import remove
 
 _SUPERUSER = "orchestrator"
 _START_SECONDS = 60.0  # of which nearly all is recovery, after a crash under load
@@ -135,8 +135,8 @@ class Postgres:
         self.stop()
         location = self._folder / "location"
         if location.exists():
-            remove_tree(Path(location.read_text()))
-        remove_tree(self._folder)
+            remove(Path(location.read_text()))
+        remove(self._folder)
 
     def _find_home(self) -> Path:
         """Return the folder that the server's user can enter and that holds the data."""
@@ -153,19 +153,19 @@ class Postgres:
         parent = _common_place(self._user)
         home = Path(tempfile.mkdtemp(prefix="orchestrator-postgres-", dir=parent))
         home.chmod(0o711)  # stays root's; the user may pass through to the data folder in it
-        write_private(location, str(home).encode())
+        whole.write(location, str(home).encode())
         return home
 
     def _initialize(self, binaries: Path, data: Path) -> None:
         password = self._folder / "password"
         if not password.exists():
-            write_private(password, secrets.token_urlsafe(24).encode())
+            whole.write(password, secrets.token_urlsafe(24).encode())
         # The data folder gets its name once it is complete: a start that is killed is simply repeated.
         unfinished, passed_on = data.with_name("unfinished"), data.with_name("unfinished-password")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         try:
-            write_private(passed_on, password.read_bytes())
+            whole.write(passed_on, password.read_bytes())
             if self._user is not None:
                 os.chown(unfinished, *self._user)
                 os.chown(passed_on, *self._user)

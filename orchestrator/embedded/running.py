@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.client import Certificates
 from orchestrator.embedded.certificates import Layout
-from orchestrator.embedded.private import write_private
+from orchestrator.files import whole
 
 FILE = "federation.json"
 
@@ -27,6 +27,7 @@ class Running:
         organizations: who takes part.
         stores: organization -> https URL of its asset store.
         certificate_folder: see `orchestrator.embedded.certificates.Layout`.
+        consent_folder: with the consent policy of each organization, see `orchestrator.embedded.commands.policy_of`.
         flower: URL of Flower, with user and password: for the owner's terminal, never for a log.
         logs: folder with a log for each process.
     """
@@ -39,6 +40,7 @@ class Running:
     organizations: tuple[str, ...]
     stores: Mapping[str, str]
     certificate_folder: Path
+    consent_folder: Path
     flower: str
     logs: Path
 
@@ -65,7 +67,7 @@ class Running:
         Raises:
             OSError: the folder cannot be written.
         """
-        write_private(folder / FILE, json.dumps(asdict(self), default=str, indent=2).encode())
+        whole.write(folder / FILE, json.dumps(asdict(self), default=str, indent=2).encode())
 
 
 def read(folder: Path) -> Running | None:
@@ -87,6 +89,7 @@ def read(folder: Path) -> Running | None:
                 **content,
                 "organizations": tuple(content["organizations"]),
                 "certificate_folder": Path(content["certificate_folder"]),
+                "consent_folder": Path(content["consent_folder"]),
                 "logs": Path(content["logs"]),
             }
         )

@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orchestrator.embedded.ports import HOST, free_port
-from orchestrator.embedded.private import write_private
 from orchestrator.embedded.processes import Process, ProcessError
+from orchestrator.files import whole
 
 BINARY_SETTING = "ORCHESTRATOR_VALKEY_BIN"
 
@@ -25,6 +25,13 @@ aclfile "{users}"
 daemonize no
 save ""
 appendonly {persistent}
+maxmemory 256mb
+maxmemory-policy noeviction
+maxmemory-clients 25%
+client-query-buffer-limit 8mb
+proto-max-bulk-len 1mb
+client-output-buffer-limit normal 8mb 4mb 30
+client-output-buffer-limit pubsub 8mb 4mb 30
 """
 
 
@@ -82,8 +89,8 @@ class Valkey:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # The password's hash goes through a file: every user can read a command line.
-            write_private(users, self._users(users).encode())
-            write_private(
+            whole.write(users, self._users(users).encode())
+            whole.write(
                 configuration,
                 _CONFIGURATION.format(
                     host=HOST,

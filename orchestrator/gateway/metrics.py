@@ -67,12 +67,18 @@ def _nodes(vitals: Vitals) -> Iterator[Metric]:
     attempts = GaugeMetricFamily(
         "orchestrator_node_attempts", "Attempts that a node ran when it was heard", labels=_NODE
     )
+    certificate = GaugeMetricFamily(
+        "orchestrator_node_certificate_seconds", "Seconds until the certificate of a node ends", labels=_NODE
+    )
     for node in vitals.nodes:
         labels = [node.channel, node.organization, node.name]
         silent.add_metric(labels, node.age)
         attempts.add_metric(labels, node.attempts)
+        if node.certificate is not None:
+            certificate.add_metric(labels, node.certificate)
     yield silent
     yield attempts
+    yield certificate
 
 
 def _queues(vitals: Vitals) -> Metric:

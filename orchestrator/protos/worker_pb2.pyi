@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from orchestrator.protos import common_pb2 as _common_pb2
 from orchestrator.protos import compute_task_pb2 as _compute_task_pb2
+from orchestrator.protos import event_pb2 as _event_pb2
 from orchestrator.protos import failure_report_pb2 as _failure_report_pb2
 from orchestrator.protos import function_pb2 as _function_pb2
 from orchestrator.protos import model_pb2 as _model_pb2
@@ -273,11 +274,14 @@ class FailTaskParam(_message.Message):
     LOGS_ADDRESS_FIELD_NUMBER: _builtins.int
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     error_type: _failure_report_pb2.ErrorType.ValueType
     timed_out: _builtins.bool
     """The time limit ended it: an EXECUTION error with a retry policy of its own."""
     lost: _builtins.bool
     """The process that ran it was killed: an INTERNAL error with the retry policy of a lost worker."""
+    reason: _builtins.str
+    """Why, for the people of the channel: the log of an INTERNAL error is not for them. At most 1000 characters."""
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -292,10 +296,11 @@ class FailTaskParam(_message.Message):
         logs_address: _common_pb2.Addressable | None = ...,
         timed_out: _builtins.bool = ...,
         lost: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "logs_address", b"logs_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "reason", b"reason", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,6 +366,304 @@ class ReleaseTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseTaskResponse: _TypeAlias = ReleaseTaskResponse  # noqa: Y015
+
+@_typing.final
+class DeclineTaskParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    compute_task_key: _builtins.str
+    reason: _builtins.str
+    """Why, for people: 1 to 500 characters."""
+    function: _builtins.bool
+    """The archive of the task's function is not consented to."""
+    plan: _builtins.bool
+    """The task's compute plan is not consented to."""
+    refused: _builtins.bool
+    """One of the two was refused expressly; else nobody has decided yet."""
+    def __init__(
+        self,
+        *,
+        compute_task_key: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        function: _builtins.bool = ...,
+        plan: _builtins.bool = ...,
+        refused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "function", b"function", "plan", b"plan", "reason", b"reason", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineTaskParam: _TypeAlias = DeclineTaskParam  # noqa: Y015
+
+@_typing.final
+class DeclineTaskResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeclineTaskResponse: _TypeAlias = DeclineTaskResponse  # noqa: Y015
+
+@_typing.final
+class ReconsiderTasksParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_task_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        compute_task_keys: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_keys", b"compute_task_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconsiderTasksParam: _TypeAlias = ReconsiderTasksParam  # noqa: Y015
+
+@_typing.final
+class ReconsiderTasksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many are poked for."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconsiderTasksResponse: _TypeAlias = ReconsiderTasksResponse  # noqa: Y015
+
+@_typing.final
+class Decline(_message.Message):
+    """That a worker has declined a task, and all that it needs to decide again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    PLAN_OWNER_FIELD_NUMBER: _builtins.int
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    FUNCTION_NAME_FIELD_NUMBER: _builtins.int
+    FUNCTION_OWNER_FIELD_NUMBER: _builtins.int
+    FUNCTION_CHECKSUM_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    compute_task_key: _builtins.str
+    compute_plan_key: _builtins.str
+    plan_owner: _builtins.str
+    function_key: _builtins.str
+    function_name: _builtins.str
+    function_owner: _builtins.str
+    function_checksum: _builtins.str
+    """SHA-256 of the function's archive."""
+    worker: _builtins.str
+    """The organization that declined."""
+    reason: _builtins.str
+    function: _builtins.bool
+    plan: _builtins.bool
+    refused: _builtins.bool
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        compute_task_key: _builtins.str = ...,
+        compute_plan_key: _builtins.str = ...,
+        plan_owner: _builtins.str = ...,
+        function_key: _builtins.str = ...,
+        function_name: _builtins.str = ...,
+        function_owner: _builtins.str = ...,
+        function_checksum: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        function: _builtins.bool = ...,
+        plan: _builtins.bool = ...,
+        refused: _builtins.bool = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key", "compute_task_key", b"compute_task_key", "function", b"function", "function_checksum", b"function_checksum", "function_key", b"function_key", "function_name", b"function_name", "function_owner", b"function_owner", "plan", b"plan", "plan_owner", b"plan_owner", "reason", b"reason", "refused", b"refused", "time", b"time", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decline: _TypeAlias = Decline  # noqa: Y015
+
+@_typing.final
+class GetDeclinesParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """Where given, those of this worker, compute plan or task."""
+    compute_plan_key: _builtins.str
+    compute_task_key: _builtins.str
+    page_token: _builtins.str
+    page_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        compute_plan_key: _builtins.str = ...,
+        compute_task_key: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key", "compute_task_key", b"compute_task_key", "page_size", b"page_size", "page_token", b"page_token", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeclinesParam: _TypeAlias = GetDeclinesParam  # noqa: Y015
+
+@_typing.final
+class GetDeclinesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECLINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def declines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decline]:
+        """In the order of their time."""
+
+    def __init__(
+        self,
+        *,
+        declines: _abc.Iterable[Global___Decline] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declines", b"declines", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeclinesResponse: _TypeAlias = GetDeclinesResponse  # noqa: Y015
+
+@_typing.final
+class GetTaskEventsParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    compute_task_key: _builtins.str
+    page_token: _builtins.str
+    page_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        compute_task_key: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskEventsParam: _TypeAlias = GetTaskEventsParam  # noqa: Y015
+
+@_typing.final
+class GetTaskEventsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskEvent]:
+        """In the order of their time."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___TaskEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaskEventsResponse: _TypeAlias = GetTaskEventsResponse  # noqa: Y015
+
+@_typing.final
+class TaskEvent(_message.Message):
+    """An event of a task whose kind the contract does not know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    EVENT_KIND_FIELD_NUMBER: _builtins.int
+    PROFILING_STEP_FIELD_NUMBER: _builtins.int
+    DECLINE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    event_kind: _event_pb2.EventKind.ValueType
+    """Of a decline: disabled when it was taken back."""
+    @_builtins.property
+    def timestamp(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def profiling_step(self) -> _profiling_pb2.ProfilingStep: ...
+    @_builtins.property
+    def decline(self) -> Global___Decline: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        timestamp: _timestamp_pb2.Timestamp | None = ...,
+        event_kind: _event_pb2.EventKind.ValueType = ...,
+        profiling_step: _profiling_pb2.ProfilingStep | None = ...,
+        decline: Global___Decline | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "event_kind", b"event_kind", "id", b"id", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_asset: _TypeAlias = _typing.Literal["profiling_step", "decline"]  # noqa: Y015
+    _WhichOneofArgType_asset: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_asset) -> _WhichOneofReturnType_asset | None: ...
+
+Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
 
 @_typing.final
 class GetCancellationParam(_message.Message):
@@ -513,12 +816,17 @@ class Node(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ENDS_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
     name: _builtins.str
     attempts: _builtins.int
     """How many attempts it runs."""
     @_builtins.property
     def last_heartbeat(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def certificate_ends(self) -> _timestamp_pb2.Timestamp:
+        """When the certificate ends that it calls with, or the first that vouches for it; absent without verification."""
+
     def __init__(
         self,
         *,
@@ -526,10 +834,11 @@ class Node(_message.Message):
         name: _builtins.str = ...,
         last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
+        certificate_ends: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat", b"last_heartbeat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,6 +61,26 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.FromString,
                 _registered_method=True)
+        self.DeclineTask = channel.unary_unary(
+                '/orchestrator.WorkerService/DeclineTask',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.DeclineTaskParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.DeclineTaskResponse.FromString,
+                _registered_method=True)
+        self.ReconsiderTasks = channel.unary_unary(
+                '/orchestrator.WorkerService/ReconsiderTasks',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksResponse.FromString,
+                _registered_method=True)
+        self.GetDeclines = channel.unary_unary(
+                '/orchestrator.WorkerService/GetDeclines',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.FromString,
+                _registered_method=True)
+        self.GetTaskEvents = channel.unary_unary(
+                '/orchestrator.WorkerService/GetTaskEvents',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.FromString,
+                _registered_method=True)
         self.GetCancellation = channel.unary_unary(
                 '/orchestrator.WorkerService/GetCancellation',
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetCancellationParam.SerializeToString,
@@ -119,6 +139,36 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeclineTask(self, request, context):
+        """The task stays To do, since the worker's consent policy does not cover it: no attempt is counted, and it is not poked
+        again before ReconsiderTasks. The same call again changes nothing.
+        OE0104: the task is not To do, or the pause before its next attempt is not over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconsiderTasks(self, request, context):
+        """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeclines(self, request, context):
+        """The tasks To do that a worker has declined, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTaskEvents(self, request, context):
+        """The events of a task that are of our own kinds; EventService shows the contract's alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCancellation(self, request, context):
         """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran.
         """
@@ -160,6 +210,26 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ReleaseTask,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.SerializeToString,
+            ),
+            'DeclineTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineTask,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.DeclineTaskParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.DeclineTaskResponse.SerializeToString,
+            ),
+            'ReconsiderTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconsiderTasks,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksResponse.SerializeToString,
+            ),
+            'GetDeclines': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeclines,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.SerializeToString,
+            ),
+            'GetTaskEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaskEvents,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.SerializeToString,
             ),
             'GetCancellation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCancellation,
@@ -309,6 +379,114 @@ class WorkerService:
             '/orchestrator.WorkerService/ReleaseTask',
             orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.ReleaseTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/DeclineTask',
+            orchestrator_dot_protos_dot_worker__pb2.DeclineTaskParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.DeclineTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconsiderTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/ReconsiderTasks',
+            orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.ReconsiderTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeclines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/GetDeclines',
+            orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaskEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/GetTaskEvents',
+            orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

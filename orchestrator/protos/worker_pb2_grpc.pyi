@@ -55,6 +55,17 @@ class WorkerServiceStub:
     """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
     OE0104: the attempt is not the one that holds the task.
     """
+    DeclineTask: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DeclineTaskParam, _worker_pb2.DeclineTaskResponse]
+    """The task stays To do, since the worker's consent policy does not cover it: no attempt is counted, and it is not poked
+    again before ReconsiderTasks. The same call again changes nothing.
+    OE0104: the task is not To do, or the pause before its next attempt is not over.
+    """
+    ReconsiderTasks: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ReconsiderTasksParam, _worker_pb2.ReconsiderTasksResponse]
+    """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over."""
+    GetDeclines: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetDeclinesParam, _worker_pb2.GetDeclinesResponse]
+    """The tasks To do that a worker has declined, and why."""
+    GetTaskEvents: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]
+    """The events of a task that are of our own kinds; EventService shows the contract's alone."""
     GetCancellation: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]
@@ -87,6 +98,17 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
     OE0104: the attempt is not the one that holds the task.
     """
+    DeclineTask: _aio.UnaryUnaryMultiCallable[_worker_pb2.DeclineTaskParam, _worker_pb2.DeclineTaskResponse]  # type: ignore[assignment]
+    """The task stays To do, since the worker's consent policy does not cover it: no attempt is counted, and it is not poked
+    again before ReconsiderTasks. The same call again changes nothing.
+    OE0104: the task is not To do, or the pause before its next attempt is not over.
+    """
+    ReconsiderTasks: _aio.UnaryUnaryMultiCallable[_worker_pb2.ReconsiderTasksParam, _worker_pb2.ReconsiderTasksResponse]  # type: ignore[assignment]
+    """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over."""
+    GetDeclines: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetDeclinesParam, _worker_pb2.GetDeclinesResponse]  # type: ignore[assignment]
+    """The tasks To do that a worker has declined, and why."""
+    GetTaskEvents: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]  # type: ignore[assignment]
+    """The events of a task that are of our own kinds; EventService shows the contract's alone."""
     GetCancellation: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]  # type: ignore[assignment]
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]  # type: ignore[assignment]
@@ -146,6 +168,41 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Doing -> To do at once, for a worker that stops. The same call again changes nothing.
         OE0104: the attempt is not the one that holds the task.
         """
+
+    @_abc_1.abstractmethod
+    def DeclineTask(
+        self,
+        request: _worker_pb2.DeclineTaskParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.DeclineTaskResponse, _abc.Awaitable[_worker_pb2.DeclineTaskResponse]]:
+        """The task stays To do, since the worker's consent policy does not cover it: no attempt is counted, and it is not poked
+        again before ReconsiderTasks. The same call again changes nothing.
+        OE0104: the task is not To do, or the pause before its next attempt is not over.
+        """
+
+    @_abc_1.abstractmethod
+    def ReconsiderTasks(
+        self,
+        request: _worker_pb2.ReconsiderTasksParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ReconsiderTasksResponse, _abc.Awaitable[_worker_pb2.ReconsiderTasksResponse]]:
+        """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over."""
+
+    @_abc_1.abstractmethod
+    def GetDeclines(
+        self,
+        request: _worker_pb2.GetDeclinesParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.GetDeclinesResponse, _abc.Awaitable[_worker_pb2.GetDeclinesResponse]]:
+        """The tasks To do that a worker has declined, and why."""
+
+    @_abc_1.abstractmethod
+    def GetTaskEvents(
+        self,
+        request: _worker_pb2.GetTaskEventsParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.GetTaskEventsResponse, _abc.Awaitable[_worker_pb2.GetTaskEventsResponse]]:
+        """The events of a task that are of our own kinds; EventService shows the contract's alone."""
 
     @_abc_1.abstractmethod
     def GetCancellation(

@@ -1,28 +1,27 @@
-"""The server's certificates and the authorities of its callers, read again whenever their files change."""
+"""The server's certificate and the authorities of its callers, read again whenever their files change."""
 
 import threading
-from collections.abc import Iterable
-from pathlib import Path
 
 import grpc
-import structlog
 
-from orchestrator.core import identity
+from orchestrator.core.identity import Trust
+from orchestrator.core.key_pairs import check_server
+from orchestrator.files.trust import watch_trust
+from orchestrator.files.watched import Watched
 from orchestrator.settings import ServerSettings
-
-log = structlog.get_logger()
-
-_Stamp = tuple[tuple[str, int, int], ...]
 
 
 class CertificateFiles:
-    """What lies on disk, as it was when a client connected last.
+    """What lies on disk, as it was when somebody looked last; each new connection looks.
 
-    A connection that stands keeps what it began with; each new one looks at the files. Files that cannot be used are
-    logged, and what was read before stays.
+    Half of a renewal of the server's own certificate does not keep a revocation from being read, nor the other way
+    round.
 
     Args:
         settings: where they lie.
+
+    Attributes:
+        trust: who may vouch for whom; None where no client shows a certificate.
 
     Raises:
         OSError: a file cannot be read.
@@ -30,50 +29,54 @@ class CertificateFiles:
     """
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._settings = settings
+        certificate, key, folder = settings.tls_cert_path, settings.tls_key_path, settings.tls_client_ca_cert_dir
+        if certificate is None or key is None:
+            raise ValueError("ORCHESTRATOR_TLS_CERT_PATH and ORCHESTRATOR_TLS_KEY_PATH are needed for TLS")
+        self._pair = Watched(
+            "server_certificate",
+            lambda: (certificate, key),
+            lambda: check_server(certificate.read_bytes(), key.read_bytes()),
+        )
+        self.trust: Watched[Trust] | None = None
+        if settings.mtls_enabled and folder is not None:
+            self.trust = watch_trust(folder, settings.tls_deny_list)
         self._lock = threading.Lock()
-        self._stamp = self._look()
-        self.authorities, self._configuration = self._read()
+        self._used = self._values()
+
+    @property
+    def server_certificate(self) -> bytes:
+        """The server's own certificate chain, PEM."""
+        return self._pair.value[0]
+
+    def look(self) -> None:
+        """Look at all files."""
+        self._pair.look()
+        if self.trust:
+            self.trust.look()
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that follow the files."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration,
+            _configuration(*self._used),
             self._fetch,  # type: ignore[arg-type]
-            require_client_authentication=self._settings.mtls_enabled,
+            require_client_authentication=self.trust is not None,
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Return what to use from now on, None for what was used before; gRPC asks at each new connection."""
         with self._lock:
-            try:
-                stamp = self._look()
-                if stamp == self._stamp:
-                    return None
-                self.authorities, self._configuration = self._read()
-            except (OSError, ValueError) as error:
-                log.error("certificates.not_reloaded", error=str(error))
+            self.look()
+            values = self._values()
+            if values == self._used:
                 return None
-            self._stamp = stamp
-            log.info("certificates.reloaded")
-            return self._configuration
+            self._used = values
+            return _configuration(*values)
 
-    def _look(self) -> _Stamp:
-        stats = ((str(file), file.stat()) for file in self._files())
-        return tuple((name, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+    def _values(self) -> tuple[tuple[bytes, bytes], Trust | None]:
+        return self._pair.value, self.trust.value if self.trust else None
 
-    def _files(self) -> Iterable[Path]:
-        settings = self._settings
-        yield from (file for file in (settings.tls_cert_path, settings.tls_key_path) if file)
-        if settings.tls_client_ca_cert_dir:
-            yield from sorted(file for file in settings.tls_client_ca_cert_dir.glob("*/*") if file.is_file())
 
-    def _read(self) -> tuple[identity.Authorities, grpc.ServerCertificateConfiguration]:
-        settings = self._settings
-        if settings.tls_key_path is None or settings.tls_cert_path is None:
-            raise ValueError("ORCHESTRATOR_TLS_CERT_PATH and ORCHESTRATOR_TLS_KEY_PATH are needed for TLS")
-        certificate, key = identity.check_pair(settings.tls_cert_path.read_bytes(), settings.tls_key_path.read_bytes())
-        pems = settings.authorities
-        authorities = identity.read_authorities(pems)
-        trusted = b"\n".join(pem for files in pems.values() for pem in files) if settings.mtls_enabled else None
-        return authorities, grpc.ssl_server_certificate_configuration([(key, certificate)], trusted)
+def _configuration(pair: tuple[bytes, bytes], trust: Trust | None) -> grpc.ServerCertificateConfiguration:
+    certificate, key = pair
+    authorities = b"".join(each.pem for each in trust.organizations.values()) if trust else None
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.services import (
+from orchestrator.compute import (
     attempts,
     data_managers,
     data_samples,
     datasets,
-    events,
+    declines,
     failure_reports,
     functions,
     info,
@@ -18,10 +18,12 @@ from orchestrator.services import (
     performances,
     plans,
     profiling,
+    task_events,
     task_inputs,
     task_registration,
     tasks,
 )
+from orchestrator.trace import reading
 
 UseCase = Callable[[Any, Any], Any]
 """From the transaction of a call and its request to the response."""
@@ -82,7 +84,7 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
         "QueryPerformances": performances.query,
     },
     "ProfilingService": {"RegisterProfilingStep": profiling.register},
-    "EventService": {"QueryEvents": events.query},
+    "EventService": {"QueryEvents": reading.query},
     "InfoService": {"QueryVersion": info.version},
     "WorkerService": {
         "ClaimTask": attempts.claim,
@@ -90,6 +92,10 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
         "CompleteTask": attempts.complete,
         "FailTask": attempts.fail,
         "ReleaseTask": attempts.release,
+        "DeclineTask": declines.decline,
+        "ReconsiderTasks": declines.reconsider,
+        "GetDeclines": declines.query,
+        "GetTaskEvents": task_events.query,
         "GetCancellation": nodes.cancellation,
         "GetNodes": nodes.get_all,
     },

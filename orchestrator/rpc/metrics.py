@@ -4,6 +4,18 @@ from prometheus_client import Counter, Histogram
 
 _CALLS = Counter("orchestrator_grpc_calls", "Calls by method and gRPC status code", ["method", "code"])
 _SECONDS = Histogram("orchestrator_grpc_seconds", "Seconds that calls took", ["method"])
+_REFUSED = Counter(
+    "orchestrator_calls_refused", "Calls and subscriptions refused because too many were in hand", ["organization"]
+)
+
+
+def refused(organization: str) -> None:
+    """Count a call that was refused because too many were in hand.
+
+    Args:
+        organization: whose; one that the gate let in, so that there are no more than were configured.
+    """
+    _REFUSED.labels(organization).inc()
 
 
 def observe(method: str, code: object, seconds: float) -> None:

@@ -9,12 +9,19 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator import protos as pb
+from orchestrator.rpc.admission import MAX_MESSAGE_BYTES
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.methods import USE_CASES
+from orchestrator.rpc.turns import Lane
 from orchestrator.settings import ServerSettings
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+_KEEPALIVE_MS = 60_000
+_KEEPALIVE_TIMEOUT_MS = 20_000
+_PENDING = 1_000_000
+_IDLE_MS = 30 * 60_000
+# What workers call by themselves, and what a training is lost without.
+_WORKERS = "WorkerService"
 
 
 class AddressError(Exception):
@@ -39,6 +46,17 @@ def make_server(
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", settings.grpc_connections),
+            ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_time * 1000)),
+            # Who is gone without a word, or holds a connection for nothing, makes room for others.
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+            ("grpc.max_connection_idle_ms", _IDLE_MS),
+            # Beyond this gRPC itself drops calls, anybody's, and with a bare CANCELLED.
+            ("grpc.server.max_pending_requests", _PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _PENDING),
+            # What has not been asked for is to wait with the caller; by default gRPC takes megabytes of each request.
+            ("grpc.http2.bdp_probe", 0),
             (
                 "grpc.http2.min_ping_interval_without_data_ms",
                 int(settings.grpc_keepalive_policy_min_time * 1000),
@@ -49,13 +67,14 @@ def make_server(
     services = list(_services())
     for service in services:
         use_cases = USE_CASES.get(service.name, {})
+        lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
         methods = {}
         for method in service.methods:
             if method.server_streaming:
                 methods[method.name] = handlers.subscription()
             else:
                 request_type = GetMessageClass(method.input_type)
-                methods[method.name] = handlers.unary(method.name, request_type, use_cases.get(method.name))
+                methods[method.name] = handlers.unary(method.name, request_type, use_cases.get(method.name), lane)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, methods),))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

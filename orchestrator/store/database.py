@@ -1,41 +1,46 @@
 """The connection to Postgres, and the transaction that every call is."""
 
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import structlog
-from psycopg import errors as postgres
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
-from orchestrator.core.retries import Rules
-from orchestrator.store import events, outbox
+from orchestrator.core.rules import Rules
+from orchestrator.store import connecting, faults
+from orchestrator.store.faults import Verdict
 
 log = structlog.get_logger()
 
+Call = TypeVar("Call", bound="Transaction")
 Result = TypeVar("Result")
 
 DEFAULT_RULES = Rules()
 
-_PING = text("SELECT 1")
-_RETRIED = (postgres.SerializationFailure, postgres.DeadlockDetected)
 _PAUSE = 0.01
 
 
 class Transaction:
-    """One call of one organization in one channel: what it changes, and what it makes known, commit together.
+    """One call of one organization in one channel: all that it changes commits together.
 
     Args:
         connection: inside a transaction.
         organization: who calls.
         channel: whose assets are meant.
-        rules: of attempts.
+        rules: of leases.
+
+    Attributes:
+        certificate_ends: when the certificate ends that proves who calls; None where nothing does.
     """
+
+    certificate_ends: datetime | None = None
 
     def __init__(self, connection: Connection, organization: str, channel: str, rules: Rules = DEFAULT_RULES) -> None:
         self.rules = rules
@@ -43,45 +48,34 @@ class Transaction:
         self.organization = organization
         self.channel = channel
         self.now = datetime.now(UTC)
-        self.events = events.Recorder()
-        self.pokes = outbox.Recorder()
-
-    def locked(self) -> None:
-        """Take the time again after a lock, unless something bears it already: who waited comes later."""
-        if not self.events:
-            self.now = datetime.now(UTC)
 
     @property
     def written(self) -> bool:
-        """Whether there are events or pokes."""
-        return bool(self.events or self.pokes)
+        """Whether it has something to make known with its commit."""
+        return False
+
+    def locked(self) -> None:
+        """Take the time again after a lock, unless something bears it already: who waited comes later."""
+        if not self.written:
+            self.now = datetime.now(UTC)
 
     def flush(self, *, notify: bool = True) -> None:
-        """Write the events and the pokes that were recorded.
+        """Write what it makes known.
 
         Args:
-            notify: whether the commit is to wake, in all server processes, those that wait for them.
+            notify: whether the commit is to wake, in all server processes, those that wait for it.
         """
-        if self.written:
-            parameters = self.events.parameters(self.now) | self.pokes.parameters()
-            told = _FLUSH_AND_NOTIFY if notify else _FLUSH
-            self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
 
 
-_WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
-_FLUSH = text(f"{_WRITE} SELECT")
-_FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
-
-
-class Database:
+class Database(ABC, Generic[Call]):
     """A pool of connections.
 
     Args:
-        url: `postgresql://…`.
+        url: `postgresql://…`; see `connecting`.
         pool_size: most connections held at once.
         retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
             counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
-        rules: of attempts.
+        rules: of leases.
         written: called, in the thread of the call, when a transaction with events or pokes was committed. Postgres
             lets one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them
             itself; without it the transaction notifies.
@@ -99,64 +93,64 @@ class Database:
         self._written = written
         self.url = url
         self._retry_budget = retry_budget
-        self.engine: Engine = create_engine(
-            sqlalchemy_url(url),
-            poolclass=QueuePool,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=30,
-            isolation_level="READ COMMITTED",
-        )
+        self.engine: Engine = connecting.make_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
 
-    def run(self, organization: str, channel: str, use_case: Callable[[Transaction], Result]) -> Result:
+    @abstractmethod
+    def transaction(self, connection: Connection, organization: str, channel: str) -> Call:
+        """Return the transaction of a call, on a connection that is inside one."""
+
+    def run(self, organization: str, channel: str, use_case: Callable[[Call], Result]) -> Result:
         """Run a use case in a transaction of its own.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: the database is at fault, as `faults` says, or does not answer.
             OrchestratorError: what the use case raises; nothing is kept.
         """
         deadline = None
         while True:
             try:
-                with self.engine.begin() as connection:
-                    transaction = Transaction(connection, organization, channel, self.rules)
+                with self.begin() as connection:
+                    transaction = self.transaction(connection, organization, channel)
                     result = use_case(transaction)
                     transaction.flush(notify=self._written is None)
                 if self._written is not None and transaction.written:
                     self._written()
                 return result
-            except IntegrityError as error:
-                if not isinstance(error.orig, postgres.UniqueViolation):
+            except DBAPIError as error:
+                if faults.verdict(error.orig) is not Verdict.REPEAT:
                     raise
-                raise ConflictError(f"it exists already: {error.orig.diag.message_detail}") from error
-            except DataError as error:
-                raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
-            except PoolTimeoutError as error:
-                raise UnavailableError("every database connection is busy; try again later") from error
-            except OperationalError as error:
-                if not isinstance(error.orig, _RETRIED):
-                    raise UnavailableError("the database cannot be reached; try again later") from error
                 if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError("other calls change the same assets; try again later") from error
                 deadline = deadline or time.monotonic() + self._retry_budget
                 log.info("transaction.retried", reason=type(error.orig).__name__)
                 time.sleep(_PAUSE)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                raise UnavailableError("the connection to the database broke; try again later") from error
 
-    def ping(self) -> None:
-        """Ask the database for an answer.
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Begin a transaction that the end of the block commits.
 
         Raises:
-            UnavailableError: there is none.
+            UnavailableError: the database is at fault, and may not be for long.
+            ConflictError: there is one already.
+            BadRequestError: a value cannot be kept.
+            DBAPIError: two transactions met, or the fault lasts.
         """
         try:
-            with self.engine.connect() as connection:
-                connection.execute(_PING)
-        except SQLAlchemyError as error:
-            raise UnavailableError("the database cannot be reached") from error
+            with self.engine.begin() as connection:
+                yield connection
+        except PoolTimeoutError as error:
+            raise UnavailableError("every database connection is busy; try again later") from error
+        except DBAPIError as error:
+            match faults.verdict(error.orig):
+                case Verdict.PASSES:
+                    log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error.orig))
+                    raise UnavailableError("the database is not available; try again later") from error
+                case Verdict.CONFLICT:
+                    # No detail: what is there already may be another channel's.
+                    raise ConflictError("it exists already") from error
+                case Verdict.VALUE:
+                    raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
+            raise
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -165,11 +159,3 @@ class Database:
 
 def _first_line(error: DBAPIError) -> str:
     return str(error.orig).partition("\n")[0]
-
-
-def sqlalchemy_url(url: str) -> str:
-    """Return a `postgresql://` URL with the driver that we use named in it."""
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url

@@ -51,7 +51,8 @@ class Network:
 
     def __enter__(self) -> Self:
         for name in self.federation.organizations:
-            self.client(name).register(pb.RegisterOrganizationParam())
+            address = self.federation.places.store_url(name)
+            self.client(name).register(pb.RegisterOrganizationParam(address=address))
         return self
 
     def __exit__(self, *_: object) -> None:

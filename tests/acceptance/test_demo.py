@@ -13,16 +13,16 @@ from collections.abc import Iterator
 import pytest
 import redis
 from rich.console import Console
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
 from examples.breast_cancer.data import split
 from orchestrator import protos as pb
+from orchestrator.audit import history
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
 from orchestrator.cli.reading import pages
 from orchestrator.client import Client
-from orchestrator.core import history
 from orchestrator.embedded.federation import Federation, remove_data
-from orchestrator.store.database import sqlalchemy_url
+from orchestrator.store.connecting import make_engine
 
 ROUNDS = 2
 TASKS = ROUNDS * (len(HOSPITALS) + 1) + len(HOSPITALS)
@@ -136,7 +136,7 @@ def test_the_trace_keeps_every_promise(events):
 
 def test_each_task_has_one_attempt_and_one_accepted_completion(finished):
     federation = finished[0]
-    engine = create_engine(sqlalchemy_url(federation.places.database_url))
+    engine = make_engine(federation.places.database_url)
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT task_key, number, outcome FROM attempts")).all()
     engine.dispose()
@@ -167,7 +167,7 @@ def check_no_patient(content: bytes) -> None:
 
 
 def test_no_patient_is_in_the_database(finished):
-    engine = create_engine(sqlalchemy_url(finished[0].places.database_url))
+    engine = make_engine(finished[0].places.database_url)
     content = io.BytesIO()
     with engine.connect() as connection:
         for table in inspect(engine).get_table_names():

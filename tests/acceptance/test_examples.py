@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, losses: Losses) -> Iterator
     try:
         with federation:
             with joined(federation.running) as members:
-                register_organizations(member.client for member in members.values())
+                register_organizations(members.values())
             yield federation.folder
             losses.check(federation)
     finally:

@@ -21,6 +21,7 @@ from .messages import (
     new_data_manager,
     new_data_sample,
     new_function,
+    new_key,
     new_model,
     new_plan,
     new_task,
@@ -76,6 +77,7 @@ class Wire:
 
     def __init__(self, transport: grpc.Channel) -> None:
         self.transport = transport
+        self.worker = pb.WorkerServiceStub(transport)
         stubs = {
             method.containing_service.name: getattr(pb, f"{method.containing_service.name}Stub")(transport)
             for method in METHODS
@@ -171,6 +173,26 @@ class Organization:
 
     def cancel_plan(self, plan: Any) -> None:
         self.send(pb.ApplyPlanActionParam(key=key_of(plan), action=pb.PLAN_ACTION_CANCELED))
+
+    def beside(self, name: str) -> "Organization":
+        """Another organization of the same channel."""
+        return Organization(self._wire, name, self.channel)
+
+    def newest(self) -> str:
+        """The id of the channel's newest event."""
+        return self.send(pb.QueryEventsParam(sort=pb.DESCENDING, page_size=1)).events[0].id
+
+    def decline(self, task: Any) -> None:
+        """Decline a task that this organization runs; a call of our own."""
+        asked = pb.DeclineTaskParam(compute_task_key=key_of(task), reason="not approved", function=True)
+        self._wire.worker.DeclineTask(asked, metadata=self.metadata)
+
+    def claim_and_complete(self, task: Any, *steps: pb.ProfilingStep) -> None:
+        """Run a task as our own workers do."""
+        asked = pb.ClaimTaskParam(compute_task_key=key_of(task), claim_id=new_key())
+        attempt = self._wire.worker.ClaimTask(asked, metadata=self.metadata).attempt
+        report = pb.CompleteTaskParam(attempt=attempt, profiling_steps=steps)
+        self._wire.worker.CompleteTask(report, metadata=self.metadata)
 
     def start(self, task: Any) -> None:
         self.act(task, pb.TASK_ACTION_EXECUTING)

@@ -34,6 +34,8 @@ def serving(
     settings: Mapping[str, str] | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     address: str | None = None,
+    module: str = "orchestrator",
+    migrate: bool = True,
 ) -> Iterator[str]:
     """Run `orchestrator serve` on a fresh database, or one that it has used before, and end it afterwards.
 
@@ -44,6 +46,8 @@ def serving(
         settings: more settings, by their whole name.
         credentials: of a client that may ask for the server's health.
         address: host:port to listen on; a free port by default.
+        module: that is run as a program: the code.
+        migrate: whether the database is brought up to date before.
 
     Returns:
         host:port of the server.
@@ -60,9 +64,10 @@ def serving(
         "ORCHESTRATOR_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
         **(settings or {}),
     }
-    command = [sys.executable, "-m", "orchestrator"]
-    migration = subprocess.run([*command, "migrate"], env=environment, capture_output=True, timeout=60)
-    assert migration.returncode == 0, migration.stderr.decode()
+    command = [sys.executable, "-m", module]
+    if migrate:
+        migration = subprocess.run([*command, "migrate"], env=environment, capture_output=True, timeout=60)
+        assert migration.returncode == 0, migration.stderr.decode()
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "serve"], env=environment, stdout=output, stderr=output)

@@ -108,6 +108,27 @@ def test_the_same_key_in_two_channels_is_a_conflict(org: Organization, elsewhere
 
 
 @every_registration
+def test_a_key_taken_in_another_channel_cannot_be_told_from_one_of_ones_own(
+    org: Organization, elsewhere: Organization, registration: str
+):
+    key = new_key()
+    theirs = elsewhere.beside("org-2")
+    theirs.send(REGISTRATIONS[registration](theirs, key))
+    mine = new_key()
+    org.send(REGISTRATIONS[registration](org, mine))
+    refusals = {}
+    for taken in (key, mine):
+        with refuses("OE0006") as caught:
+            org.send(REGISTRATIONS[registration](org, taken))
+        refusals[taken] = caught.value.details().replace(taken, "KEY")
+    assert refusals[key] == refusals[mine]
+
+
+def test_a_second_registration_of_an_organization_names_it_alone(org: Organization):
+    org.refused(pb.RegisterOrganizationParam(), "OE0006", words="organization org-1 exists already")
+
+
+@every_registration
 def test_a_key_is_the_same_in_capitals(org: Organization, registration: str):
     key = new_key()
     org.send(REGISTRATIONS[registration](org, key))

@@ -224,7 +224,7 @@ REQUESTS = {
         compute_task_key=org.task_in("STATUS_DONE").key, identifier="model"
     ),
     "failure": lambda org: task_failure(org.task_in("STATUS_EXECUTING")),
-    "profiling": lambda org: profiling_step(org.task_in("STATUS_EXECUTING")),
+    "profiling": lambda org: profiling_step(org.register_function()),
     "image": lambda org: pb.UpdateFunctionParam(key=org.register_function().key, name="name", image=address()),
     "renamed plan": lambda org: pb.UpdateComputePlanParam(key=org.register_plan().key, name="name"),
     "renamed manager": lambda org: pb.UpdateDataManagerParam(key=org.register_data_manager().key, name="name"),

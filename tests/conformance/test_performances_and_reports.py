@@ -181,16 +181,38 @@ def test_reports_on_a_function_only_while_it_is_built(org: Organization, status:
 
 
 @pytest.mark.parametrize("duration", [1, 2**32 - 1])
-def test_a_profiling_step_is_an_event_only(org: Organization, duration: Any):
-    task = org.task_in("STATUS_EXECUTING")
-    step = profiling_step(task, duration=duration)
+def test_a_profiling_step_is_an_event_only(org: Organization, function: pb.Function, duration: Any):
+    step = profiling_step(function, duration=duration)
     before = org.events()
     org.send(step)
     (event,) = org.events()[len(before) :]
     assert event.asset_kind == pb.ASSET_PROFILING_STEP
     assert event.event_kind == pb.EVENT_ASSET_CREATED
-    assert event.asset_key == task.key
+    assert event.asset_key == function.key
     assert event.profiling_step == step
-    assert org.task(task) == task
+    assert org.send(pb.GetFunctionParam(key=function.key)) == function
     org.send(step)
     assert len(org.events()) == len(before) + 2
+
+
+def test_a_profiling_step_is_a_functions_and_its_owners(
+    org: Organization, other: Organization, elsewhere: Organization, function: pb.Function
+):
+    task = org.task_in("STATUS_EXECUTING")
+    for key in (task.key, task.compute_plan_key, new_key(), elsewhere.register_function().key):
+        org.refused(profiling_step(key), "OE0101", words=f"{key} is no function of this channel")
+    other.refused(profiling_step(function), "OE0102")
+
+
+def test_no_event_of_a_channel_is_of_a_kind_that_the_contract_does_not_know(org: Organization):
+    task = org.task_in("STATUS_WAITING_FOR_EXECUTOR_SLOT")
+    org.decline(task)
+    declined = org.newest()
+    org.claim_and_complete(task, profiling_step(task))
+    kinds = {event.asset_kind for event in org.events()}
+    assert pb.ASSET_PROFILING_STEP not in kinds
+    assert max(kinds) <= max(pb.AssetKind.values())
+    stream = org.subscribe(declined)
+    seen = [next(stream), next(stream)]
+    stream.cancel()
+    assert [event.compute_task.status for event in seen] == [pb.STATUS_EXECUTING, pb.STATUS_DONE]

@@ -223,3 +223,13 @@ def test_each_transition_is_one_event(org: Organization):
     events = org.events(asset_key=task.key, asset_kind=pb.ASSET_COMPUTE_TASK)
     history = [event.compute_task.status for event in events]
     assert history == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_EXECUTING, pb.STATUS_DONE]
+
+
+def test_a_second_done_is_refused_in_the_words_that_existing_workers_look_for(org: Organization):
+    task = org.task_in("STATUS_EXECUTING")
+    org.act(task, pb.TASK_ACTION_DONE)
+    words = "transitionDone inappropriate in current state STATUS_DONE"
+    org.refused(task_action(task, pb.TASK_ACTION_DONE), "OE0104", words=words)
+    canceled = org.task_in("STATUS_CANCELED")
+    words = "transitionDone inappropriate in current state STATUS_CANCELED"
+    org.refused(task_action(canceled, pb.TASK_ACTION_DONE), "OE0104", words=words)

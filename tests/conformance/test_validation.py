@@ -231,15 +231,14 @@ def test_a_data_sample_has_managers_of_the_caller(org: Organization, other: Orga
     org.refused(samples(new_data_sample(mine, new_key())), "OE0101", "OE0002")
 
 
-def test_a_profiling_step_has_a_name_and_a_duration(org: Organization):
-    task = org.task_in("STATUS_EXECUTING")
+def test_a_profiling_step_has_a_name_and_a_duration(org: Organization, function: pb.Function):
     for step in ("s", "s" * 100, "é" * 100):
-        org.send(profiling_step(task, step=step))
+        org.send(profiling_step(function, step=step))
     for step in ("", "s" * 101):
-        org.refused(profiling_step(task, step=step), "OE0101")
+        org.refused(profiling_step(function, step=step), "OE0101")
     for duration in (1, 2**32 - 1):
-        org.send(profiling_step(task, duration=duration))
-    org.refused(profiling_step(task, duration=0), "OE0101")
+        org.send(profiling_step(function, duration=duration))
+    org.refused(profiling_step(function, duration=0), "OE0101")
     org.refused(profiling_step("no key"), "OE0101")
 
 

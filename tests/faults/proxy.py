@@ -1,7 +1,9 @@
-"""A network that can be cut: everything that goes through it waits until it is mended."""
+"""A network that can be cut: everything that goes through it waits until it is mended, or is lost without a word."""
 
 import asyncio
 import contextlib
+import ctypes
+import socket
 import threading
 from types import TracebackType
 from typing import Self
@@ -9,6 +11,8 @@ from typing import Self
 from orchestrator.embedded.ports import HOST
 
 _CHUNK = 64 * 1024
+# From <asm-generic/socket.h>, which Python leaves out.
+_SO_ATTACH_FILTER = 26
 
 
 class Proxy:
@@ -35,6 +39,22 @@ class Proxy:
         """Let everything through again, also what was sent meanwhile."""
         self._loop.call_soon_threadsafe(self._open.set)
 
+    def sever(self) -> None:
+        """Break off all connections; new ones pass."""
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._passing])
+
+    def lose(self) -> None:
+        """Drop every packet of the connections that there are, as a firewall does that forgot them; new ones pass."""
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self._lose, done)
+        done.wait()
+
+    def _lose(self, done: threading.Event) -> None:
+        for writer in self._writers:
+            # Not even acknowledged: the kernel throws the packets away before TCP sees them.
+            _deafen(writer.get_extra_info("socket"))
+        done.set()
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
@@ -50,6 +70,7 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._open, self._end = asyncio.Event(), asyncio.Event()
         self._open.set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._passing: set[asyncio.Task[None]] = set()
         server = await asyncio.start_server(self._take, HOST, 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -64,15 +85,19 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._passing.add(task)
+        self._writers.add(writer)
+        onward_writer = writer
         try:
             await self._open.wait()
             with contextlib.suppress(OSError):
                 onward_reader, onward_writer = await asyncio.open_connection(HOST, self._target)
+                self._writers.add(onward_writer)
                 await asyncio.gather(self._pass(reader, onward_writer), self._pass(onward_reader, writer))
         except asyncio.CancelledError:
             return
         finally:
             self._passing.discard(task)
+            self._writers -= {writer, onward_writer}
             writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,3 +110,18 @@ class Proxy:
             return
         finally:
             writer.transport.abort()
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
+
+
+def _deafen(end: socket.socket) -> None:
+    """Give a socket the filter that keeps nothing of any packet (BPF: return 0)."""
+    instruction = _Instruction(0x06, 0, 0, 0)
+    program = _Program(1, ctypes.pointer(instruction))
+    end.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))

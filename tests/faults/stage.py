@@ -12,17 +12,17 @@ from pathlib import Path
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.audit import stored
+from orchestrator.audit.history import History
 from orchestrator.client import PUBLIC, CallError, Client, Plan
-from orchestrator.core.history import History
 from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.services import audit
-from orchestrator.store import events
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events
 from tests.acceptance.network import Network, packed
 from tests.faults import runs
 from tests.faults.disk import disk
@@ -79,12 +79,14 @@ class Stage:
         self.said = folder / "said"
         self.disk = folder / "disk" if os.getuid() == 0 else None
         self._keep = keep
+        # What functions say of themselves is read outside of their sandbox.
+        self._worker_settings = {**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"}
         self.federation = Federation(
             folder / "federation",
             ORGANIZATIONS,
             data=folder / "data",
             settings={**SETTINGS, **(settings or {})},
-            worker_settings=WORKER_SETTINGS,
+            worker_settings=self._worker_settings,
         )
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
@@ -103,7 +105,8 @@ class Stage:
             for name in ORGANIZATIONS:
                 client = self._connect(name)
                 self._clients[name] = held.enter_context(client)
-                once(lambda client=client: client.organizations.RegisterOrganization(pb.RegisterOrganizationParam()))
+                new = pb.RegisterOrganizationParam(address=self.federation.places.store_url(name))
+                once(lambda client=client, new=new: client.organizations.RegisterOrganization(new))
             self.brief, self.long = self.function(0.05), self.function(60.0)
             self.frail = self.function(0.05, frail=True)
             self._held = held.pop_all()
@@ -220,7 +223,7 @@ class Stage:
     def second_node(self, organization: str) -> Iterator[Process]:
         """Run another worker of an organization, which takes its pokes too; the block begins when it was heard of."""
         places, name = self.federation.places, "node-2"
-        worker = commands.worker(places, organization, WORKER_SETTINGS, name)
+        worker = commands.worker(places, organization, self._worker_settings, name)
         worker.start()
         try:
             wait_until(lambda: name in self.nodes(organization), _READY_SECONDS, f"{name} of {organization}")
@@ -255,11 +258,11 @@ class Stage:
             wait_until(lambda: _unplaced(database) == 0, 20, "all events to have a place")
             with database.engine.connect() as connection:
                 while placed := events.read_after(connection, self._position, _READ, channel):
-                    for event in placed:
+                    for event in filter(lambda event: event.message, placed):
                         self._found += self._history.see(pb.Event.FromString(event.message))
                     self._position = placed[-1].position
             self._found += self._history.end()
-            found = [*self._found, *audit.check(database, channel, timedelta(days=7))]
+            found = [*self._found, *stored.check(database, channel, timedelta(days=7))]
         return [runs.Broken(runs.Kind.TRACE, f"{each.rule}: {each.asset_key}: {each.words}") for each in found]
 
 

@@ -1,7 +1,7 @@
 """What the tests of attempts share."""
 
 from orchestrator import protos as pb
-from orchestrator.core.retries import Rules
+from orchestrator.core.rules import Rules
 
 LEASE = Rules().lease
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.conformance.messages import new_function, new_key, new_plan
 from tests.integration.beat.network import Network
 from tests.integration.counted import Counted

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import event
 
 from orchestrator import protos as pb
+from orchestrator.engine.transaction import Database
 from orchestrator.rpc.methods import USE_CASES
-from orchestrator.store.database import Database
 from tests.conformance.network import METHODS
 
 

@@ -8,8 +8,8 @@ import psycopg
 from sqlalchemy import text
 
 from orchestrator import protos as pb
-from orchestrator.store.database import Database, Transaction
-from orchestrator.store.events import Placed
+from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.trace.events import Placed
 from tests.waiting import wait_until
 
 

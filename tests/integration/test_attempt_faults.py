@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat import due_retries
 from orchestrator import protos as pb
-from orchestrator.core.retries import DEFAULT_BACKOFF
-from orchestrator.services import failure_reports
+from orchestrator.compute import failure_reports
+from orchestrator.engine.retries import DEFAULT_BACKOFF
+from orchestrator.engine.sweeps import due_retries
 from tests.conformance import messages
 from tests.integration.attempts import seconds
 from tests.integration.beat.network import Network, after, made, refused
@@ -49,6 +49,21 @@ def test_a_fault_that_the_policy_retries_is_followed_by_a_pause(network):
     assert (word, reason.startswith("attempt 1 ended (internal)"), "may begin in" in reason) == ("To do", True, True)
     with refused("OE0002"):
         network.call(failure_reports.get, pb.GetFailureReportParam(asset_key=str(task)))
+
+
+def test_the_reason_that_a_worker_gives_is_in_the_events(network):
+    (task,) = network.register(metadata={"orchestrator.retry.internal.attempts": "2"})
+    why = "the model 1 is registered at 'https://another', …"
+    network.fail(network.claim(task).attempt, reason=why)
+    word, reason = network.history(task)[-1]
+    assert (word, reason.startswith(f"attempt 1 ended (internal): {why}; the next may begin in")) == ("To do", True)
+    to_do_again(network)
+    attempt = network.claim(task).attempt
+    for bad in ("x" * 1001, "\0"):
+        with refused("OE0101", "reason"):
+            network.fail(attempt, reason=bad)
+    network.fail(attempt, reason="x" * 1000)
+    assert network.history(task)[-1] == ("Failed", f"attempt 2: ERROR_TYPE_INTERNAL: {'x' * 1000}")
 
 
 @pytest.mark.parametrize("most", ["2", "9"])

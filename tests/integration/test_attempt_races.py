@@ -10,13 +10,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from beat import due_retries, expired_leases, stuck_tasks
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.core import history
+from orchestrator.audit import history
+from orchestrator.compute.sweeps import expired_leases, stuck_tasks
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.services import events
-from orchestrator.store.database import Database
+from orchestrator.engine.sweeps import due_retries
+from orchestrator.engine.transaction import Database
+from orchestrator.store.sweep import Sweep
+from orchestrator.trace import reading
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made
 from tests.integration.database import deadlocks
@@ -46,7 +47,7 @@ def trace(network: Network) -> list[pb.Event]:
     order = [str(row.id) for row in network.rows(query, channel=network.channel)]
     found, token = {}, ""
     while True:
-        answer = network.call(events.query, pb.QueryEventsParam(page_size=1000, page_token=token))
+        answer = network.call(reading.query, pb.QueryEventsParam(page_size=1000, page_token=token))
         found |= {event.id: event for event in answer.events}
         if not (token := answer.next_page_token):
             return [found[key] for key in order]

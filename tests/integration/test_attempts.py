@@ -9,10 +9,11 @@ from psycopg import sql
 from structlog.testing import capture_logs
 
 from orchestrator import protos as pb
+from orchestrator.compute import attempts, failure_reports, models
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.services import attempts, events, failure_reports, models
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import reading
 from tests.conformance import messages
 from tests.integration.attempts import LEASE, forged, seconds
 from tests.integration.beat.network import Network, refused
@@ -260,7 +261,7 @@ def test_tokens_are_neither_kept_nor_told(network, capfd):
             assert attempt.token not in str(caught.value)
             assert attempt.token not in repr(caught.value)
     kept = everything(network.database)
-    told = network.call(events.query, pb.QueryEventsParam(page_size=1000)).SerializeToString()
+    told = network.call(reading.query, pb.QueryEventsParam(page_size=1000)).SerializeToString()
     out, err = capfd.readouterr()
     lines = json.dumps(logs, default=str) + out + err
     running = hashlib.sha256(given[5].token.encode()).digest()

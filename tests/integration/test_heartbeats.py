@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from orchestrator import protos as pb
-from orchestrator.services import nodes
+from orchestrator.compute import nodes
 from tests.conformance import messages
 from tests.integration.attempts import LEASE, forged
 from tests.integration.beat.network import Network, refused
@@ -103,3 +103,18 @@ def test_nodes_are_listed_when_they_were_heard(network, stranger, database):
     node = listed()["org-1", "a"]
     assert node.last_heartbeat.ToDatetime() > before
     assert node.attempts == 0
+
+
+def test_a_token_counts_only_for_its_organization_and_channel(network, stranger):
+    living, cancelled = network.register(2)
+    attempts = [network.claim(task).attempt for task in (living, cancelled)]
+    network.end(cancelled, pb.TASK_ACTION_CANCELED)
+    before = network.attempts(living)[0]
+    for thief in (stranger, Network(network.database, "org-1", "elsewhere")):
+        told = thief.heartbeat(*attempts, stopped=[attempts[1]])
+        assert {stop.reason for stop in told.stops} == {"the task does not exist"}, "as for a task of nobody"
+        assert network.attempts(living)[0] == before
+    (receipt,) = network.receipts()
+    assert not receipt.HasField("delivered")
+    assert not network.heartbeat(attempts[0]).stops
+    assert network.attempts(living)[0].lease_until > before.lease_until

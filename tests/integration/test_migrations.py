@@ -1,4 +1,4 @@
-"""The migrations end where `store.schema` says, and keep what is there."""
+"""The migrations end where `store.tables` says, and keep what is there."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,13 +7,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 import migrations
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store import events
-from orchestrator.store.database import Database, sqlalchemy_url
-from orchestrator.store.schema import metadata
+from orchestrator.engine.transaction import Database
+from orchestrator.store.connecting import make_engine
+from orchestrator.store.tables import metadata
+from orchestrator.trace import events
 from tests.integration.database import names_of, opened, tell
 
 
@@ -24,11 +25,11 @@ def url(postgres: Postgres) -> str:
 
 def to(url: str, revision: str) -> None:
     """Bring a database up or down to a revision."""
-    engine = create_engine(sqlalchemy_url(url))
+    engine = make_engine(url)
     with engine.connect() as connection:
         config = migrations._config()
         config.attributes["connection"] = connection
-        step = command.downgrade if revision < (migrations.lag(url)[0] or "") else command.upgrade
+        step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
         step(config, revision)
     engine.dispose()
 
@@ -65,7 +66,7 @@ def is_partition(name: str | None, kind: str, _: object) -> bool:
 
 def test_the_migrations_make_the_tables_of_the_schema(url: str):
     migrations.upgrade(url)
-    engine = create_engine(sqlalchemy_url(url))
+    engine = make_engine(url)
     with engine.connect() as connection:
         options = {"include_name": lambda *given: not is_partition(*given), "compare_server_default": False}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.compute import attempts
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.services import attempts
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.conformance.messages import (
     PUBLIC,
     models,

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.engine.transaction import Database
 from orchestrator.rpc.methods import USE_CASES
-from orchestrator.store.database import Database
 from tests.conformance.messages import new_model, new_plan, new_task, tasks
 from tests.integration.counted import Counted, counting
 

@@ -10,14 +10,15 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from beat import app, expired_leases
+from beat import sweeps
 from beat.settings import BeatSettings
+from orchestrator.compute.sweeps import expired_leases
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
+from orchestrator.engine import presence, vitals
+from orchestrator.engine.transaction import Database
 from orchestrator.gateway.server import application
-from orchestrator.store import service, vitals
-from orchestrator.store.database import Database
 from tests.conformance.server import serving
 from tests.integration.beat.network import Network, after, at_once, made
 
@@ -55,13 +56,13 @@ def network(database: Database) -> Network:
 
 
 def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, network: Network):
-    presence = ("orchestrator_presence_age_seconds",)
-    assert presence not in samples(database)
+    shown = ("orchestrator_presence_age_seconds",)
+    assert shown not in samples(database)
     with database.engine.begin() as connection:
-        service.note(connection, database.rules.gap)
-    assert samples(database)[presence] < 60
+        presence.note(connection, database.rules.gap)
+    assert samples(database)[shown] < 60
     network.execute("UPDATE service SET served_at = served_at - interval '100 seconds'")
-    assert samples(database)[presence] == pytest.approx(100, abs=30)
+    assert samples(database)[shown] == pytest.approx(100, abs=30)
 
 
 def test_a_sweep_tells_when_it_ran_and_what_it_repaired(database: Database, network: Network):
@@ -109,8 +110,8 @@ def test_two_sweeps_at_once_count_together(database: Database, network: Network)
 def test_every_sweep_shows_itself(database: Database):
     url = "redis://unused"
     settings = BeatSettings(database_url=database.url, broker_url=url, event_retention="90d", attempt_retention="90d")
-    every = app.sweeps(settings)
-    assert len(every) == len(app.sweeps(BeatSettings(database_url=database.url, broker_url=url))) + 2
+    every = sweeps.make(settings)
+    assert len(every) == len(sweeps.make(BeatSettings(database_url=database.url, broker_url=url))) + 2
     for sweep in every:
         sweep.sweep(database, after(0))
         assert ("orchestrator_sweep_age_seconds", sweep.name) in samples(database)

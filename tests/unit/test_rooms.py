@@ -7,43 +7,58 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, STORE, SERVICES, SETTINGS, LOG = (
+PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING = (
     "orchestrator.protos",
     "orchestrator.core",
+    "orchestrator.files",
     "orchestrator.store",
-    "orchestrator.services",
+    "orchestrator.trace",
+    "orchestrator.engine",
+    "orchestrator.compute",
+    "orchestrator.audit",
     "orchestrator.settings",
     "orchestrator.log",
+    "orchestrator.removal",
+    "orchestrator.listening",
 )
+BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 VERSION = "orchestrator"
-# The table of docs/design.md, "Rooms".
+ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
+# The table of docs/README.md, "Rooms".
 MAY_IMPORT = {
     PROTOS: set(),
     CORE: {PROTOS},
+    FILES: {CORE},
     STORE: {CORE, PROTOS},
-    SERVICES: {STORE, CORE, PROTOS, VERSION},
-    "orchestrator.dispatch": {SERVICES, STORE, CORE, PROTOS},
-    "orchestrator.broker": {CORE},
-    "orchestrator.client": {CORE, PROTOS},
-    "orchestrator.gateway": {SERVICES, CORE},
-    "orchestrator.rpc": {SERVICES, CORE, PROTOS, SETTINGS},
+    TRACE: {STORE, CORE, PROTOS},
+    ENGINE: {TRACE, STORE, CORE, PROTOS},
+    COMPUTE: {*ENGINES, VERSION},
+    AUDIT: {COMPUTE, *ENGINES},
+    BROKER: {CORE},
+    CLIENT: {FILES, CORE, PROTOS},
+    "orchestrator.dispatch": {BROKER, *ENGINES},
+    "orchestrator.gateway": {CORE, LISTENING},
+    "orchestrator.rpc": {COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
-        STORE,
-        CORE,
+        *ENGINES,
+        FILES,
         SETTINGS,
+        LISTENING,
         "migrations",
     },
-    "orchestrator.embedded": {"orchestrator.broker", "orchestrator.client", CORE, PROTOS},
+    "orchestrator.embedded": {BROKER, CLIENT, FILES, CORE, PROTOS, REMOVAL},
     "orchestrator.cli": None,
     "orchestrator.__main__": {"orchestrator.cli"},
-    SETTINGS: {CORE},
+    SETTINGS: {ENGINE, CORE},
     LOG: set(),
+    REMOVAL: set(),
+    LISTENING: set(),
     VERSION: set(),
-    "beat": {SERVICES, STORE, CORE, SETTINGS, LOG},
-    "workers": {"orchestrator.client", CORE, PROTOS, LOG},
+    "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
+    "workers": {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
     "migrations": {STORE},
     "benchmarks": None,
 }
@@ -101,7 +116,8 @@ def test_a_module_imports_only_rooms_below_its_own(file):
 
 def test_an_import_up_the_list_is_found():
     assert forbidden("workers", "from orchestrator.store import tasks") == {STORE}
-    assert forbidden(CORE, "def f():\n    from orchestrator import services") == {SERVICES}
+    assert forbidden(CORE, "def f():\n    from orchestrator import engine") == {ENGINE}
+    assert forbidden(ENGINE, "from orchestrator.compute import plans") == {COMPUTE}
     assert forbidden(STORE, "import orchestrator.rpc.server") == {"orchestrator.rpc"}
 
 

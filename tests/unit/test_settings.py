@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.core.settings_errors import explain
-from orchestrator.settings import FlowerSettings, ServerSettings
+from orchestrator.settings import FlowerSettings, ServerSettings, read_broker_urls, read_channels
 
 URL = "postgresql://user:secret@localhost/db"
 
@@ -37,7 +37,7 @@ def refusal():
 
 def test_database_and_channels_are_enough(environment):
     settings = ServerSettings()
-    assert settings.channels == {"hospitals": {"a", "b"}}
+    assert read_channels(settings.channel_config) == {"hospitals": {"a", "b"}}
     assert (settings.grpc_address, settings.http_address) == ("0.0.0.0:9000", "0.0.0.0:8484")
     assert settings.broker_url is None
     assert not settings.tls_enabled
@@ -77,10 +77,50 @@ def test_a_missing_setting_is_named_with_what_is_expected(environment, monkeypat
     assert refusal().startswith("ORCHESTRATOR_DATABASE_URL is missing: expected the URL of the database")
 
 
-@pytest.mark.parametrize("content", ["", "channels: {}", "channels: [a]", "channels: {a: b}", "- x"])
-def test_channels_of_another_shape_are_refused(environment, channels, content):
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("", 1),
+        ("channels: {}", 1),
+        ("channels: [a]", 1),
+        ("channels: {a: b}", 1),
+        ("- x", 1),
+        ("channels:\n  a: [0123, org-1]", 2),
+        ("channels:\n  a:\n    - org-1\n    - {a: b}", 4),
+        ("channels:\n  a: [org-1]\n  b: [org-2]\n  a: [org-3]", 4),
+        ("channels: {a: [x]}\nchannels: {a: [y]}", 2),
+        ("channels:\n  no: [org-1]", 2),
+        ("channels:\n  a: [true]", 2),
+        ("channels:\n  a: ['']", 2),
+        ("channels:\n  a: [~]", 2),
+        ("channels:\n  a: [2026-01-01]", 2),
+        ("channels:\n  ? [a]\n  : [org-1]", 2),
+        ("channels:\n  <<: {a: [org-1]}", 2),
+        ("channels:\n  a: [org-1", 2),
+        ("channels: {a: [x]}\n---\nchannels: {a: [y]}", 2),
+        ("channels:\n\ta: [x]", 2),
+    ],
+)
+def test_channels_of_another_shape_are_refused_with_the_line(environment, channels, content, line):
+    channels.write_text(content)
+    said = refusal()
+    assert said.startswith("ORCHESTRATOR_CHANNEL_CONFIG is wrong: expected a YAML file")
+    assert f"{channels}, line {line}: " in said
+
+
+@pytest.mark.parametrize("content", ["[" * 5000, "channels: &a [*a]", "channels: &a {x: *a}", "\x00", "a: *b"])
+def test_channels_that_are_hardly_yaml_are_refused(environment, channels, content):
     channels.write_text(content)
     assert refusal().startswith("ORCHESTRATOR_CHANNEL_CONFIG is wrong: expected a YAML file")
+
+
+def test_text_may_be_quoted_and_listed_as_one_likes(environment, channels):
+    channels.write_text("channels:\n  '0123':\n  - \"0123\"\n  - org-1\n  other: &all [a, a]\n  third: *all\n")
+    assert read_channels(ServerSettings().channel_config) == {
+        "0123": {"0123", "org-1"},
+        "other": {"a"},
+        "third": {"a"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,7 +142,7 @@ def test_organizations_may_have_a_broker_of_their_own(environment, tmp_path):
     file.write_text("organizations: {a: 'redis://a:secret@host/0'}\nmaintenance: redis://m:secret@host/0\n")
     environment(BROKER_URLS=str(file))
     settings = ServerSettings()
-    assert settings.own_brokers == {"a": "redis://a:secret@host/0"}
+    assert read_broker_urls(file) == {"a": "redis://a:secret@host/0"}
     assert settings.dispatches
     assert "secret" not in repr(settings)
 

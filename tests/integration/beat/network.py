@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Row, text
 
 from beat.settings import BeatSettings
-from beat.sweep import Sweep
 from orchestrator import protos as pb
+from orchestrator.compute import attempts, functions, nodes, organizations, plans, task_registration, tasks
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
-from orchestrator.services import attempts, functions, nodes, organizations, plans, task_registration, tasks
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 
 _SEND = text("""
@@ -91,9 +91,12 @@ class Network:
         attempt: pb.Attempt,
         error_type: "pb.ErrorType.ValueType" = pb.ERROR_TYPE_INTERNAL,
         timed_out: bool = False,
+        reason: str = "",
     ) -> pb.FailTaskResponse:
         logs = None if error_type == pb.ERROR_TYPE_INTERNAL else messages.address()
-        asked = pb.FailTaskParam(attempt=attempt, error_type=error_type, logs_address=logs, timed_out=timed_out)
+        asked = pb.FailTaskParam(
+            attempt=attempt, error_type=error_type, logs_address=logs, timed_out=timed_out, reason=reason
+        )
         return self.call(attempts.fail, asked)
 
     def release(self, attempt: pb.Attempt, reason: str = "it stops") -> None:

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from beat import due_retries
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.store import outbox
+from orchestrator.engine import outbox
+from orchestrator.engine.sweeps import due_retries
+from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import Network, after, at_once, made, refused
 
 PAUSED = 300

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from beat import event_partitions
-from beat.sweep import Sweep
-from orchestrator.store.database import Database
-from orchestrator.store.event_ids import new_ids
+from orchestrator.engine.transaction import Database
+from orchestrator.store.sweep import Sweep
+from orchestrator.trace.event_ids import new_ids
+from orchestrator.trace.sweeps import event_partitions
 from tests.integration.beat.network import Network, after, at_once, made
 from tests.integration.database import Writer
 from tests.waiting import wait_until

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from beat import due_retries, expired_leases
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.core.retries import DEFAULT_ATTEMPTS, DEFAULT_BACKOFF, FaultKind, Rules
-from orchestrator.services import failure_reports
-from orchestrator.store import outbox
+from orchestrator.compute import failure_reports
+from orchestrator.compute.sweeps import expired_leases
+from orchestrator.core.rules import Rules
+from orchestrator.engine import outbox
+from orchestrator.engine.retries import DEFAULT_ATTEMPTS, DEFAULT_BACKOFF, FaultKind
+from orchestrator.engine.sweeps import due_retries
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made, refused
 

@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from beat import lost_pokes
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.services import attempts, functions
-from orchestrator.store import outbox
+from orchestrator.compute import attempts, functions
+from orchestrator.engine import outbox
+from orchestrator.engine.sweeps import lost_pokes
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made
 

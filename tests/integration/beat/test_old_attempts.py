@@ -2,10 +2,10 @@
 
 import pytest
 
-from beat import old_attempts
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.store.database import Database
+from orchestrator.engine.sweeps import old_attempts
+from orchestrator.engine.transaction import Database
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made, refused
 

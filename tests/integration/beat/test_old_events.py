@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from beat import event_partitions, old_events, old_subscriptions
-from beat.sweep import Sweep
 from orchestrator import protos as pb
+from orchestrator.audit.rows import gaps
 from orchestrator.core.errors import NotFoundError
-from orchestrator.services import events as services
-from orchestrator.services.events import Subscription
-from orchestrator.store import events, forgotten, subscriptions
-from orchestrator.store.audit import gaps
-from orchestrator.store.database import Database, Transaction
-from orchestrator.store.events import Placed
+from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.store.sweep import Sweep
+from orchestrator.trace import events, forgotten, reading, subscriptions
+from orchestrator.trace.events import Placed
+from orchestrator.trace.reading import Subscription
+from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 from tests.integration.beat.network import at_once, made, refused
 from tests.integration.beat.test_event_partitions import partitions
 from tests.integration.database import Writer, forget_events, names_of, tell
@@ -79,7 +78,7 @@ def last_forgotten(database: Database) -> int:
 
 
 def subscribe(database: Database, moment: datetime, start: str = "", channel: str = CHANNEL) -> Subscription:
-    return database.run("org-1", channel, at(moment, lambda transaction: services.subscribe(transaction, start)))
+    return database.run("org-1", channel, at(moment, lambda transaction: reading.subscribe(transaction, start)))
 
 
 def sent(database: Database, stream: Subscription, position: int, moment: datetime) -> None:
@@ -275,7 +274,7 @@ def test_a_stream_that_begins_is_waited_for(database: Database, sweep: Sweep):
     with ThreadPoolExecutor() as threads, database.engine.connect() as connection, connection.begin():
         transaction = Transaction(connection, "org-1", CHANNEL)
         transaction.now = now
-        begun = services.subscribe(transaction, ids(database)[0])
+        begun = reading.subscribe(transaction, ids(database)[0])
         assert begun is not None
         sweeping = threads.submit(sweep.sweep, database, now)
         wait_until(lambda: blocked(database), message="the sweep behind the stream")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from beat import old_pokes
-from beat.sweep import Sweep
+from orchestrator.engine.sweeps import old_pokes
+from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import Network, after, at_once, made
 
 DAY = 86_400.0

@@ -2,9 +2,9 @@
 
 import pytest
 
-from beat import expired_leases
-from orchestrator.core.retries import Rules
-from orchestrator.store import service
+from orchestrator.compute.sweeps import expired_leases
+from orchestrator.core.rules import Rules
+from orchestrator.engine import presence
 from tests.integration.beat.network import after, at_once, made
 
 LEASE, GAP = Rules().lease.total_seconds(), Rules().gap.total_seconds()
@@ -22,7 +22,7 @@ def overdue(database, network):
 
 def note(database) -> bool:
     with database.engine.begin() as connection:
-        return service.note(connection, Rules().gap)
+        return presence.note(connection, Rules().gap)
 
 
 def serve(network, since: float, last: float) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from beat import silent_nodes
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.services import attempts, nodes
+from orchestrator.compute import attempts, nodes
+from orchestrator.engine.sweeps import silent_nodes
+from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import after, at_once, made
 
 DAY = 86_400.0

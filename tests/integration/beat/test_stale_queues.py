@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from beat import silent_nodes, stale_queues
-from beat.sweep import Sweep
+from orchestrator.engine.sweeps import silent_nodes, stale_queues
+from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import Network, after, at_once, made
 
 DAY = 86_400.0

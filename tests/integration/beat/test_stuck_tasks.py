@@ -4,10 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from beat import stuck_tasks
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.services import functions
+from orchestrator.compute import functions
+from orchestrator.compute.sweeps import stuck_tasks
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made
 

@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from beat import transient_outputs
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.services import tasks
-from orchestrator.store import outbox
+from orchestrator.compute import tasks
+from orchestrator.compute.sweeps import transient_outputs
+from orchestrator.engine import outbox
+from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made
 

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from beat import unacknowledged_stops
-from beat.sweep import Sweep
 from orchestrator import protos as pb
-from orchestrator.core.retries import Rules
-from orchestrator.store import outbox
+from orchestrator.core.rules import Rules
+from orchestrator.engine import outbox
+from orchestrator.engine.sweeps import unacknowledged_stops
+from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import Network, after, at_once, made
 
 AGE = 15.0

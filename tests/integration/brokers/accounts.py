@@ -13,7 +13,7 @@ from urllib.parse import quote
 from celery import Celery
 from kombu import Connection
 
-from orchestrator.broker import credentials
+from orchestrator.broker import connection, credentials
 from orchestrator.broker.credentials import Credentials
 from orchestrator.core import pokes
 
@@ -42,7 +42,7 @@ class Broker:
             env={**kept, **self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
 
@@ -57,6 +57,10 @@ class Provisioned:
     def url(self, organization: str) -> str:
         """Return the URL of an organization's account."""
         return self.credentials.organizations[organization]
+
+    def writing(self, organization: str) -> str:
+        """Return the URL that the server reaches an organization's queue with."""
+        return self.credentials.relay.get(organization, self.url(organization))
 
 
 def provisioned(broker: Broker, folder: Path) -> Provisioned:
@@ -74,7 +78,7 @@ def provisioned(broker: Broker, folder: Path) -> Provisioned:
 def speaking(url: str, organization: str) -> Iterator[Celery]:
     """Open a Celery app as both sides of an organization's queue do, whoever's URL it is."""
     with Celery("test", set_as_current=False) as app:
-        app.conf.update(pokes.celery_settings(url, organization))
+        app.conf.update(connection.organization(url, organization))
         yield app
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kombu import Connection
 
+from orchestrator.embedded.certificates import lay_out
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.users import User, unprivileged_user
@@ -66,7 +67,7 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def install() -> None:
+def install(package: str = PACKAGE) -> None:
     """Install Debian's package, and keep it from starting its service.
 
     Raises:
@@ -75,8 +76,8 @@ def install() -> None:
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         why = "there is no apt-get" if apt is None else "only root can install it"
-        raise AbsentError(f"{PACKAGE} is not installed, and {why}")
-    command = [apt, "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", PACKAGE]
+        raise AbsentError(f"{package} is not installed, and {why}")
+    command = [apt, "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", package]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with no_services():
         for refresh in (False, True):
@@ -93,11 +94,11 @@ def install() -> None:
                     timeout=INSTALL_SECONDS,
                 )
             except subprocess.TimeoutExpired:
-                raise AbsentError(f"apt-get did not install {PACKAGE} within {INSTALL_SECONDS} s") from None
+                raise AbsentError(f"apt-get did not install {package} within {INSTALL_SECONDS} s") from None
             if done.returncode == 0:
                 return
     last = ([line for line in done.stdout.splitlines() if line.strip()] or ["no word"])[-1]
-    raise AbsentError(f"apt-get cannot install {PACKAGE}: {last}")
+    raise AbsentError(f"apt-get cannot install {package}: {last}")
 
 
 @contextmanager
@@ -129,19 +130,26 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         self.programs = folder
         self.root = Path(tempfile.mkdtemp(prefix="orchestrator-tests-rabbitmq-"))
-        self._port, self._management_port, epmd_port, node_port = (free_port() for _ in range(4))
+        self._port, self._secure_port, self._management_port, epmd_port, node_port = (free_port() for _ in range(5))
         self._password = secrets.token_urlsafe()
         self._user = rabbitmq_user()
         settings = self.root / "rabbitmq.conf"
+        self.certificates = lay_out(self.root / "certificates", ["org-1"])
+        server = self.certificates.server
         settings.write_text(
             f"listeners.tcp.local = {HOST}:{self._port}\n"
+            f"listeners.ssl.local = {HOST}:{self._secure_port}\n"
+            f"ssl_options.cacertfile = {server.authority}\n"
+            f"ssl_options.certfile = {server.certificate}\n"
+            f"ssl_options.keyfile = {server.key}\n"
+            "ssl_options.verify = verify_none\n"
             f"management.tcp.ip = {HOST}\n"
             f"management.tcp.port = {self._management_port}\n"
             f"default_user = admin\ndefault_pass = {self._password}\n"
         )
         (self.root / "plugins").write_text("[rabbitmq_management].\n")
         (self.root / ".erlang.cookie").write_text(secrets.token_hex())
-        for path in (self.root, *self.root.iterdir()):
+        for path in (self.root, *self.root.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o400)
             if self._user is not None:
                 os.chown(path, *self._user)
@@ -180,6 +188,11 @@ class RabbitMQ:
     def url(self) -> str:
         """The URL of its administrator."""
         return f"amqp://admin:{self._password}@{HOST}:{self._port}"
+
+    @property
+    def secure_url(self) -> str:
+        """The same over TLS, with a certificate of an authority of its own."""
+        return f"amqps://admin:{self._password}@{HOST}:{self._secure_port}"
 
     @property
     def management_url(self) -> str:

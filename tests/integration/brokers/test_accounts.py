@@ -16,7 +16,7 @@ from .rabbitmq import RabbitMQ
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)
 
-REFUSALS = (kombu.exceptions.OperationalError, redis.exceptions.NoPermissionError, amqp.exceptions.AMQPError)
+REFUSALS = (kombu.exceptions.OperationalError, redis.exceptions.RedisError, amqp.exceptions.AMQPError)
 QUEUE_OF_B = "{org.b}:org.b"
 
 
@@ -27,16 +27,17 @@ def client(url: str) -> redis.Redis:
 def test_an_organization_writes_and_reads_its_own_queue(broker: Provisioned) -> None:
     for organization in ("a", "b"):
         task = str(uuid.uuid4())
-        send(broker.url(organization), organization, task)
+        send(broker.writing(organization), organization, task)
         assert receive(broker.url(organization), organization) == {"task": task, "attempt": 1}
         assert receive(broker.url(organization), organization) is None
 
 
 def test_an_organization_neither_writes_nor_reads_the_queue_of_another_on_valkey(on_valkey: Provisioned) -> None:
     task = str(uuid.uuid4())
-    send(on_valkey.url("b"), "b", task)
-    with pytest.raises(REFUSALS):
-        send(on_valkey.url("a"), "b", str(uuid.uuid4()))
+    send(on_valkey.writing("b"), "b", task)
+    for organization in ("a", "b"):
+        with pytest.raises(REFUSALS):
+            send(on_valkey.url(organization), "b", str(uuid.uuid4()))
     with pytest.raises(REFUSALS):
         receive(on_valkey.url("a"), "b")
     assert receive(on_valkey.url("b"), "b") == {"task": task, "attempt": 1}
@@ -90,10 +91,9 @@ def test_an_organization_neither_writes_nor_reads_the_queue_of_another_on_rabbit
 def test_a_command_on_what_is_not_its_own_is_refused(on_valkey: Provisioned, command: tuple[str, ...]) -> None:
     with client(on_valkey.url("a")) as stranger, pytest.raises(redis.exceptions.NoPermissionError):
         stranger.execute_command(*command)
-    if command[0] not in ("BRPOP", "DEL", "SUBSCRIBE", "PSUBSCRIBE") and "b}" in command[1]:
+    if command[0] in ("RPOP", "LLEN", "PUBLISH"):
         with client(on_valkey.url("b")) as owner:
             owner.execute_command(*command)
-            owner.delete(command[1])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,14 @@ def test_a_command_on_what_is_not_its_own_is_refused(on_valkey: Provisioned, com
         "CLIENT LIST",
         "CLIENT KILL TYPE normal",
         "SCRIPT FLUSH",
+        "SCRIPT LOAD return",
+        "EVAL return 0",
+        "FUNCTION LIST",
+        "MULTI",
+        "SMEMBERS {org.a}:org.a",
+        "SET {org.a}:org.a x",
+        "SADD {org.a}:org.a x",
+        "HSET {org.a}:org.a x x",
         "MONITOR",
         "INFO",
         "SHUTDOWN NOSAVE",
@@ -132,15 +140,6 @@ def test_no_account_may_administrate(on_valkey: Provisioned, account: str, comma
     }[account]
     with client(url) as connection, pytest.raises(redis.exceptions.NoPermissionError):
         connection.execute_command(*command.split())
-
-
-def test_a_script_may_do_no_more_than_its_account(on_valkey: Provisioned) -> None:
-    with client(on_valkey.url("a")) as stranger:
-        loaded = stranger.script_load(f"return redis.call('LPUSH', '{QUEUE_OF_B}', 'x')")
-        with pytest.raises(redis.exceptions.ResponseError, match=r"can't access at least one of the keys|permission"):
-            stranger.evalsha(loaded, 0)
-    with client(on_valkey.url("b")) as owner:
-        assert owner.llen(QUEUE_OF_B) == 0
 
 
 def test_flower_sees_how_long_queues_are_and_takes_nothing_from_them(on_valkey: Provisioned) -> None:

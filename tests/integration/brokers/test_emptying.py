@@ -11,9 +11,9 @@ import structlog.testing
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.ports import HOST, free_port
-from orchestrator.services import repairs
-from orchestrator.store import outbox, queues
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox, queues
+from orchestrator.engine.sweeps import stale_queues
+from orchestrator.engine.transaction import Database
 
 from .accounts import ORGANIZATIONS, Provisioned, receive, waiting
 
@@ -25,8 +25,8 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def relay(database: Database, broker: Provisioned) -> Iterator[Relay]:
-    own = {organization: broker.url(organization) for organization in ORGANIZATIONS}
-    relay = Relay(database, Brokers(None, own), batch=2)
+    own = {organization: broker.writing(organization) for organization in ORGANIZATIONS}
+    relay = Relay(database, Brokers(None, lambda: own), batch=2)
     try:
         yield relay
     finally:
@@ -42,7 +42,7 @@ def ask(database: Database, organization: str, amount: int = 1) -> list[str]:
 def away(database: Database, organization: str) -> None:
     """Have the queue of an organization emptied, as the sweep does once its last node is silent."""
     database.run(organization, "channel", queues.hear)
-    assert repairs.empty_stale_queues(database, datetime.now(UTC) + 2 * DAY, 10, age=DAY) == 1
+    assert stale_queues.empty(database, datetime.now(UTC) + 2 * DAY, 10, age=DAY) == 1
 
 
 def send_all(relay: Relay, organization: str) -> None:

@@ -16,8 +16,8 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
 from tests.waiting import wait_until
 
 from .accounts import Provisioned, receive
@@ -70,8 +70,8 @@ async def until(condition, timeout: float = 10.0, message: str = "") -> None:
 def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
     database: Database, on_valkey: Provisioned, broker_of_its_own: Valkey, silent: str
 ) -> None:
-    down = broker_of_its_own.url
-    brokers = Brokers(None, {"a": silent, "b": on_valkey.url("b"), "c": down, "d": f"amqp://{HOST}:{free_port()}"})
+    down, gone = broker_of_its_own.url, f"amqp://{HOST}:{free_port()}"
+    brokers = Brokers(None, lambda: {"a": silent, "b": on_valkey.writing("b"), "c": down, "d": gone})
 
     async def scenario() -> None:
         first = {organization: ask(database, organization, 25) for organization in ("a", "b", "c", "d")}
@@ -93,7 +93,7 @@ def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
 def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
     database: Database, on_valkey: Provisioned
 ) -> None:
-    brokers = Brokers(None, {"b": on_valkey.url("b")})
+    brokers = Brokers(None, lambda: {"b": on_valkey.writing("b")})
 
     async def scenario() -> None:
         ask(database, "nobody")
@@ -118,7 +118,7 @@ def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
 def test_an_organization_that_has_left_every_channel_is_poked_no_more(
     database: Database, on_valkey: Provisioned
 ) -> None:
-    brokers = Brokers(on_valkey.broker.url, {"a": on_valkey.url("a")}, members=["b"])
+    brokers = Brokers(on_valkey.broker.url, lambda: {"a": on_valkey.writing("a")}, members=lambda: ["b"])
 
     async def scenario() -> None:
         ask(database, "a", 3)
@@ -138,7 +138,7 @@ def test_an_organization_that_has_left_every_channel_is_poked_no_more(
 
 def test_organizations_without_a_broker_of_their_own_share_one(database: Database, on_valkey: Provisioned) -> None:
     url = on_valkey.broker.url
-    brokers = Brokers(url, {"b": on_valkey.url("b")})
+    brokers = Brokers(url, lambda: {"b": on_valkey.writing("b")})
 
     async def scenario() -> None:
         asked = {organization: ask(database, organization)[0] for organization in ("a", "b", "e")}
@@ -147,5 +147,26 @@ def test_organizations_without_a_broker_of_their_own_share_one(database: Databas
         for organization, task in asked.items():
             assert receive(url, organization) == {"task": task, "attempt": 1}
             assert receive(url, organization) is None
+
+    asyncio.run(scenario())
+
+
+def test_urls_and_members_that_change_are_followed(database: Database, on_valkey: Provisioned) -> None:
+    urls = {"a": f"redis://{HOST}:{free_port()}"}
+    members = ["a"]
+    brokers = Brokers(None, lambda: urls, members=lambda: members)
+
+    async def scenario() -> None:
+        ask(database, "a")
+        async with running(database, brokers):
+            assert unsent(database) == ["a"]
+            urls["a"] = on_valkey.url("a")
+            await until(lambda: not unsent(database), 20, "the poke of a at its new broker")
+            members.remove("a")
+            ask(database, "a")
+            members.append("b")
+            urls["b"] = on_valkey.url("b")
+            ask(database, "b")
+            await until(lambda: unsent(database) == ["a"], 20, "the poke of b, a new member")
 
     asyncio.run(scenario())

@@ -13,12 +13,12 @@ from orchestrator.broker import monitor
 from orchestrator.core import pokes
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.conformance.server import serving
 from tests.integration.celery.local import Orchestrator, WorkerContainer, organization_worker
 from tests.waiting import wait_until
 
-from .accounts import ORGANIZATIONS, Provisioned, elsewhere, speaking, waiting
+from .accounts import ORGANIZATIONS, Provisioned, elsewhere, waiting
 from .rabbitmq import RabbitMQ
 
 # The first test of RabbitMQ installs it where it is missing.
@@ -112,9 +112,14 @@ def test_the_news_that_an_attempt_must_stop_reaches_its_organization_only(
     assert "attempts.stop_announced" not in workers["b"].logs()
 
 
-def test_a_worker_answers_its_own_organization_only(used: Provisioned, workers: Mapping[str, WorkerContainer]) -> None:
+def test_a_worker_answers_whoever_asks_its_own_organization(
+    used: Provisioned, workers: Mapping[str, WorkerContainer]
+) -> None:
+    flower, on_redis = used.credentials.flower, pokes.on_redis(used.broker.url)
     for organization in ORGANIZATIONS:
-        with speaking(used.url(organization), organization) as app:
+        url = flower if on_redis else elsewhere(flower, organization)
+        with Celery("test", set_as_current=False) as app:
+            app.conf.update(monitor.settings(url, [pokes.account(organization)]))
             assert app.control.ping(timeout=1) == [{workers[organization].node: {"ok": "pong"}}]
 
 

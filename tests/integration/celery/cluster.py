@@ -7,7 +7,7 @@ from celery import Celery
 from kombu import Connection, pools
 from pytest_celery import CeleryTestSetup, CeleryTestWorker
 
-from orchestrator.broker import monitor
+from orchestrator.broker import connection, monitor
 from orchestrator.core import pokes
 
 ACCOUNTS = [pokes.MAINTENANCE, *map(pokes.account, ("a", "b", "lonely"))]
@@ -36,8 +36,7 @@ class Cluster(CeleryTestSetup):
     def sweep(self, name: str) -> str:
         """Fire a sweep, as beat does; return the id of the message."""
         url = self.app.conf.broker_url
-        options = pokes.transport_options(url, pokes.MAINTENANCE)
-        return self._send({"broker_url": url, "broker_transport_options": options}, pokes.MAINTENANCE, name)
+        return self._send(connection.settings(url, pokes.MAINTENANCE), pokes.MAINTENANCE, name)
 
     def poke(self, organization: str, name: str, *, serializer: str = "json", **arguments: object) -> str:
         """Send a message to an organization's queue, as the relay does; return its id.
@@ -48,15 +47,15 @@ class Cluster(CeleryTestSetup):
             serializer: of the arguments.
             arguments: of the Celery task.
         """
-        settings = pokes.celery_settings(self.app.conf.broker_url, organization)
+        settings = connection.organization(self.app.conf.broker_url, organization)
         return self._send(settings, pokes.queue(organization), name, serializer=serializer, kwargs=arguments)
 
     @staticmethod
     def _send(settings: dict[str, Any], queue: str, name: str, **options: Any) -> str:
         with Celery("sender", set_as_current=False) as app:
             app.conf.update(settings)
-            with app.connection_for_write() as connection:
-                sent = app.send_task(name, queue=queue, connection=connection, ignore_result=True, **options)
+            with app.connection_for_write() as to:
+                sent = app.send_task(name, queue=queue, connection=to, ignore_result=True, **options)
         return str(sent.id)
 
     def poke_in_vain(self, organization: str) -> str:
@@ -72,9 +71,9 @@ class Cluster(CeleryTestSetup):
             question: as in `registered`.
             timeout: seconds to wait for the last answer.
         """
-        with self.connection() as connection:
+        with self.connection() as asking:
             nodes = [worker.container.node for worker in self.worker_cluster]
-            inspect = self.app.control.inspect(nodes, timeout=timeout, connection=connection, limit=len(nodes))
+            inspect = self.app.control.inspect(nodes, timeout=timeout, connection=asking, limit=len(nodes))
             return getattr(inspect, question)() or {}
 
     def teardown(self) -> None:

@@ -68,7 +68,7 @@ def test_a_function_that_nobody_knows_is_left_alone(celery_setup: Cluster) -> No
 def test_a_worker_runs_no_other_task(celery_setup: Cluster) -> None:
     a = celery_setup.worker_of("a")
     identity = celery_setup.poke("a", celery_setup.ping.name)
-    a.assert_log_exists(f"Received unregistered task of type {celery_setup.ping.name!r}")
+    a.assert_log_exists("no task of this worker")
     a.assert_log_exists(celery_setup.poke_in_vain("a"))
     assert f"[{identity}] succeeded" not in a.logs()
 
@@ -86,7 +86,7 @@ class Escape:
 def test_a_worker_does_not_unpickle(celery_setup: Cluster, tmp_path: Path) -> None:
     a, target = celery_setup.worker_of("a"), tmp_path / "escaped"
     celery_setup.poke("a", RUN_TASK, serializer="pickle", task=Escape(target), attempt=1)
-    a.assert_log_exists("Refusing to deserialize untrusted content of type pickle")
+    a.assert_log_exists("no JSON by its content type")
     a.assert_log_exists(celery_setup.poke_in_vain("a"))
     assert not target.exists()
     pickle.loads(pickle.dumps(Escape(target)))

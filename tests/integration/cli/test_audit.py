@@ -13,12 +13,13 @@ import pytest
 from psycopg import sql
 
 from orchestrator import protos as pb
+from orchestrator.audit import stored
+from orchestrator.audit.violations import Rule, Violation
 from orchestrator.client import Client
-from orchestrator.core.violations import Rule, Violation
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.services import audit, repairs
-from orchestrator.store import queues
+from orchestrator.engine import queues
+from orchestrator.engine.sweeps import stale_queues
 from tests.conformance.messages import new_plan
 from tests.conformance.server import serving
 
@@ -238,6 +239,18 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
     "no pokes": ("DELETE FROM outbox WHERE kind = 'task'", {Rule.POKES}),
     "a poke for a later attempt": ("UPDATE outbox SET attempt = attempt + 9 WHERE kind = 'task'", {Rule.POKES}),
     "a poke of another organization": ("UPDATE outbox SET organization = 'org-9' WHERE kind = 'task'", {Rule.POKES}),
+    "a task whose lost poke would not be repeated": (
+        "UPDATE tasks SET poked_at = NULL, due_at = NULL WHERE status = 2",
+        {Rule.POKES},
+    ),
+    "a declined task that is poked": (
+        """
+        WITH more AS (UPDATE tasks SET poked_at = now() WHERE status = 2 RETURNING *)
+        INSERT INTO declines (task_key, channel, worker, plan_key, attempts, declined_at, message)
+        SELECT key, channel, worker, plan_key, attempts, now(), '' FROM more
+        """,
+        {Rule.POKES},
+    ),
     "a poke of nothing": ("UPDATE outbox SET asset_key = gen_random_uuid() WHERE kind = 'function'", {Rule.POKES}),
 }
 
@@ -245,7 +258,7 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
 def violations(url: str, poke_retention: timedelta = RETENTION) -> list[Violation]:
     """What the second part of the audit finds."""
     with opened_database(url, pool_size=1) as database:
-        return list(audit.check(database, CHANNEL, poke_retention))
+        return list(stored.check(database, CHANNEL, poke_retention))
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
@@ -267,5 +280,5 @@ def test_a_queue_that_was_emptied_is_nothing_wrong(copy: str):
     with opened_database(copy, pool_size=1) as database:
         database.run("org-1", CHANNEL, queues.hear)
         later = datetime.now(UTC) + timedelta(days=2)
-        assert repairs.empty_stale_queues(database, later, 10, age=timedelta(days=1)) == 1
+        assert stale_queues.empty(database, later, 10, age=timedelta(days=1)) == 1
     assert violations(copy) == []

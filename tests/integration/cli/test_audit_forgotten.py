@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
-from orchestrator.core.history import check
-from orchestrator.core.violations import Rule, Violation
-from orchestrator.services import audit
-from orchestrator.store import events, forgotten
-from orchestrator.store.database import Database
+from orchestrator.audit import stored
+from orchestrator.audit.history import check
+from orchestrator.audit.violations import Rule, Violation
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import events, forgotten
 from tests.conformance.server import serving
 
 from ..database import opened
@@ -63,7 +63,7 @@ def told(database: Database) -> list[Violation]:
 
 def rows(database: Database, attempt_retention: timedelta | None = None) -> list[Violation]:
     """What the second part finds."""
-    return list(audit.check(database, CHANNEL, RETENTION, attempt_retention))
+    return list(stored.check(database, CHANNEL, RETENTION, attempt_retention))
 
 
 def test_wherever_the_trace_begins_it_is_true(database: Database):

@@ -41,6 +41,23 @@ def test_list(network: Network, as_org_1: list[str]):
     assert all(f"plan {number}" in output for number in range(3))
 
 
+def test_connection_options_may_stand_behind_the_command_too(network: Network, as_org_1: list[str]):
+    network.plan(name="the plan").submit()
+    middle = as_org_1.index("--org")
+    joined = [f"{name}={value}" for name, value in zip(as_org_1[::2], as_org_1[1::2], strict=True)]
+    for words in (
+        ["list", *as_org_1, "--json"],
+        [*as_org_1[:middle], "list", "--json", *as_org_1[middle:]],
+        ["list", "--limit", "1", *joined, "--json"],
+    ):
+        code, output, errors = run("plan", *words)
+        assert (code, errors) == (0, "")
+        assert [plan["name"] for plan in json.loads(output)["plans"]] == ["the plan"]
+    for words in (["list", "--org"], ["list", "--nothing"], ["--nothing", "list"], ["list", "--", "--org"]):
+        code, output, errors = run("plan", *words)
+        assert (code, output, "Usage: " in errors) == (2, "", True)
+
+
 def test_show(network: Network, as_org_1: list[str]):
     plan = network.plan(name="[bold]\x1b[2Jnasty[/bold]")
     plan.submit()
@@ -231,6 +248,7 @@ def test_the_federation_that_runs_here_is_the_default(network: Network, certific
         organizations=("org-1", "org-2"),
         stores={},
         certificate_folder=certificates.root,
+        consent_folder=tmp_path,
         flower="",
         logs=tmp_path,
     )

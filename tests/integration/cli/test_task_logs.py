@@ -52,6 +52,7 @@ def store(network: Network, certificates: Layout, tmp_path: Path) -> Iterator[St
         "ORCHESTRATOR_CLIENT_CERT": str(own.certificate),
         "ORCHESTRATOR_CLIENT_KEY": str(own.key),
         "ORCHESTRATOR_STORE_ROOT": str(tmp_path),
+        "ORCHESTRATOR_STORE_URL": f"https://127.0.0.1:{port}",
         "ORCHESTRATOR_STORE_ADDRESS": f"127.0.0.1:{port}",
         "ORCHESTRATOR_STORE_CERT": str(server.certificate),
         "ORCHESTRATOR_STORE_KEY": str(server.key),
@@ -88,10 +89,12 @@ def failed_task(network: Network, store: Store, **report: object) -> str:
     return key
 
 
-def logs(network: Network, certificates: Layout, organization: str, key: str) -> "subprocess.CompletedProcess[bytes]":
+def logs(
+    network: Network, certificates: Layout, organization: str, key: str, *more: str
+) -> "subprocess.CompletedProcess[bytes]":
     arguments = [*options(network, certificates, organization), "--peer-ca-cert", str(certificates.peers)]
     return subprocess.run(
-        [sys.executable, "-m", "orchestrator", "task", *arguments, "logs", key],
+        [sys.executable, "-m", "orchestrator", "task", *arguments, "logs", key, *more],
         env=clean_environment(),
         capture_output=True,
         timeout=60,
@@ -101,8 +104,12 @@ def logs(network: Network, certificates: Layout, organization: str, key: str) ->
 def test_the_log_is_printed_as_it_was_written(network: Network, store: Store, certificates: Layout):
     key = failed_task(network, store)
     for organization in ("org-1", "org-2"):
-        done = logs(network, certificates, organization, key)
+        done = logs(network, certificates, organization, key, "--raw")
         assert (done.returncode, done.stdout, done.stderr) == (0, LOG, b"")
+
+    # Nor through a pipe, which may end in one.
+    piped = logs(network, certificates, "org-1", key)
+    assert (piped.returncode, piped.stdout.count(b"\x1b"), piped.stdout.count(b"Epoch 1\n")) == (0, 0, 1000)
 
     # A terminal is not steered by what somebody's function wrote.
     arguments = [*options(network, certificates), "--peer-ca-cert", str(certificates.peers)]
@@ -122,7 +129,7 @@ def test_the_permission_is_the_data_sets(network: Network, store: Store, certifi
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (3, b"", 1)
     assert b"403" in done.stderr
     assert b"org-2 may not read" in done.stderr
-    assert logs(network, certificates, "org-1", key).stdout == LOG
+    assert logs(network, certificates, "org-1", key, "--raw").stdout == LOG
 
 
 def test_another_file_is_not_printed(network: Network, store: Store, certificates: Layout):

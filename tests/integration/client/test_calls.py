@@ -76,7 +76,8 @@ def test_what_may_be_repeated_exists_and_each_read_may():
         if method.startswith(("Get", "Query", "Is")) and method != "SubscribeToEvents"
     }
     repeated = {method for methods in SAFE_TO_REPEAT.values() for method in methods}
-    assert repeated == reads | {"ClaimTask", "CompleteTask", "FailTask", "Heartbeat", "ReleaseTask"}
+    worker = {"ClaimTask", "CompleteTask", "DeclineTask", "FailTask", "Heartbeat", "ReconsiderTasks", "ReleaseTask"}
+    assert repeated == reads | worker
 
 
 def test_a_refusal_tells_code_status_and_message(network):

@@ -12,9 +12,8 @@ from orchestrator.core.errors import NotFoundError
 from orchestrator.dispatch.cursors import Cursors
 from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.sequencer import Sequencer
-from orchestrator.services import events as services
-from orchestrator.store import forgotten
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import forgotten, reading
 from tests.integration.dispatch.test_feed import catch_up, key_of, write
 
 
@@ -24,8 +23,8 @@ def _no_streams(database: Database) -> None:
         connection.execute(text("TRUNCATE subscriptions, forgotten"))
 
 
-def begin(database: Database, channel: str) -> services.Subscription:
-    return database.run("org-1", channel, lambda transaction: services.subscribe(transaction, ""))
+def begin(database: Database, channel: str) -> reading.Subscription:
+    return database.run("org-1", channel, lambda transaction: reading.subscribe(transaction, ""))
 
 
 def noted(database: Database) -> dict[UUID, int]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from orchestrator import protos as pb
 from orchestrator.dispatch.feed import ClosedError, Feed
 from orchestrator.dispatch.sequencer import Sequencer
-from orchestrator.store import events
-from orchestrator.store.database import Database, Transaction
+from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.trace import events
 from tests.integration.database import forget_events, tell
 
 CHANNELS = ("ours", "theirs")

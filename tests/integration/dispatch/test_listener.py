@@ -9,7 +9,7 @@ import psycopg
 from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.sequencer import Sequencer
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.integration.database import tell
 from tests.waiting import wait_until
 

@@ -22,15 +22,15 @@ from orchestrator.core import pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.store import outbox
-from orchestrator.store.database import Database
+from orchestrator.engine import outbox
+from orchestrator.engine.transaction import Database
 from tests.waiting import wait_until
 
 SCRIPT = """
 import os
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 Relay(Database(os.environ["TEST_DATABASE"]), Brokers(os.environ["TEST_BROKER"])).send(os.environ["TEST_ORGANIZATION"])
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.store.database import Database
+from orchestrator.engine.transaction import Database
 from tests.conformance.network import ORGANIZATIONS, Organization, Wire
 from tests.conformance.server import connect, serving
 from tests.integration.database import opened

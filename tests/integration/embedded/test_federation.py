@@ -1,6 +1,8 @@
 """A whole federation as users start it, what it refuses, and that nothing of it stays."""
 
 import os
+import re
+import shlex
 import signal
 import socket
 import ssl
@@ -190,7 +192,8 @@ def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
     with Client(
         federation.running.address, "hospital-1", federation.channel, federation.certificates("hospital-1")
     ) as client:
-        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+        address_of_store = pb.RegisterOrganizationParam(address=places.store_url("hospital-1"))
+        client.organizations.RegisterOrganization(address_of_store)
         client.data_managers.RegisterDataManager(
             pb.NewDataManager(
                 key=key,
@@ -235,13 +238,23 @@ def test_down_ends_it_from_elsewhere_and_up_finds_its_data_again(open_folder):
     with command("up", "--orgs", "1", "--data", str(folder)) as up:
         first = until_ready(folder, up)
         family = family_of(up.pid)
+        # What it tells people to try, as it stands there.
+        said = ""
+        while not (told := re.search(r"^Try in another terminal: orchestrator (.*)\n", said, re.MULTILINE)):
+            assert up.stdout is not None
+            line = up.stdout.readline()
+            assert line, said
+            said += line
+        with command(*shlex.split(told[1])) as tried:
+            assert "plan" in tried.communicate(timeout=START_SECONDS)[0]
+            assert tried.returncode == 0
         with command("down", "--data", str(folder)) as down:
             assert down.communicate(timeout=START_SECONDS)[0] == f"the federation in {folder} has ended\n"
             assert down.returncode == 0
         output, _ = up.communicate(timeout=START_SECONDS)
     assert up.returncode == 130
-    assert first.flower in output
-    assert "Traceback" not in output
+    assert first.flower in said
+    assert "Traceback" not in said + output
     assert not [process for process in family if lives(process)]
     assert running.read(folder) is None
     for address in (first.address, first.http_address, *(urlsplit(url).netloc for url in first.stores.values())):

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.compute import plans
 from orchestrator.core.errors import NotFoundError
-from orchestrator.services import plans
-from orchestrator.store import events
-from orchestrator.store.database import Database, Transaction
+from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.trace import events
 from tests.integration.database import Writer, forget_events, names_of, tell
 from tests.waiting import wait_until
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from orchestrator.compute import plans
 from orchestrator.core.errors import ConflictError
-from orchestrator.services import plans
-from orchestrator.store import events
-from orchestrator.store.database import Database, Transaction, UnavailableError
+from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.store.database import UnavailableError
+from orchestrator.trace import events
 from tests.conformance.messages import new_key, new_plan
 from tests.integration.database import deadlocks, names_of
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from orchestrator.dispatch.listener import WRITTEN
-from orchestrator.store.database import Database, Transaction
+from orchestrator.engine.transaction import Database, Transaction
 from tests.integration.database import tell
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import redis
 from celery import Celery
 
-from orchestrator.core.pokes import STOP_ATTEMPTS, account, celery_settings, key_prefix, queue
+from orchestrator.broker import connection
+from orchestrator.core.pokes import STOP_ATTEMPTS, account, key_prefix, queue
 from tests.waiting import wait_until
 
 from .world import World
@@ -61,10 +62,13 @@ class Node:
             return int(connection.llen(key_prefix(account(organization)) + queue(organization)))
 
     def unacknowledged(self) -> bool:
-        """Whether the broker still waits to hear that the poke of the world's task was taken."""
-        key = key_prefix(account(self._world.settings.organization)) + "unacked"
-        with redis.Redis.from_url(self._broker) as connection:
-            return any(self._world.task.encode() in message for message in connection.hvals(key))
+        """Whether the worker still holds back the acknowledgement of the poke of the world's task."""
+        with self._app() as app:
+            active = app.control.inspect(timeout=10, limit=1).active() or {}
+        (requests,) = active.values()
+        return any(
+            request["kwargs"]["task"] == self._world.task and not request["acknowledged"] for request in requests
+        )
 
     def children(self) -> dict[int, str]:
         """The processes of its group but the first, with their command lines."""
@@ -84,7 +88,7 @@ class Node:
 
     def _app(self) -> Celery:
         app = Celery("test", set_as_current=False)
-        app.conf.update(celery_settings(self._broker, self._world.settings.organization))
+        app.conf.update(connection.organization(self._broker, self._world.settings.organization))
         return app
 
 
@@ -103,6 +107,8 @@ def node(world: World, broker: str) -> Iterator[Node]:
         "ORCHESTRATOR_NODE": settings.node,
         "ORCHESTRATOR_DRAIN_SECONDS": str(settings.drain_seconds),
         "ORCHESTRATOR_TASK_KILL_GRACE": str(settings.task_kill_grace),
+        "ORCHESTRATOR_EXECUTOR": settings.executor,
+        "ORCHESTRATOR_SANDBOX_PATHS": ",".join(settings.sandbox_paths),
     }
     log = world.root / "worker.log"
     with log.open("ab") as output:

@@ -30,7 +30,8 @@ class Recorded(
         self.data_managers: dict[str, pb.DataManager] = {}
         self.reports: dict[str, pb.FailureReport] = {}
         self.tasks: dict[str, pb.ComputeTask] = {}
-        self.organizations: list[str] = []
+        self.organizations: dict[str, str] = {}
+        self.closed: set[str] = set()
         self.claims: dict[str, pb.ClaimTaskResponse] = {}
         self.claiming = threading.Event()
         self.claims_answered = threading.Event()
@@ -40,6 +41,9 @@ class Recorded(
         self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
         self.heartbeats_unanswered = 0
         self.released: list[pb.ReleaseTaskParam] = []
+        self.declined: list[pb.DeclineTaskParam] = []
+        self.declines: list[pb.Decline] = []
+        self.reconsidered: list[str] = []
         self.disabling_unanswered = 0
         self.unanswered = 0
         self.completed: list[pb.CompleteTaskParam] = []
@@ -79,7 +83,8 @@ class Recorded(
         return self._find(self.tasks, request.key, context)
 
     def GetAllOrganizations(self, request: Any, context: Any) -> pb.GetAllOrganizationsResponse:
-        return pb.GetAllOrganizationsResponse(organizations=[pb.Organization(id=name) for name in self.organizations])
+        known = [pb.Organization(id=name, address=address) for name, address in self.organizations.items()]
+        return pb.GetAllOrganizationsResponse(organizations=known)
 
     def UpdateFunction(self, request: pb.UpdateFunctionParam, context: Any) -> pb.UpdateFunctionResponse:
         self.functions[request.key].image.CopyFrom(request.image)
@@ -110,6 +115,7 @@ class Recorded(
         return self._find(self.claims, request.compute_task_key, context)
 
     def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:
+        self._check_open(context)
         self.heartbeats.append((_channel(context), request))
         if self.heartbeats_unanswered:
             self.heartbeats_unanswered -= 1
@@ -144,6 +150,19 @@ class Recorded(
         self.released.append(request)
         return pb.ReleaseTaskResponse()
 
+    def DeclineTask(self, request: pb.DeclineTaskParam, context: Any) -> pb.DeclineTaskResponse:
+        self.declined.append(request)
+        return pb.DeclineTaskResponse()
+
+    def GetDeclines(self, request: pb.GetDeclinesParam, context: Any) -> pb.GetDeclinesResponse:
+        self._check_open(context)
+        known = self.declines if _channel(context) == "known" else []
+        return pb.GetDeclinesResponse(declines=known)
+
+    def ReconsiderTasks(self, request: pb.ReconsiderTasksParam, context: Any) -> pb.ReconsiderTasksResponse:
+        self.reconsidered += request.compute_task_keys
+        return pb.ReconsiderTasksResponse(count=len(request.compute_task_keys))
+
     @property
     def stopped(self) -> list[str]:
         """Keys of the tasks that a heartbeat called stopped."""
@@ -160,9 +179,13 @@ class Recorded(
         if attempt.compute_task_key in ended | set(self.stops):
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "OE0104: the attempt does not hold the task")
 
-    @staticmethod
-    def _find(known: dict[str, Any], key: str, context: Any) -> Any:
+    def _check_open(self, context: Any) -> None:
+        if _channel(context) in self.closed:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "OE0102: the channel is not open")
+
+    def _find(self, known: dict[str, Any], key: str, context: Any) -> Any:
         channel = _channel(context)
+        self._check_open(context)
         if key not in known or channel != "known":
             context.abort(grpc.StatusCode.NOT_FOUND, f"OE0002: {key} is not in channel {channel}")
         return known[key]

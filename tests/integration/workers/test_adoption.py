@@ -48,7 +48,7 @@ def adopt(world: World) -> None:
 
 def killed_in_an_attempt(world: World) -> None:
     """Kill the process of an attempt while its function runs, with nobody there to bury it."""
-    started = world.root / "started"
+    started = world.seen / "started"
     claim = world.claim(world.function(f"pathlib.Path({str(started)!r}).touch(); time.sleep(600)"))
     # Nobody renews it.
     claim.lease.FromSeconds(60)

@@ -33,7 +33,7 @@ def test_a_task_is_run_and_its_results_are_reported(world: World) -> None:
     [
         ("print('on my way'); sys.exit(3)", "exited with code 3; see the lines above"),
         ("pass", "has not written its output 'model'"),
-        ("outputs['model'].mkdir()", "has written a folder as its output 'model'"),
+        ("outputs['model'].mkdir()", "output 'model' is a folder"),
         (TRAINS + "outputs['score'].write_text('NaN')", "performance 'score' is not a JSON file"),
         ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
     ],
@@ -81,8 +81,9 @@ def test_the_time_limit_of_the_worker_counts_when_it_is_the_shorter_one(world: W
 
 
 def test_a_wrong_archive_is_a_build_fault(world: World) -> None:
-    claim = world.claim(world.function(TRAINS))
-    claim.function.archive.checksum = "0" * 64
+    function = world.function(TRAINS)
+    function.archive.checksum = "0" * 64
+    world.claim(function)
     world.run()
     failed, log = world.failure()
     assert failed.error_type == pb.ERROR_TYPE_BUILD
@@ -98,6 +99,41 @@ def test_a_wrong_model_is_an_internal_fault_without_a_log_address(world: World) 
     assert failed.error_type == pb.ERROR_TYPE_INTERNAL
     assert not failed.HasField("logs_address")
     assert "the model" in log
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "what"),
+    [(0, "data_manager", ""), (1, "data_sample", ""), (2, "model", "the model")],
+)
+def test_an_input_of_another_organization_is_not_read_from_the_own_store(
+    world: World, number: int, kind: str, what: str
+) -> None:
+    claim = world.claim(world.function(TRAINS))
+    asset = getattr(claim.input_assets[number], kind)
+    asset.owner = "org-2"
+    world.recorded.organizations = {"org-1": STORE_URL, "org-2": "https://store.org-2.example"}
+    world.run()
+    failed, log = world.failure()
+    assert failed.error_type == pb.ERROR_TYPE_INTERNAL
+    assert not failed.HasField("logs_address")
+    # The log is not for others, so the report itself tells.
+    assert failed.reason in log
+    noun = kind.replace("_", " ")
+    wanted = "https://store.org-2.example/" if what else f"the {noun} {asset.key} belongs to org-2, and only that"
+    assert (what in failed.reason, wanted in failed.reason) == (True, True)
+
+
+def test_a_function_whose_archive_lies_elsewhere_is_a_build_fault(world: World) -> None:
+    function = world.function(TRAINS)
+    function.archive.storage_address = world.function(TRAINS).archive.storage_address
+    world.claim(function)
+    world.run()
+    failed, log = world.failure()
+    assert failed.error_type == pb.ERROR_TYPE_BUILD
+    assert "only fetched from org-1's own asset store and under its own key" in log
+    world.build(function.key)
+    (report,) = world.recorded.registered_reports
+    assert report.error_type == pb.ERROR_TYPE_BUILD
 
 
 def test_a_stop_order_ends_the_function_and_nothing_is_reported(world: World) -> None:
@@ -179,3 +215,12 @@ def test_a_report_whose_answer_is_lost_is_given_once(world: World) -> None:
         world.build(function.key)
     assert len(world.recorded.registered_reports) == 1
     assert [entry["event"] for entry in logs] == ["function.failed"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_performance_that_is_not_finite_is_kept(world: World, number: str) -> None:
+    score = f"outputs['score'].write_text('{{\"all\": {number}}}')"
+    world.claim(world.function(TRAINS + score))
+    world.run()
+    (done,) = world.recorded.completed
+    assert str(done.performances[0].performance_value) == str(float(number))

@@ -171,8 +171,8 @@ def test_a_command_that_does_not_exist_is_explained(place: Place) -> None:
     ("name", "complaint"),
     [
         ("forgets", "has not written its output 'model'"),
-        ("makes_folder", "has written a folder as its output 'model'"),
-        ("links", "output 'model' is a link or device"),
+        ("makes_folder", "output 'model' is a folder"),
+        ("links", "output 'model' is a link"),
     ],
 )
 def test_an_output_that_is_no_file_is_the_functions_fault(place: Place, name: str, complaint: str) -> None:
@@ -183,12 +183,18 @@ def test_an_output_that_is_no_file_is_the_functions_fault(place: Place, name: st
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"all": "1"}', '{"all": true}', '{"all": NaN}', '{"all": Infinity}', '{"all": 1e39}', "\x00"],
+    ["", "[]", "{}", '{"all": "1"}', '{"all": true}', '{"all": 1e39}', '{"all": 1e400}', "\x00"],
 )
 def test_a_performance_that_is_no_number_is_the_functions_fault(place: Place, content: str) -> None:
     place.performance.path.write_text(content)
     with pytest.raises(ExecutionFault, match="is not a JSON file of the form"):
         outputs.read_performance(place.performance)
+
+
+@pytest.mark.parametrize("content", ["NaN", "Infinity", "-Infinity", "-1.5", "3", "3.4e38"])
+def test_every_number_of_the_contract_is_kept(place: Place, content: str) -> None:
+    place.performance.path.write_text(f'{{"all": {content}}}')
+    assert str(outputs.read_performance(place.performance)) == str(float(content))
 
 
 def test_the_time_limit_ends_everything(place: Place) -> None:

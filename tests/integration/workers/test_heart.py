@@ -13,10 +13,12 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
-from tests.processes import lives
+from tests.processes import SELF, launcher_of, lives, outside
 from tests.waiting import wait_until
 from workers import attempt, orders, processes
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
 from workers.heart import Command, Heart
@@ -30,18 +32,18 @@ class Sleeper:
     """A function that says that it runs, and then sleeps; ignoring TERM if it is to be stubborn."""
 
     def __init__(self, world: World, stubborn: bool = False) -> None:
-        self._file = world.root / "pid"
+        self._file = world.seen / "pid"
         ignores = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
         self.source = (
             f"import os; {ignores}p = pathlib.Path({str(self._file)!r}); q = p.with_name('draft'); "
-            "q.write_text(f'{os.getpid()} {os.getppid()}'); q.rename(p); time.sleep(60)"
+            f"q.write_text({SELF}); q.rename(p); time.sleep(60)"
         )
 
     def wait(self) -> tuple[int, int]:
         """Wait until it runs; return the ids of its process and of its launcher."""
         wait_until(self._file.exists, timeout=30, message="the function to run")
-        function, launcher = self._file.read_text().split()
-        return int(function), int(launcher)
+        function = outside(self._file.read_text())
+        return function, launcher_of(function)
 
 
 def owned(world: World, task: str, channel: str = "known", number: int = 1) -> WorkingFolder:
@@ -460,4 +462,5 @@ def test_an_owner_that_goes_in_order_meanwhile_is_not_seized(world: World, monke
 
 def world_run(world: World) -> None:
     with connect(world.settings) as channels:
-        attempt.run(world.settings, channels, world.task, 2, claimed=lambda: None)
+        asking = Asking(channels, Consent.of(world.settings))
+        attempt.run(world.settings, asking, world.task, 2, claimed=lambda: None)

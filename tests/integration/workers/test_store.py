@@ -1,6 +1,7 @@
 """An organization's asset store, in a folder and in another place that fsspec knows."""
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from workers.store import AssetStore, Stored
 
 # Linux opens it, and refuses to read what lies at its beginning.
-UNREADABLE = Path("/proc/self/mem")
+UNREADABLE = Path(f"/proc/{os.getpid()}/mem")
 
 
 @pytest.fixture(params=["folder", "memory"])

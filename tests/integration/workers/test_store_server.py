@@ -1,6 +1,7 @@
 """An organization's asset store, asked by its peers over real TLS."""
 
 import hashlib
+import io
 import os
 import signal
 import ssl
@@ -8,18 +9,25 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from orchestrator import protos as pb
 from orchestrator.client import Certificates
+from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
 from orchestrator.embedded.ports import free_port
 from tests.waiting import wait_until
-from workers.errors import ChecksumFault, InternalFault
+from workers import store_server
+from workers.access import Access
+from workers.addresses import Asset, model
+from workers.channels import connect
+from workers.errors import AddressFault, ChecksumFault, InternalFault
 from workers.fetching import Fetcher
 from workers.settings import WorkerSettings
 from workers.store import AssetStore
@@ -38,6 +46,7 @@ class Running:
     recorded: Recorded
     layout: Layout
     process: "subprocess.Popen[bytes]"
+    orchestrator: str
 
     def peer(self, organization: str) -> httpx.Client:
         return self.peer_with(self.layout.peer(organization))
@@ -57,6 +66,9 @@ class Running:
         target.write_bytes(content)
         return name
 
+    def at(self, name: str) -> pb.Addressable:
+        return pb.Addressable(storage_address=f"{self.address}/{name}")
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> Iterator[Running]:
@@ -69,6 +81,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> I
             "ORCHESTRATOR_CHANNELS": "other,known",
             "ORCHESTRATOR_ADDRESS": address,
             "ORCHESTRATOR_STORE_ROOT": str(root),
+            "ORCHESTRATOR_STORE_URL": f"https://127.0.0.1:{port}",
             "ORCHESTRATOR_STORE_ADDRESS": f"127.0.0.1:{port}",
             "ORCHESTRATOR_STORE_CERT": str(store.certificate),
             "ORCHESTRATOR_STORE_KEY": str(store.key),
@@ -81,7 +94,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> I
         with subprocess.Popen(
             [sys.executable, "-c", script], env={**os.environ, **environment}, stderr=subprocess.DEVNULL
         ) as process:
-            served = Running(f"https://127.0.0.1:{port}", root, recorded, certificates, process)
+            served = Running(f"https://127.0.0.1:{port}", root, recorded, certificates, process, address)
             try:
                 wait_until(lambda: _answers(served), timeout=20, message="the store's server to answer")
                 yield served
@@ -103,7 +116,9 @@ def permissions(*organizations: str, public: bool = False) -> pb.Permissions:
 
 def new_model(running: Running, content: bytes, allowed: pb.Permissions) -> str:
     key = str(uuid.uuid4())
-    running.recorded.models[key] = pb.Model(key=key, permissions=allowed)
+    running.recorded.models[key] = pb.Model(
+        key=key, owner=OWNER, permissions=allowed, address=running.at(f"models/{key}")
+    )
     return running.put(f"models/{key}", content)
 
 
@@ -117,43 +132,145 @@ def test_those_who_may_process_a_model_get_it(running: Running) -> None:
         head = peer.head(f"/{name}")
         assert (head.status_code, head.headers["Content-Length"], head.content) == (200, "1000000", b"")
     assert running.status(OWNER, name) == 200
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     with running.peer(STRANGER) as peer:
         refused = peer.get(f"/{name}")
         assert refused.status_code == 403
         assert "org-3 may not read" in refused.json()["error"]
 
 
+def test_whether_a_key_exists_is_for_its_channel_to_know(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: ""}
+    name, other = new_model(running, b"model", permissions(OWNER, FRIEND)), f"models/{uuid.uuid4()}"
+    with running.peer(STRANGER) as peer:
+        there, nowhere = peer.get(f"/{name}"), peer.get(f"/{other}")
+    assert (there.status_code, nowhere.status_code) == (404, 404)
+    assert there.json()["error"].replace(name, other) == nowhere.json()["error"]
+
+
+def test_a_download_breaks_off_when_its_certificate_does_not_hold_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_server, "_RECHECK_SECONDS", -1.0)
+    answers = iter([None, PermissionDeniedError("revoked")])
+
+    def check() -> None:
+        if (refusal := next(answers)) is not None:
+            raise refusal
+
+    file = io.BytesIO(bytes(4 * store_server._CHUNK))
+    chunks = store_server._chunks(file, check)
+    assert len(next(chunks)) == store_server._CHUNK
+    with pytest.raises(PermissionDeniedError):
+        next(chunks)
+    assert file.closed
+
+
 def test_public_means_the_organizations_of_the_channel(running: Running) -> None:
-    running.recorded.organizations = [OWNER, FRIEND]
+    running.recorded.organizations = {OWNER: "", FRIEND: ""}
     name = new_model(running, b"model", permissions(public=True))
     assert running.status(FRIEND, name) == 200
-    assert running.status(STRANGER, name) == 403
+    assert running.status(STRANGER, name) == 404
 
 
 def test_functions_and_openers_are_served_by_their_permissions(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     key = str(uuid.uuid4())
-    running.recorded.functions[key] = pb.Function(key=key, permissions=permissions(FRIEND))
-    running.recorded.data_managers[key] = pb.DataManager(key=key, permissions=permissions(FRIEND))
+    running.recorded.functions[key] = pb.Function(
+        key=key,
+        owner=OWNER,
+        permissions=permissions(FRIEND),
+        archive=running.at(f"functions/{key}/archive"),
+        description=running.at(f"functions/{key}/description"),
+    )
+    running.recorded.data_managers[key] = pb.DataManager(
+        key=key, owner=OWNER, permissions=permissions(FRIEND), opener=running.at(f"data_managers/{key}/opener")
+    )
     for kind in ("functions/{}/archive", "functions/{}/description", "data_managers/{}/opener"):
         name = running.put(kind.format(key), b"content")
         assert running.status(FRIEND, name) == 200
         assert running.status(STRANGER, name) == 403
 
 
+def test_each_part_of_an_asset_has_its_own_address(running: Running) -> None:
+    key = str(uuid.uuid4())
+    archive, description = (running.put(f"functions/{key}/{part}", b"content") for part in ("archive", "description"))
+    function = pb.Function(
+        key=key,
+        owner=OWNER,
+        permissions=permissions(FRIEND),
+        archive=running.at(archive),
+        description=running.at(archive),
+    )
+    running.recorded.functions[key] = function
+    assert (running.status(FRIEND, archive), running.status(FRIEND, description)) == (200, 403)
+    function.archive.storage_address = running.at(description).storage_address
+    function.description.storage_address = running.at(description).storage_address
+    assert (running.status(FRIEND, archive), running.status(FRIEND, description)) == (403, 200)
+
+
+def test_a_store_that_was_not_told_its_url_goes_by_the_registered_address(running: Running, tmp_path: Path) -> None:
+    name = new_model(running, b"model", permissions(OWNER))
+
+    def check(registered: str) -> None:
+        running.recorded.organizations = {OWNER: registered}
+        # The addresses are kept for a while.
+        with connect(settings_of(running, tmp_path, OWNER)) as channels:
+            Access(channels, OWNER).check(name, frozenset({OWNER}))
+
+    check(f"{running.address}/")
+    for registered in ("", "https://elsewhere.example", f"{running.address}/models/?"):
+        with pytest.raises(PermissionDeniedError, match="registered"):
+            check(registered)
+
+
 def test_logs_are_served_once_reported_to_whom_the_task_names(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
     key = str(uuid.uuid4())
     name = running.put(f"logs/{key}-2", b"log")
     running.put(f"logs/{key}-1", b"log")
     assert running.status(FRIEND, name) == 404
     address = pb.Addressable(storage_address=f"{running.address}/{name}")
     running.recorded.reports[key] = pb.FailureReport(
-        asset_key=key, asset_type=pb.FAILED_ASSET_COMPUTE_TASK, logs_address=address
+        asset_key=key, asset_type=pb.FAILED_ASSET_COMPUTE_TASK, owner=OWNER, logs_address=address
     )
     allowed = pb.Permission(authorized_ids=[FRIEND])
     running.recorded.tasks[key] = pb.ComputeTask(key=key, logs_permission=allowed)
     assert running.status(FRIEND, name) == 200
     assert running.status(STRANGER, name) == 403
     assert running.status(FRIEND, f"logs/{key}-1") == 403
+    assert running.status(OWNER, f"logs/{key}-1") == 200
+
+
+def test_only_what_the_orchestrator_says_is_this_very_file_is_served_even_to_its_owner(running: Running) -> None:
+    allowed = permissions(OWNER, FRIEND)
+    name = new_model(running, b"model", allowed)
+    model = running.recorded.models[name.removeprefix("models/")]
+    good = pb.Model.FromString(model.SerializeToString())
+    assert [running.status(who, name) for who in (OWNER, FRIEND)] == [200, 200]
+
+    def refused(status: int) -> None:
+        for who in (OWNER, FRIEND):
+            assert running.status(who, name) == status
+        model.CopyFrom(good)
+
+    model.owner = FRIEND
+    refused(404)
+    model.ClearField("address")
+    refused(404)
+    other = new_model(running, b"another", allowed)
+    for elsewhere in (
+        f"{running.address}/{other}",
+        f"{running.address}/{name}/",
+        f"{running.address}//{name}",
+        f"{running.address}/x/../{name}",
+        f"{running.address}/{name}?x",
+        f"{running.address}/%6dodels/{model.key}",
+        running.address.replace("https", "HTTPS") + f"/{name}",
+        running.address.replace("127.0.0.1", "user@127.0.0.1") + f"/{name}",
+        f"https://elsewhere.example/{name}",
+    ):
+        model.address.storage_address = elsewhere
+        refused(403)
+    assert running.status(FRIEND, name) == 200
 
 
 def test_what_is_no_asset_is_not_found(running: Running) -> None:
@@ -202,55 +319,114 @@ def test_a_certificate_for_another_organization_is_refused(running: Running, tmp
     assert "speaks for no known organization" in answer.json()["error"]
 
 
-def fetcher(running: Running, tmp_path: Path, organization: str) -> Fetcher:
-    certificates = running.layout.peer(organization)
-    settings = WorkerSettings(
+def settings_of(running: Running, tmp_path: Path, organization: str) -> WorkerSettings:
+    return WorkerSettings(
         organization=organization,
         channels=("known",),
-        address="127.0.0.1:9",
-        client_ca_cert=certificates.authority,
-        client_cert=certificates.certificate,
-        client_key=certificates.key,
+        address=running.orchestrator,
         peer_ca_cert=running.layout.peers,
         broker_url="redis://127.0.0.1:9",
         store_root=str(tmp_path / "own"),
         store_url="https://own.example.org",
         work_dir=tmp_path,
     )
-    return Fetcher(settings, AssetStore(settings.store_root), attempts=2)
+
+
+@contextmanager
+def fetching(running: Running, tmp_path: Path, organization: str, **arguments: Any) -> Iterator[Fetcher]:
+    certificates = running.layout.peer(organization)
+    settings = settings_of(running, tmp_path, organization)
+    with connect(settings) as channels:
+        # To its peers it shows a certificate, to the recorded orchestrator it speaks plain gRPC.
+        files = {"client_cert": certificates.certificate, "client_key": certificates.key}
+        (peers,) = channels.peers.values()
+        store = AssetStore(settings.store_root)
+        yield Fetcher(settings.model_copy(update=files), store, peers, attempts=2, **arguments)
+
+
+def model_of(owner: str, address: str, checksum: str = "0" * 64, key: str = "") -> Asset:
+    key = key or str(uuid.UUID(int=0))
+    return model(pb.Model(key=key, owner=owner, address=pb.Addressable(checksum=checksum, storage_address=address)))
 
 
 def test_a_worker_fetches_and_verifies(running: Running, tmp_path: Path) -> None:
+    running.recorded.organizations = {OWNER: running.address, FRIEND: "", STRANGER: ""}
     content = os.urandom(300_000)
     name = new_model(running, content, permissions(FRIEND))
-    good = pb.Addressable(checksum=hashlib.sha256(content).hexdigest(), storage_address=f"{running.address}/{name}")
+    checksum = hashlib.sha256(content).hexdigest()
     target = tmp_path / "model"
-    fetcher(running, tmp_path, FRIEND).fetch(good, target, "the model", 300_000)
-    assert target.read_bytes() == content
 
-    for fault, organization, checksum, limit, complaint in (
+    def good(checksum: str = checksum) -> Asset:
+        return model_of(OWNER, f"{running.address}/{name}", checksum, name.removeprefix("models/"))
+
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        fetcher.fetch(good(), target, 300_000)
+        assert target.read_bytes() == content
+    for fault, organization, registered, limit, complaint in (
         (ChecksumFault, FRIEND, "0" * 64, 300_000, "has the checksum"),
-        (InternalFault, FRIEND, good.checksum, 299_999, "larger than 299999 bytes"),
-        (InternalFault, STRANGER, good.checksum, 300_000, "answered 403.*org-3 may not read"),
+        (InternalFault, FRIEND, checksum, 299_999, "larger than 299999 bytes"),
+        (InternalFault, STRANGER, checksum, 300_000, "answered 403.*org-3 may not read"),
     ):
-        address = pb.Addressable(checksum=checksum, storage_address=good.storage_address)
-        with pytest.raises(fault, match=complaint):
-            fetcher(running, tmp_path, organization).fetch(address, target, "the model", limit)
+        with fetching(running, tmp_path, organization) as fetcher, pytest.raises(fault, match=complaint):
+            fetcher.fetch(good(registered), target, limit)
         assert not target.exists()
 
 
+NOTHING = uuid.UUID(int=0)
+
+
 @pytest.mark.parametrize(
-    ("address", "complaint"),
+    ("owner", "registered", "address", "complaint"),
     [
-        ("http://127.0.0.1:1/models/x", "no https URL"),
-        ("file:///etc/passwd", "no https URL"),
-        ("https://own.example.org/data_samples/x", "no address of an asset"),
-        ("https://own.example.org/models/../../etc/passwd", "no address of an asset"),
-        (f"https://own.example.org/models/{uuid.UUID(int=0)}", "missing from the own asset store"),
-        ("https://127.0.0.1:1/models/x", "could not be fetched"),
+        # Of a peer: in its store and under its own key, or not at all.
+        (OWNER, "", f"https://127.0.0.1:1/models/{NOTHING}", "nobody says where org-1's asset store is"),
+        (None, "", f"https://127.0.0.1:1/models/{NOTHING}", "nobody says where org-1's asset store is"),
+        (OWNER, "https://127.0.0.1:1", f"https://127.0.0.1:1/models/{uuid.UUID(int=1)}", "only fetched from"),
+        (OWNER, "https://127.0.0.1:1", f"https://127.0.0.1:2/models/{NOTHING}", "only fetched from"),
+        (OWNER, "https://127.0.0.1:1", f"https://own.example.org/models/{NOTHING}", "only fetched from"),
+        (OWNER, "https://127.0.0.1:1", f"https://127.0.0.1:1/models/../models/{NOTHING}", "only fetched from"),
+        (OWNER, "https://127.0.0.1:1", f"http://127.0.0.1:1/models/{NOTHING}", "only fetched from"),
+        (OWNER, "https://127.0.0.1:1", "file:///etc/passwd", "only fetched from"),
+        (OWNER, "http://127.0.0.1:1", f"http://127.0.0.1:1/models/{NOTHING}", "not a plain https URL"),
+        # What would follow is a query: the file would be what stands before it.
+        (OWNER, "https://127.0.0.1:1/a?", f"https://127.0.0.1:1/a?/models/{NOTHING}", "not a plain https URL"),
+        (OWNER, "https://127.0.0.1:1", f"https://127.0.0.1:1/models/{NOTHING}", "could not be fetched"),
+        # Of our own.
+        (FRIEND, "", "https://own.example.org/data_samples/x", "only fetched from"),
+        (FRIEND, "", "https://own.example.org/models/../../etc/passwd", "only fetched from"),
+        (FRIEND, "https://127.0.0.1:1", f"https://127.0.0.1:1/models/{NOTHING}", "only fetched from"),
+        (FRIEND, "", f"https://own.example.org/models/{NOTHING}", "missing from the own asset store"),
     ],
 )
-def test_a_bad_address_is_explained(running: Running, tmp_path: Path, address: str, complaint: str) -> None:
-    bad = pb.Addressable(checksum="0" * 64, storage_address=address)
-    with pytest.raises(InternalFault, match=complaint):
-        fetcher(running, tmp_path, FRIEND).fetch(bad, tmp_path / "model", "the model", 1000)
+def test_a_bad_address_is_explained(
+    running: Running, tmp_path: Path, owner: str | None, registered: str, address: str, complaint: str
+) -> None:
+    running.recorded.organizations = {owner: registered} if owner else {}
+    with fetching(running, tmp_path, FRIEND) as fetcher, pytest.raises(InternalFault, match=complaint):
+        fetcher.fetch(model_of(owner or OWNER, address), tmp_path / "model", 1000)
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_the_organization_itself_names_goes_before_the_registered_address(
+    running: Running, tmp_path: Path
+) -> None:
+    running.recorded.organizations = {OWNER: "https://moved.example.org", FRIEND: ""}
+    name = new_model(running, b"model", permissions(FRIEND))
+    checksum = hashlib.sha256(b"model").hexdigest()
+    wanted = model_of(OWNER, f"{running.address}/{name}", checksum, name.removeprefix("models/"))
+    with fetching(running, tmp_path, FRIEND) as fetcher, pytest.raises(AddressFault, match=r"moved\.example\.org"):
+        fetcher.fetch(wanted, tmp_path / "model", 1000)
+    with fetching(running, tmp_path, FRIEND, named={OWNER: running.address}) as fetcher:
+        fetcher.fetch(wanted, tmp_path / "model", 1000)
+    assert (tmp_path / "model").read_bytes() == b"model"
+
+
+def test_an_address_that_is_registered_later_is_found(running: Running, tmp_path: Path) -> None:
+    running.recorded.organizations = {}
+    wanted = model_of(OWNER, f"https://127.0.0.1:1/models/{NOTHING}")
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        with pytest.raises(AddressFault, match="nobody says where"):
+            fetcher.fetch(wanted, tmp_path / "model", 1000)
+        running.recorded.organizations = {OWNER: "https://127.0.0.1:1"}
+        with pytest.raises(InternalFault, match="could not be fetched"):
+            fetcher.fetch(wanted, tmp_path / "model", 1000)

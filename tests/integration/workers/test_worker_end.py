@@ -12,6 +12,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.embedded.valkey import Valkey
+from tests.processes import SELF, outside
 from tests.waiting import wait_until
 
 from .node import Node, node
@@ -45,18 +46,18 @@ class Waiter:
     """A function that says that it runs, and ends when it may."""
 
     def __init__(self, world: World, worker: Node) -> None:
-        self._pid = world.root / "pid"
-        self._may_end = world.root / "may end"
+        self._pid = world.seen / "pid"
+        self._may_end = world.seen / "may end"
         source = (
             f"import os; p = pathlib.Path({str(self._pid)!r}); q = p.with_name('draft'); "
-            f"q.write_text(str(os.getpid())); q.rename(p)\n"
+            f"q.write_text({SELF}); q.rename(p)\n"
             f"while not pathlib.Path({str(self._may_end)!r}).exists(): time.sleep(0.02)\n"
         )
         claim = world.claim(world.function(source + TRAINS))
         claim.lease.FromMilliseconds(int(world.recorded.lease * 1000))
         worker.poke(RUN_TASK, task=world.task, attempt=2)
         wait_until(self._pid.exists, timeout=30, message="the function to run")
-        self.pid = int(self._pid.read_text())
+        self.pid = outside(self._pid.read_text())
 
     @property
     def lives(self) -> bool:

@@ -19,6 +19,8 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from workers import attempt, building, heart
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.heart import Command
 from workers.settings import WorkerSettings
 
@@ -37,10 +39,12 @@ ATTEMPT = """
 import sys
 from workers import attempt
 from workers.channels import connect
+from workers.consent import Consent
+from workers.declines import Asking
 from workers.settings import WorkerSettings
 settings = WorkerSettings.model_validate_json(sys.stdin.readline())
 with connect(settings) as channels:
-    attempt.run(settings, channels, sys.argv[1], 2, claimed=lambda: None)
+    attempt.run(settings, Asking(channels, Consent.of(settings)), sys.argv[1], 2, claimed=lambda: None)
 """
 TRAINS = """
 total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
@@ -57,6 +61,9 @@ class World:
         self.root = root
         self.recorded = recorded
         self.store = root / "store"
+        # What functions see of this machine besides their own.
+        self.seen = root / "seen"
+        self.seen.mkdir()
         self.settings = WorkerSettings(
             organization="org-1",
             channels=("other", "known"),
@@ -68,6 +75,7 @@ class World:
             node="node-1",
             task_time_limit=20.0,
             task_kill_grace=0.5,
+            sandbox_paths=(f"{self.seen}:rw",),
         )
         self.task = str(uuid.uuid4())
         self.claimed: list[str] = []
@@ -89,7 +97,7 @@ class World:
         function = pb.Function(
             key=key,
             name="function",
-            owner="org-1",
+            owner=self.settings.organization,
             status=pb.FUNCTION_STATUS_WAITING,
             archive=self.put(f"functions/{key}/archive", packed.getvalue()),
         )
@@ -106,26 +114,35 @@ class World:
 
     def claim(self, function: pb.Function) -> pb.ClaimTaskResponse:
         manager, sample, model = (str(uuid.uuid4()) for _ in range(3))
+        owner = self.settings.organization
         self.put(f"data_samples/{sample}/x", b"40")
         answer = pb.ClaimTaskResponse(
             attempt=pb.Attempt(compute_task_key=self.task, number=2, token="token"),
-            task=pb.ComputeTask(key=self.task, rank=1),
+            task=pb.ComputeTask(key=self.task, rank=1, owner=owner, worker=owner, function_key=function.key),
             function=function,
             lease=Duration(nanos=300_000_000),
             input_assets=[
                 pb.ComputeTaskInputAsset(
                     identifier="opener",
                     data_manager=pb.DataManager(
-                        key=manager, opener=self.put(f"data_managers/{manager}/opener", b"# opener")
+                        key=manager,
+                        owner=self.settings.organization,
+                        opener=self.put(f"data_managers/{manager}/opener", b"# opener"),
                     ),
                 ),
-                pb.ComputeTaskInputAsset(identifier="datasamples", data_sample=pb.DataSample(key=sample)),
                 pb.ComputeTaskInputAsset(
-                    identifier="start", model=pb.Model(key=model, address=self.put(f"models/{model}", b"2"))
+                    identifier="datasamples", data_sample=pb.DataSample(key=sample, owner=self.settings.organization)
+                ),
+                pb.ComputeTaskInputAsset(
+                    identifier="start",
+                    model=pb.Model(
+                        key=model, owner=self.settings.organization, address=self.put(f"models/{model}", b"2")
+                    ),
                 ),
             ],
         )
         self.recorded.claims[self.task] = answer
+        self.recorded.tasks[self.task] = answer.task
         return answer
 
     @contextmanager
@@ -144,7 +161,8 @@ class World:
     def run(self) -> None:
         """Run the attempt as a worker with a heart would."""
         with self.heart(), connect(self.settings) as channels:
-            attempt.run(self.settings, channels, self.task, 2, claimed=lambda: self.claimed.append(self.task))
+            asking = Asking(channels, Consent.of(self.settings))
+            attempt.run(self.settings, asking, self.task, 2, claimed=lambda: self.claimed.append(self.task))
         assert not list(self.settings.node_folder.glob("*"))
 
     @contextmanager

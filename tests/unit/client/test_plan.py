@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.client import PUBLIC, Plan, PlanError
+from orchestrator.client.connection import key_of
 from orchestrator.client.plan import new_plan
 
 MODEL = pb.FunctionOutput(kind=pb.ASSET_MODEL)
@@ -146,3 +147,9 @@ def test_the_input_that_is_called_like_its_role_is_taken_where_there_are_several
 def test_a_function_without_data_cannot_train(plan):
     with pytest.raises(PlanError, match="function 'average' has no data manager input"):
         plan.train(function="average", data_manager="m", data_samples=["s"])
+
+
+def test_a_key_in_capitals_is_spelled_as_the_orchestrator_answers_it():
+    key = "0E27B6E1-EB0C-4C5E-9D0A-5B1B2A3C4D5E"
+    assert new_plan("plan", key, "", None).key == key.lower()
+    assert key_of(key) == key.lower()

@@ -3,26 +3,12 @@
 import fnmatch
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core import pokes
 
 NAMES = st.text(min_size=1, max_size=30)
-
-
-def test_both_sides_are_told_the_same_for_redis_and_valkey():
-    settings = pokes.celery_settings("redis://host/0", "hospital-1")
-    assert settings["broker_transport_options"] == {"global_keyprefix": "{org.hospital-1}:"}
-    assert settings["task_queues"]["org.hospital-1"]["queue_arguments"] is None
-
-
-@pytest.mark.parametrize("url", ["amqp://host/vhost", "amqps://host/vhost", "pyamqp://host/vhost"])
-def test_both_sides_are_told_the_same_for_rabbitmq(url):
-    settings = pokes.celery_settings(url, "hospital-1")
-    assert settings["broker_transport_options"] == {"confirm_publish": True}
-    assert settings["task_queues"]["org.hospital-1"]["queue_arguments"] == {"x-queue-type": "quorum"}
 
 
 @given(NAMES, NAMES)

@@ -87,3 +87,12 @@ def test_certificates_come_together(environment: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / "a").touch()
     environment.setenv("ORCHESTRATOR_CLIENT_CERT", str(tmp_path / "a"))
     assert explanation().startswith("ORCHESTRATOR_CLIENT_CA_CERT, ORCHESTRATOR_CLIENT_CERT and")
+
+
+def test_what_functions_see_is_named_by_absolute_paths(environment: pytest.MonkeyPatch) -> None:
+    assert WorkerSettings().executor == "sandbox"
+    environment.setenv("ORCHESTRATOR_SANDBOX_PATHS", "/opt/cuda, /dev/null:rw")
+    assert WorkerSettings().sandbox_paths == ("/opt/cuda", "/dev/null:rw")
+    for wrong in ("opt/cuda", "/", "/:rw"):
+        environment.setenv("ORCHESTRATOR_SANDBOX_PATHS", wrong)
+        assert "ORCHESTRATOR_SANDBOX_PATHS" in explanation()

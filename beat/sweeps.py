@@ -1,0 +1,39 @@
+"""Every sweep that there is: the one list to add a sweep to."""
+
+from types import ModuleType
+
+from beat.settings import BeatSettings
+from orchestrator.compute.sweeps import expired_leases, stuck_tasks, transient_outputs
+from orchestrator.engine.sweeps import (
+    due_retries,
+    lost_pokes,
+    old_attempts,
+    old_pokes,
+    silent_nodes,
+    stale_queues,
+    unacknowledged_stops,
+)
+from orchestrator.store.sweep import Sweep
+from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
+
+MODULES: tuple[ModuleType, ...] = (
+    expired_leases,
+    due_retries,
+    lost_pokes,
+    unacknowledged_stops,
+    stuck_tasks,
+    transient_outputs,
+    event_partitions,
+    old_events,
+    old_attempts,
+    old_pokes,
+    old_subscriptions,
+    silent_nodes,
+    stale_queues,
+)
+"""Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
+
+
+def make(settings: BeatSettings) -> list[Sweep]:
+    """Return every sweep that the settings ask for."""
+    return [sweep for module in MODULES if (sweep := module.make(settings))]

@@ -1,0 +1,1 @@
+"""Whether what is told keeps the promises, and whether the rows are what was told."""

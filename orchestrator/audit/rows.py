@@ -1,0 +1,165 @@
+"""What an audit reads: the rows that must agree with the events, and with each other.
+
+Each query returns few rows where all is well, or is read in small parts, so that the audit's memory does not grow with
+the channel.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Row, TextClause, text
+
+from orchestrator import protos as pb
+from orchestrator.compute import assets
+from orchestrator.engine.transaction import Database
+from orchestrator.trace import forgotten
+
+_PART = 200
+
+
+@contextmanager
+def snapshot(database: Database) -> Iterator[Connection]:
+    """Read as of one moment, and change nothing."""
+    with database.engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+_GAPS = text("""
+    SELECT before, position FROM (
+        SELECT position, coalesce(lag(position) OVER (ORDER BY position), :forgotten) AS before FROM events
+        WHERE position > :forgotten
+    ) AS placed
+    WHERE position <> before + 1 ORDER BY position
+""")
+
+
+def gaps(connection: Connection) -> list[tuple[int, int]]:
+    """Return the pairs of places, of all channels, that are neighbours and do not follow on one another.
+
+    The first place follows on the last that was forgotten. The two are the same where two events have one place.
+    """
+    rows = connection.execute(_GAPS, {"forgotten": forgotten.last(connection)})
+    return [(row.before, row.position) for row in rows]
+
+
+# Told, but for what was forgotten: rows of that may still lie about, here and there.
+_TOLD = "channel = :channel AND (position IS NULL OR position > :forgotten)"
+
+
+# The order of an asset's events: by the number of the call, which it drew under the asset's lock.
+_LAST_EVENTS = """
+    SELECT CAST({table}.key AS text) AS key, {table}.created_at, {table}.message,
+           CAST(event.id AS text) AS event_id, event.asset
+    FROM {table} LEFT JOIN LATERAL (
+        SELECT id, asset FROM events
+        WHERE {told} AND asset_key = CAST({table}.key AS text) AND asset_kind = :kind
+        ORDER BY sequence DESC, id DESC LIMIT 1
+    ) AS event ON true
+    WHERE {table}.channel = :channel
+"""
+_KIND_OF_TABLE = {
+    assets.data_samples.table: pb.ASSET_DATA_SAMPLE,
+    assets.data_managers.table: pb.ASSET_DATA_MANAGER,
+    assets.functions.table: pb.ASSET_FUNCTION,
+    assets.compute_plans.table: pb.ASSET_COMPUTE_PLAN,
+    assets.models.table: pb.ASSET_MODEL,
+}
+
+
+def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]) -> Iterator[Row[Any]]:
+    """Yield the assets of a channel: key, time, message, and id and snapshot of the last event, None without one.
+
+    Args:
+        connection: of a snapshot.
+        channel: whose.
+        stored: which assets.
+    """
+    query = text(_LAST_EVENTS.format(table=stored.table.name, told=_TOLD))
+    return _read(connection, query, channel, kind=_KIND_OF_TABLE[stored.table])
+
+
+_TASKS = text(f"""
+    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.worker, tasks.status, tasks.pending_parents,
+           tasks.attempts, tasks.message,
+           tasks.status = 2 AND due_at IS NULL AND poked_at IS NULL AS silent,
+           EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = tasks.attempts) AS declined,
+           told.event_ids, told.assets, told.times, told.kinds,
+           run.numbers, run.claimed, run.ended, run.outcomes,
+           above.parents, above.pending,
+           poked.attempts AS poked_attempts, poked.organizations AS poked_organizations
+    FROM tasks
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{{}}') AS event_ids,
+               coalesce(array_agg(asset ORDER BY sequence, id), '{{}}') AS assets,
+               coalesce(array_agg(created_at ORDER BY sequence, id), '{{}}') AS times,
+               coalesce(array_agg(kind ORDER BY sequence, id), '{{}}') AS kinds
+        FROM events WHERE {_TOLD} AND asset_key = CAST(tasks.key AS text) AND asset_kind = 6
+    ) AS told
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(number ORDER BY number), '{{}}') AS numbers,
+               coalesce(array_agg(claimed_at ORDER BY number), '{{}}') AS claimed,
+               coalesce(array_agg(ended_at ORDER BY number), '{{}}') AS ended,
+               coalesce(array_agg(outcome ORDER BY number), '{{}}') AS outcomes
+        FROM attempts WHERE task_key = tasks.key
+    ) AS run
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(CAST(parent AS text)), '{{}}') AS parents,
+               count(*) FILTER (WHERE above.status <> 4) AS pending
+        FROM edges JOIN tasks AS above ON above.key = parent WHERE child = tasks.key
+    ) AS above
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(attempt), '{{}}') AS attempts,
+               coalesce(array_agg(organization), '{{}}') AS organizations
+        FROM outbox WHERE kind = 'task' AND asset_key = tasks.key
+    ) AS poked
+    WHERE tasks.channel = :channel
+""")  # noqa: S608 - what is put in is the constant above
+
+
+def tasks(connection: Connection, channel: str) -> Iterator[Row[Any]]:
+    """Yield the tasks of a channel, each with its events, attempts, parents and pokes."""
+    return _read(connection, _TASKS, channel)
+
+
+_TOLD_ONLY = text(f"""
+    SELECT DISTINCT ON (asset_key) asset_key, CAST(id AS text) AS event_id FROM events
+    WHERE {_TOLD} AND asset_kind IN (3, 4, 5, 6, 7, 8)
+      AND NOT EXISTS (SELECT FROM data_samples WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM data_managers WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM functions WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM tasks WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM compute_plans WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM models WHERE CAST(key AS text) = asset_key)
+    ORDER BY asset_key, sequence DESC, id DESC
+""")  # noqa: S608 - as above
+
+
+def told_only(connection: Connection, channel: str) -> Iterator[Row[Any]]:
+    """Yield the assets that the events of a channel tell of, and that have no row."""
+    return _read(connection, _TOLD_ONLY, channel)
+
+
+_POKES_OF_NOTHING = text("""
+    SELECT id, kind, CAST(asset_key AS text) AS asset_key FROM outbox
+    WHERE kind <> 'purge'
+      AND NOT EXISTS (SELECT FROM tasks WHERE kind <> 'function' AND key = asset_key)
+      AND NOT EXISTS (SELECT FROM functions WHERE kind = 'function' AND key = asset_key)
+    ORDER BY id
+""")
+
+
+def pokes_of_nothing(connection: Connection) -> Iterator[Row[Any]]:
+    """Yield the pokes, of all channels, for what does not exist."""
+    return _stream(connection, _POKES_OF_NOTHING, {})
+
+
+def _read(connection: Connection, query: TextClause, channel: str, **parameters: object) -> Iterator[Row[Any]]:
+    gone = forgotten.of(connection, channel)
+    yield from _stream(connection, query, {"channel": channel, "forgotten": gone.position if gone else 0, **parameters})
+
+
+def _stream(connection: Connection, query: TextClause, parameters: dict[str, object]) -> Iterator[Row[Any]]:
+    options = {"stream_results": True, "max_row_buffer": _PART}
+    with connection.execute(query, parameters, execution_options=options) as rows:
+        yield from rows

@@ -1,0 +1,61 @@
+"""What every process of ours tells Celery of the broker that it connects to."""
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+
+from orchestrator.broker import tls
+from orchestrator.core import pokes
+
+_ROOM = "orchestrator.broker"
+_TRANSPORTS = {
+    "redis": f"{_ROOM}.redis_transport:Transport",
+    "rediss": f"{_ROOM}.redis_transport:Transport",
+    "valkey": f"{_ROOM}.redis_transport:Transport",
+    "valkeys": f"{_ROOM}.redis_transport:Transport",
+    "amqp": f"{_ROOM}.amqp_transport:Transport",
+    "pyamqp": f"{_ROOM}.amqp_transport:Transport",
+    "amqps": f"{_ROOM}.amqp_transport:SSLTransport",
+}
+# Not Celery's `broker_transport`: Kombu forgets it when it turns to the second of several URLs.
+TRANSPORT_ALIASES.update(_TRANSPORTS)
+
+
+def settings(url: str, account: str) -> dict[str, Any]:
+    """Return what reaches an account's queues and channels.
+
+    On RabbitMQ what is published is confirmed; on Redis and Valkey every key and channel has the account's prefix.
+
+    Args:
+        url: of the broker.
+        account: whose: that of an organization, or `pokes.MAINTENANCE`.
+    """
+    options: dict[str, Any] = (
+        {"global_keyprefix": pokes.key_prefix(account)} if pokes.on_redis(url) else {"confirm_publish": True}
+    )
+    return {"broker_url": url, "broker_use_ssl": tls.options(url), "broker_transport_options": options}
+
+
+def organization(url: str, organization: str) -> dict[str, Any]:
+    """Return what both sides of an organization's queue, its workers and the relay, tell Celery.
+
+    On RabbitMQ the queue is a quorum queue.
+
+    Args:
+        url: of the organization's broker.
+        organization: whose queue.
+    """
+    name = pokes.queue(organization)
+    arguments = None if pokes.on_redis(url) else {"x-queue-type": "quorum"}
+    return {
+        **settings(url, pokes.account(organization)),
+        "task_queues": {
+            name: {"exchange": name, "exchange_type": "direct", "routing_key": name, "queue_arguments": arguments}
+        },
+        "task_default_queue": name,
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_backend": None,
+        "task_ignore_result": True,
+    }

@@ -1,0 +1,1 @@
+"""The contract of the Substra ecosystem: compute plans of functions over data of organizations."""

@@ -1,0 +1,53 @@
+"""Organizations: the members of a channel."""
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from orchestrator import protos as pb
+from orchestrator.compute import validation
+from orchestrator.core.errors import ConflictError
+from orchestrator.core.timestamps import timestamp
+from orchestrator.engine.transaction import Transaction
+from orchestrator.store import tables
+
+
+def register(transaction: Transaction, new: pb.RegisterOrganizationParam) -> pb.Organization:
+    """Register the caller in its channel.
+
+    Raises:
+        ConflictError: it is registered there.
+    """
+    validation.check_organization(new)
+    organization = pb.Organization(
+        id=transaction.organization, address=new.address, creation_date=timestamp(transaction.now)
+    )
+    kept = transaction.connection.execute(
+        insert(tables.organizations)
+        .values(
+            channel=transaction.channel,
+            id=organization.id,
+            created_at=transaction.now,
+            message=organization.SerializeToString(),
+        )
+        .on_conflict_do_nothing()
+        .returning(tables.organizations.c.id)
+    )
+    if kept.scalar_one_or_none() is None:
+        raise ConflictError(f"organization {organization.id} exists already")
+    transaction.events.created(organization.id, organization)
+    return organization
+
+
+def get_all(transaction: Transaction, _: pb.GetAllOrganizationsParam) -> pb.GetAllOrganizationsResponse:
+    """List the channel's organizations in the order in which they came."""
+    table = tables.organizations.c
+    query = select(table.message).where(table.channel == transaction.channel).order_by(table.created_at, table.id)
+    messages = transaction.connection.execute(query).scalars()
+    return pb.GetAllOrganizationsResponse(organizations=[pb.Organization.FromString(message) for message in messages])
+
+
+def names(transaction: Transaction) -> set[str]:
+    """Return the ids of the channel's organizations."""
+    table = tables.organizations.c
+    query = select(table.id).where(table.channel == transaction.channel)
+    return set(transaction.connection.execute(query).scalars())

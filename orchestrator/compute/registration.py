@@ -1,0 +1,267 @@
+"""The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from orchestrator import protos as pb
+from orchestrator.core import permissions, states
+from orchestrator.core.errors import (
+    BadRequestError,
+    ConflictError,
+    InvalidAssetError,
+    NotFoundError,
+    PermissionDeniedError,
+    TerminatedPlanError,
+)
+from orchestrator.engine import graph
+from orchestrator.engine.graph import Registered
+
+_DATA_KINDS = (pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the tasks of one call refer to, each by its key.
+
+    Args:
+        plans: the compute plans.
+        functions: those of the tasks and of their parents.
+        data_managers: the inputs of that kind that exist.
+        data_samples: the inputs of that kind that exist.
+        models: the inputs of that kind that exist.
+        parents: the parents that exist already, each with its status.
+        disabled: those of them that have a disabled model.
+        organizations: the members registered in the channel.
+    """
+
+    plans: Mapping[str, pb.ComputePlan]
+    functions: Mapping[str, pb.Function]
+    data_managers: Mapping[str, pb.DataManager]
+    data_samples: Mapping[str, pb.DataSample]
+    models: Mapping[str, pb.Model]
+    parents: Mapping[str, pb.ComputeTask]
+    disabled: Collection[str]
+    organizations: Collection[str]
+
+
+def parent_keys(new: pb.NewComputeTask) -> tuple[str, ...]:
+    """Return the keys of a task's parents, each once, in the order of its inputs."""
+    return tuple(
+        dict.fromkeys(
+            given.parent_task_output.parent_task_key
+            for given in new.inputs
+            if given.WhichOneof("ref") == "parent_task_output"
+        )
+    )
+
+
+def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now: Timestamp) -> list[Registered]:
+    """Return the tasks as they are to be stored, parents before children.
+
+    Args:
+        tasks: valid by themselves (`compute.validation.check_task`), keys in lower case.
+        caller: the organization that registers them, their owner.
+        known: everything they refer to outside of this call.
+        now: their date of creation.
+
+    Raises:
+        OrchestratorError: the contract's error for the first rule that one of them breaks.
+    """
+    new_tasks: dict[str, pb.NewComputeTask] = {}
+    for new in tasks:
+        if new.key in new_tasks:
+            raise ConflictError(f"task {new.key} is given twice")
+        new_tasks[new.key] = new
+    parents = {key: parent_keys(new) for key, new in new_tasks.items()}
+    for key, above in parents.items():
+        for parent in above:
+            if parent not in new_tasks and parent not in known.parents:
+                raise InvalidAssetError(f"task {key}: its parent {parent} does not exist")
+    order = graph.sort(parents)
+    if len(order) < len(new_tasks):
+        stuck = next(key for key in new_tasks if key not in set(order))
+        raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")
+    done: dict[str, pb.ComputeTask] = dict(known.parents)
+    registered = []
+    for key in order:
+        task = _Registration(new_tasks[key], caller, known, done).task(parents[key], now)
+        done[key] = task
+        pending = sum(done[parent].status != pb.STATUS_DONE for parent in parents[key])
+        registered.append(Registered(task, parents[key], pending))
+    return registered
+
+
+class _Registration:
+    """One task on its way in.
+
+    Args:
+        new: as the client wrote it.
+        caller: its owner.
+        known: what the call refers to.
+        tasks: the parents that exist and the tasks of this call that came before.
+    """
+
+    def __init__(self, new: pb.NewComputeTask, caller: str, known: Known, tasks: Mapping[str, pb.ComputeTask]) -> None:
+        self._new = new
+        self._caller = caller
+        self._known = known
+        self._tasks = tasks
+        self._function = self._usable_function()
+
+    def task(self, parent_keys: Collection[str], now: Timestamp) -> pb.ComputeTask:
+        self._check_plan()
+        self._check_identifiers()
+        manager = self._data_manager()
+        worker = self._worker(manager)
+        self._check_samples(manager)
+        parents = [self._tasks[key] for key in parent_keys]
+        for given in self._new.inputs:
+            self._check_model_input(given, worker)
+        if manager:
+            logs = manager.logs_permission
+        else:
+            logs = pb.Permission(authorized_ids=[self._caller])
+            for parent in parents:
+                logs = permissions.union(logs, parent.logs_permission)
+        return pb.ComputeTask(
+            key=self._new.key,
+            owner=self._caller,
+            compute_plan_key=self._new.compute_plan_key,
+            rank=max((parent.rank + 1 for parent in parents), default=0),
+            status=states.initial_status(self._function.status, (parent.status for parent in parents)),
+            worker=worker,
+            creation_date=now,
+            logs_permission=logs,
+            metadata=self._new.metadata,
+            inputs=self._new.inputs,
+            outputs=self._outputs(),
+            function_key=self._function.key,
+        )
+
+    def _fail(self, what: str) -> str:
+        return f"task {self._new.key}: {what}"
+
+    def _usable_function(self) -> pb.Function:
+        function = self._known.functions.get(self._new.function_key)
+        if function is None:
+            raise NotFoundError(self._fail(f"function {self._new.function_key} does not exist"))
+        if not permissions.allows(function.permissions.process, self._caller):
+            raise PermissionDeniedError(
+                self._fail(f"function {function.key} of {function.owner} may not be used by {self._caller}")
+            )
+        return function
+
+    def _check_plan(self) -> None:
+        plan = self._known.plans.get(self._new.compute_plan_key)
+        if plan is None:
+            raise NotFoundError(self._fail(f"compute plan {self._new.compute_plan_key} does not exist"))
+        if plan.owner != self._caller:
+            raise PermissionDeniedError(self._fail(f"compute plan {plan.key} belongs to {plan.owner}"))
+        if plan.HasField("cancelation_date"):
+            raise TerminatedPlanError(self._fail(f"compute plan {plan.key} has been cancelled and takes no more tasks"))
+
+    def _check_identifiers(self) -> None:
+        declared = self._function.inputs
+        seen = set()
+        for given in self._new.inputs:
+            if given.identifier not in declared:
+                raise InvalidAssetError(self._fail(f"the function declares no input {given.identifier!r}"))
+            if given.identifier in seen and not declared[given.identifier].multiple:
+                raise InvalidAssetError(self._fail(f"input {given.identifier!r} takes one asset only"))
+            seen.add(given.identifier)
+            in_plan = given.WhichOneof("ref") == "parent_task_output"
+            if in_plan and declared[given.identifier].kind in _DATA_KINDS:
+                raise InvalidAssetError(
+                    self._fail(f"input {given.identifier!r} takes an asset key, not a parent's output")
+                )
+        for identifier, spec in declared.items():
+            if identifier not in seen and not spec.optional:
+                raise InvalidAssetError(self._fail(f"input {identifier!r} is missing"))
+
+    def _keys(self, kind: "pb.AssetKind.ValueType") -> list[str]:
+        return [given.asset_key for given in self._new.inputs if self._function.inputs[given.identifier].kind == kind]
+
+    def _data_manager(self) -> pb.DataManager | None:
+        keys = self._keys(pb.ASSET_DATA_MANAGER)
+        if not keys:
+            return None
+        manager = self._known.data_managers.get(keys[0])
+        if manager is None:
+            raise NotFoundError(self._fail(f"data manager {keys[0]} does not exist"))
+        if not permissions.allows(manager.permissions.process, self._caller):
+            raise PermissionDeniedError(
+                self._fail(f"data manager {manager.key} of {manager.owner} may not be used by {self._caller}")
+            )
+        return manager
+
+    def _worker(self, manager: pb.DataManager | None) -> str:
+        worker = self._new.worker
+        if manager:
+            if worker not in ("", manager.owner):
+                raise BadRequestError(self._fail(f"its data lie at {manager.owner}, so {worker} cannot be its worker"))
+            worker = manager.owner
+        if not worker:
+            raise BadRequestError(self._fail("a task without a data manager needs a worker"))
+        if worker not in self._known.organizations:
+            raise NotFoundError(self._fail(f"its worker {worker!r} is not registered in this channel"))
+        return worker
+
+    def _check_samples(self, manager: pb.DataManager | None) -> None:
+        for key in self._keys(pb.ASSET_DATA_SAMPLE):
+            sample = self._known.data_samples.get(key)
+            if sample is None:
+                raise NotFoundError(self._fail(f"data sample {key} does not exist"))
+            if manager is None or manager.key not in sample.data_manager_keys:
+                raise InvalidAssetError(self._fail(f"data sample {key} does not belong to its data manager"))
+
+    def _check_model_input(self, given: pb.ComputeTaskInput, worker: str) -> None:
+        spec = self._function.inputs[given.identifier]
+        if spec.kind != pb.ASSET_MODEL:
+            return
+        if given.WhichOneof("ref") == "asset_key":
+            model = self._known.models.get(given.asset_key)
+            if model is None:
+                raise NotFoundError(self._fail(f"model {given.asset_key} does not exist"))
+            if not model.HasField("address"):
+                raise InvalidAssetError(self._fail(f"model {model.key} has been disabled"))
+            if not permissions.allows(model.permissions.process, worker):
+                raise PermissionDeniedError(self._fail(f"model {model.key} may not be used by {worker}"))
+            return
+        self._check_parent_output(given.parent_task_output, spec, worker)
+
+    def _check_parent_output(self, ref: pb.ParentTaskOutputRef, spec: pb.FunctionInput, worker: str) -> None:
+        parent = self._tasks[ref.parent_task_key]
+        shown = f"output {ref.output_identifier!r} of its parent {parent.key}"
+        declared = self._known.functions[parent.function_key].outputs
+        if ref.output_identifier not in declared:
+            raise InvalidAssetError(self._fail(f"{shown} does not exist"))
+        output = declared[ref.output_identifier]
+        if output.kind != spec.kind:
+            raise InvalidAssetError(self._fail(f"{shown} is no model"))
+        if output.multiple and not spec.multiple:
+            raise InvalidAssetError(self._fail(f"{shown} is multiple, and the input takes one model only"))
+        if parent.status == pb.STATUS_DONE and parent.key in self._known.disabled:
+            raise InvalidAssetError(self._fail(f"a model of its parent {parent.key} has been disabled"))
+        if not permissions.allows(parent.outputs[ref.output_identifier].permissions.process, worker):
+            raise PermissionDeniedError(self._fail(f"{shown} may not be used by {worker}"))
+
+    def _outputs(self) -> dict[str, pb.ComputeTaskOutput]:
+        declared = self._function.outputs
+        missing = declared.keys() - self._new.outputs.keys()
+        unknown = self._new.outputs.keys() - declared.keys()
+        if missing or unknown:
+            names = ", ".join(map(repr, sorted(missing or unknown)))
+            fault = f"lacks the outputs {names}" if missing else f"has outputs {names} that"
+            raise InvalidAssetError(self._fail(f"{fault} its function {'declares' if missing else 'does not declare'}"))
+        outputs = {}
+        for identifier, new in self._new.outputs.items():
+            if declared[identifier].kind == pb.ASSET_PERFORMANCE:
+                if not new.permissions.public:
+                    raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance must be public"))
+                if new.transient:
+                    raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance cannot be transient"))
+            granted = permissions.grant_both(new.permissions, self._caller, self._known.organizations)
+            outputs[identifier] = pb.ComputeTaskOutput(permissions=granted, transient=new.transient)
+        return outputs

@@ -1,0 +1,72 @@
+"""What a task made: the rules that models and performances share."""
+
+from uuid import UUID
+
+from orchestrator import protos as pb
+from orchestrator.compute import endings
+from orchestrator.compute.assets import functions
+from orchestrator.core import states
+from orchestrator.core.errors import (
+    BadRequestError,
+    IncompatibleKindError,
+    IncompatibleStatusError,
+    MissingOutputError,
+)
+from orchestrator.engine import tasks
+from orchestrator.engine.transaction import Transaction
+
+
+def producing_task(transaction: Transaction, key: UUID) -> pb.ComputeTask:
+    """Return the task that the caller runs without an attempt, locked, so that it can register results for it.
+
+    Raises:
+        PermissionDeniedError: the caller is not its worker.
+        BadRequestError: it is not Doing.
+        IncompatibleStatusError: an attempt runs it, and reports its results when it completes.
+    """
+    task, by_attempt = tasks.get_for_update(transaction, key)
+    endings.check_worker(transaction, task)
+    if task.status != pb.STATUS_EXECUTING:
+        raise not_doing(task)
+    if by_attempt:
+        raise IncompatibleStatusError(
+            f"task {task.key} is run by a claimed attempt; its results come with CompleteTask"
+        )
+    return task
+
+
+def not_doing(task: pb.ComputeTask) -> BadRequestError:
+    """Return why a task takes no results."""
+    return BadRequestError(f"task {task.key} is {states.TASK_WORDS[task.status]}, not Doing")
+
+
+def function_of(transaction: Transaction, task: pb.ComputeTask) -> pb.Function:
+    """Return the function of a task."""
+    return functions.get(transaction, UUID(task.function_key))
+
+
+def check_output(task: pb.ComputeTask, function: pb.Function, identifier: str, kind: "pb.AssetKind.ValueType") -> None:
+    """Check that a task has an output, and of which kind.
+
+    Raises:
+        MissingOutputError: it has none of this name.
+        IncompatibleKindError: it takes another kind of asset.
+    """
+    if identifier not in task.outputs:
+        raise MissingOutputError(f"task {task.key} has no output {identifier!r}")
+    if function.outputs[identifier].kind != kind:
+        wanted = pb.AssetKind.Name(function.outputs[identifier].kind)
+        raise IncompatibleKindError(f"output {identifier!r} of task {task.key} takes a {wanted}")
+
+
+def record(transaction: Transaction, asset: pb.Model | pb.Performance, key: str, identifier: str) -> None:
+    """Tell of a new asset, and of the output that it fills."""
+    transaction.events.created(key, asset)
+    kind = pb.ASSET_MODEL if isinstance(asset, pb.Model) else pb.ASSET_PERFORMANCE
+    filled = pb.ComputeTaskOutputAsset(
+        compute_task_key=asset.compute_task_key,
+        compute_task_output_identifier=identifier,
+        asset_kind=kind,
+        asset_key=key,
+    )
+    transaction.events.created(asset.compute_task_key, filled)

@@ -1,0 +1,1 @@
+"""The sweeps over compute plans, one module each."""

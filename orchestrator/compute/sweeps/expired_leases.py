@@ -1,0 +1,49 @@
+"""Attempts whose lease ran out: their worker is lost, and the task is tried again, or Failed after too many."""
+
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import text
+
+from orchestrator.compute import retrying
+from orchestrator.engine.transaction import Database, one_by_one
+from orchestrator.store.sweep import Sweep
+
+# Where no server has ever noted that it serves (see engine.presence), nobody can tell when it was away.
+_EXPIRED = text("""
+    SELECT task_key, number, attempts.token_hash, channel
+    FROM attempts JOIN tasks ON key = task_key
+    WHERE ended_at IS NULL AND lease_until < :now AND status = 3
+      AND NOT EXISTS (SELECT FROM service
+                      WHERE served_since > now() - CAST(:lease AS interval)
+                         OR served_at < now() - CAST(:gap AS interval))
+    ORDER BY lease_until LIMIT :limit
+""")
+
+
+def expire(database: Database, now: datetime, limit: int) -> int:
+    """End attempts whose lease ran out, each in a transaction; return how many were ended.
+
+    None is ended before the orchestrator has served for a whole lease without a gap: who lives has renewed it by then.
+    """
+    rules = database.rules
+    with database.begin() as connection:
+        parameters = {"now": now, "limit": limit, "lease": rules.lease, "gap": rules.gap}
+        found = connection.execute(_EXPIRED, parameters).all()
+    return one_by_one(
+        database,
+        found,
+        lambda transaction, row: retrying.expire(transaction, row.task_key, row.number, row.token_hash, now),
+    )
+
+
+class Settings(Protocol):
+    """What it must be told; see `beat.settings`."""
+
+    expired_lease_period: float
+    sweep_batch: int
+
+
+def make(settings: Settings) -> Sweep:
+    """Return the sweep."""
+    return Sweep("sweep.expired_leases", settings.expired_lease_period, settings.sweep_batch, expire)

@@ -1,0 +1,39 @@
+"""Tasks that can never run, since their compute plan has ended or a parent has failed: they are Cancelled."""
+
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import text
+
+from orchestrator.compute import plans
+from orchestrator.engine.transaction import Database, one_by_one
+from orchestrator.store.sweep import Sweep
+
+_STUCK_PLANS = text("""
+    SELECT DISTINCT compute_plans.key, compute_plans.channel
+    FROM tasks JOIN compute_plans ON compute_plans.key = plan_key
+    WHERE (status IN (1, 2, 7, 8) AND ended_at IS NOT NULL)
+       OR (status IN (1, 7, 8)
+           AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
+                       WHERE child = tasks.key AND parents.status IN (5, 6)))
+    ORDER BY compute_plans.key LIMIT :limit
+""")
+
+
+def cancel(database: Database, _: datetime, limit: int) -> int:
+    """Cancel tasks that can never run, plan by plan, each in a transaction; return of how many plans."""
+    with database.begin() as connection:
+        found = connection.execute(_STUCK_PLANS, {"limit": limit}).all()
+    return one_by_one(database, found, lambda transaction, row: bool(plans.cancel_stuck(transaction, row.key)))
+
+
+class Settings(Protocol):
+    """What it must be told; see `beat.settings`."""
+
+    stuck_task_period: float
+    sweep_batch: int
+
+
+def make(settings: Settings) -> Sweep:
+    """Return the sweep."""
+    return Sweep("sweep.stuck_tasks", settings.stuck_task_period, settings.sweep_batch, cancel)

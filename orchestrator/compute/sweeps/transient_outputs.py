@@ -1,0 +1,65 @@
+"""Transient models that no task can need any more: the worker that keeps them is asked to delete them."""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import text
+
+from orchestrator.store.database import Database
+from orchestrator.store.sweep import Sweep
+
+_DISABLE = text("""
+    WITH idle AS (
+             SELECT models.key, task_key, tasks.worker
+             FROM models JOIN tasks ON tasks.key = task_key LEFT JOIN queues ON queues.organization = tasks.worker
+             WHERE transient AND NOT disabled AND status IN (4, 5, 6)
+               AND (models.poked_at IS NULL OR models.poked_at < since
+                    OR (models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+                        AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
+               AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = task_key AND kind = 'disable' AND sent_at IS NULL)
+               AND EXISTS (SELECT FROM edges WHERE parent = task_key)
+               AND NOT EXISTS (SELECT FROM edges JOIN tasks AS children ON children.key = child
+                               WHERE parent = task_key AND children.status NOT IN (4, 5, 6))
+             ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
+         ),
+         marked AS (UPDATE models SET poked_at = :now FROM idle WHERE models.key = idle.key),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT DISTINCT 'disable', worker, task_key, 1, CAST(:now AS timestamptz) FROM idle
+         )
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM idle HAVING count(*) > 0
+""")
+
+
+def poke(database: Database[Any], now: datetime, limit: int, *, age: timedelta) -> int:
+    """Ask workers to delete transient models that no task can need any more; return how many models.
+
+    Args:
+        database: where they are.
+        now: the time.
+        limit: most models.
+        age: how long they have before they are asked again; not while their nodes are silent.
+    """
+    parameters = {"now": now, "limit": limit, "age": age, "silence": database.rules.silence}
+    with database.begin() as connection:
+        row = connection.execute(_DISABLE, parameters).one_or_none()
+    return int(row[0]) if row else 0
+
+
+class Settings(Protocol):
+    """What it must be told; see `beat.settings`."""
+
+    transient_output_period: float
+    transient_output_age: float
+    sweep_batch: int
+
+
+def make(settings: Settings) -> Sweep:
+    """Return the sweep."""
+    return Sweep(
+        "sweep.transient_outputs",
+        settings.transient_output_period,
+        settings.sweep_batch,
+        partial(poke, age=timedelta(seconds=settings.transient_output_age)),
+    )

@@ -1,0 +1,5 @@
+"""Kinds of assets in events: the contract's, by its numbers, and our own."""
+
+OWN_KINDS = 100
+"""Kinds from this number on are our own: clients of the contract never meet them, and a trace keeps its promises
+without them."""

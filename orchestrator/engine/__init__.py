@@ -1,0 +1,1 @@
+"""Work of any kind that is queued, claimed, leased, paused, retried, ended."""

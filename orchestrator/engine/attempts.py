@@ -1,0 +1,160 @@
+"""Attempts: the runs of a task, their leases and how they ended."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+
+from orchestrator.engine.transaction import Transaction
+
+UNACKNOWLEDGED = (
+    "outcome IN (5, 6) AND stopped_at IS NULL AND claim_id IS NOT NULL AND report_hash IS NULL AND fault IS NULL"
+)
+"""Of an attempt: what ran for a task that was ended over its head, and has not reported since that it ended itself."""
+
+# Locked in the order of their keys, as a cancelled plan does, so that the two never wait for each other.
+_RENEW = text("""
+    WITH alive AS (
+             SELECT attempts.task_key, attempts.number
+             FROM attempts
+             JOIN unnest(CAST(:keys AS uuid[]), CAST(:numbers AS int[]), CAST(:token_hashes AS bytea[]))
+                  AS held (task_key, number, token_hash)
+                  ON attempts.task_key = held.task_key AND attempts.number = held.number
+                     AND attempts.token_hash = held.token_hash
+             JOIN tasks ON tasks.key = attempts.task_key
+             WHERE attempts.ended_at IS NULL AND channel = :channel AND worker = :organization
+             ORDER BY attempts.task_key, attempts.number FOR NO KEY UPDATE OF attempts
+         )
+    UPDATE attempts SET lease_until = :now + CAST(:lease AS interval)
+    FROM alive
+    WHERE attempts.task_key = alive.task_key AND attempts.number = alive.number
+    RETURNING attempts.task_key, attempts.number
+""")
+
+
+def renew(
+    transaction: Transaction, held: Collection[tuple[UUID, int, bytes]], lease: timedelta
+) -> set[tuple[UUID, int]]:
+    """Renew leases of the caller in its channel.
+
+    Args:
+        transaction: of the worker.
+        held: task, number and SHA-256 of the token of each attempt.
+        lease: how long they are believed to live from now on.
+
+    Returns:
+        Task and number of those that still hold their task.
+    """
+    rows = transaction.connection.execute(
+        _RENEW,
+        {
+            "channel": transaction.channel,
+            "organization": transaction.organization,
+            "now": transaction.now,
+            "lease": lease,
+            "keys": [key for key, _, _ in held],
+            "numbers": [number for _, number, _ in held],
+            "token_hashes": [token_hash for _, _, token_hash in held],
+        },
+    )
+    return {(row.task_key, row.number) for row in rows}
+
+
+_FIND = text("""
+    SELECT attempts.token_hash, ended_at, outcome, report_hash, due_at FROM attempts
+    LEFT JOIN tasks ON key = task_key AND tasks.attempts = number
+    WHERE task_key = :key AND number = :number
+""")
+
+
+def find(transaction: Transaction, key: UUID, number: int) -> Row[Any] | None:
+    """Return how an attempt ended, and when the next one is due that waits for it; None where there is none."""
+    return transaction.connection.execute(_FIND, {"key": key, "number": number}).one_or_none()
+
+
+_REPEAT = text("""
+    WITH task AS (
+             UPDATE tasks SET token_hash = :token_hash
+             WHERE key = :key AND channel = :channel AND worker = :organization AND status = 3
+               AND EXISTS (SELECT FROM attempts
+                           WHERE task_key = tasks.key AND number = tasks.attempts AND claim_id = :claim_id)
+             RETURNING key, attempts
+         )
+    UPDATE attempts SET token_hash = :token_hash, lease_until = :now + CAST(:lease AS interval)
+    FROM task WHERE task_key = task.key AND number = task.attempts
+    RETURNING number
+""")
+
+
+def repeat_claim(transaction: Transaction, key: UUID, claim_id: str, token_hash: bytes, lease: timedelta) -> int | None:
+    """Give the running attempt of a claim, whose answer was lost, a new token; return its number, None without one."""
+    return transaction.connection.execute(
+        _REPEAT,
+        {
+            "key": key,
+            "channel": transaction.channel,
+            "organization": transaction.organization,
+            "claim_id": claim_id,
+            "token_hash": token_hash,
+            "lease": lease,
+            "now": transaction.now,
+        },
+    ).scalar_one_or_none()
+
+
+_COUNT = text("SELECT count(*) FROM attempts WHERE task_key = :key AND fault = :fault")
+
+
+def count_faults(transaction: Transaction, key: UUID, fault: str) -> int:
+    """Return how many attempts of a task have ended in a kind of fault."""
+    return int(transaction.connection.execute(_COUNT, {"key": key, "fault": fault}).scalar_one())
+
+
+_DELIVERED = text("""
+    UPDATE attempts SET delivered_at = coalesce(delivered_at, :now),
+                        stopped_at = CASE WHEN :stopped THEN coalesce(stopped_at, :now) ELSE stopped_at END
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:numbers AS int[]), CAST(:token_hashes AS bytea[]))
+         AS told (task_key, number, token_hash)
+         JOIN tasks ON tasks.key = told.task_key AND channel = :channel AND worker = :organization
+    WHERE attempts.task_key = told.task_key AND attempts.number = told.number
+      AND attempts.token_hash = told.token_hash AND attempts.ended_at IS NOT NULL
+""")
+
+
+def receive(transaction: Transaction, told: Collection[tuple[UUID, int, bytes]], stopped: bool) -> None:
+    """Note that a node has been told to stop attempts that have ended, or that it has stopped them.
+
+    Args:
+        transaction: of the worker.
+        told: task, number and SHA-256 of the token of each attempt.
+        stopped: whether their processes are gone.
+    """
+    if told:
+        transaction.connection.execute(
+            _DELIVERED,
+            {
+                "channel": transaction.channel,
+                "organization": transaction.organization,
+                "now": transaction.now,
+                "stopped": stopped,
+                "keys": [key for key, _, _ in told],
+                "numbers": [number for _, number, _ in told],
+                "token_hashes": [token_hash for _, _, token_hash in told],
+            },
+        )
+
+
+_RECEIPTS = text("""
+    SELECT task_key, number, worker, node, attempts.ended_at, delivered_at, stopped_at
+    FROM attempts JOIN tasks ON key = task_key
+    WHERE plan_key = :plan AND channel = :channel AND outcome = 5 AND claim_id IS NOT NULL
+    ORDER BY worker, node, task_key, number
+""")
+
+
+def receipts(transaction: Transaction, plan: UUID) -> Sequence[Row[Any]]:
+    """Return the attempts of a compute plan that were cancelled while they ran."""
+    rows = transaction.connection.execute(_RECEIPTS, {"plan": plan, "channel": transaction.channel})
+    return rows.all()

@@ -1,0 +1,126 @@
+"""Declines: tasks To do that the consent policy of their worker does not cover.
+
+While a task is declined its `poked_at` is NULL, so that no sweep finds that a poke of it is due.
+"""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from orchestrator import protos as pb
+from orchestrator.engine.transaction import Transaction
+from orchestrator.store import pages, tables
+
+_DECLINE = text("""
+    WITH declined AS (
+             UPDATE tasks SET due_at = NULL, poked_at = NULL, pokes = 0
+             WHERE key = :key AND channel = :channel AND worker = :organization AND status = 2
+               AND (due_at IS NULL OR due_at <= :now)
+             RETURNING key, channel, worker, plan_key, attempts
+         ),
+         kept AS (
+             INSERT INTO declines (task_key, channel, worker, plan_key, attempts, declined_at, message)
+             SELECT key, channel, worker, plan_key, attempts, :now, CAST(:message AS bytea) FROM declined
+             ON CONFLICT (task_key) DO UPDATE
+             SET attempts = excluded.attempts, declined_at = excluded.declined_at, message = excluded.message
+             WHERE (declines.attempts, declines.message) IS DISTINCT FROM (excluded.attempts, excluded.message)
+             RETURNING task_key
+         )
+    SELECT EXISTS (SELECT FROM kept) AS news FROM declined
+""")
+
+
+def decline(transaction: Transaction, decline: pb.Decline) -> bool | None:
+    """Keep the decline of a task To do of the calling worker.
+
+    Args:
+        transaction: of the worker.
+        decline: without its time.
+
+    Returns:
+        Whether it is news; None where the task is not To do, not the caller's, or pauses before its next attempt.
+    """
+    return transaction.connection.execute(
+        _DECLINE,
+        {
+            "key": UUID(decline.compute_task_key),
+            "channel": transaction.channel,
+            "organization": transaction.organization,
+            "now": transaction.now,
+            "message": decline.SerializeToString(deterministic=True),
+        },
+    ).scalar_one_or_none()
+
+
+# The tasks are locked in the order of their keys, as by all who change many of them.
+_RECONSIDER = text("""
+    WITH chosen AS (
+             SELECT tasks.key FROM tasks JOIN declines ON task_key = tasks.key AND declines.attempts = tasks.attempts
+             WHERE tasks.key = ANY(CAST(:keys AS uuid[])) AND tasks.channel = :channel
+               AND tasks.worker = :organization AND status = 2
+             ORDER BY tasks.key FOR NO KEY UPDATE OF tasks
+         ),
+         gone AS (
+             DELETE FROM declines USING chosen WHERE task_key = chosen.key RETURNING task_key, declines.message
+         ),
+         again AS (
+             UPDATE tasks SET poked_at = :now, pokes = 0 FROM gone WHERE tasks.key = gone.task_key
+             RETURNING tasks.key, tasks.attempts, gone.message
+         )
+    SELECT key, attempts, message FROM again ORDER BY key
+""")
+
+
+def reconsider(transaction: Transaction, keys: Collection[UUID]) -> list[tuple[UUID, int, pb.Decline]]:
+    """Take back the declines of tasks of the calling worker.
+
+    Args:
+        transaction: of the worker.
+        keys: of the tasks; those that are not declined are passed over.
+
+    Returns:
+        Of each task its key, how many attempts have begun, and the decline that was taken back.
+    """
+    parameters = {
+        "keys": list(keys),
+        "channel": transaction.channel,
+        "organization": transaction.organization,
+        "now": transaction.now,
+    }
+    rows = transaction.connection.execute(_RECONSIDER, parameters)
+    return [(row.key, row.attempts, pb.Decline.FromString(row.message)) for row in rows]
+
+
+def page(
+    transaction: Transaction, at: pages.Page, *, worker: str, plan: UUID | None, task: UUID | None
+) -> tuple[Sequence[pb.Decline], str]:
+    """Return a page of the channel's declines by their time, and the token of the next page.
+
+    Args:
+        transaction: of the caller.
+        at: which page.
+        worker: of this organization alone; of all where empty.
+        plan: of this compute plan alone.
+        task: of this task alone.
+    """
+    table, tasks = tables.declines.c, tables.tasks.c
+    query = (
+        select(table.declined_at, table.task_key, table.message)
+        .join(tables.tasks, tasks.key == table.task_key)
+        .where(table.channel == transaction.channel, tasks.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT)
+        .where(tasks.attempts == table.attempts)
+    )
+    if worker:
+        query = query.where(table.worker == worker)
+    if plan:
+        query = query.where(table.plan_key == plan)
+    if task:
+        query = query.where(table.task_key == task)
+    rows, token = pages.read(transaction.connection, query, at, (table.declined_at, table.task_key))
+    found = []
+    for row in rows:
+        decline = pb.Decline.FromString(row["message"])
+        decline.time.FromDatetime(row["declined_at"])
+        found.append(decline)
+    return found, token

@@ -1,0 +1,55 @@
+"""Order in a graph of tasks: parents before children."""
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from orchestrator import protos as pb
+
+Node = TypeVar("Node")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A task as it is to be stored.
+
+    Args:
+        task: the task with its first status.
+        parents: the keys of its parents, each once.
+        pending_parents: how many of them are not Done.
+    """
+
+    task: pb.ComputeTask
+    parents: tuple[str, ...]
+    pending_parents: int
+
+
+def sort(parents: Mapping[Node, Collection[Node]]) -> list[Node]:
+    """Sort nodes so that parents come before their children (Kahn's algorithm, O(V+E)).
+
+    Args:
+        parents: node -> its distinct parents; parents that are no key are ignored. Nodes that nothing orders
+            keep the order of the mapping.
+
+    Returns:
+        The nodes that are in no cycle and below none; fewer than given where there is a cycle.
+    """
+    children: dict[Node, list[Node]] = {node: [] for node in parents}
+    missing: dict[Node, int] = {}
+    for node, above in parents.items():
+        missing[node] = 0
+        for parent in above:
+            if parent in children:
+                children[parent].append(node)
+                missing[node] += 1
+    ready = deque(node for node, count in missing.items() if not count)
+    ordered = []
+    while ready:
+        node = ready.popleft()
+        ordered.append(node)
+        for child in children[node]:
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    return ordered

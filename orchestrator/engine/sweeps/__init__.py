@@ -1,0 +1,1 @@
+"""The sweeps that repair work of any kind, one module each."""

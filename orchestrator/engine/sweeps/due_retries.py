@@ -1,0 +1,45 @@
+"""Tasks whose pause before the next attempt is over: their worker is poked."""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import text
+
+from orchestrator.store.database import Database
+from orchestrator.store.sweep import Sweep
+
+_DUE = text("""
+    WITH due AS (
+             SELECT key FROM tasks WHERE status = 2 AND due_at <= :now
+             ORDER BY due_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+         ),
+         again AS (
+             UPDATE tasks SET due_at = NULL, poked_at = :now, pokes = 0
+             FROM due WHERE tasks.key = due.key
+             RETURNING worker, tasks.key, attempts
+         ),
+         poke AS (
+             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
+             SELECT 'task', worker, key, attempts + 1, :now FROM again
+         )
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
+""")
+
+
+def poke(database: Database[Any], now: datetime, limit: int) -> int:
+    """Poke for tasks whose pause before the next attempt is over; return how many."""
+    with database.begin() as connection:
+        row = connection.execute(_DUE, {"now": now, "limit": limit}).one_or_none()
+    return int(row[0]) if row else 0
+
+
+class Settings(Protocol):
+    """What it must be told; see `beat.settings`."""
+
+    due_retry_period: float
+    sweep_batch: int
+
+
+def make(settings: Settings) -> Sweep:
+    """Return the sweep."""
+    return Sweep("sweep.due_retries", settings.due_retry_period, settings.sweep_batch, poke)

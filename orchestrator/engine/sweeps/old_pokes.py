@@ -1,0 +1,40 @@
+"""Pokes that were sent long ago are forgotten."""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import text
+
+from orchestrator.store.database import Database
+from orchestrator.store.sweep import Sweep
+
+_FORGET = text("""
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox WHERE sent_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+        ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+def forget(database: Database[Any], now: datetime, limit: int, *, age: timedelta) -> int:
+    """Delete pokes that were sent long ago; return how many."""
+    with database.begin() as connection:
+        return connection.execute(_FORGET, {"now": now, "limit": limit, "age": age}).rowcount
+
+
+class Settings(Protocol):
+    """What it must be told; see `beat.settings`."""
+
+    old_poke_period: float
+    poke_retention: float
+    sweep_batch: int
+
+
+def make(settings: Settings) -> Sweep:
+    """Return the sweep."""
+    return Sweep(
+        "sweep.old_pokes",
+        settings.old_poke_period,
+        settings.sweep_batch,
+        partial(forget, age=timedelta(seconds=settings.poke_retention)),
+    )

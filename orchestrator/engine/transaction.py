@@ -1,0 +1,108 @@
+"""The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from orchestrator.core import crash
+from orchestrator.core.rules import Rules
+from orchestrator.engine import outbox
+from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
+from orchestrator.store import database
+from orchestrator.trace import events
+
+DEFAULT_RULES = Rules()
+
+_WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
+_FLUSH = text(f"{_WRITE} SELECT")
+_FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
+
+
+class Transaction(database.Transaction):
+    """One call of one organization in one channel.
+
+    Args:
+        connection: inside a transaction.
+        organization: who calls.
+        channel: whose assets are meant.
+        rules: of leases.
+        retry_policies: when a task is tried again.
+
+    Attributes:
+        events: to tell.
+        pokes: to send.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        organization: str,
+        channel: str,
+        rules: Rules = DEFAULT_RULES,
+        retry_policies: RetryPolicies = DEFAULT_POLICIES,
+    ) -> None:
+        super().__init__(connection, organization, channel, rules)
+        self.retry_policies = retry_policies
+        self.events = events.Recorder()
+        self.pokes = outbox.Recorder()
+
+    @property
+    def written(self) -> bool:
+        """Whether there are events or pokes."""
+        return bool(self.events or self.pokes)
+
+    def flush(self, *, notify: bool = True) -> None:
+        """Write the events and the pokes in one statement."""
+        if self.written:
+            parameters = self.events.parameters(self.now) | self.pokes.parameters()
+            told = _FLUSH_AND_NOTIFY if notify else _FLUSH
+            self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
+
+
+class Database(database.Database[Transaction]):
+    """A pool of connections.
+
+    Args:
+        url: `postgresql://…`.
+        pool_size: most connections held at once.
+        retry_budget: see `store.database`.
+        rules: of leases.
+        written: see `store.database`.
+        retry_policies: when a task is tried again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        pool_size: int = 16,
+        retry_budget: float = 0.5,
+        rules: Rules = DEFAULT_RULES,
+        written: Callable[[], None] | None = None,
+        retry_policies: RetryPolicies = DEFAULT_POLICIES,
+    ) -> None:
+        super().__init__(url, pool_size, retry_budget, rules, written)
+        self._retry_policies = retry_policies
+
+    def transaction(self, connection: Connection, organization: str, channel: str) -> Transaction:
+        """Return the transaction of a call, on a connection that is inside one."""
+        return Transaction(connection, organization, channel, self.rules, self._retry_policies)
+
+
+NOBODY = ""
+"""The caller of a sweep: no organization."""
+
+
+def one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[Transaction, Row[Any]], bool]) -> int:
+    """Repair what a sweep has found, each in a transaction of its own; return how many were repaired.
+
+    Args:
+        database: where they are.
+        rows: each with its `channel`.
+        repair: from a transaction of nobody in that channel, and the row, to whether there was something to do.
+    """
+    repaired = 0
+    for row in rows:
+        crash.point("sweep.between")
+        repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
+    return repaired

@@ -1,0 +1,169 @@
+"""Connections that anybody may open to an HTTP server of ours, and how few of them, and for how long.
+
+A connection costs memory before anybody knows whose it is, a quarter of a megabyte with TLS; so what is too much is
+closed as soon as it is taken, before TLS and HTTP hear of it.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_STALLED_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the connections of one server.
+
+    Args:
+        connections: most in all.
+        of_one: most from one address.
+        seconds: how long the TLS handshake may take, and after it a request's line and headers.
+    """
+
+    connections: int
+    of_one: int
+    seconds: float
+
+
+class Listener(socket.socket):
+    """A socket that listens, and closes at once what is more than its limits.
+
+    Args:
+        address: host:port; the host may be an IPv6 address in brackets, `[::]` for all of both kinds.
+        limits: of the connections.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+
+    def __init__(self, address: str, limits: Limits) -> None:
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        super().__init__(family, socket.SOCK_STREAM)
+        self._limits = limits
+        self._counts: Counter[str] = Counter()
+        try:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+            self.bind((host, int(port)))
+            self.listen(min(1024, 2 * limits.connections))
+        except BaseException:
+            self.close()
+            raise
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take the next connection that is within the limits."""
+        while True:
+            connection, address = super().accept()
+            peer = _peer(address[0])
+            if self._counts.total() < self._limits.connections and self._counts[peer] < self._limits.of_one:
+                self._counts[peer] += 1
+                return _Counted(connection, self._counts, peer), address
+            connection.close()
+
+
+class _Counted(socket.socket):
+    """A connection that counts until it is closed."""
+
+    def __init__(self, connection: socket.socket, counts: Counter[str], peer: str) -> None:
+        super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
+        self._counts = counts
+        self._peer = peer
+
+    def close(self) -> None:
+        """Close it."""
+        if self.fileno() >= 0:
+            self._counts[self._peer] -= 1
+            if not self._counts[self._peer]:
+                del self._counts[self._peer]
+        super().close()
+
+
+def _peer(address: str) -> str:
+    """Return whom an address is of: who has an IPv6 address has the 2^64 of its network (RFC 4291, 2.5.1)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 that ends the connections of clients that are too slow.
+
+    uvicorn itself waits for ever for the rest of a request's headers, and for a client that does not read.
+    """
+
+    patience: ClassVar[float] = 10.0
+    """Seconds that a request's line and headers may take."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End all waiting."""
+        self._stop_watching()
+        _cancel(self._stalled)
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Read what has come of requests."""
+        super().handle_events()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        waits = self.cycle is None or self.cycle.response_complete
+        if not waits:
+            self._stop_watching()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(self.patience, self.transport.abort)
+
+    def _stop_watching(self) -> None:
+        _cancel(self._deadline)
+        self._deadline = None
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not read, for a limited time."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        _cancel(self._stalled)
+        super().resume_writing()
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def runner(limits: Limits) -> asyncio.Runner:
+    """Return what runs a server whose TLS handshakes have a time limit, which uvicorn does not hand on."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        async def create_server(self, *arguments: Any, **options: Any) -> asyncio.Server:
+            if options.get("ssl") is not None:
+                options.setdefault("ssl_handshake_timeout", limits.seconds)
+            return await super().create_server(*arguments, **options)
+
+    return asyncio.Runner(loop_factory=Loop)

@@ -1,0 +1,169 @@
+"""The one door to Postgres: how every process connects, and how it notices that the other side is gone.
+
+A URL goes to libpq as it is, so every form that libpq knows is right: several hosts, sockets, services. What it says
+itself wins over the defaults here.
+"""
+
+import os
+import select
+import socket
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeAlias
+from weakref import WeakSet
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from orchestrator.store import faults
+
+DEFAULTS = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 8000,
+}
+"""Parameters of libpq (Postgres' manual, 34.1.2), in seconds, the last in milliseconds.
+
+A host that does not answer is left after 5 s; one that falls silent is noticed 8 s after it was asked something, and
+after 13 s when it was not.
+"""
+
+# The same for the other side: a session whose client is gone holds its locks until Postgres knows, two hours by
+# default.
+# By a statement, since poolers refuse parameters that they do not know.
+_NOTICE_US = """
+    SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
+"""
+
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
+# Who was idle this long may be gone without a word: a firewall forgets, a machine stops.
+_IDLE_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
+
+Session: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+_open: "WeakSet[Session]" = WeakSet()
+_ended = threading.Event()
+
+
+def _defaults(url: str) -> dict[str, Any]:
+    given = conninfo_to_dict(url)
+    return {
+        name: value
+        for name, value in DEFAULTS.items()
+        if name not in given and _VARIABLES.get(name, "") not in os.environ
+    }
+
+
+def connect(url: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
+    """Connect to a database.
+
+    Args:
+        url: `postgresql://…`.
+        autocommit: whether each statement is a transaction of its own.
+
+    Raises:
+        psycopg.OperationalError: it cannot be reached, or refuses us.
+    """
+    if _ended.is_set():
+        raise psycopg.OperationalError("this process ends, and connects no more")
+    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_defaults(url))
+    _open.add(connection)
+    connection.execute(_NOTICE_US)
+    connection.autocommit = autocommit
+    return connection
+
+
+async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
+    """Connect to a database from an event loop; each statement is a transaction of its own.
+
+    Args:
+        url: `postgresql://…`.
+
+    Raises:
+        psycopg.OperationalError: it cannot be reached, or refuses us.
+    """
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_defaults(url))
+    _open.add(connection)
+    await connection.execute(_NOTICE_US)
+    return connection
+
+
+def make_engine(url: str, **options: Any) -> Engine:
+    """Return a pool of connections.
+
+    One that was idle for some seconds is asked for an answer before it is used, which costs no statement; and one that
+    met a fault of its server (see `faults.drops`) is closed, with all that are as old.
+
+    Args:
+        url: `postgresql://…`.
+        options: of SQLAlchemy's `create_engine`.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://", creator=partial(connect, url), isolation_level="READ COMMITTED", **options
+    )
+    event.listen(engine, "checkout", _check)
+    event.listen(engine, "checkin", _note)
+    event.listen(engine, "handle_error", _drop)
+    return engine
+
+
+def break_off() -> None:
+    """Cut all connections of this process, and make none any more: who waits for an answer gets an error at once."""
+    _ended.set()
+    for connection in list(_open):
+        cut(connection)
+
+
+def cut(connection: Session) -> None:
+    """Cut a connection, from whatever thread: who waits for its answer gets an error at once."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def _note(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _check(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _: object) -> None:
+    since = record.info.get("idle_since")
+    if since is not None and time.monotonic() - since > _IDLE_SECONDS and not _answers(connection):
+        cut(connection)
+        # All that are as old are made anew when their turn comes.
+        error = DisconnectionError("the database does not answer on a connection that was idle")
+        error.invalidate_pool = True
+        raise error
+
+
+def _answers(connection: "psycopg.Connection[Any]") -> bool:
+    """Ask with an empty query, and wait for the answer for a short time."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    pg = connection.pgconn
+    try:
+        pg.send_query(b"")
+        pg.flush()
+        ready = select.poll()
+        ready.register(pg.socket, select.POLLIN)
+        while pg.is_busy():
+            left = deadline - time.monotonic()
+            if left <= 0 or not ready.poll(left * 1000):
+                return False
+            pg.consume_input()
+        while pg.get_result() is not None:
+            pass
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _drop(context: Any) -> None:
+    if isinstance(context.original_exception, psycopg.Error) and faults.drops(context.original_exception):
+        context.is_disconnect = True

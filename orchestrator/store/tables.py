@@ -1,0 +1,286 @@
+"""The tables. An asset's row holds its message as the contract defines it, and the columns that queries need.
+
+Nothing is ever deleted that another row refers to, and references are checked when an asset is registered, so
+there are no foreign keys: their checks would lock rows that transitions need.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData()
+
+
+def _asset(name: str, *columns: Column[object] | Index) -> Table:
+    """Return the table of an asset that clients name by a key of their own."""
+    return Table(
+        name,
+        metadata,
+        Column("key", Uuid, primary_key=True),
+        Column("channel", Text, nullable=False),
+        Column("owner", Text, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("message", LargeBinary, nullable=False),
+        *columns,
+        Index(f"{name}_page", "channel", "created_at", "key"),
+    )
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
+functions = _asset(
+    "functions",
+    Column("status", SmallInteger, nullable=False),
+    Column("poked_at", DateTime(timezone=True)),
+    Column("pokes", Integer, nullable=False, server_default=text("0")),
+    Index("functions_to_build", "poked_at", postgresql_where=text("status IN (1, 2)")),
+)
+"""`poked_at` and `pokes`: when and how often its owner was asked to build it."""
+
+data_managers = _asset("data_managers")
+
+data_samples = _asset(
+    "data_samples",
+    Column("manager_keys", ARRAY(Uuid), nullable=False),
+    Index("data_samples_managers", "manager_keys", postgresql_using="gin"),
+)
+
+compute_plans = _asset("compute_plans", Column("ended_at", DateTime(timezone=True)))
+"""`ended_at`: when the plan was cancelled or failed first. Its row is the latch of its tasks (`engine.transitions`)."""
+
+tasks = _asset(
+    "tasks",
+    Column("plan_key", Uuid, nullable=False),
+    Column("function_key", Uuid, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("pending_parents", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("token_hash", LargeBinary),
+    Column("due_at", DateTime(timezone=True)),
+    Column("poked_at", DateTime(timezone=True)),
+    Column("pokes", Integer, nullable=False, server_default=text("0")),
+    Index("tasks_plan", "plan_key", "status", "created_at", "key"),
+    Index("tasks_function", "function_key", "status"),
+    Index("tasks_to_do", "poked_at", postgresql_where=text("status = 2")),
+    Index("tasks_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+)
+"""`message` is the definition without the status; `attempts` counts those that began, `pokes` those that were sent for
+the attempt that is due; `due_at` is when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the
+running attempt's token."""
+
+edges = Table(
+    "edges",
+    metadata,
+    Column("parent", Uuid, primary_key=True),
+    Column("child", Uuid, primary_key=True),
+    Index("edges_child", "child"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("node", Text),
+    Column("claim_id", Text),
+    Column("token_hash", LargeBinary),
+    Column("claimed_at", DateTime(timezone=True), nullable=False),
+    Column("lease_until", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", SmallInteger),
+    Column("fault", Text),
+    Column("report_hash", LargeBinary),
+    Column("delivered_at", DateTime(timezone=True)),
+    Column("stopped_at", DateTime(timezone=True)),
+    Column("poked_at", DateTime(timezone=True)),
+    Index("attempts_lease", "lease_until", postgresql_where=text("ended_at IS NULL")),
+    Index("attempts_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    Index("attempts_to_stop", "ended_at", postgresql_where=text("outcome IN (5, 6) AND stopped_at IS NULL")),
+)
+"""One run of a task. `outcome` is the state it left the task in; `fault` is what ended it (`engine.retries`);
+`report_hash` the SHA-256 of the call that ended it; `delivered_at` and `stopped_at` say when its node was told to stop,
+and when it had, `poked_at` when it was told again; token and lease are absent where a client without attempts started
+the task (`ApplyTaskAction`)."""
+
+declines = Table(
+    "declines",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("plan_key", Uuid, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("declined_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+    Index("declines_page", "channel", "declined_at", "task_key"),
+    Index("declines_worker", "worker", "channel", "declined_at", "task_key"),
+    Index("declines_plan", "plan_key", "declined_at", "task_key"),
+)
+"""The tasks that their worker has declined. A row counts as long as its task is To do and has had no more `attempts`:
+what moves the task deletes it, but may not see one that is written at the same time."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("heard_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("certificate_ends", DateTime(timezone=True)),
+)
+"""The worker processes of organizations, when each was heard last, and when the certificate ends that it showed."""
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("organization", Text, primary_key=True),
+    Column("heard_at", DateTime(timezone=True), nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("emptied_at", DateTime(timezone=True)),
+)
+"""The queues of organizations whose nodes have been heard: when one was heard last, in any channel; `since` when there
+has been one without a silence between; and when the queue was emptied, since nobody read it."""
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("ran_at", DateTime(timezone=True), nullable=False),
+    Column("repaired", BigInteger, nullable=False),
+)
+"""The sweeps: when each ran last, and how many things it has ever repaired."""
+
+service = Table(
+    "service",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("served_since", DateTime(timezone=True), nullable=False),
+    Column("served_at", DateTime(timezone=True), nullable=False),
+)
+"""One row, which all servers write: since when there was always one of them, and when one said so last."""
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("serves_from", Text, nullable=False),
+)
+"""One row: the oldest revision of code that runs on these tables, see `migrations`."""
+
+models = _asset(
+    "models",
+    Column("position", BigInteger, Identity(always=True)),
+    Column("task_key", Uuid, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("transient", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=text("false")),
+    Column("poked_at", DateTime(timezone=True)),
+    Index("models_transient", "task_key", postgresql_where=text("transient AND NOT disabled")),
+    Index("models_task", "task_key", "output", "position"),
+)
+
+performances = Table(
+    "performances",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("output", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("value", Float(53), nullable=False),
+    Index("performances_page", "channel", "created_at", text("task_key DESC"), "output"),
+)
+
+failure_reports = Table(
+    "failure_reports",
+    metadata,
+    Column("asset_key", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("sequence", BigInteger, Identity(always=True), nullable=False),
+    Column("position", BigInteger),
+    Column("channel", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("asset_kind", SmallInteger, nullable=False),
+    Column("asset_key", Text, nullable=False),
+    Column("asset", LargeBinary, nullable=False),
+    Column("metadata", JSONB),
+    Index("events_page", "channel", "created_at", "id"),
+    Index("events_asset", "channel", "asset_key", "created_at", "id"),
+    Index("events_position", "position", postgresql_where=text("position IS NOT NULL")),
+    Index("events_unplaced", "sequence", postgresql_where=text("position IS NULL")),
+    postgresql_partition_by="RANGE (id)",
+)
+"""`sequence` is drawn when a call writes its events, which share it; `position` is given after the commit: the order
+of readers. No index can keep positions apart over partitions: the lock of `trace.events.place` does, and the audit
+looks. The partitions are made by `trace.partitions`."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+)
+"""The event streams: up to which place each was sent all of its channel, and when that was noted last."""
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+)
+"""The last event of each channel that was forgotten, for its age, with all before it; `until` is the latest time that
+any of them bears."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("asset_key", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("sent_at", DateTime(timezone=True)),
+    Index("outbox_unsent", "organization", "id", postgresql_where=text("sent_at IS NULL")),
+    Index("outbox_asset", "asset_key"),
+)
+"""Pokes to send: `task` (run the attempt), `function` (build it), `stop` (end the attempt's process), `disable` (delete
+the models of the task's transient outputs), `purge` (empty the queue)."""

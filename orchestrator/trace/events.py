@@ -1,0 +1,268 @@
+"""The trace: events are written with the change they tell of, and get their place in one order after the commit.
+
+Besides the contract's kinds of assets there are some of our own, numbered from 100 on. Existing backends stop for good
+at a kind that they do not know, so `EventService` leaves them out; `GetTaskEvents` shows them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection, RowMapping, Select, Uuid, case, cast, exists, func, select, text
+
+from orchestrator import protos as pb
+from orchestrator.core.errors import NotFoundError
+from orchestrator.core.kinds import OWN_KINDS
+from orchestrator.store import pages, tables
+from orchestrator.trace.event_ids import new_ids
+
+_FIELD_OF_KIND = {
+    pb.ASSET_FUNCTION: "function",
+    pb.ASSET_COMPUTE_PLAN: "compute_plan",
+    pb.ASSET_COMPUTE_TASK: "compute_task",
+    pb.ASSET_DATA_MANAGER: "data_manager",
+    pb.ASSET_DATA_SAMPLE: "data_sample",
+    pb.ASSET_FAILURE_REPORT: "failure_report",
+    pb.ASSET_MODEL: "model",
+    pb.ASSET_ORGANIZATION: "organization",
+    pb.ASSET_PERFORMANCE: "performance",
+    pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET: "compute_task_output_asset",
+    pb.ASSET_PROFILING_STEP: "profiling_step",
+}
+_TASK_PROFILE = OWN_KINDS
+_TASK_DECLINE = OWN_KINDS + 1
+_OWN_FIELD_OF_KIND = {_TASK_PROFILE: "profiling_step", _TASK_DECLINE: "decline"}
+
+_KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in _FIELD_OF_KIND.items()}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An event of the current transaction."""
+
+    kind: int
+    asset_kind: int
+    asset_key: str
+    asset: bytes
+    metadata: Mapping[str, str] | None
+
+
+class Recorder:
+    """The events of one transaction, in their order."""
+
+    def __init__(self) -> None:
+        self.events: list[Written] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.events)
+
+    def created(self, key: str, asset: Message) -> None:
+        """Tell that an asset was created."""
+        self._add(pb.EVENT_ASSET_CREATED, key, asset, None)
+
+    def updated(self, key: str, asset: Message, reason: str = "") -> None:
+        """Tell that an asset was changed, and why where there is more to say."""
+        self._add(pb.EVENT_ASSET_UPDATED, key, asset, {"reason": reason} if reason else None)
+
+    def disabled(self, key: str, asset: Message) -> None:
+        """Tell that an asset was disabled."""
+        self._add(pb.EVENT_ASSET_DISABLED, key, asset, None)
+
+    def profiled(self, task: str, step: pb.ProfilingStep) -> None:
+        """Tell how long a step of a task took; an event of our own."""
+        self._add(pb.EVENT_ASSET_CREATED, task, step, None, _TASK_PROFILE)
+
+    def declined(self, decline: pb.Decline) -> None:
+        """Tell that a task was declined; an event of our own."""
+        self._add(pb.EVENT_ASSET_CREATED, decline.compute_task_key, decline, None, _TASK_DECLINE)
+
+    def reconsidered(self, decline: pb.Decline) -> None:
+        """Tell that the decline of a task was taken back; an event of our own."""
+        self._add(pb.EVENT_ASSET_DISABLED, decline.compute_task_key, decline, None, _TASK_DECLINE)
+
+    def _add(
+        self,
+        kind: int,
+        key: str,
+        asset: Message,
+        metadata: Mapping[str, str] | None,
+        own_kind: int | None = None,
+    ) -> None:
+        asset_kind = own_kind or _KIND_OF_TYPE[type(asset)]
+        self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
+
+    def parameters(self, now: datetime) -> dict[str, object]:
+        """Return the parameters of `WRITE`, but for channel and time."""
+        return {
+            "ids": new_ids(now, len(self.events)),
+            "kinds": [event.kind for event in self.events],
+            "asset_kinds": [event.asset_kind for event in self.events],
+            "event_asset_keys": [event.asset_key for event in self.events],
+            "assets": [event.asset for event in self.events],
+            "metadata": [event.metadata and Jsonb(event.metadata) for event in self.events],
+        }
+
+
+WRITE = """
+    WITH call AS MATERIALIZED (SELECT nextval('events_sequence_seq') AS sequence)
+    INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+    OVERRIDING SYSTEM VALUE
+    SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
+                CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
+         AS event (id, kind, asset_kind, asset_key, asset, metadata)
+"""
+"""Inserts the events of a transaction. They share the number that it draws; their ids ascend in their order."""
+
+# One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
+# length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
+# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
+_PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+_PLACE = text("""
+    WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
+         batch AS (
+             SELECT id, row_number() OVER (ORDER BY sequence, id) AS ordinal
+             FROM (SELECT id, sequence FROM events WHERE position IS NULL
+                   ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES) AS unplaced
+         ),
+         placed AS (
+             UPDATE events SET position = last.position + batch.ordinal
+             FROM batch, last WHERE events.id = batch.id
+             RETURNING events.position
+         )
+    SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
+""")
+
+
+def place(connection: Connection, limit: int) -> int:
+    """Give committed events their place in the order of readers; return how many got one.
+
+    Args:
+        connection: inside a transaction.
+        limit: most events, unless the last call that fits in part has more: a call is placed whole.
+    """
+    connection.execute(_PLACE_LOCK)
+    row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
+    return row.count if row else 0  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""
+
+    channel: str
+    position: int
+    message: bytes
+
+
+_COLUMNS = [column for column in tables.events.c if column.name != "sequence"]
+
+# Earlier releases kept the profiling steps of tasks as the contract's kind.
+_OF_CONTRACT = case(
+    (
+        tables.events.c.asset_kind == pb.ASSET_PROFILING_STEP,
+        exists().where(
+            tables.functions.c.key == cast(tables.events.c.asset_key, Uuid),
+            tables.functions.c.channel == tables.events.c.channel,
+        ),
+    ),
+    else_=tables.events.c.asset_kind < OWN_KINDS,
+)
+
+# A reader's memory is bounded however large events are: by octets too, but for the first.
+_READ_BYTES = 4 * 1024 * 1024
+_SIZE = func.octet_length(tables.events.c.asset)
+_BEFORE = func.sum(_SIZE).over(order_by=tables.events.c.position, rows=(None, 0)) - _SIZE
+
+
+def read_after(connection: Connection, position: int, limit: int, channel: str | None = None) -> list[Placed]:
+    """Return placed events after a position, in order; those of one channel, or of all.
+
+    Args:
+        connection: inside a transaction.
+        position: of the last event that the reader has.
+        limit: most events; fewer are given where they are large, but at least one if there is one.
+        channel: whose events; None for all.
+    """
+    table = tables.events.c
+    found = select(*_COLUMNS, _OF_CONTRACT.label("of_contract"), _BEFORE.label("before")).where(
+        table.position > position
+    )
+    if channel is not None:
+        found = found.where(table.channel == channel)
+    read = found.order_by(table.position).limit(limit).subquery()
+    rows = connection.execute(select(read).where(read.c.before < _READ_BYTES).order_by(read.c.position))
+    return [
+        Placed(row["channel"], row["position"], to_message(row).SerializeToString() if row["of_contract"] else b"")
+        for row in rows.mappings()
+    ]
+
+
+def last_position(connection: Connection) -> int:
+    """Return the place of the newest placed event, 0 when there is none."""
+    return connection.execute(_LAST).scalar_one()  # type: ignore[no-any-return]
+
+
+_LAST = text("SELECT coalesce(max(position), 0) FROM events WHERE position IS NOT NULL")
+
+
+def position_of(connection: Connection, channel: str, event: UUID) -> int | None:
+    """Return the place of an event, None while it has none.
+
+    Raises:
+        NotFoundError: the channel has no such event.
+    """
+    table = tables.events.c
+    query = select(table.position).where(table.id == event, table.channel == channel)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError(f"event {event} does not exist in this channel")
+    return row.position  # type: ignore[no-any-return]
+
+
+def query() -> Select[tuple[object, ...]]:
+    """Return the query of all events of the contract's kinds, to be narrowed."""
+    return select(*_COLUMNS).where(_OF_CONTRACT)
+
+
+def to_messages(rows: Iterable[RowMapping]) -> list[pb.Event]:
+    """Return rows as messages."""
+    return [to_message(row) for row in rows]
+
+
+def of_task(connection: Connection, channel: str, task: str, page: pages.Page) -> tuple[list[pb.TaskEvent], str]:
+    """Return a page of the events of our own kinds of a task, by time, then id, and the token of the next page."""
+    table = tables.events.c
+    own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
+    rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
+    found, token = pages.read(connection, rows, page, (table.created_at, table.id))
+    return [_to_task_event(row) for row in found], token
+
+
+def _to_task_event(row: RowMapping) -> pb.TaskEvent:
+    event = pb.TaskEvent(id=str(row["id"]), event_kind=row["kind"])
+    event.timestamp.FromDatetime(row["created_at"])
+    field = _OWN_FIELD_OF_KIND.get(row["asset_kind"], "profiling_step")
+    getattr(event, field).ParseFromString(row["asset"])
+    return event
+
+
+def to_message(row: RowMapping) -> pb.Event:
+    """Return a row as a message, its snapshot included."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(row["created_at"])
+    event = pb.Event(
+        id=str(row["id"]),
+        asset_key=row["asset_key"],
+        asset_kind=row["asset_kind"],
+        event_kind=row["kind"],
+        channel=row["channel"],
+        timestamp=timestamp,
+        metadata=row["metadata"] or {},
+    )
+    getattr(event, _FIELD_OF_KIND[row["asset_kind"]]).ParseFromString(row["asset"])
+    return event

@@ -1,0 +1,184 @@
+"""The partitions of the events: one for each month (UTC), since an event's id begins with its time.
+
+What has no month of its own lies in the default partition, so that no event is ever refused. Making and dropping a
+partition needs the events alone for a moment. While it waits for that, all who come later wait behind it: it gives up
+soon, and is tried again at the next run.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import errors as postgres
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from orchestrator.store.database import Database
+from orchestrator.trace.event_ids import lowest_id, time_of
+
+log = structlog.get_logger()
+
+_AHEAD = 3
+_BOUND = re.compile(r"FROM \((?:MINVALUE|'(?P<low>[0-9a-f-]+)')\) TO \('(?P<high>[0-9a-f-]+)'\)")
+_LOWEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Month:
+    """A month of the calendar (UTC).
+
+    Args:
+        begin: its first moment.
+    """
+
+    begin: datetime
+
+    @classmethod
+    def of(cls, moment: datetime) -> "Month":
+        """Return the month of a moment."""
+        return cls(moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+
+    @property
+    def next(self) -> "Month":
+        """The month after it."""
+        return Month.of(self.begin + timedelta(days=31))
+
+    @property
+    def ids(self) -> tuple[UUID, UUID]:
+        """The ids of its events: from the first, up to but without the second."""
+        return lowest_id(self.begin), lowest_id(self.next.begin)
+
+
+@dataclass(frozen=True)
+class _Partition:
+    """A partition of events from one moment up to another, exclusive."""
+
+    name: str
+    begin: datetime
+    end: datetime
+
+
+_LIST = text("""
+    SELECT relname AS name, pg_get_expr(relpartbound, pg_class.oid) AS bound
+    FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = CAST('events' AS regclass)
+""")
+
+
+def _partitions(connection: Connection) -> list[_Partition]:
+    """Return all partitions but the default one, the oldest first."""
+    found = []
+    for row in connection.execute(_LIST):
+        # One that another sweep drops just now has no bounds any more.
+        if row.bound and (bound := _BOUND.search(row.bound)):
+            begin = time_of(UUID(bound["low"])) if bound["low"] else _LOWEST
+            found.append(_Partition(row.name, begin, time_of(UUID(bound["high"]))))
+    return sorted(found, key=lambda partition: partition.begin)
+
+
+_ALONE = "SET LOCAL lock_timeout = '1s'; LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE"
+
+
+def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
+    """Make a change in a transaction that has the events for itself; return its count, 0 where others hold them."""
+    try:
+        with database.engine.begin() as connection:
+            connection.execute(text(_ALONE))
+            return change(connection)
+    except OperationalError as error:
+        if not isinstance(error.orig, postgres.LockNotAvailable):
+            raise
+        log.warning("partitions.busy", hint="other transactions hold the events; it is tried again at the next run")
+        return 0
+
+
+def make(database: Database[Any], now: datetime) -> int:
+    """Make the partitions of this month and the next three; return how many were made.
+
+    A month of which events lie in the default partition gets none: they would have to move.
+    """
+    with database.engine.begin() as connection:
+        missing = _missing(connection, now)
+    return _alone(database, lambda connection: _make(connection, now)) if missing else 0
+
+
+def _make(connection: Connection, now: datetime) -> int:
+    # Looked at again, now that nobody else makes them, or writes.
+    missing = _missing(connection, now)
+    for month in missing:
+        connection.execute(text(_MAKE.format(begin=month.begin, low=month.ids[0], high=month.ids[1])))
+    return len(missing)
+
+
+_MAKE = "CREATE TABLE events_{begin:%Y_%m} PARTITION OF events FOR VALUES FROM ('{low}') TO ('{high}')"
+_IN_DEFAULT = text("SELECT EXISTS (SELECT FROM events_default WHERE id >= :low AND id < :high)")
+
+
+def _missing(connection: Connection, now: datetime) -> list[Month]:
+    partitions = _partitions(connection)
+    month, missing = Month.of(now), []
+    for _ in range(_AHEAD + 1):
+        low, high = month.ids
+        covered = any(each.begin < month.next.begin and month.begin < each.end for each in partitions)
+        if not covered and not connection.execute(_IN_DEFAULT, {"low": low, "high": high}).scalar_one():
+            missing.append(month)
+        month = month.next
+    return missing
+
+
+def drop(database: Database[Any], before: datetime, position: int) -> int:
+    """Drop the partitions whose events are all forgotten; return how many.
+
+    Args:
+        database: where they are.
+        before: only those of earlier times.
+        position: of the last event that was forgotten.
+    """
+    with database.engine.begin() as connection:
+        found = _done_with(connection, before, position)
+    return _alone(database, lambda connection: _drop(connection, before, position)) if found else 0
+
+
+def _drop(connection: Connection, before: datetime, position: int) -> int:
+    # Looked at again, now that nobody writes.
+    found = _done_with(connection, before, position)
+    for partition in found:
+        connection.execute(text(f"DROP TABLE {partition.name}"))
+        log.info("partitions.dropped", partition=partition.name, events_before=partition.end.isoformat())
+    return len(found)
+
+
+_HOLDS_MORE = text("""
+    SELECT EXISTS (SELECT FROM events WHERE id >= :low AND id < :high AND position IS NULL)
+        OR EXISTS (SELECT FROM events WHERE id >= :low AND id < :high AND position > :position)
+""")
+
+
+def _done_with(connection: Connection, before: datetime, position: int) -> list[_Partition]:
+    def holds_more(partition: _Partition) -> bool:
+        bounds = {"low": lowest_id(partition.begin), "high": lowest_id(partition.end), "position": position}
+        return bool(connection.execute(_HOLDS_MORE, bounds).scalar_one())
+
+    return [partition for partition in _partitions(connection) if partition.end <= before and not holds_more(partition)]
+
+
+_DELETE = text("""
+    DELETE FROM events_default WHERE id IN (
+        SELECT id FROM events_default WHERE position <= :position ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+def delete(database: Database[Any], position: int, limit: int) -> int:
+    """Delete forgotten events that lie in the default partition; return how many.
+
+    Args:
+        database: where they are.
+        position: of the last event that was forgotten.
+        limit: most events.
+    """
+    with database.engine.begin() as connection:
+        return connection.execute(_DELETE, {"position": position, "limit": limit}).rowcount

@@ -1,0 +1,1 @@
+"""The sweeps over events, one module each."""

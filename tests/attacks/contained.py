@@ -1,0 +1,78 @@
+"""A function that runs by the real executor, for the tests of what it can do to us."""
+
+import json
+import os
+import textwrap
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from workers import executor
+from workers.executor import Limits, Outcome
+from workers.sandbox import Sandbox, Shared, find
+
+LIMITS = Limits(time=30.0, grace=0.5, memory=None, file_size=50_000_000)
+EXECUTORS = ("sandbox", "subprocess")
+
+
+class Contained:
+    """The folder of an attempt.
+
+    Args:
+        folder: an empty one.
+        kind: of executor.
+        network: whether the function may use it.
+    """
+
+    def __init__(self, folder: Path, kind: str = "sandbox", network: bool = False) -> None:
+        self.folder, self.kind = folder, kind
+        for name in ("function", "home", "outputs", "inputs", "seen"):
+            (folder / name).mkdir()
+        self.log = folder / "log"
+        self.stop = threading.Event()
+        # What the function is told, and where it says something while it runs.
+        self.seen = folder / "seen"
+        self._box = Sandbox(
+            find(), folder, network=network, shared=(Shared(self.seen, True),), shared_memory=10_000_000
+        )
+
+    @property
+    def outputs(self) -> Path:
+        """Where the function finds its outputs."""
+        return Path("/outputs") if self.kind == "sandbox" else self.folder / "outputs"
+
+    def run(self, source: str, limits: Limits = LIMITS, lock: int | None = None, **told: object) -> Outcome:
+        """Run Python code; it finds what it is told in `told`, and `seen`, `outputs` as paths."""
+        told |= {"seen": str(self.seen), "outputs": str(self.outputs)}
+        head = (
+            "import json, os, pathlib, signal, socket, subprocess, sys, tempfile, time\n"
+            f"told = json.loads({json.dumps(told)!r})\n"
+            "seen, outputs = pathlib.Path(told['seen']), pathlib.Path(told['outputs'])\n"
+        )
+        (self.folder / "function" / "function.py").write_text(head + textwrap.dedent(source))
+        function, home = self.folder / "function", self.folder / "home"
+        box = self._box if self.kind == "sandbox" else None
+        return executor.run(["python3", "function.py"], function, home, self.log, limits, self.stop, lock, box)
+
+    def found(self) -> Mapping[str, object]:
+        """Return what the function wrote into its output `found`, as JSON."""
+        result: Mapping[str, object] = json.loads((self.folder / "outputs" / "found").read_text())
+        return result
+
+
+def limited(**limits: float) -> Limits:
+    """Return the limits, but for some."""
+    return replace(LIMITS, **limits)
+
+
+def processes_with(mark: str) -> list[int]:
+    """Return the processes whose command line holds a mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,371 @@
+"""Attacks on identity: one organization tries to act for another, over mutual TLS, with nothing but its own files.
+
+org-1 is the victim, org-2 the attacker with an authority of its own that no path length limits. org-3 has an authority
+with limits, org-4 one whose certificates are revoked, denied and renewed while its connections stand.
+"""
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from prometheus_client.parser import text_string_to_metric_families
+
+from orchestrator import protos as pb
+from orchestrator.client import AsyncClient, CallError, Certificates, Client
+from orchestrator.embedded.postgres import Postgres
+from tests.conformance.messages import new_key as new_uuid
+from tests.conformance.messages import new_plan
+from tests.faults.proxy import Proxy
+from tests.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
+from tests.waiting import wait_until
+
+from .network import CHANNEL, SECRET, Network, Stream, ask, running
+
+ORGANIZATIONS = ("org-1", "org-2", "org-3", "org-4")
+A, B = authority("org-1"), authority("org-2")
+LIMITED = authority("org-3", None, (x509.NameConstraints([x509.DNSName("org-3.example")], None), True), path_length=0)
+D = authority("org-4", days=400)
+REFUSED = ("PERMISSION_DENIED OE0102", "UNAVAILABLE")
+
+
+@pytest.fixture(scope="module")
+def network(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    database = postgres.create_database(f"attacks_{new_uuid().replace('-', '')}")
+    folder = tmp_path_factory.mktemp("identity")
+    with running(folder, database, dict(zip(ORGANIZATIONS, (A, B, LIMITED, D), strict=True))) as network:
+        for organization, issuer in (("org-1", A), ("org-4", D)):
+            with Client(
+                network.address, organization, CHANNEL, network.save("first", client(issuer, organization))
+            ) as c:
+                c.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
+        yield network
+
+
+def between(issuer: Issued, identifier: bytes | None) -> Issued:
+    """An intermediate with a Subject Key Identifier of the attacker's choice."""
+    return authority("org-1", issuer, identifier=identifier)
+
+
+NO_SKI, COPIED = between(B, None), between(B, A.identifier)
+FORGED: dict[str, tuple[Issued, bytes | None]] = {
+    "leaf by org-2": (client(B, "org-1"), None),
+    "leaf by org-2 that names the key of org-1": (client(B, "org-1", identifier=A.identifier), None),
+    "intermediate without identifier": (client(NO_SKI, "org-1", identifier=A.identifier), None),
+    "intermediate with the identifier of org-1": (client(COPIED, "org-1", identifier=A.identifier), None),
+    "two intermediates": (client(between(NO_SKI, A.identifier), "org-1", identifier=A.identifier), None),
+}
+with_root = client(COPIED, "org-1", identifier=A.identifier)
+FORGED["the root of org-1 in the chain"] = (with_root, with_root.chain + A.pem)
+LEAF = client(A, "org-1")
+FORGED["a leaf used as an authority"] = (client(LEAF, "org-1", identifier=A.identifier), None)
+FORGED["an authority of the attacker's own making"] = (
+    client(authority("org-1", identifier=A.identifier), "org-1", identifier=A.identifier),
+    None,
+)
+FORGED["ended"] = (client(A, "org-1", days=-0.01), None)
+FORGED["not begun"] = (client(A, "org-1", begin=1), None)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_nobody_acts_for_another_organization(network: Network, name: str):
+    leaf, chain = FORGED[name]
+    files = network.save("forged", leaf, chain)
+    assert network.call(files, "org-1").startswith(REFUSED)
+    assert network.read(files) in (0, 401)
+
+
+def test_honest_certificates_are_let_in_directly_and_through_intermediates(network: Network):
+    for name, leaf in (("direct", LEAF), ("between", client(between(A, None), "org-1", identifier=b"whatever"))):
+        files = network.save(name, leaf)
+        assert network.call(files, "org-1") == "ok"
+        assert network.read(files) == 200
+        assert network.call(files, "org-2").startswith("PERMISSION_DENIED OE0102")
+    both = network.save("both", client(NO_SKI, "org-1", "org-2", identifier=A.identifier))
+    assert network.call(both, "org-2") == "ok"
+    assert network.call(both, "org-1").startswith("PERMISSION_DENIED OE0102")
+    assert network.read(both) == 404
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        client(authority("org-3", LIMITED), "org-3"),
+        client(LIMITED, "org-3", extra=[(x509.SubjectAlternativeName([x509.DNSName("org-1.example")]), False)]),
+    ],
+    ids=["path length", "name constraints"],
+)
+def test_the_limits_of_an_authority_are_kept(network: Network, leaf: Issued):
+    files = network.save("limited", leaf)
+    assert network.call(files, "org-3").startswith(REFUSED)
+    assert network.read(files) in (0, 401)
+
+
+def test_a_second_organization_with_the_authority_of_another_is_not_let_in(network: Network):
+    """Whose authority copies the key identifier of org-1: the server and the store go on with what they know."""
+    twin = authority("org-5", identifier=A.identifier)
+    crl = network.authorities("org-1") / "revoked.crl"
+    network.trust("org-5", twin)
+    try:
+        files = network.save("twin", client(twin, "org-1", identifier=A.identifier))
+        wait_until(
+            lambda: "authorities of org-1 and org-5 have the same Subject Key Identifier" in network.log, 20, "the line"
+        )
+        assert network.call(files, "org-1").startswith(REFUSED)
+        assert network.read(files) in (0, 401)
+        assert network.call(network.save("honest", LEAF), "org-1") == "ok"
+        # Nor does it hold up what others revoke.
+        leaf = client(A, "org-1")
+        revoked = network.save("revoked", leaf)
+        assert network.call(revoked, "org-1") == "ok"
+        crl.write_bytes(revocation_list(A, leaf))
+        wait_until(lambda: network.call(revoked, "org-1").startswith(REFUSED), 20, "the certificate to be refused")
+        assert network.read(revoked) in (0, 401)
+        assert "authorities of org-1 and org-5 have the same Subject Key Identifier" in network.start_another()
+    finally:
+        crl.unlink(missing_ok=True)
+        shutil.rmtree(network.authorities("org-5"))
+
+
+@pytest.fixture
+def standing(network: Network) -> Iterator[tuple[Issued, Client, Stream, httpx.Client, Client]]:
+    """A certificate of org-4 with a connection, a stream and a connection to the store; and another connection."""
+    leaf = client(authority("org-4", D), "org-4")
+    files, others = network.save("standing", leaf), network.save("other", client(D, "org-4"))
+    with (
+        Client(network.address, "org-4", CHANNEL, files) as one,
+        Client(network.address, "org-4", CHANNEL, others) as other,
+        network.peer(files) as peer,
+    ):
+        assert ask(one) == ask(other) == "ok"
+        assert peer.get(SECRET).status_code == 404
+        yield leaf, one, Stream(one), peer, other
+        (network.authorities("org-4") / "revoked.crl").unlink(missing_ok=True)
+        network.deny_list.write_text("serials: {}\n")
+        wait_until(lambda: ask(one) == "ok", 20, "the connection to be good again")
+
+
+def by_list(network: Network, leaf: Issued) -> None:
+    assert leaf.issuer
+    (network.authorities("org-4") / "revoked.crl").write_bytes(revocation_list(leaf.issuer, leaf))
+
+
+def by_list_of_the_root(network: Network, leaf: Issued) -> None:
+    assert leaf.issuer
+    (network.authorities("org-4") / "revoked.crl").write_bytes(revocation_list(D, leaf.issuer))
+
+
+def by_serial(network: Network, leaf: Issued) -> None:
+    network.deny_list.write_text(yaml.safe_dump({"serials": {"org-4": [leaf.serial]}}))
+
+
+def by_authority(network: Network, leaf: Issued) -> None:
+    assert leaf.issuer
+    fingerprint = leaf.issuer.certificate.fingerprint(hashes.SHA256()).hex(":")
+    network.deny_list.write_text(yaml.safe_dump({"authorities": [fingerprint]}))
+
+
+@pytest.mark.parametrize("revoke", [by_list, by_list_of_the_root, by_serial, by_authority])
+def test_a_revocation_ends_what_stands(
+    network: Network,
+    standing: tuple[Issued, Client, Stream, httpx.Client, Client],
+    revoke: Callable[[Network, Issued], None],
+):
+    leaf, one, stream, peer, other = standing
+    revoke(network, leaf)
+    wait_until(lambda: ask(one).startswith("PERMISSION_DENIED OE0102"), 20, "the call to be refused")
+    wait_until(lambda: stream.end.startswith("PERMISSION_DENIED OE0102"), 20, "the stream to end")
+    wait_until(lambda: peer.get(SECRET).status_code == 401, 20, "the store to refuse")
+    assert ask(other) == "ok"
+
+
+def test_what_leaves_a_channel_ends_what_stands_in_it(
+    network: Network, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
+):
+    _, one, stream, _, other = standing
+    # A bad file changes nothing, and is told once, with its line.
+    network.channels.write_text("channels:\n  channel: [org-1, 0123]\n")
+    wait_until(lambda: "channels.not_reloaded" in network.log, 20, "the line")
+    assert "channels.yaml, line 2: text is expected here" in network.log
+    assert ask(one) == "ok"
+    network.write_channels("org-1", "org-2", "org-3")
+    try:
+        wait_until(lambda: ask(one).startswith("PERMISSION_DENIED OE0102"), 20, "the call to be refused")
+        wait_until(lambda: stream.end.startswith("PERMISSION_DENIED OE0102"), 20, "the stream to end")
+        assert ask(other).startswith("PERMISSION_DENIED OE0102")
+    finally:
+        network.write_channels(*ORGANIZATIONS)
+    wait_until(lambda: ask(other) == "ok", 20, "org-4 to be in the channel again")
+    assert network.log.count("channels.not_reloaded") == 1
+
+
+def test_files_that_cannot_be_used_change_nothing(
+    network: Network, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
+):
+    leaf, one, stream, _, _ = standing
+    by_list(network, leaf)
+    wait_until(lambda: ask(one).startswith("PERMISSION_DENIED"), 20, "the call to be refused")
+    said = network.log.count("certificates.not_reloaded")
+    forged = Issued(D.certificate, new_key(), None)
+    (network.authorities("org-4") / "revoked.crl").write_bytes(revocation_list(forged))
+    wait_until(lambda: network.log.count("certificates.not_reloaded") == said + 1, 20, "the line")
+    assert "org-4/revoked.crl holds a revocation list that cannot be used: it is not signed" in network.log
+    assert ask(one).startswith("PERMISSION_DENIED")
+    assert stream.end.startswith("PERMISSION_DENIED")
+
+
+def test_a_certificate_that_ends_ends_what_stands(network: Network):
+    """But who renewed it in time watches on."""
+    leaf = client(D, "org-4", days=(datetime.now(UTC) + timedelta(seconds=10) - NOW) / timedelta(days=1))
+    files, renewed = network.save("short", leaf), network.save("watching", leaf)
+    with (
+        Client(network.address, "org-4", CHANNEL, files) as one,
+        Client(network.address, "org-4", CHANNEL, renewed) as watcher,
+        network.peer(files) as peer,
+    ):
+        plan = watcher.plans.RegisterPlan(new_plan()).key
+        seen: list[str] = []
+        watching = threading.Thread(target=lambda: seen.extend(event.id for event in watcher.watch(plan)), daemon=True)
+        watching.start()
+        assert ask(one) == "ok"
+        assert peer.get(SECRET).status_code == 404
+        stream = Stream(one)
+        network.save("watching", client(D, "org-4"))
+        # Asked all the time: the store lets go of connections that are idle.
+        wait_until(lambda: peer.get(SECRET).status_code == 401, 20, "the store to refuse", 0.5)
+        wait_until(lambda: ask(one).startswith("PERMISSION_DENIED OE0102"), 20, "the call to be refused")
+        wait_until(lambda: stream.end.startswith("PERMISSION_DENIED OE0102"), 20, "the stream to end")
+        assert watching.is_alive()
+        watcher.cancel(plan)
+        watching.join(20)
+        assert len(seen) == 2
+
+
+def test_a_client_and_a_store_take_renewed_files(network: Network):
+    """The authority of org-4 is replaced by another, with all that it issued, and connections break."""
+    files = network.save("renewed", client(D, "org-4"))
+    port = int(network.address.rpartition(":")[2])
+    new = authority("org-4")
+    with (
+        Proxy(port) as proxy,
+        Client(f"127.0.0.1:{proxy.port}", "org-4", CHANNEL, files) as worker,
+        asyncio.Runner() as runner,
+    ):
+        sdk = runner.run(made(f"127.0.0.1:{proxy.port}", files))
+        assert ask(worker) == runner.run(asked(sdk)) == "ok"
+        old = network.save("old", client(D, "org-4"))
+        network.trust("org-4", new)
+        try:
+            network.save("renewed", client(new, "org-4"))
+            proxy.sever()
+            wait_until(lambda: ask(worker) == "ok", 20, "the worker to be let in with its new certificate")
+            wait_until(lambda: runner.run(asked(sdk)) == "ok", 20, "the SDK's asyncio client to be let in")
+            assert network.read(files) == 404
+            assert network.call(old, "org-4").startswith(REFUSED)
+            assert network.read(old) in (0, 401)
+        finally:
+            network.trust("org-4", D)
+            runner.run(sdk.close())
+
+
+async def made(address: str, files: Certificates) -> AsyncClient:
+    return AsyncClient(address, "org-4", CHANNEL, files, timeout=5)
+
+
+async def asked(client: AsyncClient) -> str:
+    try:
+        await client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+    except CallError as error:
+        return str(error)
+    return "ok"
+
+
+def test_what_ends_soon_is_told(network: Network):
+    """By `/metrics` and by `node list`."""
+    for name, days in (("soon", 12.5), ("later", 100)):
+        issuer = authority("org-4", D, days=200)
+        with Client(
+            network.address, "org-4", CHANNEL, network.save(name, client(issuer, "org-4", days=days))
+        ) as worker:
+            worker.worker.Heartbeat(pb.HeartbeatParam(node=name))
+    files = network.save("reader", LEAF)
+    options = ("--address", network.address, "--org", "org-1", "--channel", CHANNEL, "--ca-cert", files.authority)
+    command = [sys.executable, "-m", "orchestrator", "node", *options, "--cert", files.certificate, "--key", files.key]
+    told = subprocess.run([*command, "list"], capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    assert "the certificate of soon of org-4 ends in 12 d: renew it" in told.stdout
+    assert "certificate of later" not in told.stdout
+    metrics = httpx.get(f"http://{network.http}/metrics", trust_env=False).text
+    found = {
+        (sample.name, sample.labels.get("organization"), sample.labels.get("node")): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    day = 86_400
+    assert 12 * day < found["orchestrator_node_certificate_seconds", "org-4", "soon"] < 12.6 * day
+    # All in the test live for 30 days, but the server's own.
+    assert 29 * day < found["orchestrator_authority_certificate_seconds", "org-1", None] < 30 * day
+    assert 300 * day < found["orchestrator_server_certificate_seconds", None, None] < 366 * day
+
+
+def shown(network: Network) -> str:
+    """The serial number of the certificate that the store shows to a new connection."""
+    host, _, port = network.store.removeprefix("https://").rpartition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((host, int(port)), 5) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        certificate = connection.getpeercert(binary_form=True)
+    assert certificate
+    return f"{x509.load_der_x509_certificate(certificate).serial_number:x}"
+
+
+def test_a_store_shows_its_renewed_certificate_and_none_that_is_half_there(network: Network):
+    files = network.layout.store("org-1")
+    before, kept = shown(network), (files.certificate.read_bytes(), files.key.read_bytes())
+    san = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    renewed = sign(A, subject(["org-1"], "store"), [(san, False)])
+    try:
+        files.key.write_bytes(renewed.private)
+        assert shown(network) == before
+        files.certificate.write_bytes(renewed.pem)
+        assert shown(network) == renewed.serial
+    finally:
+        files.certificate.write_bytes(kept[0])
+        files.key.write_bytes(kept[1])
+    assert shown(network) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [(ed25519.Ed25519PrivateKey.generate(), "Ed25519"), (ec.generate_private_key(ec.SECP521R1()), "P-521")],
+)
+def test_a_server_key_that_nobody_could_connect_to_is_not_taken(network: Network, key: object, name: str):
+    files = network.layout.server
+    kept = (files.certificate.read_bytes(), files.key.read_bytes())
+    bad = sign(A, subject(["orchestrator"], "server"), [], key=key)
+    honest = network.save("honest", LEAF)
+    try:
+        files.certificate.write_bytes(bad.pem)
+        files.key.write_bytes(bad.private)
+        wait_until(lambda: f"gRPC cannot serve with a key that is {name}" in network.log, 20, "the line")
+        assert network.call(honest, "org-1") == "ok"
+        if name == "Ed25519":
+            assert f"cannot be used: gRPC cannot serve with a key that is {name}" in network.start_another()
+    finally:
+        files.certificate.write_bytes(kept[0])
+        files.key.write_bytes(kept[1])
+    assert network.call(honest, "org-1") == "ok"

@@ -1,0 +1,53 @@
+"""A Valkey and a RabbitMQ, each with the accounts of the organizations a and b, for this folder and for the attacks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.embedded.valkey import Valkey
+
+from .accounts import Broker, Provisioned, provisioned
+from .rabbitmq import AbsentError, RabbitMQ, programs
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ; installed if it is missing and we may, else the test is skipped."""
+    try:
+        folder = programs()
+    except AbsentError as error:
+        pytest.skip(f"needs RabbitMQ: {error}")
+    server = RabbitMQ(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def on_rabbitmq(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Provisioned:
+    """RabbitMQ with accounts, made by rabbitmqctl."""
+    arguments = ["--rabbitmqctl", str(rabbitmq.programs / "rabbitmqctl")]
+    broker = Broker(rabbitmq.url, arguments, rabbitmq.environment)
+    return provisioned(broker, tmp_path_factory.mktemp("rabbitmq"))
+
+
+@pytest.fixture(scope="session")
+def on_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
+    """A Valkey of this folder's own, with accounts."""
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    server = Valkey(folder / "server")
+    try:
+        server.start()
+        yield provisioned(Broker(server.url, (), {}), folder)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["valkey", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> Provisioned:
+    """Each broker."""
+    found: Provisioned = request.getfixturevalue(f"on_{request.param}")
+    return found

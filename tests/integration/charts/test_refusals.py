@@ -1,0 +1,63 @@
+"""Values that are wrong are refused before anything is rendered, and the message says which."""
+
+import pytest
+
+from tests.integration.charts.rendering import RefusedError, merged, template
+from tests.integration.charts.values import MATRIX
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("orchestrator-least", {"server": {"replica": 3}}, "replica"),
+        ("orchestrator-least", {"server": {"settings": {"replayEventBatchSize": 1}}}, "replayEventBatchSize"),
+        ("orchestrator-least", {"settings": {"lease": "1 minute"}}, "lease"),
+        ("orchestrator-least", {"settings": {"retryLostAttempts": 0}}, "retryLostAttempts"),
+        ("orchestrator-least", {"beat": {"settings": {"sweepBatch": "many"}}}, "sweepBatch"),
+        ("orchestrator-least", {"migrations": {"mode": "sidecar"}}, "mode"),
+        ("orchestrator-least", {"migrations": {"half": "half"}}, "half"),
+        ("orchestrator-least", {"database": {"port": 0}}, "port"),
+        ("orchestrator-least", {"database": {"url": "postgresql://user:password@host/db"}}, "url"),
+        ("orchestrator-least", {"broker": {"server": {"password": "password"}}}, "password"),
+        ("orchestrator-least", {"database": {"urlSecret": {"name": ""}}}, "database.urlSecret.name or database.host"),
+        ("orchestrator-least", {"tls": {"secretName": ""}}, "tls.secretName"),
+        ("orchestrator-least", {"image": {"digest": "sha256:1"}}, "digest"),
+        ("orchestrator-least", {"channels": {"oncology": []}}, "oncology"),
+        ("orchestrator-least", {"metrics": {"prometheusRule": {"sweepAges": {"none": 1}}}}, "none"),
+        ("orchestrator-least", {"flower": {"enabled": True}}, "flower.basicAuthSecret"),
+        ("orchestrator-least", {"server": {"tlsRoute": {"enabled": True}}}, "hostnames"),
+        (
+            "orchestrator-least",
+            {"server": {"ingress": {"enabled": True, "host": "a.example.org", "paths": ["/metrics"]}}},
+            "paths",
+        ),
+        (
+            "orchestrator-least",
+            {"server": {"ingress": {"enabled": True, "host": "a.example.org", "paths": ["/"]}}},
+            "paths",
+        ),
+        ("orchestrator-least", {"tests": {"certificateSecret": "client"}}, "organization"),
+        ("orchestrator-full", {"tests": {"authority": {"configMapName": ""}}}, "tests.authority is needed"),
+        ("orchestrator-full", {"metrics": {"enabled": False}}, "metrics.enabled"),
+        ("orchestrator-least", {"server": {"settings": {"callsInAll": 0}}}, "callsInAll"),
+        ("organization-least", {"worker": {"executor": "none"}}, "executor"),
+        ("organization-least", {"worker": {"consent": {"policy": {"functions": "all"}}}}, "functions"),
+        ("organization-least", {"worker": {"consent": {"policy": {"organisations": ["a"]}}}}, "organisations"),
+        ("organization-least", {"worker": {"consent": {"policy": {"stores": {"a": "http://a"}}}}}, "stores"),
+        ("organization-least", {"store": {"settings": {"storeConnections": "many"}}}, "storeConnections"),
+        ("organization-least", {"organization": "hospital 1"}, "organization"),
+        ("organization-least", {"tls": {"serverAuthority": {"configMapName": ""}}}, "tls.serverAuthority"),
+        ("organization-least", {"organization": ""}, "organization is needed"),
+        ("organization-least", {"store": {"url": "http://assets.example.org"}}, "url"),
+        ("organization-least", {"orchestrator": {"address": "orchestrator.example.org"}}, "address"),
+        ("organization-least", {"worker": {"settings": {"drainSeconds": None}}}, "drainSeconds"),
+        ("organization-least", {"worker": {"settings": {"concurrency": 0}}}, "concurrency"),
+        ("organization-least", {"tls": {"clientAuthorities": {"a/b": {"secretName": "s"}}}}, "a/b"),
+        ("organization-least", {"tls": {"clientSecretName": ""}}, "tls.clientSecretName"),
+    ],
+)
+def test_wrong_values_are_refused(name, wrong, message):
+    chart, values = MATRIX[name]
+    with pytest.raises(RefusedError) as refusal:
+        template(chart, merged(values, wrong))
+    assert message in str(refusal.value)

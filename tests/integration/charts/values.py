@@ -1,0 +1,330 @@
+"""The matrix of values: what operators may ask of the two charts."""
+
+from typing import Any
+
+from tests.integration.charts.rendering import merged
+
+ORCHESTRATOR, ORGANIZATION = "orchestrator", "orchestrator-organization"
+
+AUTHORITIES = {
+    "hospital-1": {"configMapName": "hospital-1-ca", "revocationsKey": "ca.crl"},
+    "hospital-2": {"secretName": "h2", "key": "ca.pem"},
+}
+ISSUER = {"name": "issuer", "kind": "ClusterIssuer"}
+ROUTE = {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["orchestrator.example.org"]}
+
+_O_LEAST = {
+    "channels": {"oncology": ["hospital-1", "hospital-2"]},
+    "database": {"urlSecret": {"name": "database"}},
+    "broker": {"server": {"urlSecret": {"name": "broker"}}},
+    "tls": {"secretName": "server-tls", "clientAuthorities": AUTHORITIES},
+}
+_G_LEAST = {
+    "organization": "hospital-1",
+    "channels": ["oncology", "rare"],
+    "orchestrator": {"address": "orchestrator.example.org:443"},
+    "broker": {"urlSecret": {"name": "broker"}},
+    "store": {"url": "https://assets.hospital-1.example.org"},
+    "tls": {
+        "clientSecretName": "client-tls",
+        "storeSecretName": "store-tls",
+        "serverAuthority": {"configMapName": "orchestrator-ca"},
+        "peerAuthority": {"configMapName": "peers-ca"},
+        "clientAuthorities": AUTHORITIES,
+    },
+}
+_EXTRA = {
+    "extraEnv": [{"name": "ORCHESTRATOR_LATER", "value": "1"}],
+    "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+}
+_SIDECAR = {
+    "name": "sidecar",
+    "image": "sidecar@sha256:" + "0" * 64,
+    "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
+}
+_PROBE = {"exec": {"command": ["true"]}}
+_SIDECARS = {
+    **_EXTRA,
+    "extraContainers": [{**_SIDECAR, "readinessProbe": _PROBE, "livenessProbe": _PROBE}],
+    "extraInitContainers": [{**_SIDECAR, "name": "first"}],
+}
+_PLACED = {
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"operator": "Exists"}],
+    "priorityClassName": "high",
+    "podLabels": {"team": "a"},
+    "podAnnotations": {"note": "b"},
+}
+_COMMON = {
+    "image": {"repository": "registry.example.org/o", "digest": "sha256:" + "a" * 64, "pullSecrets": ["registry"]},
+    "commonLabels": {"owner": "ops"},
+    "commonAnnotations": {"owner": "ops"},
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "{{ .Release.Name }}-more",
+                "namespace": "{{ .Release.Namespace }}",
+                "labels": {"a": "b"},
+            },
+        }
+    ],
+}
+
+# Every setting that a chart passes on; numbers of any size, as YAML reads them.
+DATABASE_SETTINGS = {
+    "databasePoolSize": 32,
+    "txRetryBudget": "2s",
+    "logLevel": "DEBUG",
+    "lease": "1m30s",
+    "retryBuildAttempts": 2,
+    "retryExecutionAttempts": 2,
+    "retryInternalAttempts": 4,
+    "retryLostAttempts": 4,
+    "retryTimeoutAttempts": 2,
+    "retryBackoff": 2.5,
+    "retryCap": "10m",
+}
+SERVER_SETTINGS = {
+    "replayEventsBatchSize": 200,
+    "grpcKeepalivePolicyMinTime": "20s",
+    "grpcKeepalivePolicyPermitWithoutStream": True,
+    "callsPerOrganization": 128,
+    "callsInAll": 4096,
+    "subscriptionsPerOrganization": 1000,
+    "subscriptionsInAll": 20000,
+    "messageBytes": 1073741824,
+    "grpcConnections": 2000,
+    "grpcHandshakeTime": "5s",
+    "httpConnections": 128,
+    "httpConnectionsPerAddress": 128,
+    "httpRequestTime": "5s",
+    "messageTime": "1m",
+}
+BEAT_SETTINGS = {
+    "lostPokePeriod": "20s",
+    "lostPokeAge": "40s",
+    "expiredLeasePeriod": 4,
+    "dueRetryPeriod": 3,
+    "unacknowledgedStopPeriod": "20s",
+    "stopAge": "20s",
+    "stopDeadline": "2h",
+    "stuckTaskPeriod": "20s",
+    "transientOutputPeriod": "2m",
+    "transientOutputAge": "2h",
+    "oldPokePeriod": "2h",
+    "pokeRetention": "8d",
+    "silentNodePeriod": "2h",
+    "nodeRetention": "8d",
+    "staleQueuePeriod": "2h",
+    "queueRetention": "2d",
+    "eventPartitionPeriod": "2h",
+    "oldEventPeriod": "2h",
+    "eventRetention": "90d",
+    "oldSubscriptionPeriod": "2h",
+    "subscriberRetention": "8d",
+    "oldAttemptPeriod": "2h",
+    "attemptRetention": "90d",
+    "sweepTimeLimit": "5m",
+    "sweepBatch": 1000,
+}
+WORKER_SETTINGS = {
+    "concurrency": 4,
+    "taskTimeLimit": 172800,
+    "taskKillGrace": 2.5,
+    "drainSeconds": 3600,
+    "sandboxProgram": "/usr/bin/env",
+    "sandboxPaths": "/opt/cuda,/dev/nvidia0:rw",
+    "sandboxSharedMemory": 2147483648,
+    "cgroup": "/sys",
+    "taskMemoryLimit": 68719476736,
+    "taskProcessLimit": 8192,
+    "taskFolderLimit": 107374182400,
+    "taskFileLimit": 2000000,
+    "taskLogLimit": 16777216,
+    "outputSizeLimit": 107374182400,
+    "archiveSizeLimit": 2147483648,
+}
+ORGANIZATION_SETTINGS = {"logLevel": "WARNING", "proxyFromEnvironment": True}
+STORE_SETTINGS = {"storeConnections": 512, "storeConnectionsPerAddress": 512, "storeRequestTime": 2.5}
+CONSENT = {
+    "organizations": ["aggregator", "hospital-2"],
+    "functions": "approved",
+    "stores": {"aggregator": "https://assets.example.org"},
+    "network": ["aggregator"],
+}
+
+_O_FULL = merged(
+    _O_LEAST,
+    _COMMON,
+    {
+        "settings": DATABASE_SETTINGS,
+        "tls": {"denyList": {"secretName": "denied", "key": "list.yaml"}},
+        "server": {
+            **_SIDECARS,
+            **_PLACED,
+            "settings": SERVER_SETTINGS,
+            "autoscaling": {"enabled": True},
+            "tlsRoute": ROUTE,
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "host": "o.example.org",
+                "paths": ["/ready"],
+                "tlsSecretName": "o-tls",
+            },
+        },
+        "beat": {**_SIDECARS, **_PLACED, "settings": BEAT_SETTINGS},
+        "migrations": {**_EXTRA, **_PLACED},
+        "flower": {
+            **_SIDECARS,
+            "enabled": True,
+            "settings": {"organizations": "hospital-1,hospital-2"},
+            "basicAuthSecret": {"name": "flower"},
+            "ingress": {"enabled": True, "host": "f.example.org", "paths": ["/"]},
+        },
+        "broker": {
+            "urlsSecret": {"name": "brokers"},
+            "maintenance": {"urlSecret": {"name": "maintenance"}},
+            "flower": {"urlSecret": {"name": "flower-broker"}},
+        },
+        "networkPolicy": {
+            "httpFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
+            "flowerFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "database": {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]},
+            "extraEgress": [{"ports": [{"protocol": "TCP", "port": 4317}]}],
+        },
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True},
+            "dashboards": {"enabled": True},
+        },
+        "tests": {
+            "organization": "hospital-1",
+            "channel": "oncology",
+            "certificateSecret": "hospital-1-client",
+            "authority": {"configMapName": "orchestrator-ca"},
+        },
+    },
+)
+_O_PARTS = merged(
+    _O_LEAST,
+    {
+        "database": {
+            "urlSecret": {"name": ""},
+            "host": "postgres.example.org",
+            "passwordSecret": {"name": "database-password"},
+            "authority": {"configMapName": "database-ca"},
+        },
+        "broker": {
+            "server": {
+                "urlSecret": {"name": ""},
+                "scheme": "amqps",
+                "host": "rabbitmq.example.org",
+                "port": 5671,
+                "path": "%2F",
+                "user": "relay",
+                "passwordSecret": {"name": "broker-password"},
+            }
+        },
+        "tls": {
+            "secretName": "",
+            "certManager": {"enabled": True, "issuerRef": ISSUER, "dnsNames": ["orchestrator.example.org"]},
+        },
+        "server": {"service": {"type": "LoadBalancer", "port": 443, "externalTrafficPolicy": "Local"}},
+    },
+)
+_G_FULL = merged(
+    _G_LEAST,
+    _COMMON,
+    {
+        "settings": ORGANIZATION_SETTINGS,
+        "tls": {"denyList": {"configMapName": "denied"}},
+        "worker": {
+            **_SIDECARS,
+            **_PLACED,
+            "replicas": 3,
+            "settings": WORKER_SETTINGS,
+            "consent": {"policy": CONSENT},
+            "hostUsers": False,
+        },
+        "store": {**_SIDECARS, **_PLACED, "replicas": 2, "tlsRoute": ROUTE, "settings": STORE_SETTINGS},
+        "networkPolicy": {"storeFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "assets": {"ports": [9000]}},
+    },
+)
+_G_PARTS = merged(
+    _G_LEAST,
+    {
+        "broker": {
+            "urlSecret": {"name": ""},
+            "host": "valkey.example.org",
+            "user": "org.hospital-1",
+            "passwordSecret": {"name": "broker-password"},
+        },
+        "assets": {"url": "s3://hospital-1/assets"},
+        "worker": {
+            "executor": "subprocess",
+            "consent": {
+                "policyConfigMap": {"name": "policy", "key": "policy.yaml"},
+                "decisionsVolume": {"existingClaim": "decisions"},
+            },
+        },
+        "tls": {
+            "clientSecretName": "",
+            "storeSecretName": "",
+            "certManager": {
+                "enabled": True,
+                "issuerRef": ISSUER,
+                "storeDnsNames": ["assets.hospital-1.example.org"],
+            },
+        },
+        "store": {"service": {"type": "LoadBalancer"}},
+    },
+)
+_PLAIN = {"tls": {"enabled": False}}
+
+MATRIX: dict[str, tuple[str, dict[str, Any]]] = {
+    "orchestrator-least": (ORCHESTRATOR, _O_LEAST),
+    "orchestrator-full": (ORCHESTRATOR, _O_FULL),
+    "orchestrator-parts": (ORCHESTRATOR, _O_PARTS),
+    "orchestrator-plain": (
+        ORCHESTRATOR,
+        merged(_O_LEAST, _PLAIN, {"migrations": {"mode": "none"}, "networkPolicy": {"enabled": False}}),
+    ),
+    "orchestrator-hook": (
+        ORCHESTRATOR,
+        merged(
+            _O_LEAST,
+            {
+                "migrations": {"mode": "hook", "half": "all"},
+                "channelsConfigMap": {"name": "own"},
+                "nameOverride": "central",
+                "tests": {"enabled": False},
+                "server": {"disruptionBudget": {"enabled": False}},
+            },
+        ),
+    ),
+    "organization-least": (ORGANIZATION, _G_LEAST),
+    "organization-full": (ORGANIZATION, _G_FULL),
+    "organization-parts": (ORGANIZATION, _G_PARTS),
+    "organization-plain": (
+        ORGANIZATION,
+        merged(
+            _G_LEAST,
+            _PLAIN,
+            {"tests": {"enabled": False}, "networkPolicy": {"enabled": False}, "fullnameOverride": "clinic"},
+        ),
+    ),
+}

@@ -1,0 +1,33 @@
+"""`orchestrator migrate` as the first process of a container."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+
+from orchestrator.embedded.ports import free_port
+from workers import sandbox
+
+
+def test_who_waits_for_the_database_obeys_term_as_the_first_process():
+    # In a process namespace of its own it has the id 1, and the kernel keeps from it what it does not handle.
+    alone = [str(sandbox.find()), "--unshare-pid", "--as-pid-1", "--dev-bind", "/", "/", "--proc", "/proc"]
+    environment = {**os.environ, "ORCHESTRATOR_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none"}
+    with subprocess.Popen(
+        [*alone, sys.executable, "-m", "orchestrator", "migrate", "--wait"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        try:
+            assert waiting.stderr is not None
+            assert "the database cannot be reached" in waiting.stderr.readline()
+            (first,) = psutil.Process(waiting.pid).children()
+            first.terminate()
+            assert waiting.wait(timeout=20) == 128 + signal.SIGTERM
+        finally:
+            if waiting.poll() is None:
+                for process in psutil.Process(waiting.pid).children():
+                    process.kill()
