@@ -7,6 +7,7 @@ Every method parses its request and answers it; the stream sends as many message
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,12 +15,14 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.cli.configuration import configure
+from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.methods import UseCase
 from orchestrator.rpc.server import make_server
-from orchestrator.settings import ServerSettings
+from orchestrator.rpc.turns import Lane
+from orchestrator.settings import ServerSettings, read_channels
 
 
 class _Nothing:
@@ -27,7 +30,7 @@ class _Nothing:
 
     def run(self, organization: str, channel: str, use_case: Callable[[Any], Any]) -> Any:
         """Run it."""
-        return use_case((organization, channel))
+        return use_case(SimpleNamespace(organization=organization, channel=channel))
 
 
 class _Echo(Handlers):
@@ -36,9 +39,10 @@ class _Echo(Handlers):
         method: str,
         request_type: type[Message],
         use_case: UseCase | None,  # noqa: ARG002 - the echo stands for all
+        lane: Lane = Lane.CALL,
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return a handler that answers what it is asked."""
-        return super().unary(method, request_type, lambda _, request: request)
+        return super().unary(method, request_type, lambda _, request: request, lane)
 
     def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return a handler that sends the same bytes again and again."""
@@ -55,11 +59,14 @@ class _Echo(Handlers):
 
 async def _serve(settings: ServerSettings) -> None:
     certificates = CertificateFiles(settings) if settings.tls_enabled else None
-    verified = certificates if settings.verify_client_msp_id else None
-    gate = Gate(settings.channels, (lambda: verified.authorities) if verified else None)
+    trust = certificates.trust if certificates and settings.verify_client_msp_id else None
+    channels = read_channels(settings.channel_config)
+    gate = Gate(lambda: channels, (lambda: trust.value) if trust else None)
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         no_events: Any = None
-        server, _ = make_server(settings, _Echo(gate, _Nothing(), no_events, threads), certificates)
+        server, _ = make_server(
+            settings, _Echo(gate, _Nothing(), no_events, Admission(settings, threads)), certificates
+        )
         await server.start()
         await server.wait_for_termination()
 
