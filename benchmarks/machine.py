@@ -25,7 +25,7 @@ def describe(stage: Stage, command: str) -> Mapping[str, str]:
         "command": command,
         "sizes": stage.sizes.name,
         **{
-            f"side {side.name}": f"{side.checkout.revision} {' '.join(side.checkout.serve)}".strip()
+            f"side {side.name}": f"{side.checkout.revision}, functions run by {side.checkout.executor}"
             for side in stage.sides
         },
         "machine": f"{os.cpu_count()} × {_processor()}, {psutil.virtual_memory().total / 2**30:.0f} GiB",

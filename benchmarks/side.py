@@ -54,12 +54,10 @@ class Checkout:
     Args:
         name: of the side, for the table.
         path: its folder.
-        serve: more arguments of its `orchestrator serve`.
     """
 
     name: str
     path: Path
-    serve: tuple[str, ...] = ()
 
     @cached_property
     def interpreter(self) -> str:
@@ -80,18 +78,25 @@ class Checkout:
         Raises:
             BenchError: it does not.
         """
-        question = "import orchestrator; print(orchestrator.__file__)"
-        asked = subprocess.run(
-            [self.interpreter, "-P", "-c", question],
+        asked = self._ask("-c", "import orchestrator; print(orchestrator.__file__)")
+        if asked.returncode or not Path(asked.stdout.strip()).is_relative_to(self.path):
+            answer = (asked.stdout + asked.stderr).strip()
+            raise BenchError(f"{self.interpreter} does not run the code in {self.path}; run `make dev` there: {answer}")
+
+    @cached_property
+    def executor(self) -> str:
+        """How its workers run functions: isolated where the machine can and the checkout knows how."""
+        return "subprocess" if self._ask("-m", "workers.sandbox").returncode else "sandbox"
+
+    def _ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [self.interpreter, "-P", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
             cwd="/",
         )
-        if asked.returncode or not Path(asked.stdout.strip()).is_relative_to(self.path):
-            answer = (asked.stdout + asked.stderr).strip()
-            raise BenchError(f"{self.interpreter} does not run the code in {self.path}; run `make dev` there: {answer}")
 
     @cached_property
     def revision(self) -> str:
@@ -248,7 +253,7 @@ class Side:
         }
         self._server = self._command(
             "serve",
-            ["serve", *self.checkout.serve],
+            ["serve"],
             {
                 "DATABASE_URL": self.database_url,
                 "BROKER_URL": self.broker_url,
@@ -290,6 +295,7 @@ class Side:
             certificates = self._certificates.store(organization)
             settings = {
                 "STORE_ADDRESS": f"{HOST}:{self._store_ports[organization]}",
+                "STORE_URL": self.store_url(organization),
                 "STORE_CERT": certificates.certificate,
                 "STORE_KEY": certificates.key,
                 "TLS_CLIENT_CA_CERT_DIR": self._certificates.client_authorities,
@@ -303,6 +309,8 @@ class Side:
                 "WORK_DIR": self._folder / "work",
                 "NODE": "node-1",
                 "CONCURRENCY": SLOTS,
+                "CONSENT_POLICY": self._consent(organization),
+                "EXECUTOR": self.checkout.executor,
             }
             self._start_worker("worker", organization, settings)
         for process in self._workers:
@@ -310,6 +318,14 @@ class Side:
             if process.name.startswith("store"):
                 port, peer = self._store_ports[organization], self._certificates.peer(organization)
                 process.wait_ready(partial(serves_https, port, peer), _START_SECONDS)
+
+    def _consent(self, organization: str) -> Path:
+        """Write a consent policy that admits all others; return its file."""
+        others = [name for name in (LEAD, *SITES) if name != organization]
+        policy = {"organizations": others, "stores": {name: self.store_url(name) for name in others}}
+        file = self._folder / f"consent-{organization}.yaml"
+        file.write_text(yaml.safe_dump(policy))
+        return file
 
     def _start_worker(self, kind: str, organization: str, settings: Mapping[str, object]) -> None:
         certificates = self._certificates.client(organization)
