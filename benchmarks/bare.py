@@ -16,6 +16,8 @@ STARTED, ENDED = "bench:started", "bench:ended"
 
 app = Celery("bench", set_as_current=False)
 app.conf.update(
+    # By the name alone it would be ours, wherever a module of ours is imported that replaces Kombu's.
+    broker_transport="kombu.transport.redis:Transport",
     task_serializer="json",
     accept_content=["json"],
     worker_prefetch_multiplier=1,
