@@ -22,6 +22,7 @@ from orchestrator import protos as pb
 
 KINDS: dict[str, Callable[[str], Life]] = {"older": older_life, "claimed": worker_life}
 _CAPTURED = 20
+_CAPTURE_SECONDS = 300.0
 
 
 def rows(sizes: Sizes) -> list[Row]:
@@ -108,7 +109,7 @@ def _capture(stage: Stage, side: Side, kind: str, clients: int, count: int) -> t
     keys = ready_tasks(side, count)
     lives = [KINDS[kind](key) for key in keys]
     with stage.connect(side) as connection, sql.capturing(connection, stage.postgres_log) as captured:
-        driven(stage, side, clients, lives)
+        driven(stage, side, clients, lives, _CAPTURE_SECONDS)
         found = captured()
     plan = side.send("/orchestrator.ComputeTaskService/GetTask", pb.GetTaskParam(key=keys[-1]), pb.ComputeTask)
     # The body of the models' registration, or of the completion, names the model.
