@@ -80,7 +80,7 @@ def proxy() -> Iterator[Proxy]:
 def asked(network: Network, store: Store, certificates: Layout) -> list[str]:
     """A command that asks the orchestrator and an asset store."""
     key = failed_task(network, store)
-    return ["task", *options(network, certificates), "--peer-ca-cert", str(certificates.peers), "logs", key]
+    return ["task", *options(network, certificates), "--peer-ca-cert", str(certificates.peers), "logs", "--raw", key]
 
 
 def done(asked: list[str], environment: dict[str, str]) -> tuple[int, bytes, bytes]:
