@@ -7,7 +7,7 @@ ENGINE ?= $(notdir $(firstword $(wildcard $(foreach name,buildah podman docker,$
 PACKAGES := orchestrator workers beat migrations
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test soak image image-name image-test format docs protos lock clean
+.PHONY: help demo dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ check: $(VENV)/.dev ## Lint and check the types
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/pytest -n 2 --dist worksteal
+
+bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, AGAINST=path, ARGS=…)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
+		$(if $(STEADY),--steady $(STEADY)) $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans (MINUTES=10)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)

@@ -60,8 +60,9 @@ MAY_IMPORT = {
     "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
     "workers": {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
     "migrations": {STORE},
+    "benchmarks": None,
 }
-PACKAGES = ("orchestrator", "workers", "beat", "migrations")
+PACKAGES = ("orchestrator", "workers", "beat", "migrations", "benchmarks")
 MODULES = sorted(
     file
     for package in PACKAGES
@@ -109,6 +110,7 @@ def forbidden(room: str, source: str) -> set[str]:
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_a_module_imports_only_rooms_below_its_own(file):
     room = room_of(name_of(file))
+    assert not {module for module in imports_of(file.read_text()) if module.partition(".")[0] == "tests"}
     assert not forbidden(room, file.read_text()), f"{name_of(file)} ({room}) may not import them"
 
 

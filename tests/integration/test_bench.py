@@ -1,0 +1,99 @@
+"""The bench starts, and what it plants is like any other; what it measures is asserted nowhere."""
+
+import io
+import subprocess
+import sys
+
+from rich.console import Console
+
+from benchmarks import machine, network, report
+from benchmarks.planting import Template
+from benchmarks.requests import TASKS, federated
+from benchmarks.run import chosen, measure
+from benchmarks.side import CALLERS, ROOT, Checkout
+from benchmarks.sizes import TINY
+from benchmarks.sql import UUID_TEXT, Script, Statement, capturing
+from benchmarks.stage import Stage
+from orchestrator import protos as pb
+
+ROWS = ("echo 1 plain", "query plans")
+
+
+def test_rows_are_measured_and_shown_and_what_is_planted_is_like_any_other(tmp_path):
+    # One stage for all: its start is most of the time.
+    with Stage(tmp_path / "stage", TINY, [Checkout("ours", ROOT)]) as stage:
+        show(stage)
+        plant(stage)
+        capture(stage)
+
+
+def show(stage: Stage) -> None:
+    table = measure(stage, chosen(TINY, ROWS), lambda _: None)
+    assert table.failures == {}
+    assert {line.row.name for line in table.lines} == set(ROWS)
+    assert all(line.value("ours") > 0 for line in table.lines if line.unit in ("calls/s", "ms"))
+    written = io.StringIO()
+    report.show(Console(file=written, width=180), table, ["ours"], machine.describe(stage, "a test"))
+    assert all(name in written.getvalue() for name in (*ROWS, "Postgres settings", "calls/s", "others took"))
+
+
+def plant(stage: Stage) -> None:
+    (side,) = stage.sides
+    plan = network.plan(side, "template")
+    tasks = federated(12, network.function(side), plan, CALLERS)
+    network.register(side, tasks)
+    network.settle(stage, side)
+    with stage.connect(side) as connection:
+        template = Template(connection, [plan, *(task.key for task in tasks)])
+        template.copy(template.copies(1, 2))
+        template.copy(template.copies(3, 1))
+        places = connection.execute("SELECT count(*), count(DISTINCT position), max(position) FROM events").fetchone()
+    assert places[0] == places[1] == places[2], "places of planted events repeat, or leave a gap"
+    plans = side.send(f"{network.PLANS}/QueryPlans", pb.QueryPlansParam(page_size=100), pb.QueryPlansResponse).plans
+    assert [each.name for each in plans].count("template") == 4
+    graphs = set()
+    for each in plans:
+        if each.name == "template":
+            wanted = pb.QueryTasksParam(page_size=100, filter=pb.TaskQueryFilter(compute_plan_key=each.key))
+            found = side.send(f"{TASKS}/QueryTasks", wanted, pb.QueryTasksResponse).tasks
+            keys = {task.key for task in found}
+            parents = [given.parent_task_output.parent_task_key for task in found for given in task.inputs]
+            assert len(keys) == len(found) == 12
+            assert set(parents) <= keys
+            graphs.add((tuple(sorted((task.rank, task.worker, task.status) for task in found)), len(parents)))
+    assert len(graphs) == 1
+    # Sequences went on: what is registered now meets none of the planted rows.
+    network.register(side, federated(12, network.function(side), network.plan(side, "after"), CALLERS))
+
+
+def capture(stage: Stage) -> None:
+    (side,) = stage.sides
+    with stage.connect(side) as connection, capturing(connection, stage.postgres_log) as captured:
+        plan = network.plan(side, "it's quoted")
+        found = captured()
+    (transaction,) = found.about(plan)
+    assert [transaction[0].text, transaction[-1].text] == ["BEGIN", "COMMIT"]
+    assert found.statements >= len(transaction) - 2
+
+
+def test_a_script_is_lived_by_another_task_with_keys_of_its_own():
+    task, model, kept, event = (f"{digit * 8}-0000-7000-8000-{digit * 12}" for digit in "abcd")
+    other = "eeeeeeee-0000-4000-8000-eeeeeeeeeeee"
+    hexadecimal = f"\\x0a24{task.encode().hex()}"
+    statement = Statement("SELECT $1, $2, $3, $4", (task, f"{{{model},{kept},{event}}}", hexadecimal, None))
+    (first,) = Script([[statement]], [task, model], frozenset({kept})).of(other)
+    assert first.parameters[0] == other
+    renewed = UUID_TEXT.findall(first.parameters[1])
+    assert renewed[1] == kept
+    assert renewed[0] not in (model, task)
+    assert renewed[2] != event
+    assert renewed[2][:18] == event[:18], "an id that begins with its time keeps it"
+    assert first.parameters[2] == f"\\x0a24{other.encode().hex()}"
+    assert first.parameters[3] is None
+
+
+def test_the_command_says_that_no_row_is_called_so():
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "no such row"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no row begins with no such row" in ended.stderr
