@@ -42,13 +42,14 @@ class Relay:
         self._batch = batch
         # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
         self._engine = connecting.make_engine(database.url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
+        self._looking = ThreadPoolExecutor(1, "relay")
         self._apps: dict[str, tuple[str | None, Celery]] = {}
         self._lanes: dict[str, _Lane] = {}
         self._without: set[str] = set()
 
     async def step(self) -> int:
         """Wake the lane of each organization that has pokes to send; return 0, since nothing is left for this one."""
-        for organization in await asyncio.to_thread(self._waiting):
+        for organization in await asyncio.get_running_loop().run_in_executor(self._looking, self._waiting):
             if not self.reaches(organization):
                 continue
             if organization not in self._lanes:
@@ -113,6 +114,8 @@ class Relay:
 
     def close(self) -> None:
         """Close the connections to the brokers and the database."""
+        # What it asks has outlived the cancellation of its step, with a connection in hand.
+        self._looking.shutdown(cancel_futures=True)
         for _, app in self._apps.values():
             app.close()
         self._engine.dispose()
