@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,8 +131,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[Place]:
+    yield Place(tmp_path)
+    # A worker that was killed leaves it to the burial of its task.
+    executor.short_home(tmp_path / "home").unlink(missing_ok=True)
 
 
 def test_a_substratools_function_runs_unchanged(place: Place) -> None:

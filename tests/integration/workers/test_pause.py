@@ -99,6 +99,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.renew(-1)
     run.threads.shutdown()
     os.close(run.lease)
+    # A worker that was killed leaves it to the burial of its task.
+    executor.short_home(tmp_path).unlink(missing_ok=True)
 
 
 def cpu(process: psutil.Process) -> float:
