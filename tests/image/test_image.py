@@ -119,7 +119,7 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
         files / "certificates": f"{certificates}:ro",
         files / "configuration": "/configuration:ro",
         files / "store": "/var/lib/orchestrator/store",
-        files / "work": "/var/lib/orchestrator/work",
+        files / "work": "/var/lib/orchestrator/working",
     }
     server = {
         **database,
@@ -141,7 +141,7 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
         "STORE_KEY": f"{certificates}/organizations/{ORGANIZATION}/store.key",
         "TLS_CLIENT_CA_CERT_DIR": f"{certificates}/clients",
     }
-    works = {"WORK_DIR": "/var/lib/orchestrator/work", "PEER_CA_CERT": f"{certificates}/peers.crt", "NODE": "node-0"}
+    works = {"WORK_DIR": "/var/lib/orchestrator/working", "PEER_CA_CERT": f"{certificates}/peers.crt", "NODE": "node-0"}
     with Container(IMAGE, "migrate", settings=database) as migration:
         assert migration.wait() == 0, migration.log
     with ExitStack() as stack:
