@@ -3,14 +3,16 @@
 from types import ModuleType
 
 from beat.settings import BeatSettings
-from orchestrator.compute.sweeps import expired_leases, stuck_tasks, transient_outputs
+from orchestrator.compute.sweeps import lost_builds, transient_outputs
 from orchestrator.engine.sweeps import (
     due_retries,
+    expired_leases,
     lost_pokes,
     old_attempts,
     old_pokes,
     silent_nodes,
     stale_queues,
+    stuck_tasks,
     unacknowledged_stops,
 )
 from orchestrator.store.sweep import Sweep
@@ -20,6 +22,7 @@ MODULES: tuple[ModuleType, ...] = (
     expired_leases,
     due_retries,
     lost_pokes,
+    lost_builds,
     unacknowledged_stops,
     stuck_tasks,
     transient_outputs,

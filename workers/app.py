@@ -13,7 +13,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from orchestrator import log as logs
 from orchestrator.broker import connection
-from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis
+from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
 from workers import attempt as attempts
 from workers import building, cgroup, disabling, drain, pool, processes, sandbox
 from workers.acknowledgement import Acknowledgement
@@ -78,7 +78,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
     url = settings.broker_url.get_secret_value()
     app = Celery("worker", set_as_current=False)
     app.conf.update(
-        **connection.organization(url, settings.organization),
+        **connection.queue(url, queue(settings.organization)),
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause, text
+from sqlalchemy import Connection, Row, TextClause
 
 from orchestrator import protos as pb
 from orchestrator.compute import assets
+from orchestrator.core import pokes
+from orchestrator.engine import kinds
+from orchestrator.engine.kinds import Kind
+from orchestrator.engine.outbox import PURGE
 from orchestrator.engine.transaction import Database
+from orchestrator.store.statements import statement
 from orchestrator.trace import forgotten
 
 _PART = 200
@@ -25,7 +30,7 @@ def snapshot(database: Database) -> Iterator[Connection]:
         yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-_GAPS = text("""
+_GAPS = statement("""
     SELECT before, position FROM (
         SELECT position, coalesce(lag(position) OVER (ORDER BY position), :forgotten) AS before FROM events
         WHERE position > :forgotten
@@ -49,14 +54,14 @@ _TOLD = "channel = :channel AND (position IS NULL OR position > :forgotten)"
 
 # The order of an asset's events: by the number of the call, which it drew under the asset's lock.
 _LAST_EVENTS = """
-    SELECT CAST({table}.key AS text) AS key, {table}.created_at, {table}.message,
+    SELECT CAST($TABLE.key AS text) AS key, $TABLE.created_at, $TABLE.message,
            CAST(event.id AS text) AS event_id, event.asset
-    FROM {table} LEFT JOIN LATERAL (
+    FROM $TABLE LEFT JOIN LATERAL (
         SELECT id, asset FROM events
-        WHERE {told} AND asset_key = CAST({table}.key AS text) AND asset_kind = :kind
+        WHERE $TOLD AND asset_key = CAST($TABLE.key AS text) AND asset_kind = :kind
         ORDER BY sequence DESC, id DESC LIMIT 1
     ) AS event ON true
-    WHERE {table}.channel = :channel
+    WHERE $TABLE.channel = :channel
 """
 _KIND_OF_TABLE = {
     assets.data_samples.table: pb.ASSET_DATA_SAMPLE,
@@ -75,56 +80,61 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
         channel: whose.
         stored: which assets.
     """
-    query = text(_LAST_EVENTS.format(table=stored.table.name, told=_TOLD))
+    query = statement(_LAST_EVENTS, TABLE=stored.table.name, TOLD=_TOLD)
     return _read(connection, query, channel, kind=_KIND_OF_TABLE[stored.table])
 
 
-_TASKS = text(f"""
-    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.worker, tasks.status, tasks.pending_parents,
+_TASKS = statement(
+    """
+    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, tasks.status, tasks.pending_parents,
            tasks.attempts, tasks.message,
-           tasks.status = 2 AND due_at IS NULL AND poked_at IS NULL AS silent,
+           tasks.status = $TO_DO AND due_at IS NULL AND poked_at IS NULL AS silent,
            EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = tasks.attempts) AS declined,
            told.event_ids, told.assets, told.times, told.kinds,
            run.numbers, run.claimed, run.ended, run.outcomes,
            above.parents, above.pending,
-           poked.attempts AS poked_attempts, poked.organizations AS poked_organizations
+           poked.attempts AS poked_attempts, poked.queues AS poked_queues
     FROM tasks
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{{}}') AS event_ids,
-               coalesce(array_agg(asset ORDER BY sequence, id), '{{}}') AS assets,
-               coalesce(array_agg(created_at ORDER BY sequence, id), '{{}}') AS times,
-               coalesce(array_agg(kind ORDER BY sequence, id), '{{}}') AS kinds
-        FROM events WHERE {_TOLD} AND asset_key = CAST(tasks.key AS text) AND asset_kind = 6
+        SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{}') AS event_ids,
+               coalesce(array_agg(asset ORDER BY sequence, id), '{}') AS assets,
+               coalesce(array_agg(created_at ORDER BY sequence, id), '{}') AS times,
+               coalesce(array_agg(kind ORDER BY sequence, id), '{}') AS kinds
+        FROM events WHERE $TOLD AND asset_key = CAST(tasks.key AS text) AND asset_kind = :asset_kind
     ) AS told
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(number ORDER BY number), '{{}}') AS numbers,
-               coalesce(array_agg(claimed_at ORDER BY number), '{{}}') AS claimed,
-               coalesce(array_agg(ended_at ORDER BY number), '{{}}') AS ended,
-               coalesce(array_agg(outcome ORDER BY number), '{{}}') AS outcomes
+        SELECT coalesce(array_agg(number ORDER BY number), '{}') AS numbers,
+               coalesce(array_agg(claimed_at ORDER BY number), '{}') AS claimed,
+               coalesce(array_agg(ended_at ORDER BY number), '{}') AS ended,
+               coalesce(array_agg(outcome ORDER BY number), '{}') AS outcomes
         FROM attempts WHERE task_key = tasks.key
     ) AS run
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(CAST(parent AS text)), '{{}}') AS parents,
-               count(*) FILTER (WHERE above.status <> 4) AS pending
+        SELECT coalesce(array_agg(CAST(parent AS text)), '{}') AS parents,
+               count(*) FILTER (WHERE above.status <> $DONE) AS pending
         FROM edges JOIN tasks AS above ON above.key = parent WHERE child = tasks.key
     ) AS above
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(attempt), '{{}}') AS attempts,
-               coalesce(array_agg(organization), '{{}}') AS organizations
-        FROM outbox WHERE kind = 'task' AND asset_key = tasks.key
+        SELECT coalesce(array_agg(attempt), '{}') AS attempts,
+               coalesce(array_agg(queue), '{}') AS queues
+        FROM outbox WHERE message = '$RUN_TASK' AND key = tasks.key
     ) AS poked
-    WHERE tasks.channel = :channel
-""")  # noqa: S608 - what is put in is the constant above
+    WHERE tasks.channel = :channel AND tasks.kind = :kind
+    """,
+    TOLD=_TOLD,
+    RUN_TASK=pokes.RUN_TASK,
+)
 
 
-def tasks(connection: Connection, channel: str) -> Iterator[Row[Any]]:
-    """Yield the tasks of a channel, each with its events, attempts, parents and pokes."""
-    return _read(connection, _TASKS, channel)
+def tasks(connection: Connection, channel: str, kind: Kind) -> Iterator[Row[Any]]:
+    """Yield the tasks of a kind of work in a channel, each with its events, attempts, parents and pokes."""
+    return _read(connection, _TASKS, channel, kind=kind.name, asset_kind=kind.asset_kind)
 
 
-_TOLD_ONLY = text(f"""
+_TOLD_ONLY = statement(
+    """
     SELECT DISTINCT ON (asset_key) asset_key, CAST(id AS text) AS event_id FROM events
-    WHERE {_TOLD} AND asset_kind IN (3, 4, 5, 6, 7, 8)
+    WHERE $TOLD AND asset_kind = ANY(CAST(:kinds AS smallint[]))
       AND NOT EXISTS (SELECT FROM data_samples WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM data_managers WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM functions WHERE CAST(key AS text) = asset_key)
@@ -132,21 +142,29 @@ _TOLD_ONLY = text(f"""
       AND NOT EXISTS (SELECT FROM compute_plans WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM models WHERE CAST(key AS text) = asset_key)
     ORDER BY asset_key, sequence DESC, id DESC
-""")  # noqa: S608 - as above
+    """,
+    TOLD=_TOLD,
+)
 
 
 def told_only(connection: Connection, channel: str) -> Iterator[Row[Any]]:
     """Yield the assets that the events of a channel tell of, and that have no row."""
-    return _read(connection, _TOLD_ONLY, channel)
+    told = {*_KIND_OF_TABLE.values(), *(kind.asset_kind for kind in kinds.every())}
+    return _read(connection, _TOLD_ONLY, channel, kinds=sorted(told))
 
 
-_POKES_OF_NOTHING = text("""
-    SELECT id, kind, CAST(asset_key AS text) AS asset_key FROM outbox
-    WHERE kind <> 'purge'
-      AND NOT EXISTS (SELECT FROM tasks WHERE kind <> 'function' AND key = asset_key)
-      AND NOT EXISTS (SELECT FROM functions WHERE kind = 'function' AND key = asset_key)
+_POKES_OF_NOTHING = statement(
+    """
+    SELECT id, CASE message WHEN '$BUILD' THEN 'function' ELSE 'task' END AS kind, CAST(key AS text) AS asset_key
+    FROM outbox
+    WHERE message <> '$PURGE'
+      AND NOT EXISTS (SELECT FROM tasks WHERE outbox.message <> '$BUILD' AND tasks.key = outbox.key)
+      AND NOT EXISTS (SELECT FROM functions WHERE outbox.message = '$BUILD' AND functions.key = outbox.key)
     ORDER BY id
-""")
+    """,
+    BUILD=pokes.BUILD_FUNCTION,
+    PURGE=PURGE,
+)
 
 
 def pokes_of_nothing(connection: Connection) -> Iterator[Row[Any]]:

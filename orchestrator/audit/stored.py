@@ -11,10 +11,12 @@ from sqlalchemy import Connection, Row
 from orchestrator import protos as pb
 from orchestrator.audit import rows
 from orchestrator.audit.lineage import parents_of
-from orchestrator.audit.snapshots import TOLERANCE, definition
+from orchestrator.audit.snapshots import TOLERANCE
 from orchestrator.audit.violations import Rule, Violation
 from orchestrator.compute import assets
 from orchestrator.core.states import TASK_WORDS, TERMINAL
+from orchestrator.engine import kinds
+from orchestrator.engine.kinds import Kind
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import forgotten
 
@@ -68,11 +70,12 @@ def check(
         for told in rows.told_only(connection, channel):
             yield Violation(Rule.ROW_AS_TOLD, told.asset_key, told.event_id, "the event tells of it, and it has no row")
         yield from _check_assets(connection, channel, kept)
-        for row in rows.tasks(connection, channel):
-            try:
-                yield from check_task(row, kept)
-            except DecodeError:
-                yield Violation(Rule.ROW_AS_TOLD, row.key, "", f"the task {_UNREADABLE}")
+        for kind in kinds.every():
+            for row in rows.tasks(connection, channel, kind):
+                try:
+                    yield from check_task(row, kept, kind)
+                except DecodeError:
+                    yield Violation(Rule.ROW_AS_TOLD, row.key, "", f"the task {_UNREADABLE}")
 
 
 def _forgotten(kept: Kept, *times: datetime) -> bool:
@@ -95,21 +98,23 @@ def _check_assets(connection: Connection, channel: str, kept: Kept) -> Iterator[
                 yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_id or "", f"the {stored.noun} {words}")
 
 
-def check_task(row: Row[Any], kept: Kept) -> Iterator[Violation]:
+def check_task(row: Row[Any], kept: Kept, kind: Kind) -> Iterator[Violation]:
     """Yield what is wrong with a task.
 
     Args:
         row: of `audit.rows.tasks`.
         kept: what must be there of its events, attempts and pokes.
+        kind: of work.
     """
-    message = pb.ComputeTask.FromString(row.message)
-    told = [pb.ComputeTask.FromString(asset) for asset in row.assets]
+    bears: type[Any] = kind.own_assets.get(kind.asset_kind, pb.ComputeTask)
+    message = bears.FromString(kind.snapshot(row.message, row.status))
+    told = [bears.FromString(asset) for asset in row.assets]
     if told:
         yield from _check_told(row, message, told[-1])
     elif not _forgotten(kept, row.created_at):
         yield Violation(Rule.ROW_AS_TOLD, row.key, "", "no event tells of this task")
         return
-    if set(row.parents) != set(parents_of(message)):
+    if isinstance(message, pb.ComputeTask) and set(row.parents) != set(parents_of(message)):
         yield Violation(Rule.PENDING_PARENTS, row.key, "", "the edges above the task are not those of its inputs")
     if row.pending_parents != row.pending:
         words = f"the task waits for {row.pending_parents} parents, and {row.pending} are not Done"
@@ -120,11 +125,14 @@ def check_task(row: Row[Any], kept: Kept) -> Iterator[Violation]:
         yield Violation(Rule.POKES, row.key, "", words)
 
 
-def _check_told(row: Row[Any], message: pb.ComputeTask, last: pb.ComputeTask) -> Iterator[Violation]:
+def _check_told(row: Row[Any], message: Any, last: Any) -> Iterator[Violation]:
     if row.status != last.status:
         words = f"the task is {_state(row.status)}, and the last event about it tells that it is"
         yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_ids[-1], f"{words} {_state(last.status)}")
-    if message != definition(last):
+    alike = type(last)()
+    alike.CopyFrom(last)
+    alike.status = message.status
+    if message != alike:
         yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_ids[-1], "the task is not what the last event tells")
 
 
@@ -176,9 +184,9 @@ def _told_end(row: Row[Any], statuses: list[int], kept: Kept, began: int | None,
 
 def _poke_faults(row: Row[Any], statuses: list[int], kept: Kept) -> Iterator[str]:
     poked = set(row.poked_attempts)
-    strangers = set(row.poked_organizations) - {row.worker}
+    strangers = set(row.poked_queues) - {row.queue}
     if strangers:
-        yield f"it was poked at {', '.join(sorted(strangers))}, and is run by {row.worker}"
+        yield f"it was poked at {', '.join(sorted(strangers))}, and its queue is {row.queue}"
     if row.silent and not row.declined:
         yield "it is To do, its worker has not declined it, and nobody will be poked again"
     if row.declined and row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT and not row.silent:

@@ -36,19 +36,18 @@ def settings(url: str, account: str) -> dict[str, Any]:
     return {"broker_url": url, "broker_use_ssl": tls.options(url), "broker_transport_options": options}
 
 
-def organization(url: str, organization: str) -> dict[str, Any]:
-    """Return what both sides of an organization's queue, its workers and the relay, tell Celery.
+def queue(url: str, name: str) -> dict[str, Any]:
+    """Return what both sides of a queue, those who read it and the relay, tell Celery.
 
     On RabbitMQ the queue is a quorum queue.
 
     Args:
-        url: of the organization's broker.
-        organization: whose queue.
+        url: of the broker that holds it.
+        name: of the queue: an organization's (`pokes.queue`), or another.
     """
-    name = pokes.queue(organization)
     arguments = None if pokes.on_redis(url) else {"x-queue-type": "quorum"}
     return {
-        **settings(url, pokes.account(organization)),
+        **settings(url, pokes.account_of(name)),
         "task_queues": {
             name: {"exchange": name, "exchange_type": "direct", "routing_key": name, "queue_arguments": arguments}
         },

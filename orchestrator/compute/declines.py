@@ -3,11 +3,12 @@
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import endings, results
+from orchestrator.compute import results, tasks
 from orchestrator.core import fields, states
 from orchestrator.core.errors import BadRequestError, IncompatibleStatusError
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import declines, tasks
+from orchestrator.engine import declines
+from orchestrator.engine.tasks import check_worker
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.pages import Page
 
@@ -29,7 +30,7 @@ def decline(transaction: Transaction, asked: pb.DeclineTaskParam) -> pb.DeclineT
     if not asked.function and not asked.plan:
         raise BadRequestError("function, plan: one of them at least is not consented to where a task is declined")
     task = tasks.get(transaction, key)
-    endings.check_worker(transaction, task)
+    check_worker(transaction, task)
     function = results.function_of(transaction, task)
     declined = pb.Decline(
         compute_task_key=task.key,
@@ -67,9 +68,8 @@ def reconsider(transaction: Transaction, asked: pb.ReconsiderTasksParam) -> pb.R
         raise BadRequestError(f"compute_task_keys: 1 to {MOST_AT_ONCE} are taken at once")
     keys = {parse_key(key, "compute_task_keys") for key in asked.compute_task_keys}
     again = declines.reconsider(transaction, keys)
-    for key, attempts, declined in again:
+    for declined in again:
         transaction.events.reconsidered(declined)
-        transaction.pokes.run(transaction.organization, key, attempts + 1)
     return pb.ReconsiderTasksResponse(count=len(again))
 
 

@@ -5,13 +5,14 @@ from uuid import UUID
 from sqlalchemy import insert, select
 
 from orchestrator import protos as pb
-from orchestrator.compute import assets, endings, functions, results, validation
+from orchestrator.compute import assets, functions, results, tasks, validation
 from orchestrator.compute.ownership import check_owner
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import tasks
+from orchestrator.engine import endings
 from orchestrator.engine.retries import kind_of
+from orchestrator.engine.tasks import check_worker
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
 
@@ -23,35 +24,34 @@ def register(transaction: Transaction, new: pb.NewFailureReport) -> pb.FailureRe
     if new.asset_type == pb.FAILED_ASSET_FUNCTION:
         function = assets.functions.get(transaction, key, lock=True)
         check_owner(transaction, "function", function)
-        report = add(transaction, new)
+        report = add(transaction, new, transaction.organization)
         functions.move(transaction, function, pb.FUNCTION_STATUS_FAILED)
         return report
-    task = tasks.get(transaction, key)
-    endings.check_worker(transaction, task)
+    task = tasks.row(transaction, key)
+    check_worker(transaction, task)
     if task.status != pb.STATUS_EXECUTING:
-        raise results.not_doing(task)
+        raise results.not_doing(tasks.to_message(task))
     reports = []
-    stopped = endings.stop(
+    failed = endings.fail_by_worker(
         transaction,
         task,
-        pb.STATUS_FAILED,
         f"{pb.ErrorType.Name(new.error_type)} reported by {transaction.organization}",
         fault=kind_of(new.error_type),
-        register=lambda _: reports.append(add(transaction, new)),
+        register=lambda ended: reports.append(add(transaction, new, ended.worker)),
     )
-    if not stopped:
+    if not failed:
         raise endings.refusal(transaction, key, pb.STATUS_FAILED)
     return reports[0]
 
 
-def add(transaction: Transaction, new: pb.NewFailureReport) -> pb.FailureReport:
-    """Keep a valid failure report of the caller."""
+def add(transaction: Transaction, new: pb.NewFailureReport, owner: str) -> pb.FailureReport:
+    """Keep a valid failure report of an organization."""
     report = pb.FailureReport(
         asset_key=new.asset_key.lower(),
         error_type=new.error_type,
         logs_address=new.logs_address if new.HasField("logs_address") else None,
         creation_date=timestamp(transaction.now),
-        owner=transaction.organization,
+        owner=owner,
         asset_type=new.asset_type,
     )
     transaction.connection.execute(

@@ -6,13 +6,14 @@ from sqlalchemy import select
 
 from orchestrator import protos as pb
 from orchestrator.compute import organizations, plans, validation
-from orchestrator.compute.assets import compute_plans, functions
+from orchestrator.compute.assets import functions
 from orchestrator.compute.ownership import check_owner
 from orchestrator.core import permissions, states
 from orchestrator.core.errors import BadRequestError, InvalidAssetError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import transitions
+from orchestrator.engine import kinds, transitions
+from orchestrator.engine import plans as latches
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
 from orchestrator.store.pages import Page
@@ -59,7 +60,7 @@ def query(transaction: Transaction, wanted: pb.QueryFunctionsParam) -> pb.QueryF
     conditions = []
     if wanted.filter.compute_plan_key:
         plan = parse_key(wanted.filter.compute_plan_key, "filter.compute_plan_key")
-        used = select(tables.tasks.c.function_key).where(tables.tasks.c.plan_key == plan)
+        used = select(tables.tasks.c.requires).where(tables.tasks.c.plan_key == plan)
         conditions.append(tables.functions.c.key.in_(used))
     found, token = functions.list(transaction, Page(wanted.page_token, wanted.page_size), *conditions)
     return pb.QueryFunctionsResponse(Functions=found, next_page_token=token)
@@ -102,16 +103,16 @@ def move(transaction: Transaction, function: pb.Function, target: states.Functio
     states.check_function_transition(function.key, function.status, target)
     key = UUID(function.key)
     source, goal = _FOLLOWED[target]
-    latched = transitions.plans_building(transaction, key) if goal in states.TERMINAL else []
-    held = compute_plans.get_many(transaction, latched, lock=True)
-    moved_tasks = transitions.follow_function(transaction, key, source, goal)
+    if goal in states.TERMINAL:
+        latches.hold(transaction, transitions.plans_building(transaction, key))
+    followed = transitions.follow(transaction, key, source, goal)
     function.status = target
     functions.save(transaction, function, status=target)
     transaction.events.updated(function.key, function)
-    for moved in moved_tasks:
-        transaction.events.updated(moved.task.key, moved.task, f"function {key} is {pb.FunctionStatus.Name(target)}")
-        if moved.task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
-            transaction.pokes.run(moved.worker, moved.key, moved.attempts + 1)
+    for task in followed:
+        kinds.tell(transaction, task, f"function {key} is {pb.FunctionStatus.Name(target)}")
+        if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+            kinds.poke(transaction, task)
     if goal == pb.STATUS_FAILED:
-        for plan_key in dict.fromkeys(moved.task.compute_plan_key for moved in moved_tasks):
-            plans.fail(transaction, held[plan_key])
+        for plan in dict.fromkeys(task.plan for task in followed):
+            plans.fail(transaction, plan)

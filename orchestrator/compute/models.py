@@ -6,12 +6,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from orchestrator import protos as pb
-from orchestrator.compute import results, validation
+from orchestrator.compute import results, tasks, validation
 from orchestrator.compute.assets import models
 from orchestrator.core.errors import BadRequestError, CannotDisableOutputError, ConflictError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import tasks
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
 from orchestrator.store.statements import any_key

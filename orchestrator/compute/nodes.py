@@ -18,6 +18,8 @@ def get_all(transaction: Transaction, _: pb.GetNodesParam) -> pb.GetNodesRespons
                 last_heartbeat=timestamp(row.heard_at),
                 attempts=row.attempts,
                 certificate_ends=timestamp(row.certificate_ends) if row.certificate_ends else None,
+                queue=row.queue,
+                slots=row.slots or 0,
             )
             for row in nodes.of_channel(transaction)
         ],

@@ -6,11 +6,11 @@ from orchestrator import protos as pb
 from orchestrator.compute import validation
 from orchestrator.compute.assets import compute_plans
 from orchestrator.compute.ownership import check_owner
+from orchestrator.compute.tasks import KIND
 from orchestrator.core.errors import BadRequestError, TerminatedPlanError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import outbox, retries, tasks, transitions
-from orchestrator.engine import plans as latch
+from orchestrator.engine import plans, retries, tasks
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
 from orchestrator.store.pages import Page
@@ -29,6 +29,7 @@ def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan
         metadata=new.metadata,
     )
     compute_plans.insert(transaction, plan)
+    plans.register(transaction, UUID(plan.key), KIND)
     transaction.events.created(plan.key, plan)
     return plan
 
@@ -42,8 +43,8 @@ def query(transaction: Transaction, wanted: pb.QueryPlansParam) -> pb.QueryPlans
     """List compute plans, of one owner where asked."""
     owner = wanted.filter.owner
     conditions = [tables.compute_plans.c.owner == owner] if owner else []
-    plans, token = compute_plans.list(transaction, Page(wanted.page_token, wanted.page_size), *conditions)
-    return pb.QueryPlansResponse(plans=plans, next_page_token=token)
+    found, token = compute_plans.list(transaction, Page(wanted.page_token, wanted.page_size), *conditions)
+    return pb.QueryPlansResponse(plans=found, next_page_token=token)
 
 
 def update(transaction: Transaction, change: pb.UpdateComputePlanParam) -> pb.UpdateComputePlanResponse:
@@ -63,19 +64,15 @@ def apply_action(transaction: Transaction, asked: pb.ApplyPlanActionParam) -> pb
     key = parse_key(asked.key)
     if asked.action != pb.PLAN_ACTION_CANCELED:
         raise BadRequestError("action: a compute plan can only be cancelled (PLAN_ACTION_CANCELED)")
+    plans.hold(transaction, [key])
     plan = compute_plans.get(transaction, key, lock=True)
     check_owner(transaction, "compute plan", plan)
-    if is_terminated(plan):
+    if not plans.end(transaction, key, pb.STATUS_CANCELED):
         raise TerminatedPlanError(f"compute plan {key} has been cancelled or has failed already")
-    ended = transitions.cancel_plan(transaction, key)
     plan.cancelation_date.FromDatetime(transaction.now)
-    compute_plans.save(transaction, plan, ended_at=transaction.now)
+    compute_plans.save(transaction, plan)
     transaction.events.updated(plan.key, plan)
-    outbox.drop_unsent(transaction.connection, [moved.key for moved in ended])
-    for moved in ended:
-        transaction.events.updated(moved.task.key, moved.task, f"compute plan {key} cancelled by its owner")
-        if moved.ran is not None:
-            transaction.pokes.stop(moved.worker, moved.key, moved.ran)
+    plans.cancel(transaction, key, f"compute plan {key} cancelled by its owner")
     return pb.ApplyPlanActionResponse()
 
 
@@ -97,22 +94,10 @@ def is_terminated(plan: pb.ComputePlan) -> bool:
     return plan.HasField("cancelation_date") or plan.HasField("failure_date")
 
 
-def fail(transaction: Transaction, plan: pb.ComputePlan) -> None:
-    """Set the date of failure of a compute plan that the transaction has locked, unless it has ended already."""
-    if not is_terminated(plan):
+def fail(transaction: Transaction, key: UUID) -> None:
+    """Set the date of failure of a compute plan whose latch the transaction holds, unless it has ended already."""
+    if plans.end(transaction, key, pb.STATUS_FAILED):
+        plan = compute_plans.get(transaction, key, lock=True)
         plan.failure_date.FromDatetime(transaction.now)
-        compute_plans.save(transaction, plan, ended_at=transaction.now)
+        compute_plans.save(transaction, plan)
         transaction.events.updated(plan.key, plan)
-
-
-def cancel_stuck(transaction: Transaction, key: UUID) -> int:
-    """Cancel the tasks of a compute plan that can never run; return how many, none while others hold the plan."""
-    if not latch.take_plan(transaction.connection, key):
-        return 0
-    plan = compute_plans.get(transaction, key, lock=True)
-    ended = transitions.cancel_stuck(transaction, key, is_terminated(plan))
-    outbox.drop_unsent(transaction.connection, [moved.key for moved in ended])
-    reason = "its compute plan has ended" if is_terminated(plan) else "a parent has failed or was cancelled"
-    for moved in ended:
-        transaction.events.updated(moved.task.key, moved.task, reason)
-    return len(ended)

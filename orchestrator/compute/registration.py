@@ -16,9 +16,24 @@ from orchestrator.core.errors import (
     TerminatedPlanError,
 )
 from orchestrator.engine import graph
-from orchestrator.engine.graph import Registered
+from orchestrator.engine.plans import Plan
 
 _DATA_KINDS = (pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A task as it is to be stored.
+
+    Args:
+        task: the task with its first status.
+        parents: the keys of its parents, each once.
+        pending_parents: how many of them are not Done.
+    """
+
+    task: pb.ComputeTask
+    parents: tuple[str, ...]
+    pending_parents: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class Known:
         organizations: the members registered in the channel.
     """
 
-    plans: Mapping[str, pb.ComputePlan]
+    plans: Mapping[str, Plan]
     functions: Mapping[str, pb.Function]
     data_managers: Mapping[str, pb.DataManager]
     data_samples: Mapping[str, pb.DataSample]
@@ -159,7 +174,7 @@ class _Registration:
             raise NotFoundError(self._fail(f"compute plan {self._new.compute_plan_key} does not exist"))
         if plan.owner != self._caller:
             raise PermissionDeniedError(self._fail(f"compute plan {plan.key} belongs to {plan.owner}"))
-        if plan.HasField("cancelation_date"):
+        if plan.outcome == pb.STATUS_CANCELED:
             raise TerminatedPlanError(self._fail(f"compute plan {plan.key} has been cancelled and takes no more tasks"))
 
     def _check_identifiers(self) -> None:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import endings
+from orchestrator.compute import tasks
 from orchestrator.compute.assets import functions
 from orchestrator.core import states
 from orchestrator.core.errors import (
@@ -12,7 +12,7 @@ from orchestrator.core.errors import (
     IncompatibleStatusError,
     MissingOutputError,
 )
-from orchestrator.engine import tasks
+from orchestrator.engine.tasks import check_worker
 from orchestrator.engine.transaction import Transaction
 
 
@@ -25,7 +25,7 @@ def producing_task(transaction: Transaction, key: UUID) -> pb.ComputeTask:
         IncompatibleStatusError: an attempt runs it, and reports its results when it completes.
     """
     task, by_attempt = tasks.get_for_update(transaction, key)
-    endings.check_worker(transaction, task)
+    check_worker(transaction, task)
     if task.status != pb.STATUS_EXECUTING:
         raise not_doing(task)
     if by_attempt:

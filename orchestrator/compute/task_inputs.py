@@ -3,11 +3,10 @@
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import assets, models, results
+from orchestrator.compute import assets, models, results, tasks
 from orchestrator.core import states
 from orchestrator.core.errors import BadRequestError
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import tasks
 from orchestrator.engine.transaction import Transaction
 
 _DEFINED = (pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_EXECUTING, pb.STATUS_FAILED)

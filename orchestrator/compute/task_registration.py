@@ -5,9 +5,13 @@ from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.compute import assets, models, organizations, registration, validation
+from orchestrator.compute import tasks as compute_tasks
+from orchestrator.compute.registration import Registered
+from orchestrator.core import pokes
 from orchestrator.core.errors import BadRequestError
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import retries, tasks
+from orchestrator.engine import plans, retries, tasks
+from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
 
@@ -22,13 +26,30 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> pb.Regis
     tasks.check_new(transaction, _keys(new.key for new in asked.tasks))
     known = _read(transaction, asked.tasks)
     registered = registration.register(asked.tasks, transaction.organization, known, timestamp(transaction.now))
-    tasks.insert_many(transaction, registered)
-    for new_task in registered:
-        task = new_task.task
-        transaction.events.created(task.key, task)
-        if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
-            transaction.pokes.run(task.worker, UUID(task.key), 1)
+    rows = [_row(new_task) for new_task in registered]
+    tasks.insert_many(transaction, rows)
+    for new_task, row in zip(registered, rows, strict=True):
+        transaction.events.created(new_task.task.key, new_task.task)
+        if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+            transaction.pokes.run(row.queue, row.key, 1, row.priority)
     return pb.RegisterTasksResponse(tasks=[new_task.task for new_task in registered])
+
+
+def _row(registered: Registered) -> NewTask:
+    task = registered.task
+    return NewTask(
+        key=UUID(task.key),
+        kind=compute_tasks.KIND,
+        plan=UUID(task.compute_plan_key),
+        worker=task.worker,
+        queue=pokes.queue(task.worker),
+        status=task.status,
+        definition=compute_tasks.definition(task),
+        parents=[UUID(parent) for parent in registered.parents],
+        pending_parents=registered.pending_parents,
+        rank=task.rank,
+        requires=UUID(task.function_key),
+    )
 
 
 def _lower_keys(new: pb.NewComputeTask) -> None:
@@ -53,13 +74,13 @@ def _read(transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask]) -> r
         parent for new in new_tasks for parent in registration.parent_keys(new) if parent not in new_keys
     )
     # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = tasks.get_many(transaction, parent_keys).values()
+    unlocked = compute_tasks.get_many(transaction, parent_keys).values()
     functions = assets.functions.get_many(transaction, _keys(new.function_key for new in new_tasks), share=True)
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)
-    plan_keys = sorted({new.compute_plan_key for new in new_tasks} | {task.compute_plan_key for task in unlocked})
-    plans = assets.compute_plans.get_many(transaction, _keys(plan_keys), lock=True)
-    parents = tasks.get_many(transaction, parent_keys)
+    plan_keys = _keys({new.compute_plan_key for new in new_tasks} | {task.compute_plan_key for task in unlocked})
+    held = plans.hold(transaction, plan_keys)
+    parents = compute_tasks.get_many(transaction, parent_keys)
 
     def of_kind(kind: "pb.AssetKind.ValueType") -> list[UUID]:
         return _keys(
@@ -73,7 +94,7 @@ def _read(transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask]) -> r
         )
 
     return registration.Known(
-        plans=plans,
+        plans={str(key): plan for key, plan in held.items() if plan.kind == compute_tasks.KIND},
         functions=functions,
         data_managers=assets.data_managers.get_many(transaction, of_kind(pb.ASSET_DATA_MANAGER)),
         data_samples=assets.data_samples.get_many(transaction, of_kind(pb.ASSET_DATA_SAMPLE)),

@@ -1,92 +1,95 @@
-"""Tasks: reading them, and the transitions that callers ask for."""
+"""Compute tasks, as the contract has them: reading them."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import endings, models
-from orchestrator.compute.assets import compute_plans
-from orchestrator.core import states
-from orchestrator.core.errors import (
-    BadRequestError,
-    CannotDisableOutputError,
-    MissingOutputError,
-    PermissionDeniedError,
-)
+from orchestrator.core.errors import NotFoundError
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import tasks, transitions
+from orchestrator.engine import tasks
+from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.pages import Page
 
+KIND = "compute"
+"""The kind of work, as rows name it."""
 
-def get(transaction: Transaction, wanted: pb.GetTaskParam) -> pb.ComputeTask:
-    """Return a task."""
-    return tasks.get(transaction, parse_key(wanted.key))
+_STATUS_TAG = pb.ComputeTask(status=pb.STATUS_DONE).SerializeToString()[:1]
+
+
+def snapshot(definition: bytes, status: int) -> bytes:
+    """Return a task's serialized message, from its definition and its state."""
+    # A later field wins in protobuf, so the status is appended to the definition, which never changes.
+    return definition + _STATUS_TAG + bytes((status,))
+
+
+def definition(task: pb.ComputeTask) -> bytes:
+    """Return a task's serialized message without its state."""
+    kept = pb.ComputeTask()
+    kept.CopyFrom(task)
+    kept.ClearField("status")
+    return kept.SerializeToString()
+
+
+def to_message(task: Task) -> pb.ComputeTask:
+    """Return a task as the contract has it."""
+    return pb.ComputeTask.FromString(snapshot(task.definition, task.status))
+
+
+def get(transaction: Transaction, key: UUID) -> pb.ComputeTask:
+    """Return a task of this channel.
+
+    Raises:
+        NotFoundError: the channel has none with this key.
+    """
+    return to_message(row(transaction, key))
+
+
+def row(transaction: Transaction, key: UUID) -> Task:
+    """Return the row of a task of this channel.
+
+    Raises:
+        NotFoundError: the channel has none with this key, or one of another kind of work.
+    """
+    return _compute(tasks.get(transaction, key))
+
+
+def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[str, pb.ComputeTask]:
+    """Return those tasks of this channel that exist, by key."""
+    found = tasks.get_many(transaction, keys)
+    return {str(key): to_message(task) for key, task in found.items() if task.kind == KIND}
+
+
+def get_for_update(transaction: Transaction, key: UUID) -> tuple[pb.ComputeTask, bool]:
+    """Return a task, locked until the transaction ends, and whether a tokened attempt runs it.
+
+    Raises:
+        NotFoundError: the channel has none with this key.
+    """
+    task, by_attempt = tasks.get_for_update(transaction, key)
+    return to_message(_compute(task)), by_attempt
+
+
+def _compute(task: Task) -> Task:
+    if task.kind != KIND:
+        raise NotFoundError(f"task {task.key} does not exist")
+    return task
+
+
+def show(transaction: Transaction, wanted: pb.GetTaskParam) -> pb.ComputeTask:
+    """Answer GetTask: return a task."""
+    return get(transaction, parse_key(wanted.key))
 
 
 def query(transaction: Transaction, wanted: pb.QueryTasksParam) -> pb.QueryTasksResponse:
-    """List tasks: of a worker, in a state, of a compute plan, of a function, where asked."""
-    for field in ("compute_plan_key", "function_key"):
+    """Answer QueryTasks: list tasks of a worker, in a state, of a compute plan, of a function, where asked."""
+    asked: dict[str, object] = {}
+    if wanted.filter.worker:
+        asked["worker"] = wanted.filter.worker
+    if wanted.filter.status:
+        asked["status"] = wanted.filter.status
+    for field, column in (("compute_plan_key", "plan_key"), ("function_key", "requires")):
         if key := getattr(wanted.filter, field):
-            parse_key(key, f"filter.{field}")
-    found, token = tasks.page(transaction, wanted.filter, Page(wanted.page_token, wanted.page_size))
-    return pb.QueryTasksResponse(tasks=found, next_page_token=token)
-
-
-def apply_action(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyTaskActionResponse:
-    """Move a task to another state, as its worker or its owner may."""
-    key = parse_key(asked.compute_task_key, "compute_task_key")
-    reason = asked.log or f"asked by {transaction.organization}"
-    match asked.action:
-        case pb.TASK_ACTION_EXECUTING:
-            _start(transaction, key, reason)
-        case pb.TASK_ACTION_DONE:
-            if not endings.complete(transaction, key, reason):
-                endings.check_worker(transaction, tasks.get(transaction, key))
-                raise endings.refusal(transaction, key, pb.STATUS_DONE)
-        case pb.TASK_ACTION_CANCELED | pb.TASK_ACTION_FAILED:
-            _stop(transaction, key, states.ACTION_STATUS[asked.action], reason)
-        case pb.TASK_ACTION_BUILD_STARTED | pb.TASK_ACTION_BUILD_FINISHED:
-            raise PermissionDeniedError("action: building is reported on the function, not on its tasks")
-        case _:
-            raise BadRequestError("action: unknown; EXECUTING, DONE, CANCELED or FAILED is expected")
-    return pb.ApplyTaskActionResponse()
-
-
-def _start(transaction: Transaction, key: UUID, reason: str) -> None:
-    moved = transitions.start(transaction, key)
-    if moved is None:
-        endings.check_worker(transaction, tasks.get(transaction, key))
-        raise endings.refusal(transaction, key, pb.STATUS_EXECUTING)
-    transaction.events.updated(moved.task.key, moved.task, reason)
-
-
-def _stop(transaction: Transaction, key: UUID, target: states.TaskStatus, reason: str) -> None:
-    task = tasks.get(transaction, key)
-    if transaction.organization not in (task.owner, task.worker):
-        raise PermissionDeniedError(
-            f"only its owner, {task.owner}, or its worker, {task.worker}, may end task {task.key}"
-        )
-    if not endings.stop(transaction, task, target, reason, by_anyone=True):
-        raise endings.refusal(transaction, key, target)
-
-
-def disable_output(transaction: Transaction, asked: pb.DisableOutputParam) -> pb.DisableOutputResponse:
-    """Take away the models of a transient output that no task can need any more."""
-    key = parse_key(asked.compute_task_key, "compute_task_key")
-    # The plan's latch: no child is registered between the look at the children and the commit.
-    plan = UUID(tasks.get(transaction, key).compute_plan_key)
-    compute_plans.get_many(transaction, [plan], share=True)
-    task, _ = tasks.get_for_update(transaction, key)
-    endings.check_worker(transaction, task)
-    if asked.identifier not in task.outputs:
-        raise MissingOutputError(f"task {key} has no output {asked.identifier!r}")
-    shown = f"output {asked.identifier!r} of task {key}"
-    if task.status not in states.TERMINAL:
-        raise CannotDisableOutputError(f"{shown}: the task has not ended")
-    if not task.outputs[asked.identifier].transient:
-        raise CannotDisableOutputError(f"{shown} is not transient")
-    statuses = tasks.child_statuses(transaction, key)
-    if not statuses or statuses - states.TERMINAL:
-        raise CannotDisableOutputError(f"{shown}: it has no child, or one that has not ended")
-    models.disable(transaction, key, asked.identifier)
-    return pb.DisableOutputResponse()
+            asked[column] = parse_key(key, f"filter.{field}")
+    found, token = tasks.page(transaction, Page(wanted.page_token, wanted.page_size), kind=KIND, **asked)
+    return pb.QueryTasksResponse(tasks=map(to_message, found), next_page_token=token)

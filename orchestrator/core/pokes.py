@@ -15,6 +15,9 @@ BUILD_FUNCTION = "function.build"
 DISABLE_OUTPUTS = "outputs.disable"
 """Celery task with the keyword `task`: delete its transient models, which no task can need any more."""
 
+KEYWORDS = {RUN_TASK: ("task", "attempt"), BUILD_FUNCTION: ("function",), DISABLE_OUTPUTS: ("task",)}
+"""The messages that go to one worker, and their keywords: a key, and the number of an attempt."""
+
 STOP_ATTEMPTS = "stop_attempts"
 """Remote control command with the argument `tasks`, a list of keys: some attempts at them must stop.
 
@@ -23,9 +26,22 @@ that is lost or forged does no harm. Workers are named `<organization>@<node>`.
 """
 
 
+_OF_ORGANIZATIONS = "org."
+
+
 def queue(organization: str) -> str:
     """Return the name of an organization's queue."""
-    return f"org.{organization}"
+    return f"{_OF_ORGANIZATIONS}{organization}"
+
+
+def organization_of(queue: str) -> str | None:
+    """Return the organization whose queue it is, None where it is no organization's."""
+    return queue.removeprefix(_OF_ORGANIZATIONS) if queue.startswith(_OF_ORGANIZATIONS) else None
+
+
+def readers(queue: str) -> str:
+    """Return the pattern of the names of the Celery workers that read a queue; they begin with its organization."""
+    return f"{organization_of(queue) or queue}@*"
 
 
 MAINTENANCE = "maintenance"
@@ -49,8 +65,8 @@ def account(organization: str) -> str:
 
 def account_of(queue: str) -> str:
     """Return the account that holds a queue: that of its organization, or the queue's own name."""
-    kind, _, organization = queue.partition("org.")
-    return account(organization) if organization and not kind else queue
+    organization = organization_of(queue)
+    return account(organization) if organization else queue
 
 
 def key_prefix(account: str) -> str:

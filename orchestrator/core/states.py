@@ -57,6 +57,28 @@ TASK_WORDS: Mapping[TaskStatus, str] = {
 
 TERMINAL = frozenset(status for status, leads_to in TASK_TRANSITIONS.items() if not leads_to)
 
+
+def _in_sql(statuses: Iterable[int]) -> str:
+    return ", ".join(str(int(status)) for status in sorted(statuses))
+
+
+SQL_NAMES: Mapping[str, str] = {
+    "WAITING": _in_sql([pb.STATUS_WAITING_FOR_PARENT_TASKS]),
+    "TO_DO": _in_sql([pb.STATUS_WAITING_FOR_EXECUTOR_SLOT]),
+    "DOING": _in_sql([pb.STATUS_EXECUTING]),
+    "DONE": _in_sql([pb.STATUS_DONE]),
+    "CANCELLED": _in_sql([pb.STATUS_CANCELED]),
+    "FAILED": _in_sql([pb.STATUS_FAILED]),
+    "STOPPED": _in_sql([pb.STATUS_CANCELED, pb.STATUS_FAILED]),
+    "ENDED": _in_sql(TERMINAL),
+    "LIVE": _in_sql(TASK_TRANSITIONS.keys() - TERMINAL),
+    "NOT_DUE": _in_sql([pb.STATUS_WAITING_FOR_BUILDER_SLOT, pb.STATUS_BUILDING, pb.STATUS_WAITING_FOR_PARENT_TASKS]),
+    "NOT_BEGUN": _in_sql(TASK_TRANSITIONS.keys() - TERMINAL - {pb.STATUS_EXECUTING}),
+    "BUILDING": _in_sql([pb.STATUS_BUILDING]),
+    "UNBUILT": _in_sql([pb.FUNCTION_STATUS_WAITING, pb.FUNCTION_STATUS_BUILDING]),
+}
+"""What statements call the states of tasks, and those of functions that are not built yet (`UNBUILT`)."""
+
 ACTION_STATUS: Mapping["pb.ComputeTaskAction.ValueType", TaskStatus] = {
     pb.TASK_ACTION_EXECUTING: pb.STATUS_EXECUTING,
     pb.TASK_ACTION_CANCELED: pb.STATUS_CANCELED,

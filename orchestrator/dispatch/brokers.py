@@ -1,4 +1,4 @@
-"""The broker of each organization, as the relay reaches it."""
+"""The broker of each queue, as the relay reaches it."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -12,11 +12,12 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 4, 5
 
 
 class Brokers:
-    """Where each organization's queue is.
+    """Where each queue is.
 
     Args:
         default: URL of the broker of those that have none of their own; None leaves their pokes in the outbox.
-        own: tells the URL of each organization that has a broker of its own, as of now.
+        own: tells the URL of each organization, or queue that is no organization's, that has a broker of its own, as of
+            now.
         members: tells the organizations of all channels, whose workers alone may ask what is due, as of now; None for
             anybody.
     """
@@ -31,29 +32,31 @@ class Brokers:
         self._own = own
         self._members = members
 
-    def url(self, organization: str) -> str | None:
-        """Return the URL of an organization's broker, None if it has none, or has left every channel."""
-        if self._members is not None and organization not in self._members():
+    def url(self, queue: str) -> str | None:
+        """Return the URL of a queue's broker, None if it has none, or its organization has left every channel."""
+        if self._left(queue):
             return None
-        return self._own().get(organization, self._default)
+        return self._own().get(pokes.organization_of(queue) or queue, self._default)
 
-    def absence(self, organization: str) -> str:
-        """Say why an organization has no broker."""
-        if self._members is not None and organization not in self._members():
-            return "it is in no channel"
-        return "there is no URL for it"
+    def absence(self, queue: str) -> str:
+        """Say why a queue has no broker."""
+        return "its organization is in no channel" if self._left(queue) else "there is no URL for it"
 
-    def app(self, organization: str) -> Celery:
-        """Return a new Celery app that sends to an organization's queue; to be closed by the caller.
+    def _left(self, queue: str) -> bool:
+        organization = pokes.organization_of(queue)
+        return organization is not None and self._members is not None and organization not in self._members()
+
+    def app(self, queue: str) -> Celery:
+        """Return a new Celery app that sends to a queue; to be closed by the caller.
 
         Raises:
-            LookupError: the organization has no broker.
+            LookupError: the queue has no broker.
         """
-        url = self.url(organization)
+        url = self.url(queue)
         if url is None:
-            raise LookupError(f"organization {organization} has no broker: {self.absence(organization)}")
+            raise LookupError(f"queue {queue} has no broker: {self.absence(queue)}")
         app = Celery("relay", set_as_current=False)
-        app.conf.update(connection.organization(url, organization))
+        app.conf.update(connection.queue(url, queue))
         timeouts = (
             {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _ANSWER_SECONDS}
             if pokes.on_redis(url)

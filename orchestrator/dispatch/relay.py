@@ -1,7 +1,7 @@
-"""From the outbox to Celery: pokes that were committed are handed to the broker, each organization's on its queue.
+"""From the outbox to Celery: pokes that were committed are handed to the broker, each on its queue.
 
-Each organization has a lane of its own, with its own thread and connections: one whose broker is down or hangs holds
-up nobody else's pokes, and its own stay in the outbox until it is back.
+Each queue has a lane of its own, with its own thread and connections: one whose broker is down or hangs holds up nobody
+else's pokes, and its own stay in the outbox until it is back.
 """
 
 import asyncio
@@ -48,60 +48,60 @@ class Relay:
         self._without: set[str] = set()
 
     async def step(self) -> int:
-        """Wake the lane of each organization that has pokes to send; return 0, since nothing is left for this one."""
-        for organization in await asyncio.get_running_loop().run_in_executor(self._looking, self._waiting):
-            if not self.reaches(organization):
+        """Wake the lane of each queue that has pokes to send; return 0, since nothing is left for this one."""
+        for queue in await asyncio.get_running_loop().run_in_executor(self._looking, self._waiting):
+            if not self.reaches(queue):
                 continue
-            if organization not in self._lanes:
-                self._lanes[organization] = _Lane(self, organization)
-            self._lanes[organization].wake()
+            if queue not in self._lanes:
+                self._lanes[queue] = _Lane(self, queue)
+            self._lanes[queue].wake()
         return 0
 
-    def reaches(self, organization: str) -> bool:
-        """Tell whether an organization has a broker now; that it has none is logged once."""
-        if self._brokers.url(organization) is not None:
-            self._without.discard(organization)
+    def reaches(self, queue: str) -> bool:
+        """Tell whether a queue has a broker now; that it has none is logged once."""
+        if self._brokers.url(queue) is not None:
+            self._without.discard(queue)
             return True
-        if organization not in self._without:
-            self._without.add(organization)
-            log.warning("relay.no_broker", organization=organization, reason=self._brokers.absence(organization))
+        if queue not in self._without:
+            self._without.add(queue)
+            log.warning("relay.no_broker", queue=queue, reason=self._brokers.absence(queue))
         return False
 
     def _waiting(self) -> list[str]:
         with self._engine.connect() as connection:
             return outbox.waiting(connection)
 
-    def send(self, organization: str) -> int:
-        """Send one batch of an organization's pokes, the oldest first; return how many.
+    def send(self, queue: str) -> int:
+        """Send one batch of a queue's pokes, those of the highest priority first; return how many.
 
         Raises:
-            LookupError: the organization has no broker.
+            LookupError: the queue has no broker.
             kombu.exceptions.OperationalError: its broker cannot be reached or refuses us; nothing is marked.
         """
-        app = self._app(organization)
+        app = self._app(queue)
         with self._engine.begin() as connection:
-            taken = outbox.take(connection, organization, self._batch)
+            taken = outbox.take(connection, queue, self._batch)
             if taken:
                 crash.point("relay.before_send")
             for _, poke in taken:
-                if poke.kind == outbox.PURGE:
-                    _empty(app, organization)
+                if poke.message == outbox.PURGE:
+                    _empty(app, queue)
                 else:
                     _send(app, poke)
-            _stop(app, organization, [poke for _, poke in taken if poke.kind == outbox.STOP])
+            _stop(app, queue, [poke for _, poke in taken if poke.message == pokes.STOP_ATTEMPTS])
             if taken:
                 crash.point("relay.before_mark")
             outbox.mark_sent(connection, [identity for identity, _ in taken])
         if taken:
-            log.info("relay.sent", organization=organization, pokes=len(taken))
+            log.info("relay.sent", queue=queue, pokes=len(taken))
         return len(taken)
 
-    def _app(self, organization: str) -> Celery:
-        url, (known, app) = self._brokers.url(organization), self._apps.get(organization, (None, None))
+    def _app(self, queue: str) -> Celery:
+        url, (known, app) = self._brokers.url(queue), self._apps.get(queue, (None, None))
         if app is None or url != known:
-            # Only this organization's lane asks, so that nobody uses the old one meanwhile.
-            made = self._brokers.app(organization)
-            self._apps[organization] = url, made
+            # Only this queue's lane asks, so that nobody uses the old one meanwhile.
+            made = self._brokers.app(queue)
+            self._apps[queue] = url, made
             if app is not None:
                 app.close()
             return made
@@ -122,19 +122,19 @@ class Relay:
 
 
 class _Lane:
-    """The pump of one organization's pokes."""
+    """The pump of one queue's pokes."""
 
-    def __init__(self, relay: Relay, organization: str) -> None:
-        threads = ThreadPoolExecutor(1, f"relay-{organization}")
+    def __init__(self, relay: Relay, queue: str) -> None:
+        threads = ThreadPoolExecutor(1, f"relay-{queue}")
 
         async def step() -> int:
-            # It may have left every channel since.
-            if not relay.reaches(organization):
+            # Its organization may have left every channel since.
+            if not relay.reaches(queue):
                 return 0
-            return await asyncio.get_running_loop().run_in_executor(threads, relay.send, organization)
+            return await asyncio.get_running_loop().run_in_executor(threads, relay.send, queue)
 
         self._threads = threads
-        self._pump = Pump(f"relay {organization}", step, _LANE_POLL_SECONDS)
+        self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS)
         self._task = asyncio.create_task(self._pump.run())
 
     def wake(self) -> None:
@@ -149,25 +149,20 @@ class _Lane:
 
 
 def _send(app: Celery, poke: outbox.Poke) -> None:
-    if poke.kind == outbox.TASK:
-        name, keywords = pokes.RUN_TASK, {"task": str(poke.key), "attempt": poke.attempt}
-    elif poke.kind == outbox.FUNCTION:
-        name, keywords = pokes.BUILD_FUNCTION, {"function": str(poke.key)}
-    elif poke.kind == outbox.DISABLE:
-        name, keywords = pokes.DISABLE_OUTPUTS, {"task": str(poke.key)}
-    elif poke.kind == outbox.STOP:
+    if poke.message == pokes.STOP_ATTEMPTS:
         return
-    else:
+    if poke.message not in pokes.KEYWORDS:
         # It would hold up all that follow.
-        log.error("relay.unknown_poke", kind=poke.kind, organization=poke.organization, key=str(poke.key))
+        log.error("relay.unknown_poke", message=poke.message, queue=poke.queue, key=str(poke.key))
         return
+    keywords = dict(zip(pokes.KEYWORDS[poke.message], (str(poke.key), poke.attempt), strict=False))
     confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
-    app.send_task(name, kwargs=keywords, queue=pokes.queue(poke.organization), retry=False, **confirmed)
+    app.send_task(poke.message, kwargs=keywords, queue=poke.queue, retry=False, **confirmed)
 
 
-def _empty(app: Celery, organization: str) -> None:
-    """Take all pokes out of an organization's queue that no worker has been given."""
-    queue = app.amqp.queues[pokes.queue(organization)]
+def _empty(app: Celery, name: str) -> None:
+    """Take all pokes out of a queue that no worker has been given."""
+    queue = app.amqp.queues[name]
     with app.connection_for_write() as connection:
         try:
             with connection.channel() as channel:
@@ -176,14 +171,14 @@ def _empty(app: Celery, organization: str) -> None:
                 count = bound.purge()
         except connection.connection_errors + connection.channel_errors as error:
             raise OperationalError(str(error)) from error
-    log.info("queue.emptied", organization=organization, pokes=count)
+    log.info("queue.emptied", queue=name, pokes=count)
 
 
-def _stop(app: Celery, organization: str, stops: list[outbox.Poke]) -> None:
-    """Tell all workers of an organization at once, busy ones too, that attempts must stop."""
+def _stop(app: Celery, queue: str, stops: list[outbox.Poke]) -> None:
+    """Tell all who read a queue at once, busy ones too, that attempts must stop."""
     if stops:
         tasks = [str(poke.key) for poke in stops]
         # The pattern matters where organizations share a vhost.
         app.control.broadcast(
-            pokes.STOP_ATTEMPTS, arguments={"tasks": tasks}, pattern=f"{organization}@*", matcher="glob"
+            pokes.STOP_ATTEMPTS, arguments={"tasks": tasks}, pattern=pokes.readers(queue), matcher="glob"
         )

@@ -1,21 +1,29 @@
 """Attempts: the runs of a task, their leases and how they ended."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.statements import statement
 
 UNACKNOWLEDGED = (
-    "outcome IN (5, 6) AND stopped_at IS NULL AND claim_id IS NOT NULL AND report_hash IS NULL AND fault IS NULL"
+    "outcome IN ($STOPPED) AND stopped_at IS NULL AND claim_id IS NOT NULL AND report_hash IS NULL AND fault IS NULL"
 )
 """Of an attempt: what ran for a task that was ended over its head, and has not reported since that it ended itself."""
 
+
+def digest(token: str) -> bytes:
+    """Return what is kept of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
 # Locked in the order of their keys, as a cancelled plan does, so that the two never wait for each other.
-_RENEW = text("""
+_RENEW = statement("""
     WITH alive AS (
              SELECT attempts.task_key, attempts.number
              FROM attempts
@@ -62,7 +70,7 @@ def renew(
     return {(row.task_key, row.number) for row in rows}
 
 
-_FIND = text("""
+_FIND = statement("""
     SELECT attempts.token_hash, ended_at, outcome, report_hash, due_at FROM attempts
     LEFT JOIN tasks ON key = task_key AND tasks.attempts = number
     WHERE task_key = :key AND number = :number
@@ -74,10 +82,10 @@ def find(transaction: Transaction, key: UUID, number: int) -> Row[Any] | None:
     return transaction.connection.execute(_FIND, {"key": key, "number": number}).one_or_none()
 
 
-_REPEAT = text("""
+_REPEAT = statement("""
     WITH task AS (
              UPDATE tasks SET token_hash = :token_hash
-             WHERE key = :key AND channel = :channel AND worker = :organization AND status = 3
+             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $DOING
                AND EXISTS (SELECT FROM attempts
                            WHERE task_key = tasks.key AND number = tasks.attempts AND claim_id = :claim_id)
              RETURNING key, attempts
@@ -104,7 +112,7 @@ def repeat_claim(transaction: Transaction, key: UUID, claim_id: str, token_hash:
     ).scalar_one_or_none()
 
 
-_COUNT = text("SELECT count(*) FROM attempts WHERE task_key = :key AND fault = :fault")
+_COUNT = statement("SELECT count(*) FROM attempts WHERE task_key = :key AND fault = :fault")
 
 
 def count_faults(transaction: Transaction, key: UUID, fault: str) -> int:
@@ -112,7 +120,7 @@ def count_faults(transaction: Transaction, key: UUID, fault: str) -> int:
     return int(transaction.connection.execute(_COUNT, {"key": key, "fault": fault}).scalar_one())
 
 
-_DELIVERED = text("""
+_DELIVERED = statement("""
     UPDATE attempts SET delivered_at = coalesce(delivered_at, :now),
                         stopped_at = CASE WHEN :stopped THEN coalesce(stopped_at, :now) ELSE stopped_at END
     FROM unnest(CAST(:keys AS uuid[]), CAST(:numbers AS int[]), CAST(:token_hashes AS bytea[]))
@@ -146,10 +154,10 @@ def receive(transaction: Transaction, told: Collection[tuple[UUID, int, bytes]],
         )
 
 
-_RECEIPTS = text("""
+_RECEIPTS = statement("""
     SELECT task_key, number, worker, node, attempts.ended_at, delivered_at, stopped_at
     FROM attempts JOIN tasks ON key = task_key
-    WHERE plan_key = :plan AND channel = :channel AND outcome = 5 AND claim_id IS NOT NULL
+    WHERE plan_key = :plan AND channel = :channel AND outcome = $CANCELLED AND claim_id IS NOT NULL
     ORDER BY worker, node, task_key, number
 """)
 

@@ -6,16 +6,17 @@ While a task is declined its `poked_at` is NULL, so that no sweep finds that a p
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
+from orchestrator.store.statements import statement
 
-_DECLINE = text("""
+_DECLINE = statement("""
     WITH declined AS (
              UPDATE tasks SET due_at = NULL, poked_at = NULL, pokes = 0
-             WHERE key = :key AND channel = :channel AND worker = :organization AND status = 2
+             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $TO_DO
                AND (due_at IS NULL OR due_at <= :now)
              RETURNING key, channel, worker, plan_key, attempts
          ),
@@ -54,11 +55,11 @@ def decline(transaction: Transaction, decline: pb.Decline) -> bool | None:
 
 
 # The tasks are locked in the order of their keys, as by all who change many of them.
-_RECONSIDER = text("""
+_RECONSIDER = statement("""
     WITH chosen AS (
              SELECT tasks.key FROM tasks JOIN declines ON task_key = tasks.key AND declines.attempts = tasks.attempts
              WHERE tasks.key = ANY(CAST(:keys AS uuid[])) AND tasks.channel = :channel
-               AND tasks.worker = :organization AND status = 2
+               AND tasks.worker = :organization AND status = $TO_DO
              ORDER BY tasks.key FOR NO KEY UPDATE OF tasks
          ),
          gone AS (
@@ -66,21 +67,21 @@ _RECONSIDER = text("""
          ),
          again AS (
              UPDATE tasks SET poked_at = :now, pokes = 0 FROM gone WHERE tasks.key = gone.task_key
-             RETURNING tasks.key, tasks.attempts, gone.message
+             RETURNING tasks.key, tasks.attempts, queue, priority, gone.message
          )
-    SELECT key, attempts, message FROM again ORDER BY key
+    SELECT key, attempts, queue, priority, message FROM again ORDER BY key
 """)
 
 
-def reconsider(transaction: Transaction, keys: Collection[UUID]) -> list[tuple[UUID, int, pb.Decline]]:
-    """Take back the declines of tasks of the calling worker.
+def reconsider(transaction: Transaction, keys: Collection[UUID]) -> list[pb.Decline]:
+    """Take back the declines of tasks of the calling worker, and poke for them.
 
     Args:
         transaction: of the worker.
         keys: of the tasks; those that are not declined are passed over.
 
     Returns:
-        Of each task its key, how many attempts have begun, and the decline that was taken back.
+        The declines that were taken back.
     """
     parameters = {
         "keys": list(keys),
@@ -88,8 +89,10 @@ def reconsider(transaction: Transaction, keys: Collection[UUID]) -> list[tuple[U
         "organization": transaction.organization,
         "now": transaction.now,
     }
-    rows = transaction.connection.execute(_RECONSIDER, parameters)
-    return [(row.key, row.attempts, pb.Decline.FromString(row.message)) for row in rows]
+    rows = transaction.connection.execute(_RECONSIDER, parameters).all()
+    for row in rows:
+        transaction.pokes.run(row.queue, row.key, row.attempts + 1, row.priority)
+    return [pb.Decline.FromString(row.message) for row in rows]
 
 
 def page(

@@ -2,27 +2,9 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
-from orchestrator import protos as pb
-
 Node = TypeVar("Node")
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A task as it is to be stored.
-
-    Args:
-        task: the task with its first status.
-        parents: the keys of its parents, each once.
-        pending_parents: how many of them are not Done.
-    """
-
-    task: pb.ComputeTask
-    parents: tuple[str, ...]
-    pending_parents: int
 
 
 def sort(parents: Mapping[Node, Collection[Node]]) -> list[Node]:

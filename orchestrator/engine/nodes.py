@@ -3,25 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row
 
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.statements import statement
 
-_HEAR = text("""
-    INSERT INTO nodes (channel, organization, name, heard_at, attempts, certificate_ends)
-    VALUES (:channel, :organization, :name, :now, :attempts, :ends)
+_HEAR = statement("""
+    INSERT INTO nodes (channel, organization, name, heard_at, attempts, certificate_ends, queue, slots)
+    VALUES (:channel, :organization, :name, :now, :attempts, :ends, :queue, :slots)
     ON CONFLICT (channel, organization, name)
-    DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends
+    DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends, queue = :queue, slots = :slots
 """)
 
 
-def hear(transaction: Transaction, name: str, attempts: int) -> None:
+def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: int) -> None:
     """Note that a node of the calling organization lives, and when the certificate ends that it calls with.
 
     Args:
         transaction: of the worker.
         name: of the node.
         attempts: how many it runs.
+        queue: which it reads.
+        slots: how many it can run at once; 0 where it does not say.
     """
     transaction.connection.execute(
         _HEAR,
@@ -32,12 +35,14 @@ def hear(transaction: Transaction, name: str, attempts: int) -> None:
             "now": transaction.now,
             "attempts": attempts,
             "ends": transaction.certificate_ends,
+            "queue": queue,
+            "slots": slots or None,
         },
     )
 
 
-_LIST = text("""
-    SELECT organization, name, heard_at, attempts, certificate_ends FROM nodes
+_LIST = statement("""
+    SELECT organization, name, heard_at, attempts, certificate_ends, queue, slots FROM nodes
     WHERE channel = :channel ORDER BY organization, name
 """)
 

@@ -3,31 +3,32 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-TASK = "task"
-FUNCTION = "function"
-STOP = "stop"
-DISABLE = "disable"
+from orchestrator.core import pokes
+from orchestrator.store.statements import statement
+
 PURGE = "purge"
+"""No message: the queue is to be emptied."""
 
 
 @dataclass(frozen=True)
 class Poke:
-    """A message to an organization's queue.
+    """A message to a queue.
 
     Args:
-        kind: `task` (run an attempt of it), `function` (build it), `stop` (end the attempt), `disable` (delete the
-            task's transient models) or `purge` (no message: empty the queue).
-        organization: whose queue.
-        key: the task or the function; it means nothing for a purge.
-        attempt: the number of the attempt that is due.
+        message: one of `core.pokes`, or `PURGE`.
+        queue: where it goes.
+        key: what it is about, a task or a function; it means nothing for a purge.
+        attempt: the number of the attempt that is due, or that must stop.
+        priority: those of the highest go first.
     """
 
-    kind: str
-    organization: str
+    message: str
+    queue: str
     key: UUID
     attempt: int
+    priority: int = 0
 
 
 class Recorder:
@@ -39,69 +40,73 @@ class Recorder:
     def __bool__(self) -> bool:
         return bool(self.pokes)
 
-    def run(self, worker: str, task: UUID, attempt: int) -> None:
-        """Ask a worker to claim the next attempt of a task."""
-        self.pokes.append(Poke(TASK, worker, task, attempt))
+    def run(self, queue: str, task: UUID, attempt: int, priority: int = 0) -> None:
+        """Ask whoever reads a queue to claim the next attempt of a task."""
+        self.pokes.append(Poke(pokes.RUN_TASK, queue, task, attempt, priority))
 
     def build(self, owner: str, function: UUID) -> None:
         """Ask a function's owner to build it."""
-        self.pokes.append(Poke(FUNCTION, owner, function, 1))
+        self.pokes.append(Poke(pokes.BUILD_FUNCTION, pokes.queue(owner), function, 1))
 
-    def stop(self, worker: str, task: UUID, attempt: int) -> None:
-        """Tell a worker that an attempt must end; its heartbeat will hear it too, later."""
-        self.pokes.append(Poke(STOP, worker, task, attempt))
+    def stop(self, queue: str, task: UUID, attempt: int) -> None:
+        """Tell whoever reads a queue that an attempt must end; its heartbeat will hear it too, later."""
+        self.pokes.append(Poke(pokes.STOP_ATTEMPTS, queue, task, attempt))
 
     def parameters(self) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for the time."""
         return {
-            "poke_kinds": [poke.kind for poke in self.pokes],
-            "organizations": [poke.organization for poke in self.pokes],
+            "poke_messages": [poke.message for poke in self.pokes],
+            "poke_queues": [poke.queue for poke in self.pokes],
+            "poke_priorities": [poke.priority for poke in self.pokes],
             "poke_keys": [poke.key for poke in self.pokes],
-            "attempts": [poke.attempt for poke in self.pokes],
+            "poke_attempts": [poke.attempt for poke in self.pokes],
         }
 
 
 WRITE = """
-    INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-    SELECT kind, organization, key, attempt, :now
-    FROM unnest(CAST(:poke_kinds AS text[]), CAST(:organizations AS text[]), CAST(:poke_keys AS uuid[]),
-                CAST(:attempts AS int[])) AS poke (kind, organization, key, attempt)
+    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
+    SELECT message, queue, priority, key, attempt, :now
+    FROM unnest(CAST(:poke_messages AS text[]), CAST(:poke_queues AS text[]), CAST(:poke_priorities AS smallint[]),
+                CAST(:poke_keys AS uuid[]), CAST(:poke_attempts AS int[]))
+         AS poke (message, queue, priority, key, attempt)
 """
 """Inserts the pokes of a transaction."""
 
-# One step in the index for each organization, however many pokes wait for one that is away.
-_WAITING = text("""
-    WITH RECURSIVE waiting (organization) AS (
-        SELECT min(organization) FROM outbox WHERE sent_at IS NULL
+# One step in the index for each queue, however many pokes wait for one that nobody reads.
+_WAITING = statement("""
+    WITH RECURSIVE waiting (queue) AS (
+        SELECT min(queue) FROM outbox WHERE sent_at IS NULL
         UNION ALL
-        SELECT (SELECT min(outbox.organization) FROM outbox
-                WHERE sent_at IS NULL AND outbox.organization > waiting.organization)
-        FROM waiting WHERE organization IS NOT NULL
+        SELECT (SELECT min(outbox.queue) FROM outbox WHERE sent_at IS NULL AND outbox.queue > waiting.queue)
+        FROM waiting WHERE queue IS NOT NULL
     )
-    SELECT organization FROM waiting WHERE organization IS NOT NULL
+    SELECT queue FROM waiting WHERE queue IS NOT NULL
 """)
 
 
 def waiting(connection: Connection) -> list[str]:
-    """Return the organizations that have unsent pokes."""
+    """Return the queues that have unsent pokes."""
     return list(connection.execute(_WAITING).scalars())
 
 
-_TAKE = text("""
-    SELECT id, kind, organization, asset_key, attempt FROM outbox
-    WHERE sent_at IS NULL AND organization = :organization ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+_TAKE = statement("""
+    SELECT id, message, queue, key, attempt, priority FROM outbox
+    WHERE sent_at IS NULL AND queue = :queue ORDER BY priority DESC, id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 
 
-def take(connection: Connection, organization: str, limit: int) -> list[tuple[int, Poke]]:
-    """Return unsent pokes of an organization with their ids, the oldest first, locked until the transaction ends."""
+def take(connection: Connection, queue: str, limit: int) -> list[tuple[int, Poke]]:
+    """Return unsent pokes of a queue with their ids, locked until the transaction ends.
+
+    Those of the highest priority come first, and of these the oldest.
+    """
     return [
-        (row.id, Poke(row.kind, row.organization, row.asset_key, row.attempt))
-        for row in connection.execute(_TAKE, {"organization": organization, "limit": limit})
+        (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority))
+        for row in connection.execute(_TAKE, {"queue": queue, "limit": limit})
     ]
 
 
-_MARK = text("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)")
+_MARK = statement("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)")
 
 
 def mark_sent(connection: Connection, ids: list[int]) -> None:
@@ -110,11 +115,14 @@ def mark_sent(connection: Connection, ids: list[int]) -> None:
 
 
 # A poke that the relay holds is on its way; waiting for the broker would hold up the call.
-_DROP = text("""
+_DROP = statement(
+    """
     DELETE FROM outbox
-    WHERE id IN (SELECT id FROM outbox WHERE sent_at IS NULL AND kind = 'task' AND asset_key = ANY(:keys)
+    WHERE id IN (SELECT id FROM outbox WHERE sent_at IS NULL AND message = '$RUN_TASK' AND key = ANY(:keys)
                  FOR UPDATE SKIP LOCKED)
-""")
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
 
 
 def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
@@ -122,7 +130,7 @@ def drop_unsent(connection: Connection, tasks: list[UUID]) -> None:
     connection.execute(_DROP, {"keys": tasks})
 
 
-_COUNT_SENT = text("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
+_COUNT_SENT = statement("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
 
 
 def count_sent(connection: Connection) -> int:

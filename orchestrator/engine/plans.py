@@ -1,12 +1,209 @@
-"""The plan of a task as a latch: what may change the graph, or end it, holds it alone."""
+"""Plans: the latch of their tasks, and how all tasks of one end.
 
+A plan's row is what every change of its graph, and everything that ends it, holds alone; a Done shares it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import RowMapping, select
+from sqlalchemy.dialects.postgresql import insert
 
-_TAKE_PLAN = text("SELECT key FROM compute_plans WHERE key = :key FOR NO KEY UPDATE SKIP LOCKED")
+from orchestrator.core.errors import ConflictError, NotFoundError
+from orchestrator.core.states import TaskStatus
+from orchestrator.engine import kinds, outbox, tasks
+from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
+from orchestrator.engine.transaction import Transaction
+from orchestrator.store import tables
+from orchestrator.store.statements import any_key, statement
 
 
-def take_plan(connection: Connection, key: UUID) -> bool:
-    """Lock a compute plan until the transaction ends; return False where another transaction holds it."""
-    return connection.execute(_TAKE_PLAN, {"key": key}).one_or_none() is not None
+@dataclass(frozen=True)
+class Plan:
+    """A plan as its row has it.
+
+    Args:
+        key: which one.
+        kind: of work.
+        owner: the organization that registered it.
+        ended_at: when it was cancelled or failed first, None while neither.
+        outcome: Cancelled or Failed, None while neither.
+    """
+
+    key: UUID
+    kind: str
+    owner: str
+    ended_at: datetime | None
+    outcome: "TaskStatus | None"
+
+
+def register(transaction: Transaction, key: UUID, kind: str) -> None:
+    """Keep a new plan of the caller.
+
+    Raises:
+        ConflictError: its key is taken, in this channel or in another.
+    """
+    new = {"key": key, "kind": kind, "channel": transaction.channel, "owner": transaction.organization}
+    kept = insert(tables.plans).values(new).on_conflict_do_nothing().returning(tables.plans.c.key)
+    if transaction.connection.execute(kept).scalar_one_or_none() is None:
+        raise ConflictError(f"{kinds.of(kind).plan_noun} {key} exists already")
+
+
+def get(transaction: Transaction, key: UUID) -> Plan:
+    """Return a plan of this channel.
+
+    Raises:
+        NotFoundError: the channel has none with this key.
+    """
+    found = transaction.connection.execute(_of(transaction, [key])).mappings().one_or_none()
+    if found is None:
+        raise NotFoundError(f"plan {key} does not exist")
+    return _to_plan(found)
+
+
+def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
+    """Hold the latches of those plans of this channel that exist, until the transaction ends; return them by key."""
+    if not keys:
+        return {}
+    rows = transaction.connection.execute(_of(transaction, keys).with_for_update(key_share=True)).mappings().all()
+    transaction.locked()
+    return {row["key"]: _to_plan(row) for row in rows}
+
+
+def share(transaction: Transaction, key: UUID) -> None:
+    """Keep others from holding a plan's latch alone until the transaction ends."""
+    transaction.connection.execute(_of(transaction, [key]).with_for_update(read=True))
+    transaction.locked()
+
+
+def _of(transaction: Transaction, keys: Collection[UUID]) -> Any:
+    table = tables.plans.c
+    query = select(table.key, table.kind, table.owner, table.ended_at, table.outcome)
+    return query.where(table.key == any_key(keys), table.channel == transaction.channel).order_by(table.key)
+
+
+def _to_plan(row: RowMapping) -> Plan:
+    return Plan(row["key"], row["kind"], row["owner"], row["ended_at"], row["outcome"])
+
+
+_TAKE = statement(
+    "SELECT key, kind, owner, ended_at, outcome FROM plans WHERE key = :key FOR NO KEY UPDATE SKIP LOCKED"
+)
+
+
+def take(transaction: Transaction, key: UUID) -> Plan | None:
+    """Hold a plan's latch until the transaction ends; return None where another transaction has it."""
+    row = transaction.connection.execute(_TAKE, {"key": key}).mappings().one_or_none()
+    return None if row is None else _to_plan(row)
+
+
+_END = statement("UPDATE plans SET ended_at = :now, outcome = :outcome WHERE key = :key AND ended_at IS NULL")
+
+
+def end(transaction: Transaction, key: UUID, outcome: TaskStatus) -> bool:
+    """Note that a plan whose latch is held was cancelled or has failed; return False if it had ended before."""
+    parameters = {"key": key, "now": transaction.now, "outcome": outcome}
+    return transaction.connection.execute(_END, parameters).rowcount > 0
+
+
+_LOCK_TASKS = statement("SELECT FROM tasks WHERE plan_key = :plan AND status IN ($LIVE) ORDER BY key FOR NO KEY UPDATE")
+_CANCEL = statement(
+    """
+    WITH ended AS (
+             UPDATE tasks SET status = $CANCELLED, token_hash = NULL, due_at = NULL, poked_at = NULL
+             WHERE plan_key = :plan AND status IN ($LIVE)
+             RETURNING $COLUMNS, rank
+         ),
+         alive AS (
+             SELECT task_key, number FROM attempts JOIN ended ON task_key = ended.key AND number = ended.attempts
+             WHERE ended_at IS NULL ORDER BY task_key FOR NO KEY UPDATE OF attempts
+         ),
+         attempt AS (
+             UPDATE attempts SET ended_at = :now, outcome = $CANCELLED
+             FROM alive WHERE attempts.task_key = alive.task_key AND attempts.number = alive.number
+             RETURNING attempts.task_key, CASE WHEN claim_id IS NOT NULL THEN attempts.number END AS ran
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE declines.task_key = ended.key)
+    SELECT $COLUMNS, ran FROM ended LEFT JOIN attempt ON task_key = key ORDER BY rank, key
+    """,
+    COLUMNS=COLUMNS,
+)
+
+
+def cancel(transaction: Transaction, key: UUID, reason: str) -> None:
+    """Cancel the tasks of a plan, whose latch the transaction holds, that have not ended, and tell their workers.
+
+    Args:
+        transaction: of whoever may do this.
+        key: which plan.
+        reason: why, for the events of the tasks.
+    """
+    # The locks come first: a statement that waits for a claim does not see the attempt that the claim began.
+    transaction.connection.execute(_LOCK_TASKS, {"plan": key})
+    ended = tasks.moved(transaction, _CANCEL, {"plan": key, "now": transaction.now})
+    _tell(transaction, ended, reason)
+    for task in ended:
+        if task.ran is not None:
+            transaction.pokes.stop(task.queue, task.key, task.ran)
+
+
+_CANCEL_STUCK = statement(
+    """
+    WITH RECURSIVE stuck (key) AS (
+             SELECT key FROM tasks
+             WHERE plan_key = :plan
+               AND ((:ended AND status IN ($NOT_BEGUN))
+                    OR (status IN ($NOT_DUE)
+                        AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
+                                    WHERE child = tasks.key AND parents.status IN ($STOPPED))))
+             UNION
+             SELECT tasks.key FROM stuck JOIN edges ON parent = stuck.key JOIN tasks ON tasks.key = child
+             WHERE plan_key = :plan AND status IN ($NOT_DUE)
+         ),
+         live AS (
+             SELECT key FROM tasks WHERE key IN (SELECT key FROM stuck) AND status IN ($NOT_BEGUN)
+             ORDER BY key FOR NO KEY UPDATE
+         ),
+         ended AS (
+             UPDATE tasks SET status = $CANCELLED, due_at = NULL, poked_at = NULL
+             FROM live WHERE tasks.key = live.key
+             RETURNING $RETURNED, rank
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key)
+    SELECT $COLUMNS FROM ended ORDER BY rank, key
+    """,
+    COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
+)
+
+
+def cancel_stuck(transaction: Transaction, key: UUID) -> int:
+    """Cancel the tasks of a plan that can never run, and those below them.
+
+    They are those To do or before, where the plan has ended; and those that wait for a parent which was stopped.
+
+    Args:
+        transaction: of nobody.
+        key: which plan.
+
+    Returns:
+        How many; none while others hold the plan.
+    """
+    plan = take(transaction, key)
+    if plan is None:
+        return 0
+    over = plan.ended_at is not None
+    ended = tasks.moved(transaction, _CANCEL_STUCK, {"plan": key, "ended": over})
+    its = f"its {kinds.of(plan.kind).plan_noun} has ended"
+    _tell(transaction, ended, its if over else "a parent has failed or was cancelled")
+    return len(ended)
+
+
+def _tell(transaction: Transaction, ended: list[Task], reason: str) -> None:
+    outbox.drop_unsent(transaction.connection, [task.key for task in ended])
+    for task in ended:
+        kinds.tell(transaction, task, reason)
+        kinds.of(task.kind).ended(transaction, task)

@@ -1,24 +1,144 @@
-"""Tasks: their registration, and reading them."""
+"""Tasks of any kind: their rows, their registration, and reading them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import RowMapping, Select, TextClause, select
 
-from orchestrator import protos as pb
-from orchestrator.core.errors import ConflictError, NotFoundError
-from orchestrator.engine.graph import Registered
+from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import any_key
-
-_STATUS_TAG = pb.ComputeTask(status=pb.STATUS_DONE).SerializeToString()[:1]
+from orchestrator.store.statements import any_key, statement
 
 
-def to_message(definition: bytes, status: int) -> pb.ComputeTask:
-    """Return a task as the contract has it, from the columns `message` and `status`."""
-    # A later field wins in protobuf, so the status is appended to the definition, which never changes.
-    return pb.ComputeTask.FromString(definition + _STATUS_TAG + bytes((status,)))
+@dataclass(frozen=True)
+class Task:
+    """A task as its row has it.
+
+    Args:
+        key: which one.
+        kind: of work, see `engine.kinds`.
+        plan: the plan that it belongs to.
+        owner: the organization that registered it.
+        worker: the organization that runs it.
+        queue: where its pokes go.
+        priority: of its pokes; the highest goes first.
+        attempts: how many have begun.
+        status: its state.
+        definition: its message in the words of its kind, without the state; it never changes.
+        ran: the number of the claimed attempt that a transition ended, None without one.
+    """
+
+    key: UUID
+    kind: str
+    plan: UUID
+    owner: str
+    worker: str
+    queue: str
+    priority: int
+    attempts: int
+    status: TaskStatus
+    definition: bytes
+    ran: int | None = None
+
+    @property
+    def word(self) -> str:
+        """What people call its state."""
+        return TASK_WORDS[self.status]
+
+
+COLUMNS = "key, kind, plan_key, owner, worker, queue, priority, attempts, status, message"
+"""What a statement must select for `of_rows`; `ran` may come too."""
+
+RETURNED = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
+"""The same of the table `tasks`, beside others."""
+
+_COLUMNS = [tables.tasks.c[name] for name in COLUMNS.split(", ")]
+
+
+def of_rows(rows: Iterable[RowMapping]) -> list[Task]:
+    """Return the tasks that a statement has selected."""
+    return [
+        Task(
+            row["key"],
+            row["kind"],
+            row["plan_key"],
+            row["owner"],
+            row["worker"],
+            row["queue"],
+            row["priority"],
+            row["attempts"],
+            row["status"],
+            row["message"],
+            row.get("ran"),
+        )
+        for row in rows
+    ]
+
+
+def moved(transaction: Transaction, moving: TextClause, parameters: Mapping[str, Any]) -> list[Task]:
+    """Run a statement that selects tasks; return them."""
+    return of_rows(transaction.connection.execute(moving, parameters).mappings())
+
+
+class Run(Protocol):
+    """What an organization runs: a row, or a message."""
+
+    @property
+    def key(self) -> object:
+        """Which task."""
+
+    @property
+    def worker(self) -> str:
+        """The organization."""
+
+
+def check_worker(transaction: Transaction, task: Run) -> None:
+    """Check that the caller is the worker of a task.
+
+    Raises:
+        PermissionDeniedError: another organization is.
+    """
+    if transaction.organization != task.worker:
+        raise PermissionDeniedError(
+            f"task {task.key} is run by {task.worker}, so {transaction.organization} may not report on it"
+        )
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task that is to be registered.
+
+    Args:
+        key: which one.
+        kind: of work.
+        plan: the plan that it belongs to.
+        worker: the organization that runs it.
+        queue: where its pokes go.
+        status: its first state.
+        definition: its message without the state.
+        parents: the keys of its parents, each once.
+        pending_parents: how many of them are not Done.
+        rank: how deep it lies in the graph, 0 without a parent.
+        requires: what must be ready before it may run, for `transitions.follow`; None where nothing must.
+        priority: of its pokes.
+    """
+
+    key: UUID
+    kind: str
+    plan: UUID
+    worker: str
+    queue: str
+    status: TaskStatus
+    definition: bytes
+    parents: Sequence[UUID] = ()
+    pending_parents: int = 0
+    rank: int = 0
+    requires: UUID | None = None
+    priority: int = 0
 
 
 def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
@@ -33,55 +153,51 @@ def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
         raise ConflictError(f"task {taken} exists already")
 
 
-_INSERT = text("""
-    INSERT INTO tasks (key, channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
-                       pending_parents, poked_at)
-    SELECT key, :channel, :organization, :now, message, plan_key, function_key, worker, rank, status,
-           pending_parents, CASE WHEN status = 2 THEN CAST(:now AS timestamptz) END
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:plan_keys AS uuid[]),
-                CAST(:function_keys AS uuid[]), CAST(:workers AS text[]), CAST(:ranks AS int[]),
-                CAST(:statuses AS smallint[]), CAST(:pending_parents AS int[]))
-         AS task (key, message, plan_key, function_key, worker, rank, status, pending_parents)
+_INSERT = statement("""
+    INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, priority,
+                       rank, status, pending_parents, poked_at)
+    SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority,
+           rank, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]), CAST(:plans AS uuid[]),
+                CAST(:required AS uuid[]), CAST(:workers AS text[]), CAST(:queues AS text[]),
+                CAST(:priorities AS smallint[]), CAST(:ranks AS int[]), CAST(:statuses AS smallint[]),
+                CAST(:pending_parents AS int[]))
+         AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank, status, pending_parents)
 """)
-_INSERT_EDGES = text("""
+_INSERT_EDGES = statement("""
     INSERT INTO edges (parent, child)
     SELECT parent, child FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
 """)
 
 
-def insert_many(transaction: Transaction, registered: Sequence[Registered]) -> None:
+def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
     """Keep new tasks of the caller, and their edges; in two statements, however many they are."""
-    tasks = [new.task for new in registered]
     transaction.connection.execute(
         _INSERT,
         {
             "channel": transaction.channel,
             "organization": transaction.organization,
             "now": transaction.now,
-            "keys": [UUID(task.key) for task in tasks],
-            "messages": [_definition(task) for task in tasks],
-            "plan_keys": [UUID(task.compute_plan_key) for task in tasks],
-            "function_keys": [UUID(task.function_key) for task in tasks],
-            "workers": [task.worker for task in tasks],
-            "ranks": [task.rank for task in tasks],
-            "statuses": [task.status for task in tasks],
-            "pending_parents": [new.pending_parents for new in registered],
+            "keys": [task.key for task in new],
+            "messages": [task.definition for task in new],
+            "kinds": [task.kind for task in new],
+            "plans": [task.plan for task in new],
+            "required": [task.requires for task in new],
+            "workers": [task.worker for task in new],
+            "queues": [task.queue for task in new],
+            "priorities": [task.priority for task in new],
+            "ranks": [task.rank for task in new],
+            "statuses": [task.status for task in new],
+            "pending_parents": [task.pending_parents for task in new],
         },
     )
-    edges = [(UUID(parent), UUID(new.task.key)) for new in registered for parent in new.parents]
+    edges = [(parent, task.key) for task in new for parent in task.parents]
     if edges:
         parents, children = zip(*edges, strict=True)
         transaction.connection.execute(_INSERT_EDGES, {"parents": list(parents), "children": list(children)})
 
 
-def _definition(task: pb.ComputeTask) -> bytes:
-    definition = pb.ComputeTask()
-    definition.CopyFrom(task)
-    definition.ClearField("status")
-    return definition.SerializeToString()
-
-
-def get(transaction: Transaction, key: UUID) -> pb.ComputeTask:
+def get(transaction: Transaction, key: UUID) -> Task:
     """Return a task of this channel.
 
     Raises:
@@ -90,64 +206,65 @@ def get(transaction: Transaction, key: UUID) -> pb.ComputeTask:
     found = get_many(transaction, [key])
     if not found:
         raise NotFoundError(f"task {key} does not exist")
-    return found[str(key)]
+    return found[key]
 
 
-def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[str, pb.ComputeTask]:
+def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Task]:
     """Return those tasks of this channel that exist, by key."""
     if not keys:
         return {}
-    table = tables.tasks.c
-    query = select(table.key, table.message, table.status).where(
-        table.key == any_key(keys), table.channel == transaction.channel
-    )
-    return {str(row.key): to_message(row.message, row.status) for row in transaction.connection.execute(query)}
+    rows = transaction.connection.execute(_of_channel(transaction).where(tables.tasks.c.key == any_key(keys)))
+    return {task.key: task for task in of_rows(rows.mappings())}
 
 
-def get_for_update(transaction: Transaction, key: UUID) -> tuple[pb.ComputeTask, bool]:
+def get_for_update(transaction: Transaction, key: UUID) -> tuple[Task, bool]:
     """Return a task, locked until the transaction ends, and whether a tokened attempt runs it.
 
     Raises:
         NotFoundError: the channel has none with this key.
     """
-    table = tables.tasks.c
     query = (
-        select(table.message, table.status, table.token_hash)
-        .where(table.key == key, table.channel == transaction.channel)
+        _of_channel(transaction)
+        .add_columns(tables.tasks.c.token_hash)
+        .where(tables.tasks.c.key == key)
         .with_for_update(key_share=True)
     )
-    row = transaction.connection.execute(query).one_or_none()
+    row = transaction.connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"task {key} does not exist")
     transaction.locked()
-    return to_message(row.message, row.status), row.token_hash is not None
+    return of_rows([row])[0], row["token_hash"] is not None
 
 
-def page(transaction: Transaction, wanted: pb.TaskQueryFilter, at: pages.Page) -> tuple[list[pb.ComputeTask], str]:
-    """Return a page of the channel's tasks by date of creation, then key, and the token of the next page."""
+def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[list[Task], str]:
+    """Return a page of the channel's tasks by date of creation, then key, and the token of the next page.
+
+    Args:
+        transaction: of the caller.
+        at: which page.
+        wanted: columns and the values that they must have.
+    """
     table = tables.tasks.c
-    query = select(table.created_at, table.key, table.message, table.status).where(table.channel == transaction.channel)
-    if wanted.worker:
-        query = query.where(table.worker == wanted.worker)
-    if wanted.status:
-        query = query.where(table.status == wanted.status)
-    if wanted.compute_plan_key:
-        query = query.where(table.plan_key == UUID(wanted.compute_plan_key))
-    if wanted.function_key:
-        query = query.where(table.function_key == UUID(wanted.function_key))
+    query = _of_channel(transaction).add_columns(table.created_at)
+    for name, value in wanted.items():
+        query = query.where(table[name] == value)
     rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
-    return [to_message(row["message"], row["status"]) for row in rows], token
+    return of_rows(rows), token
 
 
-_STATUSES = text("SELECT status, count(*) AS count FROM tasks WHERE plan_key = :plan GROUP BY status")
+def _of_channel(transaction: Transaction) -> Select[Any]:
+    return select(*_COLUMNS).where(tables.tasks.c.channel == transaction.channel)
+
+
+_STATUSES = statement("SELECT status, count(*) AS count FROM tasks WHERE plan_key = :plan GROUP BY status")
 
 
 def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
-    """Return how many tasks of a compute plan are in each state."""
+    """Return how many tasks of a plan are in each state."""
     return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}  # type: ignore[misc]
 
 
-_CHILDREN = text("SELECT DISTINCT status FROM tasks JOIN edges ON child = key WHERE parent = :parent")
+_CHILDREN = statement("SELECT DISTINCT status FROM tasks JOIN edges ON child = key WHERE parent = :parent")
 
 
 def child_statuses(transaction: Transaction, parent: UUID) -> set[int]:

@@ -14,7 +14,7 @@ _NODES = text("""
         extract(epoch FROM certificate_ends - :now) AS certificate FROM nodes
     ORDER BY channel, organization, name
 """)
-_QUEUES = text("SELECT organization, extract(epoch FROM :now - heard_at) AS age FROM queues ORDER BY organization")
+_QUEUES = text("SELECT name, extract(epoch FROM :now - heard_at) AS age FROM queues ORDER BY name")
 _NOBODY = ""
 
 
@@ -46,7 +46,5 @@ def _read(connection: Connection, now: datetime) -> Vitals:
             )
             for row in connection.execute(_NODES, {"now": now})
         ],
-        queues=[
-            QueueVitals(row.organization, max(0.0, float(row.age))) for row in connection.execute(_QUEUES, {"now": now})
-        ],
+        queues=[QueueVitals(row.name, max(0.0, float(row.age))) for row in connection.execute(_QUEUES, {"now": now})],
     )

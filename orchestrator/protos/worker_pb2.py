@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from orchestrator.protos import common_pb2 as orchestrator_dot_protos_dot_common__pb2
@@ -34,69 +35,69 @@ from orchestrator.protos import performance_pb2 as orchestrator_dot_protos_dot_p
 from orchestrator.protos import profiling_pb2 as orchestrator_dot_protos_dot_profiling__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/protos/worker.proto\x12\x0corchestrator\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a\x1forchestrator/protos/event.proto\x1a(orchestrator/protos/failure_report.proto\x1a\"orchestrator/protos/function.proto\x1a\x1forchestrator/protos/model.proto\x1a%orchestrator/protos/performance.proto\x1a#orchestrator/protos/profiling.proto\"B\n\x07\x41ttempt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\"[\n\x0e\x43laimTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\"\xa2\x02\n\x11\x43laimTaskResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\'\n\x04task\x18\x02 \x01(\x0b\x32\x19.orchestrator.ComputeTask\x12(\n\x08\x66unction\x18\x03 \x01(\x0b\x32\x16.orchestrator.Function\x12\x39\n\x0cinput_assets\x18\x04 \x03(\x0b\x32#.orchestrator.ComputeTaskInputAsset\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntime_limit\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x0eHeartbeatParam\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x07stopped\x18\x03 \x03(\x0b\x32\x15.orchestrator.Attempt\"e\n\x11HeartbeatResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.orchestrator.StopOrder\"E\n\tStopOrder\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xcd\x01\n\x11\x43ompleteTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.orchestrator.NewModel\x12\x32\n\x0cperformances\x18\x03 \x03(\x0b\x32\x1c.orchestrator.NewPerformance\x12\x34\n\x0fprofiling_steps\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ProfilingStep\"\x16\n\x14\x43ompleteTaskResponse\"\xc6\x01\n\rFailTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12+\n\nerror_type\x18\x02 \x01(\x0e\x32\x17.orchestrator.ErrorType\x12/\n\x0clogs_address\x18\x03 \x01(\x0b\x32\x19.orchestrator.Addressable\x12\x11\n\ttimed_out\x18\x04 \x01(\x08\x12\x0c\n\x04lost\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"B\n\x10\x46\x61ilTaskResponse\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10ReleaseTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x15\n\x13ReleaseTaskResponse\"m\n\x10\x44\x65\x63lineTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x66unction\x18\x03 \x01(\x08\x12\x0c\n\x04plan\x18\x04 \x01(\x08\x12\x0f\n\x07refused\x18\x05 \x01(\x08\"\x15\n\x13\x44\x65\x63lineTaskResponse\"1\n\x14ReconsiderTasksParam\x12\x19\n\x11\x63ompute_task_keys\x18\x01 \x03(\t\"(\n\x17ReconsiderTasksResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\xac\x02\n\x07\x44\x65\x63line\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_plan_key\x18\x02 \x01(\t\x12\x12\n\nplan_owner\x18\x03 \x01(\t\x12\x14\n\x0c\x66unction_key\x18\x04 \x01(\t\x12\x15\n\rfunction_name\x18\x05 \x01(\t\x12\x16\n\x0e\x66unction_owner\x18\x06 \x01(\t\x12\x19\n\x11\x66unction_checksum\x18\x07 \x01(\t\x12\x0e\n\x06worker\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x10\n\x08\x66unction\x18\n \x01(\x08\x12\x0c\n\x04plan\x18\x0b \x01(\x08\x12\x0f\n\x07refused\x18\x0c \x01(\x08\x12(\n\x04time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x10GetDeclinesParam\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_plan_key\x18\x02 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x03 \x01(\t\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\"W\n\x13GetDeclinesResponse\x12\'\n\x08\x64\x65\x63lines\x18\x01 \x03(\x0b\x32\x15.orchestrator.Decline\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x12GetTaskEventsParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"Y\n\x15GetTaskEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.orchestrator.TaskEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdd\x01\n\tTaskEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nevent_kind\x18\x03 \x01(\x0e\x32\x17.orchestrator.EventKind\x12\x35\n\x0eprofiling_step\x18\x04 \x01(\x0b\x32\x1b.orchestrator.ProfilingStepH\x00\x12(\n\x07\x64\x65\x63line\x18\x05 \x01(\x0b\x32\x15.orchestrator.DeclineH\x00\x42\x07\n\x05\x61sset\"0\n\x14GetCancellationParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"d\n\x0c\x43\x61ncellation\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.orchestrator.StopReceipt\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x01\n\x0bStopReceipt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12-\n\trequested\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tdelivered\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07stopped\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rGetNodesParam\"\x88\x01\n\x10GetNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.orchestrator.Node\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa6\x01\n\x04Node\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x0elast_heartbeat\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\r\x12\x34\n\x10\x63\x65rtificate_ends\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8d\x07\n\rWorkerService\x12J\n\tClaimTask\x12\x1c.orchestrator.ClaimTaskParam\x1a\x1f.orchestrator.ClaimTaskResponse\x12J\n\tHeartbeat\x12\x1c.orchestrator.HeartbeatParam\x1a\x1f.orchestrator.HeartbeatResponse\x12S\n\x0c\x43ompleteTask\x12\x1f.orchestrator.CompleteTaskParam\x1a\".orchestrator.CompleteTaskResponse\x12G\n\x08\x46\x61ilTask\x12\x1b.orchestrator.FailTaskParam\x1a\x1e.orchestrator.FailTaskResponse\x12P\n\x0bReleaseTask\x12\x1e.orchestrator.ReleaseTaskParam\x1a!.orchestrator.ReleaseTaskResponse\x12P\n\x0b\x44\x65\x63lineTask\x12\x1e.orchestrator.DeclineTaskParam\x1a!.orchestrator.DeclineTaskResponse\x12\\\n\x0fReconsiderTasks\x12\".orchestrator.ReconsiderTasksParam\x1a%.orchestrator.ReconsiderTasksResponse\x12P\n\x0bGetDeclines\x12\x1e.orchestrator.GetDeclinesParam\x1a!.orchestrator.GetDeclinesResponse\x12V\n\rGetTaskEvents\x12 .orchestrator.GetTaskEventsParam\x1a#.orchestrator.GetTaskEventsResponse\x12Q\n\x0fGetCancellation\x12\".orchestrator.GetCancellationParam\x1a\x1a.orchestrator.Cancellation\x12G\n\x08GetNodes\x12\x1b.orchestrator.GetNodesParam\x1a\x1e.orchestrator.GetNodesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestrator/protos/worker.proto\x12\x0corchestrator\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a\x1forchestrator/protos/event.proto\x1a(orchestrator/protos/failure_report.proto\x1a\"orchestrator/protos/function.proto\x1a\x1forchestrator/protos/model.proto\x1a%orchestrator/protos/performance.proto\x1a#orchestrator/protos/profiling.proto\"B\n\x07\x41ttempt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\"[\n\x0e\x43laimTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x10\n\x08\x63laim_id\x18\x04 \x01(\t\"\xc6\x02\n\x11\x43laimTaskResponse\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\'\n\x04task\x18\x02 \x01(\x0b\x32\x19.orchestrator.ComputeTask\x12(\n\x08\x66unction\x18\x03 \x01(\x0b\x32\x16.orchestrator.Function\x12\x39\n\x0cinput_assets\x18\x04 \x03(\x0b\x32#.orchestrator.ComputeTaskInputAsset\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntime_limit\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x04work\x18\x07 \x01(\x0b\x32\x14.google.protobuf.Any\"\x8d\x01\n\x0eHeartbeatParam\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\'\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x07stopped\x18\x03 \x03(\x0b\x32\x15.orchestrator.Attempt\x12\r\n\x05slots\x18\x04 \x01(\r\x12\r\n\x05queue\x18\x05 \x01(\t\"e\n\x11HeartbeatResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05stops\x18\x02 \x03(\x0b\x32\x17.orchestrator.StopOrder\"E\n\tStopOrder\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xf4\x01\n\x11\x43ompleteTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.orchestrator.NewModel\x12\x32\n\x0cperformances\x18\x03 \x03(\x0b\x32\x1c.orchestrator.NewPerformance\x12\x34\n\x0fprofiling_steps\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ProfilingStep\x12%\n\x07results\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\"\x16\n\x14\x43ompleteTaskResponse\"\xc6\x01\n\rFailTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12+\n\nerror_type\x18\x02 \x01(\x0e\x32\x17.orchestrator.ErrorType\x12/\n\x0clogs_address\x18\x03 \x01(\x0b\x32\x19.orchestrator.Addressable\x12\x11\n\ttimed_out\x18\x04 \x01(\x08\x12\x0c\n\x04lost\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\"B\n\x10\x46\x61ilTaskResponse\x12.\n\x0bretry_after\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10ReleaseTaskParam\x12&\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x15.orchestrator.Attempt\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x15\n\x13ReleaseTaskResponse\"m\n\x10\x44\x65\x63lineTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x66unction\x18\x03 \x01(\x08\x12\x0c\n\x04plan\x18\x04 \x01(\x08\x12\x0f\n\x07refused\x18\x05 \x01(\x08\"\x15\n\x13\x44\x65\x63lineTaskResponse\"1\n\x14ReconsiderTasksParam\x12\x19\n\x11\x63ompute_task_keys\x18\x01 \x03(\t\"(\n\x17ReconsiderTasksResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\xac\x02\n\x07\x44\x65\x63line\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_plan_key\x18\x02 \x01(\t\x12\x12\n\nplan_owner\x18\x03 \x01(\t\x12\x14\n\x0c\x66unction_key\x18\x04 \x01(\t\x12\x15\n\rfunction_name\x18\x05 \x01(\t\x12\x16\n\x0e\x66unction_owner\x18\x06 \x01(\t\x12\x19\n\x11\x66unction_checksum\x18\x07 \x01(\t\x12\x0e\n\x06worker\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x10\n\x08\x66unction\x18\n \x01(\x08\x12\x0c\n\x04plan\x18\x0b \x01(\x08\x12\x0f\n\x07refused\x18\x0c \x01(\x08\x12(\n\x04time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x10GetDeclinesParam\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_plan_key\x18\x02 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x03 \x01(\t\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x11\n\tpage_size\x18\x05 \x01(\r\"W\n\x13GetDeclinesResponse\x12\'\n\x08\x64\x65\x63lines\x18\x01 \x03(\x0b\x32\x15.orchestrator.Decline\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x12GetTaskEventsParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"Y\n\x15GetTaskEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.orchestrator.TaskEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x02\n\tTaskEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\nevent_kind\x18\x03 \x01(\x0e\x32\x17.orchestrator.EventKind\x12\x35\n\x0eprofiling_step\x18\x04 \x01(\x0b\x32\x1b.orchestrator.ProfilingStepH\x00\x12(\n\x07\x64\x65\x63line\x18\x05 \x01(\x0b\x32\x15.orchestrator.DeclineH\x00\x12%\n\x05other\x18\x06 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x42\x07\n\x05\x61sset\"0\n\x14GetCancellationParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"d\n\x0c\x43\x61ncellation\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.orchestrator.StopReceipt\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x01\n\x0bStopReceipt\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x0e\n\x06worker\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12-\n\trequested\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tdelivered\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07stopped\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x0f\n\rGetNodesParam\"\x88\x01\n\x10GetNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.orchestrator.Node\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc4\x01\n\x04Node\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x0elast_heartbeat\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\r\x12\x34\n\x10\x63\x65rtificate_ends\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05queue\x18\x06 \x01(\t\x12\r\n\x05slots\x18\x07 \x01(\r2\x8d\x07\n\rWorkerService\x12J\n\tClaimTask\x12\x1c.orchestrator.ClaimTaskParam\x1a\x1f.orchestrator.ClaimTaskResponse\x12J\n\tHeartbeat\x12\x1c.orchestrator.HeartbeatParam\x1a\x1f.orchestrator.HeartbeatResponse\x12S\n\x0c\x43ompleteTask\x12\x1f.orchestrator.CompleteTaskParam\x1a\".orchestrator.CompleteTaskResponse\x12G\n\x08\x46\x61ilTask\x12\x1b.orchestrator.FailTaskParam\x1a\x1e.orchestrator.FailTaskResponse\x12P\n\x0bReleaseTask\x12\x1e.orchestrator.ReleaseTaskParam\x1a!.orchestrator.ReleaseTaskResponse\x12P\n\x0b\x44\x65\x63lineTask\x12\x1e.orchestrator.DeclineTaskParam\x1a!.orchestrator.DeclineTaskResponse\x12\\\n\x0fReconsiderTasks\x12\".orchestrator.ReconsiderTasksParam\x1a%.orchestrator.ReconsiderTasksResponse\x12P\n\x0bGetDeclines\x12\x1e.orchestrator.GetDeclinesParam\x1a!.orchestrator.GetDeclinesResponse\x12V\n\rGetTaskEvents\x12 .orchestrator.GetTaskEventsParam\x1a#.orchestrator.GetTaskEventsResponse\x12Q\n\x0fGetCancellation\x12\".orchestrator.GetCancellationParam\x1a\x1a.orchestrator.Cancellation\x12G\n\x08GetNodes\x12\x1b.orchestrator.GetNodesParam\x1a\x1e.orchestrator.GetNodesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestrator.protos.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTEMPT']._serialized_start=409
-  _globals['_ATTEMPT']._serialized_end=475
-  _globals['_CLAIMTASKPARAM']._serialized_start=477
-  _globals['_CLAIMTASKPARAM']._serialized_end=568
-  _globals['_CLAIMTASKRESPONSE']._serialized_start=571
-  _globals['_CLAIMTASKRESPONSE']._serialized_end=861
-  _globals['_HEARTBEATPARAM']._serialized_start=863
-  _globals['_HEARTBEATPARAM']._serialized_end=974
-  _globals['_HEARTBEATRESPONSE']._serialized_start=976
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1077
-  _globals['_STOPORDER']._serialized_start=1079
-  _globals['_STOPORDER']._serialized_end=1148
-  _globals['_COMPLETETASKPARAM']._serialized_start=1151
-  _globals['_COMPLETETASKPARAM']._serialized_end=1356
-  _globals['_COMPLETETASKRESPONSE']._serialized_start=1358
-  _globals['_COMPLETETASKRESPONSE']._serialized_end=1380
-  _globals['_FAILTASKPARAM']._serialized_start=1383
-  _globals['_FAILTASKPARAM']._serialized_end=1581
-  _globals['_FAILTASKRESPONSE']._serialized_start=1583
-  _globals['_FAILTASKRESPONSE']._serialized_end=1649
-  _globals['_RELEASETASKPARAM']._serialized_start=1651
-  _globals['_RELEASETASKPARAM']._serialized_end=1725
-  _globals['_RELEASETASKRESPONSE']._serialized_start=1727
-  _globals['_RELEASETASKRESPONSE']._serialized_end=1748
-  _globals['_DECLINETASKPARAM']._serialized_start=1750
-  _globals['_DECLINETASKPARAM']._serialized_end=1859
-  _globals['_DECLINETASKRESPONSE']._serialized_start=1861
-  _globals['_DECLINETASKRESPONSE']._serialized_end=1882
-  _globals['_RECONSIDERTASKSPARAM']._serialized_start=1884
-  _globals['_RECONSIDERTASKSPARAM']._serialized_end=1933
-  _globals['_RECONSIDERTASKSRESPONSE']._serialized_start=1935
-  _globals['_RECONSIDERTASKSRESPONSE']._serialized_end=1975
-  _globals['_DECLINE']._serialized_start=1978
-  _globals['_DECLINE']._serialized_end=2278
-  _globals['_GETDECLINESPARAM']._serialized_start=2280
-  _globals['_GETDECLINESPARAM']._serialized_end=2405
-  _globals['_GETDECLINESRESPONSE']._serialized_start=2407
-  _globals['_GETDECLINESRESPONSE']._serialized_end=2494
-  _globals['_GETTASKEVENTSPARAM']._serialized_start=2496
-  _globals['_GETTASKEVENTSPARAM']._serialized_end=2581
-  _globals['_GETTASKEVENTSRESPONSE']._serialized_start=2583
-  _globals['_GETTASKEVENTSRESPONSE']._serialized_end=2672
-  _globals['_TASKEVENT']._serialized_start=2675
-  _globals['_TASKEVENT']._serialized_end=2896
-  _globals['_GETCANCELLATIONPARAM']._serialized_start=2898
-  _globals['_GETCANCELLATIONPARAM']._serialized_end=2946
-  _globals['_CANCELLATION']._serialized_start=2948
-  _globals['_CANCELLATION']._serialized_end=3048
-  _globals['_STOPRECEIPT']._serialized_start=3051
-  _globals['_STOPRECEIPT']._serialized_end=3275
-  _globals['_GETNODESPARAM']._serialized_start=3277
-  _globals['_GETNODESPARAM']._serialized_end=3292
-  _globals['_GETNODESRESPONSE']._serialized_start=3295
-  _globals['_GETNODESRESPONSE']._serialized_end=3431
-  _globals['_NODE']._serialized_start=3434
-  _globals['_NODE']._serialized_end=3600
-  _globals['_WORKERSERVICE']._serialized_start=3603
-  _globals['_WORKERSERVICE']._serialized_end=4512
+  _globals['_ATTEMPT']._serialized_start=436
+  _globals['_ATTEMPT']._serialized_end=502
+  _globals['_CLAIMTASKPARAM']._serialized_start=504
+  _globals['_CLAIMTASKPARAM']._serialized_end=595
+  _globals['_CLAIMTASKRESPONSE']._serialized_start=598
+  _globals['_CLAIMTASKRESPONSE']._serialized_end=924
+  _globals['_HEARTBEATPARAM']._serialized_start=927
+  _globals['_HEARTBEATPARAM']._serialized_end=1068
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1070
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1171
+  _globals['_STOPORDER']._serialized_start=1173
+  _globals['_STOPORDER']._serialized_end=1242
+  _globals['_COMPLETETASKPARAM']._serialized_start=1245
+  _globals['_COMPLETETASKPARAM']._serialized_end=1489
+  _globals['_COMPLETETASKRESPONSE']._serialized_start=1491
+  _globals['_COMPLETETASKRESPONSE']._serialized_end=1513
+  _globals['_FAILTASKPARAM']._serialized_start=1516
+  _globals['_FAILTASKPARAM']._serialized_end=1714
+  _globals['_FAILTASKRESPONSE']._serialized_start=1716
+  _globals['_FAILTASKRESPONSE']._serialized_end=1782
+  _globals['_RELEASETASKPARAM']._serialized_start=1784
+  _globals['_RELEASETASKPARAM']._serialized_end=1858
+  _globals['_RELEASETASKRESPONSE']._serialized_start=1860
+  _globals['_RELEASETASKRESPONSE']._serialized_end=1881
+  _globals['_DECLINETASKPARAM']._serialized_start=1883
+  _globals['_DECLINETASKPARAM']._serialized_end=1992
+  _globals['_DECLINETASKRESPONSE']._serialized_start=1994
+  _globals['_DECLINETASKRESPONSE']._serialized_end=2015
+  _globals['_RECONSIDERTASKSPARAM']._serialized_start=2017
+  _globals['_RECONSIDERTASKSPARAM']._serialized_end=2066
+  _globals['_RECONSIDERTASKSRESPONSE']._serialized_start=2068
+  _globals['_RECONSIDERTASKSRESPONSE']._serialized_end=2108
+  _globals['_DECLINE']._serialized_start=2111
+  _globals['_DECLINE']._serialized_end=2411
+  _globals['_GETDECLINESPARAM']._serialized_start=2413
+  _globals['_GETDECLINESPARAM']._serialized_end=2538
+  _globals['_GETDECLINESRESPONSE']._serialized_start=2540
+  _globals['_GETDECLINESRESPONSE']._serialized_end=2627
+  _globals['_GETTASKEVENTSPARAM']._serialized_start=2629
+  _globals['_GETTASKEVENTSPARAM']._serialized_end=2714
+  _globals['_GETTASKEVENTSRESPONSE']._serialized_start=2716
+  _globals['_GETTASKEVENTSRESPONSE']._serialized_end=2805
+  _globals['_TASKEVENT']._serialized_start=2808
+  _globals['_TASKEVENT']._serialized_end=3068
+  _globals['_GETCANCELLATIONPARAM']._serialized_start=3070
+  _globals['_GETCANCELLATIONPARAM']._serialized_end=3118
+  _globals['_CANCELLATION']._serialized_start=3120
+  _globals['_CANCELLATION']._serialized_end=3220
+  _globals['_STOPRECEIPT']._serialized_start=3223
+  _globals['_STOPRECEIPT']._serialized_end=3447
+  _globals['_GETNODESPARAM']._serialized_start=3449
+  _globals['_GETNODESPARAM']._serialized_end=3464
+  _globals['_GETNODESRESPONSE']._serialized_start=3467
+  _globals['_GETNODESRESPONSE']._serialized_end=3603
+  _globals['_NODE']._serialized_start=3606
+  _globals['_NODE']._serialized_end=3802
+  _globals['_WORKERSERVICE']._serialized_start=3805
+  _globals['_WORKERSERVICE']._serialized_end=4714
 # @@protoc_insertion_point(module_scope)

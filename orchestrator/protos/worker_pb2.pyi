@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -98,6 +99,7 @@ class ClaimTaskResponse(_message.Message):
     INPUT_ASSETS_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -116,6 +118,12 @@ class ClaimTaskResponse(_message.Message):
     def time_limit(self) -> _duration_pb2.Duration:
         """How long the function may run, where its task or its compute plan says so; else the worker's own limit holds."""
 
+    @_builtins.property
+    def work(self) -> _any_pb2.Any:
+        """What to do, where the task is of another kind of work than compute: a message of that kind; the fields task, function
+        and input_assets are absent then.
+        """
+
     def __init__(
         self,
         *,
@@ -125,10 +133,11 @@ class ClaimTaskResponse(_message.Message):
         input_assets: _abc.Iterable[_compute_task_pb2.ComputeTaskInputAsset] | None = ...,
         lease: _duration_pb2.Duration | None = ...,
         time_limit: _duration_pb2.Duration | None = ...,
+        work: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "lease", b"lease", "task", b"task", "time_limit", b"time_limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "lease", b"lease", "task", b"task", "time_limit", b"time_limit", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "input_assets", b"input_assets", "lease", b"lease", "task", b"task", "time_limit", b"time_limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "function", b"function", "input_assets", b"input_assets", "lease", b"lease", "task", b"task", "time_limit", b"time_limit", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -141,7 +150,13 @@ class HeartbeatParam(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     node: _builtins.str
+    slots: _builtins.int
+    """How many attempts it can run at once; 0 where it does not say."""
+    queue: _builtins.str
+    """The queue that it reads; empty for that of its organization."""
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """Those that run; none from a node that is idle."""
@@ -156,10 +171,12 @@ class HeartbeatParam(_message.Message):
         node: _builtins.str = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         stopped: _abc.Iterable[Global___Attempt] | None = ...,
+        slots: _builtins.int = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "node", b"node", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "node", b"node", "queue", b"queue", "slots", b"slots", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +243,7 @@ class CompleteTaskParam(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     PERFORMANCES_FIELD_NUMBER: _builtins.int
     PROFILING_STEPS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attempt(self) -> Global___Attempt: ...
     @_builtins.property
@@ -234,6 +252,10 @@ class CompleteTaskParam(_message.Message):
     def performances(self) -> _containers.RepeatedCompositeFieldContainer[_performance_pb2.NewPerformance]: ...
     @_builtins.property
     def profiling_steps(self) -> _containers.RepeatedCompositeFieldContainer[_profiling_pb2.ProfilingStep]: ...
+    @_builtins.property
+    def results(self) -> _any_pb2.Any:
+        """What was made, where the task is of another kind of work than compute: a message of that kind."""
+
     def __init__(
         self,
         *,
@@ -241,10 +263,11 @@ class CompleteTaskParam(_message.Message):
         models: _abc.Iterable[_model_pb2.NewModel] | None = ...,
         performances: _abc.Iterable[_performance_pb2.NewPerformance] | None = ...,
         profiling_steps: _abc.Iterable[_profiling_pb2.ProfilingStep] | None = ...,
+        results: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "results", b"results"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "models", b"models", "performances", b"performances", "profiling_steps", b"profiling_steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "models", b"models", "performances", b"performances", "profiling_steps", b"profiling_steps", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,6 +660,7 @@ class TaskEvent(_message.Message):
     EVENT_KIND_FIELD_NUMBER: _builtins.int
     PROFILING_STEP_FIELD_NUMBER: _builtins.int
     DECLINE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     event_kind: _event_pb2.EventKind.ValueType
     """Of a decline: disabled when it was taken back."""
@@ -646,6 +670,10 @@ class TaskEvent(_message.Message):
     def profiling_step(self) -> _profiling_pb2.ProfilingStep: ...
     @_builtins.property
     def decline(self) -> Global___Decline: ...
+    @_builtins.property
+    def other(self) -> _any_pb2.Any:
+        """Of another kind of work than compute."""
+
     def __init__(
         self,
         *,
@@ -654,12 +682,13 @@ class TaskEvent(_message.Message):
         event_kind: _event_pb2.EventKind.ValueType = ...,
         profiling_step: _profiling_pb2.ProfilingStep | None = ...,
         decline: Global___Decline | None = ...,
+        other: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "other", b"other", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "event_kind", b"event_kind", "id", b"id", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "decline", b"decline", "event_kind", b"event_kind", "id", b"id", "other", b"other", "profiling_step", b"profiling_step", "timestamp", b"timestamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_asset: _TypeAlias = _typing.Literal["profiling_step", "decline"]  # noqa: Y015
+    _WhichOneofReturnType_asset: _TypeAlias = _typing.Literal["profiling_step", "decline", "other"]  # noqa: Y015
     _WhichOneofArgType_asset: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_asset) -> _WhichOneofReturnType_asset | None: ...
 
@@ -817,10 +846,16 @@ class Node(_message.Message):
     LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ENDS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
     name: _builtins.str
     attempts: _builtins.int
     """How many attempts it runs."""
+    queue: _builtins.str
+    """The queue that it reads."""
+    slots: _builtins.int
+    """How many attempts it can run at once; 0 where it does not say."""
     @_builtins.property
     def last_heartbeat(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -835,10 +870,12 @@ class Node(_message.Message):
         last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
         attempts: _builtins.int = ...,
         certificate_ends: _timestamp_pb2.Timestamp | None = ...,
+        queue: _builtins.str = ...,
+        slots: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "certificate_ends", b"certificate_ends", "last_heartbeat", b"last_heartbeat", "name", b"name", "organization", b"organization", "queue", b"queue", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.compute import (
-    attempts,
     data_managers,
     data_samples,
     datasets,
@@ -18,11 +17,12 @@ from orchestrator.compute import (
     performances,
     plans,
     profiling,
-    task_events,
+    task_actions,
     task_inputs,
     task_registration,
     tasks,
 )
+from orchestrator.engine import claims, heartbeats, reports, task_events
 from orchestrator.trace import reading
 
 UseCase = Callable[[Any, Any], Any]
@@ -58,10 +58,10 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
     "ComputeTaskService": {
         "RegisterTasks": task_registration.register,
         "QueryTasks": tasks.query,
-        "GetTask": tasks.get,
-        "ApplyTaskAction": tasks.apply_action,
+        "GetTask": tasks.show,
+        "ApplyTaskAction": task_actions.apply,
         "GetTaskInputAssets": task_inputs.get,
-        "DisableOutput": tasks.disable_output,
+        "DisableOutput": task_actions.disable_output,
     },
     "DatasetService": {"GetDataset": datasets.get},
     "FunctionService": {
@@ -87,11 +87,11 @@ USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
     "EventService": {"QueryEvents": reading.query},
     "InfoService": {"QueryVersion": info.version},
     "WorkerService": {
-        "ClaimTask": attempts.claim,
-        "Heartbeat": attempts.heartbeat,
-        "CompleteTask": attempts.complete,
-        "FailTask": attempts.fail,
-        "ReleaseTask": attempts.release,
+        "ClaimTask": claims.claim,
+        "Heartbeat": heartbeats.heartbeat,
+        "CompleteTask": reports.complete,
+        "FailTask": reports.fail,
+        "ReleaseTask": reports.release,
         "DeclineTask": declines.decline,
         "ReconsiderTasks": declines.reconsider,
         "GetDeclines": declines.query,

@@ -1,13 +1,34 @@
 """What statements of all rooms are made of."""
 
 from collections.abc import Collection
+from string import Template
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, literal
+from sqlalchemy import TextClause, Uuid, any_, literal, text
 from sqlalchemy.dialects.postgresql import ARRAY
+
+from orchestrator.core.states import SQL_NAMES
 
 
 def any_key(keys: Collection[UUID]) -> Any:
     """Return the right side of `column == any_key(keys)`: one parameter, however many keys."""
     return any_(literal(list(keys), ARRAY(Uuid)))
+
+
+def statement(sql: str, **parts: str) -> TextClause:
+    """Return a statement in which `$NAME` stands for a state (`core.states.SQL_NAMES`), or for one of the parts.
+
+    The numbers are written into the statement, not bound to it: an index over some states is used only then.
+
+    Args:
+        sql: with `$NAME`s and `:parameters`.
+        parts: what other names stand for; constants of our own, with names of states in them perhaps.
+
+    Raises:
+        KeyError: a name stands for nothing.
+    """
+    # A part may hold a part.
+    while "$" in sql:
+        sql = Template(sql).substitute(SQL_NAMES, **parts)
+    return text(sql)

@@ -67,14 +67,29 @@ data_samples = _asset(
     Index("data_samples_managers", "manager_keys", postgresql_using="gin"),
 )
 
-compute_plans = _asset("compute_plans", Column("ended_at", DateTime(timezone=True)))
-"""`ended_at`: when the plan was cancelled or failed first. Its row is the latch of its tasks (`engine.transitions`)."""
+compute_plans = _asset("compute_plans")
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("key", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("outcome", SmallInteger),
+)
+"""The plans of tasks of any kind. A row is the latch of its tasks (`engine.plans`); `ended_at` says when the plan was
+cancelled or failed first, `outcome` which of the two."""
 
 tasks = _asset(
     "tasks",
+    Column("kind", Text, nullable=False),
     Column("plan_key", Uuid, nullable=False),
-    Column("function_key", Uuid, nullable=False),
+    Column("requires", Uuid),
     Column("worker", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default=text("0")),
     Column("rank", Integer, nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("pending_parents", Integer, nullable=False),
@@ -84,11 +99,13 @@ tasks = _asset(
     Column("poked_at", DateTime(timezone=True)),
     Column("pokes", Integer, nullable=False, server_default=text("0")),
     Index("tasks_plan", "plan_key", "status", "created_at", "key"),
-    Index("tasks_function", "function_key", "status"),
+    Index("tasks_requires", "requires", "status", postgresql_where=text("requires IS NOT NULL")),
     Index("tasks_to_do", "poked_at", postgresql_where=text("status = 2")),
     Index("tasks_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
 )
-"""`message` is the definition without the status; `attempts` counts those that began, `pokes` those that were sent for
+"""`kind` is the kind of work (`engine.kinds`), `worker` the organization that runs it, `queue` where its pokes go, of
+which those of the highest `priority` come first; `requires` what must be ready before it may run: a function; `message`
+is the definition without the status; `attempts` counts those that began, `pokes` those that were sent for
 the attempt that is due; `due_at` is when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the
 running attempt's token."""
 
@@ -152,19 +169,22 @@ nodes = Table(
     Column("heard_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("certificate_ends", DateTime(timezone=True)),
+    Column("queue", Text, nullable=False),
+    Column("slots", Integer),
 )
-"""The worker processes of organizations, when each was heard last, and when the certificate ends that it showed."""
+"""The worker processes of organizations, when each was heard last, and when the certificate ends that it showed; which
+queue each reads, and how many attempts it can run at once, NULL where it does not say."""
 
 queues = Table(
     "queues",
     metadata,
-    Column("organization", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
     Column("heard_at", DateTime(timezone=True), nullable=False),
     Column("since", DateTime(timezone=True), nullable=False),
     Column("emptied_at", DateTime(timezone=True)),
 )
-"""The queues of organizations whose nodes have been heard: when one was heard last, in any channel; `since` when there
-has been one without a silence between; and when the queue was emptied, since nobody read it."""
+"""The queues whose nodes have been heard: when one was heard last, in any channel; `since` when there has been one
+without a silence between; and when the queue was emptied, since nobody read it."""
 
 sweeps = Table(
     "sweeps",
@@ -273,14 +293,14 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("organization", Text, nullable=False),
-    Column("asset_key", Uuid, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default=text("0")),
+    Column("key", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
-    Index("outbox_unsent", "organization", "id", postgresql_where=text("sent_at IS NULL")),
-    Index("outbox_asset", "asset_key"),
+    Index("outbox_unsent", "queue", text("priority DESC"), "id", postgresql_where=text("sent_at IS NULL")),
+    Index("outbox_key", "key"),
 )
-"""Pokes to send: `task` (run the attempt), `function` (build it), `stop` (end the attempt's process), `disable` (delete
-the models of the task's transient outputs), `purge` (empty the queue)."""
+"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue)."""

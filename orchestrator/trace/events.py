@@ -4,7 +4,7 @@ Besides the contract's kinds of assets there are some of our own, numbered from 
 at a kind that they do not know, so `EventService` leaves them out; `GetTaskEvents` shows them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -67,6 +67,21 @@ class Recorder:
     def updated(self, key: str, asset: Message, reason: str = "") -> None:
         """Tell that an asset was changed, and why where there is more to say."""
         self._add(pb.EVENT_ASSET_UPDATED, key, asset, {"reason": reason} if reason else None)
+
+    def moved(self, key: str, asset_kind: int, snapshot: bytes, reason: str) -> None:
+        """Tell that a task of any kind was moved, and why.
+
+        Args:
+            key: of the task.
+            asset_kind: the number of tasks of its kind.
+            snapshot: its message, serialized.
+            reason: why.
+        """
+        self.events.append(Written(pb.EVENT_ASSET_UPDATED, asset_kind, key, snapshot, {"reason": reason}))
+
+    def own(self, kind: "pb.EventKind.ValueType", key: str, asset_kind: int, asset: Message) -> None:
+        """Tell of an asset of a kind that the contract does not know; clients of the contract do not see it."""
+        self._add(kind, key, asset, None, asset_kind)
 
     def disabled(self, key: str, asset: Message) -> None:
         """Tell that an asset was disabled."""
@@ -234,18 +249,31 @@ def to_messages(rows: Iterable[RowMapping]) -> list[pb.Event]:
     return [to_message(row) for row in rows]
 
 
-def of_task(connection: Connection, channel: str, task: str, page: pages.Page) -> tuple[list[pb.TaskEvent], str]:
-    """Return a page of the events of our own kinds of a task, by time, then id, and the token of the next page."""
+def of_task(
+    connection: Connection, channel: str, task: str, page: pages.Page, own_type: Callable[[int], type[Message] | None]
+) -> tuple[list[pb.TaskEvent], str]:
+    """Return a page of the events of our own kinds of a task, by time, then id, and the token of the next page.
+
+    Args:
+        connection: inside a transaction.
+        channel: whose events.
+        task: its key.
+        page: which part of them.
+        own_type: from the number of a kind of asset to its message, where a kind of work brings it; else None.
+    """
     table = tables.events.c
     own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
     rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
     found, token = pages.read(connection, rows, page, (table.created_at, table.id))
-    return [_to_task_event(row) for row in found], token
+    return [_to_task_event(row, own_type(row["asset_kind"])) for row in found], token
 
 
-def _to_task_event(row: RowMapping) -> pb.TaskEvent:
+def _to_task_event(row: RowMapping, own: type[Message] | None) -> pb.TaskEvent:
     event = pb.TaskEvent(id=str(row["id"]), event_kind=row["kind"])
     event.timestamp.FromDatetime(row["created_at"])
+    if own is not None:
+        event.other.Pack(own.FromString(row["asset"]))
+        return event
     field = _OWN_FIELD_OF_KIND.get(row["asset_kind"], "profiling_step")
     getattr(event, field).ParseFromString(row["asset"])
     return event

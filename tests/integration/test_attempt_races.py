@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.audit import history
-from orchestrator.compute.sweeps import expired_leases, stuck_tasks
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.engine.sweeps import due_retries
+from orchestrator.core.pokes import STOP_ATTEMPTS
+from orchestrator.engine.sweeps import due_retries, expired_leases, stuck_tasks
 from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace import reading
@@ -199,11 +199,11 @@ def test_cancel_and_claim(network: Network):
         cancelled, claim = race(lambda plan=plan: network.cancel(plan), lambda task=task: network.claim(task))
         assert cancelled == "OK"
         assert network.word(task) == "Cancelled"
-        pokes = [(poke.kind, poke.attempt) for poke in network.send()]
+        pokes = [(poke.message, poke.attempt) for poke in network.send()]
         if claim == "OE0104":
             assert pokes == []
         else:
-            assert pokes == [("stop", 1)]
+            assert pokes == [(STOP_ATTEMPTS, 1)]
             (stop,) = network.heartbeat(claim.attempt).stops
             assert stop.reason == "the task is Cancelled"
             assert outcome(completion(network, task, claim.attempt)) == "OE0104"
@@ -216,8 +216,8 @@ def test_cancel_the_task_and_claim(network: Network):
         cancel = lambda task=task: network.end(task, pb.TASK_ACTION_CANCELED)  # noqa: E731
         cancelled, claim = race(cancel, lambda task=task: network.claim(task))
         assert (cancelled, network.word(task)) == ("OK", "Cancelled")
-        stops = [] if claim == "OE0104" else [("stop", 1)]
-        assert [(poke.kind, poke.attempt) for poke in network.send()] == stops
+        stops = [] if claim == "OE0104" else [(STOP_ATTEMPTS, 1)]
+        assert [(poke.message, poke.attempt) for poke in network.send()] == stops
         if stops:
             assert network.heartbeat(claim.attempt).stops
 

@@ -9,9 +9,10 @@ from psycopg import sql
 from structlog.testing import capture_logs
 
 from orchestrator import protos as pb
-from orchestrator.compute import attempts, failure_reports, models
+from orchestrator.compute import failure_reports, models
 from orchestrator.core.errors import OrchestratorError
-from orchestrator.engine import outbox
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import claims, outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import reading
 from tests.conformance import messages
@@ -187,7 +188,7 @@ def test_a_task_that_is_released_is_to_do_at_once(network):
     attempt = network.claim(task).attempt
     network.send()
     network.release(attempt, "the node is drained")
-    assert network.send() == [outbox.Poke("task", "org-1", task, 2)]
+    assert network.send() == [outbox.Poke(RUN_TASK, "org.org-1", task, 2)]
     assert network.history(task)[-1] == ("To do", "attempt 1 was released: the node is drained")
     (row,) = network.attempts(task)
     assert (row.outcome, row.fault, network.row(task).due_at) == (pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, None, None)
@@ -298,7 +299,7 @@ def test_a_nodes_name_and_a_claim_are_checked(network):
         pb.ClaimTaskParam(compute_task_key="task", node="n", claim_id="c"),
     ):
         with refused("OE0101"):
-            network.call(attempts.claim, asked)
+            network.call(claims.claim, asked)
     with refused("OE0101"):
         network.heartbeat(node="n" * 101)
     assert network.word(task) == "To do"

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from orchestrator import protos as pb
 from orchestrator.audit import stored
-from orchestrator.compute import declines, task_events
+from orchestrator.compute import declines
 from orchestrator.core.errors import IncompatibleStatusError
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import task_events
 from orchestrator.engine.sweeps import due_retries, lost_pokes
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import events as stored_events
@@ -70,7 +72,7 @@ def test_no_sweep_pokes_for_a_declined_task_and_it_is_again_when_it_is_reconside
     network.send()
     decline(network, task)
     # Nodes that come back are poked for all that is due.
-    network.execute("INSERT INTO queues VALUES ('org-1', :now, :now)", now=after(HOUR))
+    network.execute("INSERT INTO queues VALUES ('org.org-1', :now, :now)", now=after(HOUR))
     sweep(network, 2 * HOUR)
     assert {poke.key for poke in network.send()} == {other}
     assert reconsider(network, task) == 1
@@ -286,7 +288,7 @@ class Model:
         assert {UUID(each.compute_task_key) for each in declined(self.network)} & set(self.tasks) == self.declined
         self.network.send()
         sweep(self.network, 2 * HOUR)
-        poked = {poke.key for poke in self.network.send() if poke.kind == "task"} & set(self.tasks)
+        poked = {poke.key for poke in self.network.send() if poke.message == RUN_TASK} & set(self.tasks)
         assert poked == {task for task in self.tasks if self.words[task] == "To do"} - self.declined
 
 

@@ -218,7 +218,7 @@ def check_tables(url: str) -> None:
     assert rows(url, stuck) == []
     unpoked = """
         SELECT key FROM tasks WHERE status = 2 AND due_at IS NULL AND NOT EXISTS
-            (SELECT FROM outbox WHERE asset_key = tasks.key AND attempt = tasks.attempts + 1)
+            (SELECT FROM outbox WHERE outbox.key = tasks.key AND attempt = tasks.attempts + 1)
     """
     assert rows(url, unpoked) == []
     half_ended = """

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from beat import sweeps
 from beat.settings import BeatSettings
-from orchestrator.compute.sweeps import expired_leases
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine import presence, vitals
+from orchestrator.engine.sweeps import expired_leases
 from orchestrator.engine.transaction import Database
 from orchestrator.gateway.server import application
 from tests.conformance.server import serving
@@ -134,7 +134,7 @@ def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: N
     Network(database, "org-2").heartbeat(node="b")
     Network(database, "org-3")
     network.execute("DELETE FROM nodes")
-    network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour' WHERE organization = 'org-2'")
+    network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour' WHERE name = 'org.org-2'")
     shown = samples(database)
     assert shown["orchestrator_queue_unread_seconds", "org-1"] < 30
     assert shown["orchestrator_queue_unread_seconds", "org-2"] == pytest.approx(3600, abs=30)

@@ -1,1 +1,1 @@
-"""The sweeps over compute plans, one module each."""
+"""The sweeps over functions and models, one module each."""

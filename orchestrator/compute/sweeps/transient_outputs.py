@@ -4,32 +4,35 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
+from orchestrator.core.pokes import DISABLE_OUTPUTS
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_DISABLE = text("""
+_DISABLE = statement(
+    """
     WITH idle AS (
-             SELECT models.key, task_key, tasks.worker
-             FROM models JOIN tasks ON tasks.key = task_key LEFT JOIN queues ON queues.organization = tasks.worker
-             WHERE transient AND NOT disabled AND status IN (4, 5, 6)
+             SELECT models.key, task_key, tasks.queue
+             FROM models JOIN tasks ON tasks.key = task_key LEFT JOIN queues ON queues.name = tasks.queue
+             WHERE transient AND NOT disabled AND status IN ($ENDED)
                AND (models.poked_at IS NULL OR models.poked_at < since
                     OR (models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                         AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
-               AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = task_key AND kind = 'disable' AND sent_at IS NULL)
+               AND NOT EXISTS (SELECT FROM outbox WHERE key = task_key AND message = '$MESSAGE' AND sent_at IS NULL)
                AND EXISTS (SELECT FROM edges WHERE parent = task_key)
                AND NOT EXISTS (SELECT FROM edges JOIN tasks AS children ON children.key = child
-                               WHERE parent = task_key AND children.status NOT IN (4, 5, 6))
+                               WHERE parent = task_key AND children.status NOT IN ($ENDED))
              ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
          ),
          marked AS (UPDATE models SET poked_at = :now FROM idle WHERE models.key = idle.key),
          poke AS (
-             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT DISTINCT 'disable', worker, task_key, 1, CAST(:now AS timestamptz) FROM idle
+             INSERT INTO outbox (message, queue, key, attempt, created_at)
+             SELECT DISTINCT '$MESSAGE', queue, task_key, 1, CAST(:now AS timestamptz) FROM idle
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM idle HAVING count(*) > 0
-""")
+    """,
+    MESSAGE=DISABLE_OUTPUTS,
+)
 
 
 def poke(database: Database[Any], now: datetime, limit: int, *, age: timedelta) -> int:

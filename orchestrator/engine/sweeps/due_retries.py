@@ -1,29 +1,32 @@
-"""Tasks whose pause before the next attempt is over: their worker is poked."""
+"""Tasks whose pause before the next attempt is over: their queue is poked."""
 
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
+from orchestrator.core.pokes import RUN_TASK
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_DUE = text("""
+_DUE = statement(
+    """
     WITH due AS (
-             SELECT key FROM tasks WHERE status = 2 AND due_at <= :now
+             SELECT key FROM tasks WHERE status = $TO_DO AND due_at <= :now
              ORDER BY due_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
          ),
          again AS (
              UPDATE tasks SET due_at = NULL, poked_at = :now, pokes = 0
              FROM due WHERE tasks.key = due.key
-             RETURNING worker, tasks.key, attempts
+             RETURNING queue, priority, tasks.key, attempts
          ),
          poke AS (
-             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT 'task', worker, key, attempts + 1, :now FROM again
+             INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
+             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, :now FROM again
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
-""")
+    """,
+    RUN_TASK=RUN_TASK,
+)
 
 
 def poke(database: Database[Any], now: datetime, limit: int) -> int:

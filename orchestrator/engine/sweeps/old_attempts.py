@@ -4,25 +4,27 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
 from orchestrator.engine.attempts import UNACKNOWLEDGED
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 # A stop that was not acknowledged is kept for the receipt, see `unacknowledged_stops`.
-_FORGET = text(f"""
+_FORGET = statement(
+    """
     WITH old AS (
              SELECT key FROM attempts AS latest JOIN tasks ON key = latest.task_key AND tasks.attempts = latest.number
-             WHERE latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND status IN (4, 5, 6)
+             WHERE latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND status IN ($ENDED)
                AND NOT EXISTS (
-                   SELECT FROM attempts AS one WHERE one.task_key = key AND {UNACKNOWLEDGED}
+                   SELECT FROM attempts AS one WHERE one.task_key = key AND $UNACKNOWLEDGED
                      AND one.ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval))
              ORDER BY latest.ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
          ),
          gone AS (DELETE FROM attempts USING old WHERE task_key = key)
     SELECT count(*) FROM old
-""")  # noqa: S608 - what is put in is the constant above
+    """,
+    UNACKNOWLEDGED=UNACKNOWLEDGED,
+)
 
 
 def forget(database: Database[Any], now: datetime, limit: int, *, age: timedelta, deadline: timedelta) -> int:

@@ -4,12 +4,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_FORGET = text("""
+_FORGET = statement("""
     DELETE FROM nodes WHERE (channel, organization, name) IN (
         SELECT channel, organization, name FROM nodes
         WHERE heard_at < CAST(:now AS timestamptz) - CAST(:age AS interval)

@@ -1,35 +1,38 @@
-"""Queues that nobody has read for a long time are emptied: their organization's nodes have gone, or are away."""
+"""Queues that nobody has read for a long time are emptied: their nodes have gone, or are away."""
 
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
+from orchestrator.engine.outbox import PURGE
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_EMPTY = text("""
+_EMPTY = statement(
+    """
     WITH stale AS (
-             SELECT organization FROM queues
+             SELECT name FROM queues
              WHERE heard_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                AND (emptied_at IS NULL OR emptied_at < CAST(:now AS timestamptz) - CAST(:age AS interval))
                AND NOT EXISTS (SELECT FROM outbox
-                               WHERE outbox.organization = queues.organization AND sent_at IS NULL AND kind = 'purge')
-             ORDER BY organization LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+                               WHERE outbox.queue = queues.name AND sent_at IS NULL AND message = '$PURGE')
+             ORDER BY name LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
          ),
-         emptied AS (UPDATE queues SET emptied_at = :now FROM stale WHERE queues.organization = stale.organization),
+         emptied AS (UPDATE queues SET emptied_at = :now FROM stale WHERE queues.name = stale.name),
          poke AS (
-             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT 'purge', organization, '00000000-0000-0000-0000-000000000000', 0, CAST(:now AS timestamptz)
+             INSERT INTO outbox (message, queue, key, attempt, created_at)
+             SELECT '$PURGE', name, '00000000-0000-0000-0000-000000000000', 0, CAST(:now AS timestamptz)
              FROM stale
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM stale HAVING count(*) > 0
-""")
+    """,
+    PURGE=PURGE,
+)
 
 
 def empty(database: Database[Any], now: datetime, limit: int, *, age: timedelta) -> int:
-    """Have the queues of organizations emptied whose last node has been silent for so long; return how many.
+    """Have the queues emptied whose last node has been silent for so long; return how many.
 
     Nothing is lost by it: when a node is heard again, all that is due is poked again.
 

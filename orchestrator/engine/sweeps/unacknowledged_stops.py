@@ -8,21 +8,22 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import text
-
+from orchestrator.core.pokes import STOP_ATTEMPTS
 from orchestrator.engine.attempts import UNACKNOWLEDGED
 from orchestrator.store.database import Database
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 # A new poke only when the last one lies in the first half of the time since the attempt ended: so the pause doubles.
-_STOP = text(f"""
+_STOP = statement(
+    """
     WITH running AS (
              SELECT task_key, number FROM attempts
-             WHERE {UNACKNOWLEDGED}
+             WHERE $UNACKNOWLEDGED
                AND ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                AND ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval)
                AND (poked_at IS NULL OR poked_at <= ended_at + (CAST(:now AS timestamptz) - ended_at) / 2)
-               AND NOT EXISTS (SELECT FROM outbox WHERE asset_key = task_key AND kind = 'stop' AND sent_at IS NULL)
+               AND NOT EXISTS (SELECT FROM outbox WHERE key = task_key AND message = '$STOP' AND sent_at IS NULL)
              ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
          ),
          marked AS (
@@ -30,26 +31,32 @@ _STOP = text(f"""
              WHERE attempts.task_key = running.task_key AND attempts.number = running.number
          ),
          poke AS (
-             INSERT INTO outbox (kind, organization, asset_key, attempt, created_at)
-             SELECT 'stop', worker, task_key, number, :now FROM running JOIN tasks ON key = task_key
+             INSERT INTO outbox (message, queue, key, attempt, created_at)
+             SELECT '$STOP', queue, task_key, number, :now FROM running JOIN tasks ON key = task_key
              RETURNING id
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
-""")  # noqa: S608 - what is put in is the constant above
+    """,
+    UNACKNOWLEDGED=UNACKNOWLEDGED,
+    STOP=STOP_ATTEMPTS,
+)
 
 # A heartbeat names all that its node runs: what a node has never named, it never began.
-_UNBEGUN = text(f"""
+_UNBEGUN = statement(
+    """
     WITH unbegun AS (
              SELECT task_key, number FROM attempts
              JOIN tasks ON key = task_key
              JOIN nodes ON nodes.channel = tasks.channel AND organization = worker AND name = node
-             WHERE {UNACKNOWLEDGED} AND delivered_at IS NULL
+             WHERE $UNACKNOWLEDGED AND delivered_at IS NULL
                AND heard_at > ended_at + CAST(:lease AS interval)
              ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE OF attempts SKIP LOCKED
          )
     UPDATE attempts SET delivered_at = :now, stopped_at = :now FROM unbegun
     WHERE attempts.task_key = unbegun.task_key AND attempts.number = unbegun.number
-""")  # noqa: S608 - what is put in is the constant above
+    """,
+    UNACKNOWLEDGED=UNACKNOWLEDGED,
+)
 
 
 def repeat(database: Database[Any], now: datetime, limit: int, *, age: timedelta, deadline: timedelta) -> int:

@@ -13,16 +13,16 @@ from sqlalchemy import Row, text
 
 from beat.settings import BeatSettings
 from orchestrator import protos as pb
-from orchestrator.compute import attempts, functions, nodes, organizations, plans, task_registration, tasks
+from orchestrator.compute import functions, nodes, organizations, plans, task_actions, task_registration, tasks
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
-from orchestrator.engine import outbox
+from orchestrator.engine import claims, heartbeats, outbox, reports
 from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 
 _SEND = text("""
-    UPDATE outbox SET sent_at = now() WHERE sent_at IS NULL RETURNING id, kind, organization, asset_key, attempt
+    UPDATE outbox SET sent_at = now() WHERE sent_at IS NULL RETURNING id, message, queue, key, attempt, priority
 """)
 _HISTORY = text("""
     SELECT asset, metadata FROM events WHERE asset_kind = :kind AND asset_key = :key ORDER BY sequence, id
@@ -78,13 +78,13 @@ class Network:
     def claim(self, task: UUID, attempt: int = 0, claim_id: str = "", node: str = "node-1") -> pb.ClaimTaskResponse:
         claim_id = claim_id or messages.new_key()
         asked = pb.ClaimTaskParam(compute_task_key=str(task), attempt=attempt, node=node, claim_id=claim_id)
-        return self.call(attempts.claim, asked)
+        return self.call(claims.claim, asked)
 
     def heartbeat(self, *held: pb.Attempt, stopped: Any = (), node: str = "node-1") -> pb.HeartbeatResponse:
-        return self.call(attempts.heartbeat, pb.HeartbeatParam(node=node, attempts=held, stopped=stopped))
+        return self.call(heartbeats.heartbeat, pb.HeartbeatParam(node=node, attempts=held, stopped=stopped))
 
     def complete(self, attempt: pb.Attempt, *models: pb.NewModel, **changes: Any) -> None:
-        self.call(attempts.complete, pb.CompleteTaskParam(attempt=attempt, models=models, **changes))
+        self.call(reports.complete, pb.CompleteTaskParam(attempt=attempt, models=models, **changes))
 
     def fail(
         self,
@@ -97,10 +97,10 @@ class Network:
         asked = pb.FailTaskParam(
             attempt=attempt, error_type=error_type, logs_address=logs, timed_out=timed_out, reason=reason
         )
-        return self.call(attempts.fail, asked)
+        return self.call(reports.fail, asked)
 
     def release(self, attempt: pb.Attempt, reason: str = "it stops") -> None:
-        self.call(attempts.release, pb.ReleaseTaskParam(attempt=attempt, reason=reason))
+        self.call(reports.release, pb.ReleaseTaskParam(attempt=attempt, reason=reason))
 
     def run(self, task: UUID) -> pb.Attempt:
         """Claim a task and complete it with a model."""
@@ -111,13 +111,13 @@ class Network:
     def start(self, task: UUID) -> None:
         """Begin a task as a client without attempts does."""
         self.call(
-            tasks.apply_action,
+            task_actions.apply,
             pb.ApplyTaskActionParam(compute_task_key=str(task), action=pb.TASK_ACTION_EXECUTING),
         )
 
     def end(self, task: UUID, action: "pb.ComputeTaskAction.ValueType") -> None:
         """Fail or cancel a task, as its owner may."""
-        self.call(tasks.apply_action, pb.ApplyTaskActionParam(compute_task_key=str(task), action=action))
+        self.call(task_actions.apply, pb.ApplyTaskActionParam(compute_task_key=str(task), action=action))
 
     def cancel(self, plan: pb.ComputePlan | None = None) -> None:
         key = (plan or self.plan).key
@@ -128,7 +128,7 @@ class Network:
 
     def word(self, task: UUID) -> str:
         """What people call the state of a task."""
-        return TASK_WORDS[self.call(tasks.get, pb.GetTaskParam(key=str(task))).status]
+        return TASK_WORDS[self.call(tasks.show, pb.GetTaskParam(key=str(task))).status]
 
     def words(self, keys: Any) -> list[str]:
         return [self.word(key) for key in keys]

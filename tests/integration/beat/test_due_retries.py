@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import due_retries
 from orchestrator.store.sweep import Sweep
@@ -41,7 +42,7 @@ def test_a_task_is_not_claimed_before_its_pause_is_over(database, network, sweep
 def test_a_task_is_poked_when_its_pause_is_over(database, network, sweep):
     (task,) = failed_once(network)
     assert sweep.sweep(database, network.row(task).due_at) == 1
-    assert network.send() == [outbox.Poke("task", "org-1", task, 2)]
+    assert network.send() == [outbox.Poke(RUN_TASK, "org.org-1", task, 2)]
     assert network.row(task).due_at is None
     assert sweep.sweep(database, after(PAUSED)) == 0
     with refused("OE0104"):

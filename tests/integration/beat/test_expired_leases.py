@@ -6,11 +6,11 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.compute import failure_reports
-from orchestrator.compute.sweeps import expired_leases
+from orchestrator.core.pokes import RUN_TASK
 from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_ATTEMPTS, DEFAULT_BACKOFF, FaultKind
-from orchestrator.engine.sweeps import due_retries
+from orchestrator.engine.sweeps import due_retries, expired_leases
 from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made, refused
@@ -54,7 +54,7 @@ def test_a_lost_attempt_is_followed_by_a_pause_and_another_attempt(database, net
     with refused("OE0104", "pause"):
         network.claim(task, 2)
     assert made(due_retries, database).sweep(database, row.due_at) == 1
-    assert network.send() == [outbox.Poke("task", "org-1", task, 2)]
+    assert network.send() == [outbox.Poke(RUN_TASK, "org.org-1", task, 2)]
     assert network.claim(task, 2).attempt.number == 2
 
 

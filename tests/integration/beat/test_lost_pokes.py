@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
-from orchestrator.compute import attempts, functions
-from orchestrator.engine import outbox
+from orchestrator.compute import functions
+from orchestrator.compute.sweeps import lost_builds
+from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
+from orchestrator.engine import claims, outbox
 from orchestrator.engine.sweeps import lost_pokes
 from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
@@ -28,7 +30,7 @@ def test_a_task_that_stays_to_do_is_poked_again(database, network, sweep):
     (task,) = network.register(1)
     assert [poke.key for poke in network.send()] == [task]
     assert sweep.sweep(database, after(AGE + 1)) == 1
-    assert network.send() == [outbox.Poke("task", "org-1", task, 1)]
+    assert network.send() == [outbox.Poke(RUN_TASK, "org.org-1", task, 1)]
 
 
 def test_a_fresh_poke_is_left_alone(database, network, sweep):
@@ -55,7 +57,7 @@ def test_the_pause_doubles_with_each_poke_up_to_an_hour(database, network, sweep
 
 def test_a_task_that_was_claimed_is_not_poked(database, network, sweep):
     (task,) = network.register(1)
-    network.call(attempts.claim, pb.ClaimTaskParam(compute_task_key=str(task), claim_id="claim"))
+    network.call(claims.claim, pb.ClaimTaskParam(compute_task_key=str(task), claim_id="claim"))
     assert sweep.sweep(database, after(3600 * 24)) == 0
 
 
@@ -107,15 +109,17 @@ def test_a_poke_that_waits_for_the_broker_is_not_lost(database, network, sweep):
 
 def test_a_function_that_nobody_builds_is_poked_again_until_it_is_ready(database, network, sweep):
     function = network.call(functions.register, messages.new_function())
-    built = outbox.Poke("function", "org-1", UUID(function.key), 1)
+    built = outbox.Poke(BUILD_FUNCTION, "org.org-1", UUID(function.key), 1)
+    builds = made(lost_builds, database, lost_poke_age=AGE)
     assert network.send() == [built]
-    assert sweep.sweep(database, after(AGE + 1)) == 1
+    assert sweep.sweep(database, after(AGE + 1)) == 0
+    assert builds.sweep(database, after(AGE + 1)) == 1
     assert network.send() == [built]
     network.act(function, pb.FUNCTION_ACTION_BUILDING)
-    assert sweep.sweep(database, after(4 * AGE)) == 1
+    assert builds.sweep(database, after(4 * AGE)) == 1
     network.act(function, pb.FUNCTION_ACTION_READY)
     network.send()
-    assert sweep.sweep(database, after(3600 * 24)) == 0
+    assert builds.sweep(database, after(3600 * 24)) == 0
 
 
 def test_nobody_is_poked_again_who_is_not_there(database, network, sweep):
@@ -123,10 +127,11 @@ def test_nobody_is_poked_again_who_is_not_there(database, network, sweep):
     network.register(3)
     network.call(functions.register, messages.new_function())
     network.send()
-    assert sweep.sweep(database, after(AGE + 1)) == 4
+    builds = made(lost_builds, database, lost_poke_age=AGE)
+    assert (sweep.sweep(database, after(AGE + 1)), builds.sweep(database, after(AGE + 1))) == (3, 1)
     network.send()
     for hours in (1, 24, 24 * 7):
-        assert sweep.sweep(database, after(3600 * hours)) == 0
+        assert (sweep.sweep(database, after(3600 * hours)), builds.sweep(database, after(3600 * hours))) == (0, 0)
 
 
 def test_who_comes_back_is_poked_at_once_for_all_that_is_due(database, network, sweep):
@@ -188,10 +193,10 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
     network.send()
     away(network)
     network.execute("""
-        INSERT INTO tasks (key, channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
-                           pending_parents, poked_at)
-        SELECT gen_random_uuid(), channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
-               pending_parents, poked_at
+        INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, rank,
+                           status, pending_parents, poked_at)
+        SELECT gen_random_uuid(), channel, owner, created_at, message, kind, plan_key, requires, worker, queue, rank,
+               status, pending_parents, poked_at
         FROM tasks CROSS JOIN generate_series(1, 10000)
     """)
     network.execute("ANALYZE tasks")

@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import attempts, nodes
+from orchestrator.compute import nodes
+from orchestrator.engine import heartbeats
 from orchestrator.engine.sweeps import silent_nodes
 from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import after, at_once, made
@@ -18,7 +19,7 @@ def sweep(database) -> Sweep:
 
 def hear(network, *names: str) -> None:
     for name in names:
-        network.call(attempts.heartbeat, pb.HeartbeatParam(node=name))
+        network.call(heartbeats.heartbeat, pb.HeartbeatParam(node=name))
 
 
 def shown(network) -> list[str]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import silent_nodes, stale_queues
 from orchestrator.store.sweep import Sweep
 from tests.integration.beat.network import Network, after, at_once, made
@@ -17,8 +18,8 @@ def sweep(database) -> Sweep:
 
 
 def emptied(network) -> list[str]:
-    """The organizations whose queues are to be emptied, by what the outbox holds."""
-    return [poke.organization for poke in network.send() if poke.kind == "purge"]
+    """The queues that are to be emptied, by what the outbox holds."""
+    return [poke.queue for poke in network.send() if poke.message == outbox.PURGE]
 
 
 def silent(network, seconds: float) -> None:
@@ -32,7 +33,7 @@ def test_a_queue_is_emptied_once_nobody_has_read_it_for_long(database, network, 
     network.heartbeat()
     assert sweep.sweep(database, after(DAY - 60)) == 0
     assert sweep.sweep(database, after(DAY + 60)) == 1
-    assert emptied(network) == ["org-1"]
+    assert emptied(network) == ["org.org-1"]
 
 
 def test_it_is_emptied_again_when_as_much_time_has_passed(database, network, sweep):
@@ -95,10 +96,10 @@ def test_a_batch_is_bounded_and_two_at_once_take_each_once(database, network, sw
     assert sweep.run(database, now, sweep.batch) == 2
     counts = at_once(*[lambda: sweep.sweep(database, now)] * 2)
     assert sum(counts) + sweep.sweep(database, now) == 7
-    assert sorted(emptied(network)) == [f"away-{number}" for number in range(9)]
+    assert sorted(emptied(network)) == [f"org.away-{number}" for number in range(9)]
 
 
 def test_a_node_that_is_heard_just_now_keeps_its_queue(database, network, sweep):
     network.heartbeat()
-    with network.locked("queues", "organization = 'org-1'"):
+    with network.locked("queues", "name = 'org.org-1'"):
         assert sweep.sweep(database, after(2 * DAY)) == 0

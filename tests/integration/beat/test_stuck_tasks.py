@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.compute import functions
-from orchestrator.compute.sweeps import stuck_tasks
+from orchestrator.engine.sweeps import stuck_tasks
 from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
 from tests.integration.beat.network import Network, after, at_once, made

@@ -5,8 +5,9 @@ from uuid import UUID
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import tasks
+from orchestrator.compute import task_actions
 from orchestrator.compute.sweeps import transient_outputs
+from orchestrator.core.pokes import DISABLE_OUTPUTS
 from orchestrator.engine import outbox
 from orchestrator.store.sweep import Sweep
 from tests.conformance import messages
@@ -48,7 +49,7 @@ def test_its_worker_is_asked_when_the_last_child_has_ended(database, network, sw
     network.run(children[1])
     network.send()
     assert sweep.sweep(database, NOW) == 1
-    assert network.send() == [outbox.Poke("disable", "org-1", parent, 1)]
+    assert network.send() == [outbox.Poke(DISABLE_OUTPUTS, "org.org-1", parent, 1)]
 
 
 @pytest.mark.parametrize("action", [pb.TASK_ACTION_FAILED, pb.TASK_ACTION_CANCELED])
@@ -69,7 +70,7 @@ def test_what_somebody_may_need_is_kept(database, network, sweep):
 
 def test_what_is_disabled_is_not_asked_for(database, network, sweep):
     (parent,) = used(network)
-    network.call(tasks.disable_output, pb.DisableOutputParam(compute_task_key=str(parent), identifier="model"))
+    network.call(task_actions.disable_output, pb.DisableOutputParam(compute_task_key=str(parent), identifier="model"))
     assert sweep.sweep(database, NOW) == 0
 
 
@@ -125,7 +126,7 @@ def test_a_worker_that_is_away_is_asked_again_when_it_is_back(database, network,
     assert sweep.sweep(database, after(0)) == 0
     network.heartbeat()
     assert sweep.sweep(database, after(1)) == 1
-    assert network.send() == [outbox.Poke("disable", "org-1", parent, 1)]
+    assert network.send() == [outbox.Poke(DISABLE_OUTPUTS, "org.org-1", parent, 1)]
 
 
 def test_what_waits_for_the_broker_is_not_asked_again(database, network, sweep):

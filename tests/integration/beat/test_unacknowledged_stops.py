@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.core.pokes import STOP_ATTEMPTS
 from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import unacknowledged_stops
@@ -37,7 +38,7 @@ def stop(attempt: pb.Attempt) -> tuple[str, int]:
 
 def stops(network: Network) -> list[tuple[str, int]]:
     pokes = network.send()
-    assert {(poke.kind, poke.organization) for poke in pokes} <= {("stop", "org-1")}
+    assert {(poke.message, poke.queue) for poke in pokes} <= {(STOP_ATTEMPTS, "org.org-1")}
     return [(str(poke.key), poke.attempt) for poke in pokes]
 
 
@@ -192,5 +193,5 @@ def test_the_poke_names_the_attempt_that_ran(database, network, sweep):
     second = network.claim(task).attempt
     network.send()
     network.cancel()
-    assert network.send() == [outbox.Poke("stop", "org-1", task, second.number)]
+    assert network.send() == [outbox.Poke(STOP_ATTEMPTS, "org.org-1", task, second.number)]
     assert second.number == 2

@@ -78,7 +78,7 @@ def provisioned(broker: Broker, folder: Path) -> Provisioned:
 def speaking(url: str, organization: str) -> Iterator[Celery]:
     """Open a Celery app as both sides of an organization's queue do, whoever's URL it is."""
     with Celery("test", set_as_current=False) as app:
-        app.conf.update(connection.organization(url, organization))
+        app.conf.update(connection.queue(url, pokes.queue(organization)))
         yield app
 
 

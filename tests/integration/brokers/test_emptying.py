@@ -8,6 +8,7 @@ import kombu.exceptions
 import pytest
 import structlog.testing
 
+from orchestrator.core import pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.ports import HOST, free_port
@@ -35,18 +36,18 @@ def relay(database: Database, broker: Provisioned) -> Iterator[Relay]:
 
 def ask(database: Database, organization: str, amount: int = 1) -> list[str]:
     keys = [uuid.uuid4() for _ in range(amount)]
-    database.run(organization, "channel", lambda t: [t.pokes.run(organization, key, 1) for key in keys])
+    database.run(organization, "channel", lambda t: [t.pokes.run(pokes.queue(organization), key, 1) for key in keys])
     return list(map(str, keys))
 
 
 def away(database: Database, organization: str) -> None:
     """Have the queue of an organization emptied, as the sweep does once its last node is silent."""
-    database.run(organization, "channel", queues.hear)
+    database.run(organization, "channel", lambda t: queues.hear(t, pokes.queue(organization)))
     assert stale_queues.empty(database, datetime.now(UTC) + 2 * DAY, 10, age=DAY) == 1
 
 
 def send_all(relay: Relay, organization: str) -> None:
-    while relay.send(organization):
+    while relay.send(pokes.queue(organization)):
         pass
 
 
@@ -70,7 +71,7 @@ def test_what_was_sent_before_goes_and_what_comes_after_stays(
 
 def test_a_queue_that_was_never_made_is_empty(database: Database, broker: Provisioned, relay: Relay) -> None:
     away(database, "a")
-    assert relay.send("a") == 1
+    assert relay.send("org.a") == 1
     assert waiting(broker.url("a"), "a") == 0
 
 
@@ -80,8 +81,8 @@ def test_a_broker_that_is_down_keeps_it_in_the_outbox(database: Database, scheme
     relay = Relay(database, Brokers(f"{scheme}://{HOST}:{free_port()}"))
     try:
         with pytest.raises(kombu.exceptions.OperationalError):
-            relay.send("a")
+            relay.send("org.a")
     finally:
         relay.close()
     with database.engine.connect() as connection:
-        assert outbox.waiting(connection) == ["a"]
+        assert outbox.waiting(connection) == ["org.a"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
+from orchestrator.core import pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
@@ -54,13 +55,13 @@ async def running(database: Database, brokers: Brokers) -> AsyncIterator[None]:
 
 def ask(database: Database, organization: str, amount: int = 1) -> list[str]:
     keys = [uuid.uuid4() for _ in range(amount)]
-    database.run(organization, "channel", lambda t: [t.pokes.run(organization, key, 1) for key in keys])
+    database.run(organization, "channel", lambda t: [t.pokes.run(pokes.queue(organization), key, 1) for key in keys])
     return list(map(str, keys))
 
 
 def unsent(database: Database) -> list[str]:
     with database.engine.connect() as connection:
-        return outbox.waiting(connection)
+        return [queue.removeprefix("org.") for queue in outbox.waiting(connection)]
 
 
 async def until(condition, timeout: float = 10.0, message: str = "") -> None:

@@ -47,7 +47,7 @@ class Cluster(CeleryTestSetup):
             serializer: of the arguments.
             arguments: of the Celery task.
         """
-        settings = connection.organization(self.app.conf.broker_url, organization)
+        settings = connection.queue(self.app.conf.broker_url, pokes.queue(organization))
         return self._send(settings, pokes.queue(organization), name, serializer=serializer, kwargs=arguments)
 
     @staticmethod

@@ -211,7 +211,10 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
     ),
     "a task overwritten": ("UPDATE tasks SET message = 'x' WHERE status = 6", {Rule.ROW_AS_TOLD}),
     "a function overwritten": ("UPDATE functions SET message = 'x'", {Rule.ROW_AS_TOLD}),
-    "a plan deleted": ("DELETE FROM compute_plans WHERE ended_at IS NULL", {Rule.ROW_AS_TOLD}),
+    "a plan deleted": (
+        "DELETE FROM compute_plans USING plans WHERE plans.key = compute_plans.key AND ended_at IS NULL",
+        {Rule.ROW_AS_TOLD},
+    ),
     "a parent not counted": (
         "UPDATE tasks SET pending_parents = 0 WHERE pending_parents = 1",
         {Rule.PENDING_PARENTS},
@@ -236,9 +239,12 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
         {Rule.ATTEMPT_ROWS},
     ),
     "another outcome": ("UPDATE attempts SET outcome = 6 WHERE outcome = 4", {Rule.ATTEMPT_ROWS}),
-    "no pokes": ("DELETE FROM outbox WHERE kind = 'task'", {Rule.POKES}),
-    "a poke for a later attempt": ("UPDATE outbox SET attempt = attempt + 9 WHERE kind = 'task'", {Rule.POKES}),
-    "a poke of another organization": ("UPDATE outbox SET organization = 'org-9' WHERE kind = 'task'", {Rule.POKES}),
+    "no pokes": ("DELETE FROM outbox WHERE message = 'task.run'", {Rule.POKES}),
+    "a poke for a later attempt": ("UPDATE outbox SET attempt = attempt + 9 WHERE message = 'task.run'", {Rule.POKES}),
+    "a poke of another organization": (
+        "UPDATE outbox SET queue = 'org.org-9' WHERE message = 'task.run'",
+        {Rule.POKES},
+    ),
     "a task whose lost poke would not be repeated": (
         "UPDATE tasks SET poked_at = NULL, due_at = NULL WHERE status = 2",
         {Rule.POKES},
@@ -251,7 +257,7 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
         """,
         {Rule.POKES},
     ),
-    "a poke of nothing": ("UPDATE outbox SET asset_key = gen_random_uuid() WHERE kind = 'function'", {Rule.POKES}),
+    "a poke of nothing": ("UPDATE outbox SET key = gen_random_uuid() WHERE message = 'function.build'", {Rule.POKES}),
 }
 
 
@@ -278,7 +284,7 @@ def test_pokes_that_were_forgotten_by_their_age_are_not_missed(copy: str):
 
 def test_a_queue_that_was_emptied_is_nothing_wrong(copy: str):
     with opened_database(copy, pool_size=1) as database:
-        database.run("org-1", CHANNEL, queues.hear)
+        database.run("org-1", CHANNEL, lambda transaction: queues.hear(transaction, "org.org-1"))
         later = datetime.now(UTC) + timedelta(days=2)
         assert stale_queues.empty(database, later, 10, age=timedelta(days=1)) == 1
     assert violations(copy) == []

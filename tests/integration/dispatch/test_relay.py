@@ -31,7 +31,7 @@ import os
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
 from orchestrator.engine.transaction import Database
-Relay(Database(os.environ["TEST_DATABASE"]), Brokers(os.environ["TEST_BROKER"])).send(os.environ["TEST_ORGANIZATION"])
+Relay(Database(os.environ["TEST_DATABASE"]), Brokers(os.environ["TEST_BROKER"])).send(os.environ["TEST_QUEUE"])
 """
 
 
@@ -53,7 +53,7 @@ def relaying(database: Database, url: str, batch: int = 100) -> Iterator[Relay]:
 def ask(database: Database, organization: str, amount: int = 1) -> list[uuid.UUID]:
     """Commit pokes for new tasks."""
     keys = [uuid.uuid4() for _ in range(amount)]
-    database.run(organization, "ours", lambda t: [t.pokes.run(organization, key, 1) for key in keys])
+    database.run(organization, "ours", lambda t: [t.pokes.run(pokes.queue(organization), key, 1) for key in keys])
     return keys
 
 
@@ -73,7 +73,7 @@ def unsent(database: Database) -> int:
 def test_pokes_are_sent_once_in_their_order_and_marked(database: Database, valkey: Valkey, organization: str):
     keys = ask(database, organization, 25)
     with relaying(database, valkey.url, batch=10) as relay:
-        assert [relay.send(organization) for _ in range(4)] == [10, 10, 5, 0]
+        assert [relay.send(pokes.queue(organization)) for _ in range(4)] == [10, 10, 5, 0]
     assert sent(valkey.url, organization) == list(map(str, keys))
     assert unsent(database) == 0
 
@@ -84,7 +84,7 @@ def test_two_relays_at_once_send_each_poke_once(database: Database, valkey: Valk
     def drain(relay: Relay) -> int:
         total = 0
         while unsent(database):
-            total += relay.send(organization)
+            total += relay.send(pokes.queue(organization))
         return total
 
     with (
@@ -106,7 +106,7 @@ def test_a_call_that_was_rolled_back_pokes_nobody(database: Database, valkey: Va
     with pytest.raises(ZeroDivisionError):
         database.run(organization, "ours", fail)
     with relaying(database, valkey.url) as relay:
-        assert relay.send(organization) == 0
+        assert relay.send(pokes.queue(organization)) == 0
     assert sent(valkey.url, organization) == []
 
 
@@ -116,16 +116,16 @@ def test_pokes_wait_for_a_broker_that_is_down(database: Database, tmp_path: Path
     try:
         with relaying(database, broker.url) as relay:
             first = ask(database, organization)
-            assert relay.send(organization) == 1
+            assert relay.send(pokes.queue(organization)) == 1
             broker.stop()
             keys = ask(database, organization, 5)
             for _ in range(2):
                 with pytest.raises(kombu.exceptions.OperationalError):
-                    relay.send(organization)
+                    relay.send(pokes.queue(organization))
             assert unsent(database) == 5
             broker.start()
-            assert relay.send(organization) == 5
-            assert relay.send(organization) == 0
+            assert relay.send(pokes.queue(organization)) == 5
+            assert relay.send(pokes.queue(organization)) == 0
             # The restarted broker has forgotten the first: what is lost there is poked again by a sweep.
             assert sent(broker.url, organization) == list(map(str, keys))
             assert not set(sent(broker.url, organization)) & set(map(str, first))
@@ -148,7 +148,7 @@ def test_a_relay_killed_between_sending_and_marking_sends_twice_at_most(
             **os.environ,
             "TEST_DATABASE": database.url,
             "TEST_BROKER": valkey.url,
-            "TEST_ORGANIZATION": organization,
+            "TEST_QUEUE": pokes.queue(organization),
         }
         child = subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment)
         try:
@@ -165,7 +165,7 @@ def test_a_relay_killed_between_sending_and_marking_sends_twice_at_most(
         holder.execute("DROP TRIGGER stall ON outbox")
         holder.execute("DROP FUNCTION stall()")
     with relaying(database, valkey.url) as relay:
-        assert [relay.send(organization), relay.send(organization)] == [5, 0]
+        assert [relay.send(pokes.queue(organization)), relay.send(pokes.queue(organization))] == [5, 0]
     assert sent(valkey.url, organization) == [*map(str, keys)] * 2
 
 
@@ -177,7 +177,7 @@ def test_a_broker_that_hangs_holds_up_no_call(database: Database, organization: 
         ThreadPoolExecutor() as threads,
         relaying(database, f"redis://127.0.0.1:{silent.getsockname()[1]}/0") as relay,
     ):
-        stuck = threads.submit(relay.send, organization)
+        stuck = threads.submit(relay.send, pokes.queue(organization))
         connection, _ = silent.accept()
         (waiting,) = ask(database, organization)
         with database.engine.begin() as transaction:
@@ -188,4 +188,4 @@ def test_a_broker_that_hangs_holds_up_no_call(database: Database, organization: 
         with pytest.raises(kombu.exceptions.OperationalError):
             stuck.result(30)
     with database.engine.begin() as transaction:
-        assert [poke.key for _, poke in outbox.take(transaction, organization, 10)] == [sending]
+        assert [poke.key for _, poke in outbox.take(transaction, pokes.queue(organization), 10)] == [sending]

@@ -88,7 +88,7 @@ class Node:
 
     def _app(self) -> Celery:
         app = Celery("test", set_as_current=False)
-        app.conf.update(connection.organization(self._broker, self._world.settings.organization))
+        app.conf.update(connection.queue(self._broker, queue(self._world.settings.organization)))
         return app
 
 

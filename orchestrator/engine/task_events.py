@@ -2,7 +2,7 @@
 
 from orchestrator import protos as pb
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import tasks
+from orchestrator.engine import kinds, tasks
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.pages import Page
 from orchestrator.trace import events
@@ -13,6 +13,6 @@ def query(transaction: Transaction, wanted: pb.GetTaskEventsParam) -> pb.GetTask
     key = parse_key(wanted.compute_task_key, "compute_task_key")
     tasks.get(transaction, key)
     found, token = events.of_task(
-        transaction.connection, transaction.channel, str(key), Page(wanted.page_token, wanted.page_size)
+        transaction.connection, transaction.channel, str(key), Page(wanted.page_token, wanted.page_size), kinds.own_type
     )
     return pb.GetTaskEventsResponse(events=found, next_page_token=token)

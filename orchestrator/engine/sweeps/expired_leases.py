@@ -3,17 +3,16 @@
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import text
-
-from orchestrator.compute import retrying
+from orchestrator.engine import retrying
 from orchestrator.engine.transaction import Database, one_by_one
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 # Where no server has ever noted that it serves (see engine.presence), nobody can tell when it was away.
-_EXPIRED = text("""
+_EXPIRED = statement("""
     SELECT task_key, number, attempts.token_hash, channel
     FROM attempts JOIN tasks ON key = task_key
-    WHERE ended_at IS NULL AND lease_until < :now AND status = 3
+    WHERE ended_at IS NULL AND lease_until < :now AND status = $DOING
       AND NOT EXISTS (SELECT FROM service
                       WHERE served_since > now() - CAST(:lease AS interval)
                          OR served_at < now() - CAST(:gap AS interval))

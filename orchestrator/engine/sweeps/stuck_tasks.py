@@ -1,22 +1,21 @@
-"""Tasks that can never run, since their compute plan has ended or a parent has failed: they are Cancelled."""
+"""Tasks that can never run, since their plan has ended or a parent has failed: they are Cancelled."""
 
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import text
-
-from orchestrator.compute import plans
+from orchestrator.engine import plans
 from orchestrator.engine.transaction import Database, one_by_one
+from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_STUCK_PLANS = text("""
-    SELECT DISTINCT compute_plans.key, compute_plans.channel
-    FROM tasks JOIN compute_plans ON compute_plans.key = plan_key
-    WHERE (status IN (1, 2, 7, 8) AND ended_at IS NOT NULL)
-       OR (status IN (1, 7, 8)
+_STUCK_PLANS = statement("""
+    SELECT DISTINCT plans.key, plans.channel
+    FROM tasks JOIN plans ON plans.key = plan_key
+    WHERE (status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
+       OR (status IN ($NOT_DUE)
            AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
-                       WHERE child = tasks.key AND parents.status IN (5, 6)))
-    ORDER BY compute_plans.key LIMIT :limit
+                       WHERE child = tasks.key AND parents.status IN ($STOPPED)))
+    ORDER BY plans.key LIMIT :limit
 """)
 
 

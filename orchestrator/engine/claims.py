@@ -1,0 +1,75 @@
+"""Claims: how a worker takes a task To do, whatever its kind."""
+
+import secrets
+from datetime import timedelta
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from orchestrator import protos as pb
+from orchestrator.core import fields
+from orchestrator.core.errors import IncompatibleStatusError
+from orchestrator.core.fields import parse_key
+from orchestrator.core.timestamps import duration
+from orchestrator.engine import attempts, kinds, tasks, transitions
+from orchestrator.engine.kinds import Policies
+from orchestrator.engine.transaction import Transaction
+
+_TOKEN_BYTES = 32
+_SHORTEST_LIMIT = timedelta(seconds=1)
+
+
+def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskResponse:
+    """Give a task To do to the calling worker, with all that it needs to run it.
+
+    Raises:
+        IncompatibleStatusError: it is not To do, or another attempt of it is due.
+    """
+    key = parse_key(asked.compute_task_key, "compute_task_key")
+    fields.check_text(asked.node, "node")
+    fields.check_text(asked.claim_id, "claim_id", least=1)
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    task = transitions.start(
+        transaction,
+        key,
+        attempt=asked.attempt,
+        node=asked.node,
+        claim_id=asked.claim_id,
+        token_hash=attempts.digest(token),
+        lease=transaction.rules.lease,
+    )
+    if task is not None:
+        number = task.attempts
+        kinds.tell(transaction, task, f"attempt {number} claimed by {asked.node or transaction.organization}")
+    else:
+        number = _claimed_before(transaction, key, asked, token)
+        task = tasks.get(transaction, key)
+    kind = kinds.of(task.kind)
+    answer = pb.ClaimTaskResponse(
+        attempt=pb.Attempt(compute_task_key=str(key), number=number, token=token),
+        lease=duration(transaction.rules.lease),
+        time_limit=_time_limit(transaction, kind.policies(transaction, task)),
+    )
+    kind.hand_over(transaction, task, answer)
+    return answer
+
+
+def _time_limit(transaction: Transaction, policies: Policies) -> Duration | None:
+    """Return how long the task may run: its own limit, and what is left of its plan's, whichever is less."""
+    limits = [policies.time_limit] if policies.time_limit else []
+    if policies.ends_at:
+        limits.append(max(policies.ends_at - transaction.now, _SHORTEST_LIMIT))
+    return duration(min(limits)) if limits else None
+
+
+def _claimed_before(transaction: Transaction, key: UUID, asked: pb.ClaimTaskParam, token: str) -> int:
+    number = attempts.repeat_claim(transaction, key, asked.claim_id, attempts.digest(token), transaction.rules.lease)
+    if number is not None:
+        return number
+    task = tasks.get(transaction, key)
+    tasks.check_worker(transaction, task)
+    if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+        raise IncompatibleStatusError(
+            f"task {key}: attempt {asked.attempt} is not due; another one is, or the pause before it is not over"
+        )
+    raise IncompatibleStatusError(f"task {key} is {task.word}, not To do")

@@ -1,0 +1,163 @@
+"""Kinds of work: what differs between one kind and another, and the registry.
+
+A kind is found by its entry point in the group `orchestrator.kinds`, so that a distribution that is installed beside
+this one brings it without a change here. The engine queues, claims, leases, retries and ends work of every kind in the
+same way, and asks the kind only what this Protocol says.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, cast
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from orchestrator import protos as pb
+from orchestrator.core.states import TaskStatus
+from orchestrator.engine.retries import FaultKind
+from orchestrator.engine.tasks import Task
+from orchestrator.engine.transaction import Transaction
+
+GROUP = "orchestrator.kinds"
+"""The group of entry points; the name of one is that of its kind."""
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What a task, or its plan, says of its attempts.
+
+    Args:
+        overrides: metadata that override the retry policies of the settings; the first that says something counts.
+        ends_at: when its plan must have ended, None without a limit.
+        time_limit: how long one run of it may take, None without a limit.
+    """
+
+    overrides: Sequence[Mapping[str, str]] = ()
+    ends_at: datetime | None = None
+    time_limit: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt has failed for good.
+
+    Args:
+        fault: what ended it.
+        report: the worker's, None where the worker is lost.
+    """
+
+    fault: FaultKind
+    report: pb.FailTaskParam | None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A gRPC service of a kind.
+
+    Args:
+        descriptor: of the service; its messages must be imported.
+        use_cases: by the name of the method, a function from the transaction of a call and its request to the response.
+    """
+
+    descriptor: ServiceDescriptor
+    use_cases: Mapping[str, Callable[[Any, Any], Message]]
+
+
+class Kind(Protocol):
+    """One kind of work."""
+
+    name: str
+    """How rows name it: that of its entry point."""
+
+    asset_kind: int
+    """The number of its tasks in events (`core.kinds`)."""
+
+    own_assets: Mapping[int, type[Message]]
+    """The messages that its events bear, by their numbers; empty for the contract's."""
+
+    plan_noun: str
+    """What people call a plan of it."""
+
+    services: Sequence[Service]
+    """Those that only this kind has."""
+
+    def snapshot(self, definition: bytes, status: TaskStatus) -> bytes:
+        """Return a task as clients see it, serialized."""
+
+    def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
+        """Fill in what a worker needs that has claimed a task."""
+
+    def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
+        """Register what an attempt has made; its task is Done in this transaction.
+
+        Raises:
+            OrchestratorError: a result does not fit; nothing is kept, and the attempt still holds its task.
+        """
+
+    def fault(self, report: pb.FailTaskParam) -> FaultKind:
+        """Return what ended an attempt, by its worker's report.
+
+        Raises:
+            OrchestratorError: the report is not as it should be.
+        """
+
+    def fail(self, transaction: Transaction, task: Task, failure: Failure) -> None:
+        """Register why a task has failed for good; it is Failed in this transaction."""
+
+    def ended(self, transaction: Transaction, task: Task) -> None:
+        """Do what follows for its plan when a task has ended; of one that was stopped the latch is held alone."""
+
+    def policies(self, transaction: Transaction, task: Task) -> Policies:
+        """Return what a task and its plan say of its attempts."""
+
+
+class UnknownKindError(LookupError):
+    """Rows name a kind of work that no distribution brings which is installed here."""
+
+
+@cache
+def _registered() -> Mapping[str, Kind]:
+    return {point.name: cast(Kind, point.load()) for point in entry_points(group=GROUP)}
+
+
+def every() -> Sequence[Kind]:
+    """Return all kinds."""
+    return list(_registered().values())
+
+
+def of(name: str) -> Kind:
+    """Return a kind.
+
+    Raises:
+        UnknownKindError: there is none of this name.
+    """
+    try:
+        return _registered()[name]
+    except KeyError:
+        known = ", ".join(sorted(_registered()))
+        raise UnknownKindError(
+            f"kind of work {name!r} is not known here ({known} are): install what brings it, also where beat runs"
+        ) from None
+
+
+def tell(transaction: Transaction, task: Task, reason: str) -> None:
+    """Tell, in the channel's events, that a task was moved, and why."""
+    kind = of(task.kind)
+    snapshot = kind.snapshot(task.definition, task.status)
+    transaction.events.moved(str(task.key), kind.asset_kind, snapshot, reason)
+
+
+def poke(transaction: Transaction, task: Task) -> None:
+    """Ask the workers of a task's queue to claim its next attempt."""
+    transaction.pokes.run(task.queue, task.key, task.attempts + 1, task.priority)
+
+
+def own_type(number: int) -> type[Message] | None:
+    """Return the message that events of a number of our own bear, None where no kind says so."""
+    for kind in every():
+        if number in kind.own_assets:
+            return kind.own_assets[number]
+    return None
