@@ -22,10 +22,10 @@ from orchestrator import protos as pb
 from orchestrator.client import Certificates
 from orchestrator.embedded.certificates import Layout, create_authority, lay_out
 from orchestrator.embedded.postgres import Postgres
-
-from .messages import new_key, new_plan
-from .network import ORGANIZATIONS, TIMEOUT_SECONDS, Organization, Wire, refuses
-from .server import connect, serving
+from tests.kit.messages import new_key, new_plan
+from tests.kit.organization import ORGANIZATIONS, Organization, refuses
+from tests.kit.servers import serving
+from tests.kit.transports import TIMEOUT_SECONDS, Wire, connect
 
 CHANNEL = "channel"
 

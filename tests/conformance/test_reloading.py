@@ -12,10 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Certificates, Client
 from orchestrator.embedded.certificates import lay_out
-from tests.waiting import wait_until
-
-from .messages import new_key
-from .server import connect, serving
+from tests.kit.messages import new_key
+from tests.kit.servers import serving
+from tests.kit.transports import connect
+from tests.kit.waiting import wait_until
 
 CHANNELS = {"channel": ["org-1", "org-2"]}
 ASKED = pb.GetAllOrganizationsParam()

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
 from orchestrator.rpc.methods import USE_CASES
-from tests.conformance.network import METHODS
+from tests.kit.transports import METHODS
 
 
 class Counted:

@@ -13,17 +13,10 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.engine import claims, heartbeats
 from orchestrator.engine.transaction import Database
-from tests.conformance.messages import (
-    PUBLIC,
-    models,
-    new_model,
-    new_task,
-    output,
-    tasks,
-)
 from tests.integration.counted import Counted
-from tests.integration.database import deadlocks
-from tests.waiting import wait_until
+from tests.kit.database import deadlocks
+from tests.kit.messages import PUBLIC, models, new_model, new_task, output, tasks
+from tests.kit.waiting import wait_until
 
 BLOCKED = """
     SELECT count(*) FROM pg_stat_activity

@@ -8,8 +8,8 @@ from sqlalchemy import text
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
 from orchestrator.rpc.methods import USE_CASES
-from tests.conformance.messages import new_model, new_plan, new_task, tasks
 from tests.integration.counted import Counted, counting
+from tests.kit.messages import new_model, new_plan, new_task, tasks
 
 LARGE = 10_000
 

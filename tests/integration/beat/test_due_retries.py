@@ -9,7 +9,7 @@ from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import due_retries
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import Network, after, at_once, made, refused
+from tests.kit.member import Member, after, at_once, made, refused
 
 PAUSED = 300
 
@@ -19,7 +19,7 @@ def sweep(database) -> Sweep:
     return made(due_retries, database)
 
 
-def failed_once(network: Network, count: int = 1):
+def failed_once(network: Member, count: int = 1):
     tasks = network.register(count)
     for task in tasks:
         network.fail(network.claim(task).attempt)

@@ -15,8 +15,8 @@ from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
 from orchestrator.engine import claims, outbox
 from orchestrator.engine.sweeps import lost_pokes
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made
 
 AGE = 30.0
 
@@ -140,9 +140,10 @@ def test_who_comes_back_is_poked_at_once_for_all_that_is_due(database, network, 
     function = network.call(functions.register, messages.new_function())
     network.send()
     away(network)
-    assert sweep.sweep(database, after(0)) == 0
+    builds = made(lost_builds, database, lost_poke_age=AGE)
+    assert (sweep.sweep(database, after(0)), builds.sweep(database, after(0))) == (0, 0)
     network.heartbeat(node="another")
-    assert sweep.sweep(database, after(1)) == 6
+    assert (sweep.sweep(database, after(1)), builds.sweep(database, after(1))) == (5, 1)
     assert sorted(poke.key for poke in network.send()) == sorted([*tasks, UUID(function.key)])
     assert sweep.sweep(database, after(1)) == 0
 
@@ -182,7 +183,7 @@ def test_a_node_in_any_channel_reads_the_queue(database, network, sweep):
     network.register(1)
     network.send()
     away(network)
-    Network(database, channel="other").heartbeat()
+    Member(database, channel="other").heartbeat()
     assert sweep.sweep(database, after(1)) == 1
 
 
@@ -207,7 +208,7 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
     assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
 
 
-def away(network: Network) -> None:
+def away(network: Member) -> None:
     """Let an hour pass since all nodes were heard, and since all was poked."""
     for table, column in (("queues", "heard_at"), ("tasks", "poked_at"), ("functions", "poked_at")):
         network.execute(f"UPDATE {table} SET {column} = {column} - interval '1 hour'")

@@ -13,10 +13,10 @@ import pytest
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
-from tests.waiting import wait_until
+from tests.kit.containers import BrokerContainer, Orchestrator, environment
+from tests.kit.waiting import wait_until
 
 from .cluster import Cluster
-from .local import BrokerContainer, Orchestrator, environment
 
 PASSWORD = secrets.token_urlsafe()
 PAGES = ("/", "/workers", "/worker/a@node-1", "/tasks", "/broker")

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.embedded.certificates import Layout
-
-from ..client.served import Network
+from tests.kit.partners import Partners
 
 SECONDS = 60
 
@@ -19,7 +18,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
 
 
-def options(network: Network, certificates: Layout, organization: str = "org-1") -> list[str]:
+def options(network: Partners, certificates: Layout, organization: str = "org-1") -> list[str]:
     """What says which orchestrator, and as whom."""
     files = certificates.client(organization)
     return [

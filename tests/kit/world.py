@@ -17,14 +17,13 @@ from google.protobuf.duration_pb2 import Duration
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from tests.kit.recorded import Recorded
 from workers import attempt, building, heart
 from workers.channels import connect
 from workers.consent import Consent
 from workers.declines import Asking
 from workers.heart import Command
 from workers.settings import WorkerSettings
-
-from .recorded import Recorded
 
 STORE_URL = "https://store.example.org"
 DOCKERFILE = 'FROM python\nENTRYPOINT ["python3", "function.py"]\n'

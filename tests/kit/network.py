@@ -14,7 +14,7 @@ from typing import Self
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded.federation import Federation
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 from workers.store import AssetStore, url
 
 DOCKERFILE = 'FROM python:3.11-slim\nENTRYPOINT ["python3", "function.py"]\n'

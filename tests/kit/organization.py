@@ -13,8 +13,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     address,
     key_of,
     models,

@@ -13,7 +13,7 @@ import celery
 from orchestrator.core import pokes
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 NODE = "node-1"
 

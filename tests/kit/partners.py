@@ -12,9 +12,8 @@ from orchestrator import protos as pb
 from orchestrator.client import Client, Plan
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import new_data_manager, new_data_sample, new_function, samples
-from tests.conformance.server import serving
-from tests.conformance.test_identity import credentials_of
+from tests.kit.messages import new_data_manager, new_data_sample, new_function, samples
+from tests.kit.servers import credentials_of, serving
 
 ORGANIZATIONS = ("org-1", "org-2")
 CHANNELS = 200
@@ -58,7 +57,7 @@ def free_channels() -> Iterator[str]:
 
 
 @dataclass
-class Network:
+class Partners:
     """Two organizations: org-1 has data and the functions, org-2 aggregates."""
 
     address: str
@@ -109,7 +108,7 @@ class Network:
         self.start(key).failure_reports.RegisterFailureReport(report)
 
 
-def extend(plan: Plan, network: Network, rounds: int) -> Plan:
+def extend(plan: Plan, network: Partners, rounds: int) -> Plan:
     """Add to a plan what `Network.plan` says."""
     shared = None
     for _ in range(rounds):
@@ -128,14 +127,14 @@ def extend(plan: Plan, network: Network, rounds: int) -> Plan:
 
 
 @pytest.fixture
-def network(served_address: str, certificates: Layout, free_channels: Iterator[str]) -> Iterator[Network]:
+def network(served_address: str, certificates: Layout, free_channels: Iterator[str]) -> Iterator[Partners]:
     with opened(served_address, next(free_channels), certificates) as network:
         register(network)
         yield network
 
 
 @contextmanager
-def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[Network]:
+def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[Partners]:
     """Connect both organizations; without certificates by plain gRPC."""
     nothing = pb.Function()
     with ExitStack() as stack:
@@ -143,10 +142,10 @@ def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[
             stack.enter_context(Client(address, name, channel, certificates and certificates.client(name)))
             for name in ORGANIZATIONS
         )
-        yield Network(address, channel, data, hub, "", "", nothing, nothing, nothing)
+        yield Partners(address, channel, data, hub, "", "", nothing, nothing, nothing)
 
 
-def register(network: Network) -> None:
+def register(network: Partners) -> None:
     """Register the organizations, the data and the functions."""
     for client in (network.data, network.hub):
         client.organizations.RegisterOrganization(pb.RegisterOrganizationParam(address=""))

@@ -18,9 +18,9 @@ from orchestrator import protos as pb
 from orchestrator.client import Certificates, Client
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.ports import free_port
-from tests.conformance.server import serving
-from tests.issuing import Issued, authority, client
-from tests.waiting import wait_until
+from tests.kit.issuing import Issued, authority, client
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
 CHANNEL = "channel"
 OWNER = "org-1"
@@ -28,7 +28,7 @@ OWNER = "org-1"
 
 
 @dataclass
-class Network:
+class Installation:
     """Where everything lies, and where the server and the store listen."""
 
     folder: Path
@@ -132,9 +132,9 @@ class Stream:
 
 
 @contextmanager
-def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iterator[Network]:
+def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iterator[Installation]:
     """Run a server that trusts these authorities, and the asset store of `OWNER`, which trusts the same."""
-    network = Network(folder, lay_out(folder / "tls", [OWNER]))
+    network = Installation(folder, lay_out(folder / "tls", [OWNER]))
     for organization, issuer in authorities.items():
         network.trust(organization, issuer)
     network.deny_list.write_text("serials: {}\n")
@@ -164,7 +164,7 @@ def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iter
 
 
 @contextmanager
-def _store(network: Network, issuer: Issued) -> Iterator[None]:
+def _store(network: Installation, issuer: Issued) -> Iterator[None]:
     port = free_port()
     root = network.folder / "store"
     (root / "logs").mkdir(parents=True)
