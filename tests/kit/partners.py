@@ -13,7 +13,7 @@ from orchestrator.client import Client, Plan
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.postgres import Postgres
 from tests.kit.messages import new_data_manager, new_data_sample, new_function, samples
-from tests.kit.servers import credentials_of, serving
+from tests.kit.servers import serving, settings_for_tls
 
 ORGANIZATIONS = ("org-1", "org-2")
 CHANNELS = 200
@@ -25,18 +25,6 @@ DATA = {
 ONE_MODEL = {"model": pb.FunctionOutput(kind=pb.ASSET_MODEL)}
 
 
-def settings_for_tls(layout: Layout) -> dict[str, str]:
-    return {
-        "ORCHESTRATOR_TLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CERT_PATH": str(layout.server.certificate),
-        "ORCHESTRATOR_TLS_KEY_PATH": str(layout.server.key),
-        "ORCHESTRATOR_MTLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_SERVER_CA_CERT": str(layout.server.authority),
-        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
-        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
-    }
-
-
 def new_database(postgres: Postgres) -> str:
     return postgres.create_database(f"client_{uuid.uuid4().hex}")
 
@@ -45,7 +33,7 @@ def new_database(postgres: Postgres) -> str:
 def served_address(certificates: Layout, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a server that asks for certificates."""
     channels = {f"channel-{number}": [*ORGANIZATIONS] for number in range(CHANNELS)}
-    health = credentials_of(certificates.client("org-1"))
+    health = certificates.client("org-1").credentials()
     folder = tmp_path_factory.mktemp("served")
     with serving(folder, new_database(postgres), channels, settings_for_tls(certificates), health) as address:
         yield address
@@ -109,7 +97,7 @@ class Partners:
 
 
 def extend(plan: Plan, network: Partners, rounds: int) -> Plan:
-    """Add to a plan what `Network.plan` says."""
+    """Add to a plan what `Partners.plan` says."""
     shared = None
     for _ in range(rounds):
         trained = plan.train(

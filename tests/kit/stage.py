@@ -26,7 +26,8 @@ from orchestrator.trace import events
 from tests.kit import runs
 from tests.kit.disk import disk
 from tests.kit.followed import Followed
-from tests.kit.network import Network, packed
+from tests.kit.functions import packed
+from tests.kit.network import Network
 from tests.kit.proxy import Proxy
 from tests.kit.waiting import wait_until
 

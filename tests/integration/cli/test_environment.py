@@ -14,8 +14,9 @@ import pytest
 
 from orchestrator.embedded.certificates import Layout
 from tests.kit.partners import Partners
+from tests.kit.processes import clean_environment
 
-from .commands import SECONDS, clean_environment, options
+from .commands import SECONDS, options
 from .test_task_logs import LOG, Store, failed_task, store
 
 __all__ = ["store"]

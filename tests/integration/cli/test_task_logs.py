@@ -18,9 +18,10 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from tests.kit.messages import new_data_manager, new_data_sample, samples
 from tests.kit.partners import Partners
+from tests.kit.processes import clean_environment
 from tests.kit.waiting import wait_until
 
-from .commands import clean_environment, options, run, run_in_terminal
+from .commands import options, run, run_in_terminal
 
 LOG = b"Epoch 1\n\x1b[2JTraceback \xff (most recent call last)\n" * 1000
 

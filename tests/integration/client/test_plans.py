@@ -13,7 +13,7 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from tests.kit.partners import ORGANIZATIONS, Partners, extend, new_database, opened, register
-from tests.kit.servers import credentials_of, serving
+from tests.kit.servers import serving
 
 from .lossy import in_front_of
 
@@ -71,7 +71,7 @@ def test_a_batch_that_is_refused_leaves_those_before(network: Partners):
 
 def test_lost_answers_register_and_cancel_nothing_twice(network: Partners, certificates: Layout):
     losses = {"RegisterPlan": 1, "RegisterTasks": 2, "ApplyPlanAction": 1, "GetTask": 1}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, lossy),
         Client(proxy, "org-1", network.channel) as client,
@@ -93,7 +93,7 @@ def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(
     monkeypatch.setattr("orchestrator.client.steps._ATTEMPTS", 1)
     # The question whether the tasks are there is not answered either, however often gRPC repeats it.
     losses = {"RegisterTasks": 1, "GetTask": 5}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, _),
         Client(proxy, "org-1", network.channel) as client,
@@ -112,7 +112,7 @@ def test_a_watch_begins_while_the_server_is_away(network: Partners, certificates
     network.complete(plan)
     # Once more than gRPC repeats them.
     losses = {"GetPlan": 6, "QueryEvents": 6}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, lossy),
         Client(proxy, "org-1", network.channel) as client,
