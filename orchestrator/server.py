@@ -11,6 +11,9 @@ import structlog
 from prometheus_client import REGISTRY
 
 import migrations
+from orchestrator.calls.admission import Admission
+from orchestrator.calls.call import Calls
+from orchestrator.calls.gate import Gate
 from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
@@ -25,11 +28,9 @@ from orchestrator.engine.transaction import Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway.server import serve_http
 from orchestrator.listening import Limits, Listener
-from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
-from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
@@ -116,10 +117,10 @@ async def _serve(settings: ServerSettings) -> None:
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
-        handlers = Handlers(gate, database, feed, Admission(settings, threads))
+        calls = Calls(database, feed, Admission(settings, threads))
         if files.certificates:
             REGISTRY.register(Expiry(files.certificates))
-        server, healthy = make_server(settings, handlers, files.certificates)
+        server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
         probe = Probe(url)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         http = _listen(settings)
@@ -140,7 +141,7 @@ async def _serve(settings: ServerSettings) -> None:
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await handlers.finish()
+                    await calls.finish()
             await server.stop(_LAST_WORDS_SECONDS)
             for task in tasks:
                 task.cancel()

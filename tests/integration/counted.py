@@ -8,7 +8,8 @@ from sqlalchemy import event
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from orchestrator.rpc.methods import USE_CASES
+from orchestrator.rpc.handlers import Unary
+from orchestrator.rpc.methods import METHODS as BEHIND
 from tests.conformance.network import METHODS
 
 
@@ -19,9 +20,9 @@ class Counted:
         self._database = database
         self._channel = channel
         self._use_cases = {
-            method.input_type.full_name: USE_CASES[method.containing_service.name][method.name]
+            each.request.DESCRIPTOR.full_name: each.use_case
             for method in METHODS
-            if not method.server_streaming
+            if isinstance(each := BEHIND[method.containing_service.name][method.name], Unary)
         }
 
     def send(self, request: Any, use_case: Callable[..., Any] | None = None) -> Any:

@@ -22,6 +22,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.listening",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
+CALLS = "orchestrator.calls"
 VERSION = "orchestrator"
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
@@ -37,12 +38,14 @@ MAY_IMPORT = {
     BROKER: {CORE},
     CLIENT: {FILES, CORE, PROTOS},
     "orchestrator.dispatch": {BROKER, *ENGINES},
+    CALLS: {*ENGINES, SETTINGS},
     "orchestrator.gateway": {CORE, LISTENING},
-    "orchestrator.rpc": {COMPUTE, *ENGINES, FILES, SETTINGS},
+    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
+        CALLS,
         *ENGINES,
         FILES,
         SETTINGS,
