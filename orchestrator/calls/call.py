@@ -21,7 +21,7 @@ from orchestrator.calls.refusals import Refusal, refusal
 from orchestrator.calls.turns import Lane
 from orchestrator.core import crash
 from orchestrator.core.errors import ClosedError
-from orchestrator.engine.transaction import Transaction
+from orchestrator.engine.transaction import NOBODY, Transaction
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -192,6 +192,11 @@ class Calls:
         crash.point(f"server.after_commit.{operation.name}")
         self._loss.strike(operation.name)
         return operation.write(response)
+
+    async def look_up(self, function: Callable[[], Result]) -> Result:
+        """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""
+        with self._admission.call(NOBODY, Lane.CALL):
+            return await self._admission.run(NOBODY, Lane.CALL, function)
 
     async def stream(
         self,

@@ -58,6 +58,10 @@ class Gate:
             return None
         return self._trust().verify(present(), organization, datetime.now(UTC))
 
+    def channels_of(self, organization: str) -> frozenset[str]:
+        """Return the channels that are open to an organization."""
+        return frozenset(name for name, members in self._channels().items() if organization in members)
+
     def enter(self, organization: str, channel: str, certificate_ends: datetime | None = None) -> Caller:
         """Let an organization into a channel.
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
 from orchestrator.core import errors
 
 log = structlog.get_logger()
+
+Found = TypeVar("Found")
 
 OUTCOMES: Mapping[type[Exception], str] = {
     errors.NotFoundError: "NOT_FOUND",
@@ -17,6 +20,7 @@ OUTCOMES: Mapping[type[Exception], str] = {
     errors.UnimplementedError: "UNIMPLEMENTED",
     errors.InvalidAssetError: "INVALID_ARGUMENT",
     errors.PermissionDeniedError: "PERMISSION_DENIED",
+    errors.UnauthenticatedError: "UNAUTHENTICATED",
     errors.IncompatibleStatusError: "FAILED_PRECONDITION",
     errors.MissingOutputError: "INVALID_ARGUMENT",
     errors.IncompatibleKindError: "INVALID_ARGUMENT",
@@ -47,15 +51,14 @@ class Refusal:
     @property
     def outcome(self) -> str:
         """The name of gRPC's status code."""
-        return of_kind(self.kind, OUTCOMES)
+        return self.of(OUTCOMES)
+
+    def of(self, table: Mapping[type[Exception], Found]) -> Found:
+        """Return what a table says of the kind of error, or of the nearest kind that it is derived from."""
+        return next(table[each] for each in self.kind.__mro__ if each in table)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.code else self.message
-
-
-def of_kind(kind: type[Exception], table: Mapping[type[Exception], str]) -> str:
-    """Return what a table says of a kind of error, or of the nearest kind that it is derived from."""
-    return next(table[each] for each in kind.__mro__ if each in table)
 
 
 def refusal(name: str, error: Exception) -> Refusal:

@@ -22,7 +22,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.listening",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS = "orchestrator.calls"
+CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
 VERSION = "orchestrator"
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
@@ -39,13 +39,15 @@ MAY_IMPORT = {
     CLIENT: {FILES, CORE, PROTOS},
     "orchestrator.dispatch": {BROKER, *ENGINES},
     CALLS: {*ENGINES, SETTINGS},
-    "orchestrator.gateway": {CORE, LISTENING},
+    ACCESS: {STORE, CORE},
+    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
         CALLS,
+        ACCESS,
         *ENGINES,
         FILES,
         SETTINGS,
