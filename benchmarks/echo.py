@@ -10,18 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
+from orchestrator.calls.admission import Admission
+from orchestrator.calls.call import Calls, Flow
+from orchestrator.calls.gate import Gate
 from orchestrator.cli.configuration import configure
-from orchestrator.rpc.admission import Admission
 from orchestrator.rpc.certificates import CertificateFiles
-from orchestrator.rpc.handlers import Handlers
-from orchestrator.rpc.identity import Gate
-from orchestrator.rpc.methods import UseCase
+from orchestrator.rpc.handlers import Handlers, Method, Stream, Unary
+from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.server import make_server
-from orchestrator.rpc.turns import Lane
 from orchestrator.settings import ServerSettings, read_channels
 
 
@@ -33,28 +32,19 @@ class _Nothing:
         return use_case(SimpleNamespace(organization=organization, channel=channel))
 
 
-class _Echo(Handlers):
-    def unary(
-        self,
-        method: str,
-        request_type: type[Message],
-        use_case: UseCase | None,  # noqa: ARG002 - the echo stands for all
-        lane: Lane = Lane.CALL,
-    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """Return a handler that answers what it is asked."""
-        return super().unary(method, request_type, lambda _, request: request, lane)
+def _answer(_: object, request: Message) -> Message:
+    return request
 
-    def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """Return a handler that sends the same bytes again and again."""
 
-        async def handle(body: bytes, context: Any) -> AsyncGenerator[bytes, None]:
-            self._gate.identify(context)
-            count, size = map(int, pb.SubscribeToEventsParam.FromString(body).start_event_id.split(":"))
-            message = bytes(size)
-            for _ in range(count):
-                yield message
+async def _repeat(_: Flow, asked: pb.SubscribeToEventsParam) -> AsyncGenerator[bytes, None]:
+    count, size = map(int, asked.start_event_id.split(":"))
+    message = bytes(size)
+    for _number in range(count):
+        yield message
 
-        return grpc.unary_stream_rpc_method_handler(handle)
+
+def _echo(method: Method) -> Method:
+    return Unary(method.request, _answer) if isinstance(method, Unary) else Stream(pb.SubscribeToEventsParam, _repeat)
 
 
 async def _serve(settings: ServerSettings) -> None:
@@ -62,11 +52,11 @@ async def _serve(settings: ServerSettings) -> None:
     trust = certificates.trust if certificates and settings.verify_client_msp_id else None
     channels = read_channels(settings.channel_config)
     gate = Gate(lambda: channels, (lambda: trust.value) if trust else None)
+    echoes = {service: {name: _echo(each) for name, each in methods.items()} for service, methods in METHODS.items()}
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         no_events: Any = None
-        server, _ = make_server(
-            settings, _Echo(gate, _Nothing(), no_events, Admission(settings, threads)), certificates
-        )
+        calls = Calls(_Nothing(), no_events, Admission(settings, threads))
+        server, _ = make_server(settings, Handlers(gate, calls), certificates, echoes)
         await server.start()
         await server.wait_for_termination()
 

@@ -7,6 +7,7 @@ closed as soon as it is taken, before TLS and HTTP hear of it.
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -150,6 +151,30 @@ class Protocol(H11Protocol):
         """Go on writing."""
         _cancel(self._stalled)
         super().resume_writing()
+
+
+class IdentifyingProtocol(Protocol):
+    """Gives each request the certificates that the client of its connection showed, which uvicorn does not."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note what was shown in `request.state.presented`, its own first; nothing without TLS."""
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        shown = presented(connection) if connection else ()
+        # A copy: the state that uvicorn hands in is that of all connections.
+        self.app_state = {**self.app_state, "presented": shown}
+
+
+def presented(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    """Return the certificates that the peer of a connection showed, its own first."""
+    if connection.getpeercert(binary_form=True) is None:
+        # Asked for the chain of a peer that showed none, Python gives one with nothing in it.
+        return ()
+    if hasattr(connection, "get_unverified_chain"):
+        return tuple(connection.get_unverified_chain())
+    # Public from Python 3.13 on only; below, the certificates are objects.
+    chain = connection._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
+    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -4,13 +4,21 @@ import asyncio
 import contextlib
 import signal
 import threading
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import REGISTRY
+from starlette.routing import Route
 
 import migrations
+from orchestrator.access import tokens
+from orchestrator.calls.admission import Admission
+from orchestrator.calls.call import Calls
+from orchestrator.calls.gate import Gate
 from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
@@ -23,13 +31,14 @@ from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine import vitals
 from orchestrator.engine.transaction import Database
 from orchestrator.files.watched import Watched
-from orchestrator.gateway.server import serve_http
-from orchestrator.listening import Limits, Listener
-from orchestrator.rpc.admission import Admission
+from orchestrator.gateway import monitor
+from orchestrator.gateway.api import routes_of
+from orchestrator.gateway.identity import Identity, Ways
+from orchestrator.gateway.server import application, serve_http
+from orchestrator.listening import Limits, Listener, runner
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
-from orchestrator.rpc.identity import Gate
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
@@ -65,7 +74,8 @@ def serve(settings: ServerSettings) -> None:
     """
     _check_schema(settings.database_url.get_secret_value())
     try:
-        asyncio.run(_serve(settings))
+        with runner(_limits(settings)) as running:
+            running.run(_serve(settings))
     except AddressError as error:
         raise StartError(str(error)) from error
 
@@ -116,20 +126,21 @@ async def _serve(settings: ServerSettings) -> None:
     with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
-        handlers = Handlers(gate, database, feed, Admission(settings, threads))
+        calls = Calls(database, feed, Admission(settings, threads))
         if files.certificates:
             REGISTRY.register(Expiry(files.certificates))
-        server, healthy = make_server(settings, handlers, files.certificates)
+        server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
         probe = Probe(url)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
-        http = _listen(settings)
+        read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
+        monitoring = monitor.routes(probe.check, read_vitals)
+        http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
             tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
-            read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
-            tasks.append(background.create_task(serve_http(http, settings.http_request_time, probe.check, read_vitals)))
+            tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()
             log.info("server.stopping")
@@ -140,7 +151,7 @@ async def _serve(settings: ServerSettings) -> None:
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await handlers.finish()
+                    await calls.finish()
             await server.stop(_LAST_WORDS_SECONDS)
             for task in tasks:
                 task.cancel()
@@ -212,10 +223,50 @@ async def _told_to_stop() -> None:
     await stop.wait()
 
 
-def _listen(settings: ServerSettings) -> Listener:
-    address = settings.http_address
-    limits = Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
+def _limits(settings: ServerSettings) -> Limits:
+    return Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
+
+
+def _listen(settings: ServerSettings, variable: str, address: str) -> Listener:
     try:
-        return Listener(address, limits)
+        return Listener(address, _limits(settings))
     except OSError as error:
-        raise StartError(f"ORCHESTRATOR_HTTP_ADDRESS {address} cannot be listened on: {error.strerror}") from error
+        raise StartError(f"{variable} {address} cannot be listened on: {error.strerror}") from error
+
+
+def _http(
+    settings: ServerSettings, monitoring: Sequence[Route], api: Sequence[Route], certificates: CertificateFiles | None
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Listen on the addresses of HTTP; return what serves them.
+
+    Raises:
+        StartError: one cannot be listened on.
+    """
+    serve = partial(serve_http, patience=settings.http_request_time)
+    http = _listen(settings, "ORCHESTRATOR_HTTP_ADDRESS", settings.http_address)
+    if not api or settings.api_address is None:
+        return [partial(serve, application([*monitoring, *api]), http)]
+    own = _listen(settings, "ORCHESTRATOR_API_ADDRESS", settings.api_address)
+    context = certificates.http_context(asks="certificate" in settings.api_identity) if certificates else None
+    return [partial(serve, application(monitoring), http), partial(serve, application(api), own, context=context)]
+
+
+def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database, files: _Files) -> Sequence[Route]:
+    """Return the routes of the HTTP API; none where nothing says how callers are known."""
+    if not settings.api_identity:
+        return ()
+    for warning in settings.api_warnings:
+        log.warning("api.open", address=settings.api_address, reason=warning)
+
+    def look_up(token: str) -> tokens.Token:
+        with database.begin() as connection:
+            return tokens.verify(connection, token, datetime.now(UTC))
+
+    trust = files.certificates.trust if files.certificates else None
+    organization, channel = settings.api_organization, settings.api_channel
+    ways = Ways(
+        token=(lambda shown: calls.look_up(partial(look_up, shown))) if "token" in settings.api_identity else None,
+        trust=(lambda: trust.value) if trust and "certificate" in settings.api_identity else None,
+        everybody=(organization, channel) if organization and channel and "open" in settings.api_identity else None,
+    )
+    return routes_of(calls, Identity(gate, ways))

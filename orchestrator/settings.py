@@ -1,5 +1,6 @@
 """What the server, the sweeps and the migrations must be told, from variables named `ORCHESTRATOR_…`."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -31,6 +32,15 @@ def _address(value: str) -> str:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError("not host:port")
     return value
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether an address, host:port, can be reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _postgres(value: SecretStr) -> SecretStr:
@@ -109,6 +119,7 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
     return urls
 
 
+Way = Literal["certificate", "token", "open"]
 Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
 Address = Annotated[str, AfterValidator(_address)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
@@ -271,6 +282,20 @@ class ServerSettings(RuleSettings):
         10.0, gt=0, description="how long the headers of a request to the HTTP server may take, as in 10s"
     )
     message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
+    api_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="how callers of the HTTP API may say who they are, separated by commas: `certificate`, `token`, "
+        "`open` (whoever shows nothing is ORCHESTRATOR_API_ORGANIZATION); there is no HTTP API without it",
+    )
+    api_address: Address | None = Field(
+        None,
+        description="host:port that the HTTP API listens on, over TLS where ORCHESTRATOR_TLS_ENABLED is true; left "
+        "out, it is served on ORCHESTRATOR_HTTP_ADDRESS, without TLS, which must then be a loopback address",
+    )
+    api_organization: str | None = Field(
+        None, min_length=1, description="the organization for which callers of the HTTP API act that show nothing"
+    )
+    api_channel: str | None = Field(None, min_length=1, description="the channel in which they do")
 
     @model_validator(mode="after")
     def _complete_tls(self) -> Self:
@@ -295,6 +320,36 @@ class ServerSettings(RuleSettings):
                 "ORCHESTRATOR_MTLS_ENABLED is wrong: expected true, since ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is"
             )
         return self
+
+    @model_validator(mode="after")
+    def _complete_api(self) -> Self:
+        if not self.api_identity:
+            return self
+        if "open" in self.api_identity:
+            self._need("api_organization", "ORCHESTRATOR_API_IDENTITY has open")
+            self._need("api_channel", "ORCHESTRATOR_API_IDENTITY has open")
+        if "certificate" in self.api_identity:
+            self._need("api_address", "ORCHESTRATOR_API_IDENTITY has certificate")
+            if not self.verify_client_msp_id:
+                raise ValueError(
+                    "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is wrong: expected true, since ORCHESTRATOR_API_IDENTITY has "
+                    "certificate"
+                )
+        if not is_loopback(self.http_address):
+            self._need("api_address", "ORCHESTRATOR_HTTP_ADDRESS is not a loopback address")
+        return self
+
+    @property
+    def api_warnings(self) -> list[str]:
+        """What an operator should know of the HTTP API at each start."""
+        if self.api_address is None or is_loopback(self.api_address):
+            return []
+        warnings = []
+        if "open" in self.api_identity:
+            warnings.append(f"whoever reaches it acts for {self.api_organization} in {self.api_channel}")
+        if not self.tls_enabled:
+            warnings.append("tokens and answers travel without TLS, unless a proxy in front of it has it")
+        return warnings
 
     def _need(self, name: str, because: str) -> None:
         if getattr(self, name) is None:

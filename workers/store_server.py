@@ -4,7 +4,6 @@ Functions, openers, descriptions, models and logs, for reading; never data sampl
 orchestrator says who may read what.
 """
 
-import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,13 +22,13 @@ from starlette.routing import Route
 from orchestrator import log as logs
 from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.identity import Presented, Trust
+from orchestrator.files.tls import renewed_context
 from orchestrator.files.trust import watch_trust
-from orchestrator.listening import Limits, Listener, Protocol, runner
+from orchestrator.listening import IdentifyingProtocol, Limits, Listener, runner
 from workers.access import Access
 from workers.channels import connect
 from workers.settings import StoreSettings
 from workers.store import AssetStore
-from workers.store_tls import presented, renewed_context
 
 log = structlog.get_logger()
 
@@ -81,7 +80,7 @@ def serve(settings: StoreSettings) -> int:
     logs.configure(settings.log_level)
     try:
         trust = watch_trust(settings.tls_client_ca_cert_dir, settings.tls_deny_list)
-        context = renewed_context(settings.store_cert, settings.store_key, trust)
+        context = renewed_context("store_certificate", settings.store_cert, settings.store_key, trust, demands=True)
     except (OSError, ValueError) as error:
         log.error("store.not_started", error=f"the certificate files cannot be used: {error}")
         return 1
@@ -97,7 +96,7 @@ def serve(settings: StoreSettings) -> int:
         except OSError as error:
             log.error("store.address", address=settings.store_address, reason=error.strerror)
             return 1
-        protocol = type("_Protocol", (_IdentifyingProtocol,), {"patience": limits.seconds})
+        protocol = type("_Protocol", (IdentifyingProtocol,), {"patience": limits.seconds})
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -116,15 +115,6 @@ def serve(settings: StoreSettings) -> int:
         with listener, runner(limits) as running:
             running.run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
-
-
-class _IdentifyingProtocol(Protocol):
-    """Gives each request the client certificates of its connection, which uvicorn does not."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        # A copy: the state that uvicorn hands in is that of all connections.
-        self.app_state = {**self.app_state, "presented": presented(transport.get_extra_info("ssl_object"))}
 
 
 def _identify(presented: Presented, trust: Trust) -> frozenset[str]:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "audit": "orchestrator.cli.audit:audit",
     "serve": "orchestrator.cli.server:serve",
     "migrate": "orchestrator.cli.server:migrate",
+    "token": "orchestrator.cli.token:token",
     "beat": "orchestrator.cli.server:beat",
     "flower": "orchestrator.cli.server:flower",
     "broker": "orchestrator.cli.broker:broker",

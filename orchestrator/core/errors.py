@@ -56,6 +56,12 @@ class PermissionDeniedError(OrchestratorError):
     code = "OE0102"
 
 
+class UnauthenticatedError(OrchestratorError):
+    """Nothing says who calls, or what says it does not count; over HTTP alone."""
+
+    code = "OE0202"
+
+
 class IncompatibleStatusError(OrchestratorError):
     """The state machine does not allow this transition."""
 

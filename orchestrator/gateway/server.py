@@ -1,83 +1,52 @@
-"""The HTTP server: `/health` (the process lives), `/ready` (it can serve), `/metrics` where enabled."""
+"""The HTTP servers: uvicorn on a socket of ours, with limits that it has not."""
 
-import asyncio
 import contextlib
-import math
-from collections.abc import Awaitable, Callable, Iterator
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestrator.core.errors import BusyError, UnavailableError
-from orchestrator.core.vitals import Vitals
-from orchestrator.gateway.metrics import exposition
-from orchestrator.listening import Listener, Protocol
-
-_SCRAPES = 4
+from orchestrator.listening import IdentifyingProtocol, Listener
 
 
-def application(ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | None) -> Starlette:
-    """Return the HTTP application; the arguments are those of `serve_http`."""
-
-    async def live(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def is_ready(_: Request) -> Response:
-        try:
-            await ready()
-        except UnavailableError as error:
-            return JSONResponse({"status": str(error)}, status_code=503)
-        return JSONResponse({"status": "ok"})
-
-    routes = [Route("/health", live), Route("/ready", is_ready)]
-    if vitals is not None:
-        read = vitals
-
-        scrapes = 0
-
-        async def metrics(_: Request) -> Response:
-            nonlocal scrapes
-            if scrapes >= _SCRAPES:
-                raise BusyError(f"{scrapes} scrapes are in hand, and no more are taken")
-            scrapes += 1
-            try:
-                return await scraped()
-            finally:
-                scrapes -= 1
-
-        async def scraped() -> Response:
-            return Response(await asyncio.to_thread(exposition, read), media_type=CONTENT_TYPE_LATEST)
-
-        routes.append(Route("/metrics", metrics))
-    return Starlette(routes=routes, exception_handlers={BusyError: _busy})
+def application(routes: Sequence[Route]) -> Starlette:
+    """Return the application of some routes; what is none of them is answered in JSON too."""
+    handlers: Mapping[Any, Any] = {HTTPException: _unrouted}
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
-def _busy(_: Request, error: Exception) -> Response:
-    pause = error.pause if isinstance(error, BusyError) else 1.0
-    return JSONResponse({"error": str(error)}, status_code=429, headers={"Retry-After": str(math.ceil(pause))})
+def _unrouted(request: Request, error: HTTPException) -> Response:
+    words = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not what this path takes"}
+    body = {"code": None, "message": words.get(error.status_code, error.detail)}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 async def serve_http(
-    listener: Listener, patience: float, ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | None
+    served: Starlette, listener: Listener, patience: float, context: ssl.SSLContext | None = None
 ) -> None:
     """Serve until cancelled.
 
     Args:
+        served: the application.
         listener: the socket that it listens on.
         patience: seconds that the headers of a request may take.
-        ready: raises UnavailableError when the server cannot do its work.
-        vitals: reads those of the sweeps and the nodes for `/metrics`; None leaves that page out.
+        context: of TLS; None serves without.
     """
     config = uvicorn.Config(
-        application(ready, vitals),
-        http=type("_Protocol", (Protocol,), {"patience": patience}),
+        served,
+        http=type("_Protocol", (IdentifyingProtocol,), {"patience": patience}),
+        ssl_context_factory=(lambda _, __: context) if context else None,
         ws="none",
         log_config=None,
         access_log=False,
+        server_header=False,
+        proxy_headers=False,
         lifespan="off",
     )
     await _Server(config).serve(sockets=[listener])

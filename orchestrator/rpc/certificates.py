@@ -6,6 +6,7 @@ import grpc
 
 from orchestrator.core.identity import Trust
 from orchestrator.core.key_pairs import check_server
+from orchestrator.files.tls import RenewedContext, renewed_context
 from orchestrator.files.trust import watch_trust
 from orchestrator.files.watched import Watched
 from orchestrator.settings import ServerSettings
@@ -32,6 +33,7 @@ class CertificateFiles:
         certificate, key, folder = settings.tls_cert_path, settings.tls_key_path, settings.tls_client_ca_cert_dir
         if certificate is None or key is None:
             raise ValueError("ORCHESTRATOR_TLS_CERT_PATH and ORCHESTRATOR_TLS_KEY_PATH are needed for TLS")
+        self._files = certificate, key
         self._pair = Watched(
             "server_certificate",
             lambda: (certificate, key),
@@ -61,6 +63,14 @@ class CertificateFiles:
             self._fetch,  # type: ignore[arg-type]
             require_client_authentication=self.trust is not None,
         )
+
+    def http_context(self, *, asks: bool) -> RenewedContext:
+        """Return a context for an HTTP server that follows the files too.
+
+        Args:
+            asks: whether a client is asked for a certificate; it need not show one.
+        """
+        return renewed_context("api_certificate", *self._files, self.trust if asks else None, demands=False)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Return what to use from now on, None for what was used before; gRPC asks at each new connection."""

@@ -1,39 +1,26 @@
-"""What every call passes through: identity, parsing, one transaction in a thread, and errors as statuses."""
+"""The gRPC edge: from metadata to who calls, from bytes to bytes, from a refusal to a status."""
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
-from uuid import UUID
+from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError, Message
 
-from orchestrator import protos as pb
-from orchestrator.core import crash
-from orchestrator.core.errors import (
-    BadRequestError,
-    BusyError,
-    ClosedError,
-    InternalError,
-    OrchestratorError,
-    UnavailableError,
-    UnimplementedError,
-)
-from orchestrator.core.headers import FORGOTTEN_UNTIL
-from orchestrator.rpc import metrics
-from orchestrator.rpc.admission import Admission
-from orchestrator.rpc.identity import Caller, Context, Gate
-from orchestrator.rpc.loss import Loss
-from orchestrator.rpc.methods import UseCase
-from orchestrator.rpc.status import status_of
-from orchestrator.rpc.turns import Lane
-from orchestrator.trace import reading
+from orchestrator.calls import call
+from orchestrator.calls.admission import Receive
+from orchestrator.calls.call import Calls, Flow, Identify, Operation, Streaming
+from orchestrator.calls.gate import Caller, Gate
+from orchestrator.calls.refusals import Refusal
+from orchestrator.calls.turns import Lane
+from orchestrator.core.errors import BadRequestError
+from orchestrator.engine.transaction import Transaction
+from orchestrator.rpc.identity import Context, identify
 
-log = structlog.get_logger()
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 RETRY_AFTER = "grpc-retry-pushback-ms"
 """Trailing metadata of a call that was refused because too much is in hand: the pause, in milliseconds.
@@ -41,27 +28,7 @@ RETRY_AFTER = "grpc-retry-pushback-ms"
 Clients that repeat calls by a retry policy of gRPC obey it by themselves (gRFC A6).
 """
 
-_UNPLACED_PAUSE = 0.5
 _MOST_DETAILS = 1000
-
-
-class Transactions(Protocol):
-    """Runs use cases, each in a transaction of its own."""
-
-    def run(self, organization: str, channel: str, use_case: Callable[[Any], Any]) -> Any:
-        """Run a use case for an organization in a channel."""
-
-
-class Events(Protocol):
-    """Follows the order of events."""
-
-    def follow(
-        self, channel: str, position: int, subscription: UUID, check: Callable[[], None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield a channel's serialized events after a position, for ever, or until the check raises."""
-
-    async def changed(self, timeout: float) -> None:
-        """Wait for new events, for some seconds at most."""
 
 
 class Handlers:
@@ -69,160 +36,124 @@ class Handlers:
 
     Args:
         gate: lets callers in.
-        database: where use cases run.
-        feed: what subscribers follow.
-        admission: shares the server between the organizations.
+        calls: answers them.
     """
 
-    def __init__(self, gate: Gate, database: Transactions, feed: Events, admission: Admission) -> None:
+    def __init__(self, gate: Gate, calls: Calls) -> None:
         self._gate = gate
-        self._database = database
-        self._feed = feed
-        self._admission = admission
-        self._loss = Loss()
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closed = False
+        self._calls = calls
 
-    async def finish(self) -> None:
-        """Refuse new calls from now on, and wait until none is open, and no subscription."""
-        self._closed = True
-        await self._idle.wait()
+    def unary(self, operation: Operation[call.Request, call.Response]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return the handler of a method that answers once."""
 
-    @contextmanager
-    def _call(self) -> Iterator[None]:
-        self._open += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
-
-    def unary(
-        self, method: str, request_type: type[Message], use_case: UseCase | None, lane: Lane = Lane.CALL
-    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """Return the handler of a method that answers once.
-
-        Args:
-            method: its name.
-            request_type: of its one message.
-            use_case: what it does; None: it is not implemented.
-            lane: whom it shares the server with.
-        """
-
-        async def answer(context: Context) -> bytes:
-            if self._closed:
-                raise ClosedError
-            caller = self._gate.identify(context)
-            if use_case is None:
-                raise UnimplementedError(f"{method} is not implemented by this server")
-            organization = caller.organization
-            with self._admission.call(organization, lane):
-                async with self._admission.message(context, organization, lane) as body:
-                    run = partial(self._run, method, use_case, request_type, body, caller)
-                    return await self._admission.run(organization, lane, run)
+        async def handle(_: object, context: Context) -> bytes:
+            answered = await self._calls.answer(operation, self._identify(context), _receive(context))
+            if isinstance(answered, Refusal):
+                await _abort(context, answered)
+            return answered
 
         # To the caller it is a call with one message. Only who takes a stream is asked before the message is read.
-        async def handle(_: object, context: Context) -> bytes:
-            started = time.perf_counter()
-            try:
-                with self._call():
-                    try:
-                        return await answer(context)
-                    except Exception as error:
-                        refusal = _refusal(method, error)
-                    await context.abort(*refusal)
-            finally:
-                metrics.observe(method, context.code(), time.perf_counter() - started)
-
         return grpc.stream_unary_rpc_method_handler(handle)
 
-    def _run(self, method: str, use_case: UseCase, request_type: type[Message], body: bytes, caller: Caller) -> bytes:
-        request = _parse(request_type, body)
-
-        def use(transaction: Any) -> Any:
-            transaction.certificate_ends = caller.certificate_ends
-            response = use_case(transaction, request)
-            crash.point(f"server.before_commit.{method}")
-            return response
-
-        response = self._database.run(caller.organization, caller.channel, use)
-        crash.point(f"server.after_commit.{method}")
-        self._loss.strike(method)
-        answer: bytes = response.SerializeToString()
-        return answer
-
-    def subscription(self) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        """Return the handler of SubscribeToEvents."""
-
-        async def follow(context: Context) -> AsyncGenerator[bytes, None]:
-            if self._closed:
-                raise ClosedError
-            organization, channel, _ = self._gate.identify(context)
-            with self._admission.subscription(organization):
-                async with self._admission.message(context, organization, Lane.CALL) as body:
-                    request = _parse(pb.SubscribeToEventsParam, body)
-                begun = await self._subscribe(organization, channel, request.start_event_id)
-                if begun.forgotten_until:
-                    await context.send_initial_metadata(((FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
-                following = self._feed.follow(channel, begun.position, begun.id, self._gate.guard(context))
-                async with aclosing(following) as stream:
-                    async for event in stream:
-                        yield event
+    def stream(self, streaming: Streaming[call.Request]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return the handler of a method that answers with a stream."""
 
         async def handle(_: object, context: Context) -> AsyncGenerator[bytes, None]:
-            with self._call():
-                try:
-                    async with aclosing(follow(context)) as stream:
-                        async for event in stream:
-                            yield event
-                    return
-                except Exception as error:
-                    refusal = _refusal("SubscribeToEvents", error)
-                await context.abort(*refusal)
+            async def head(name: str, value: str) -> None:
+                await context.send_initial_metadata(((name, value),))
+
+            check = self._gate.guard(partial(identify, self._gate, context))
+            streamed = self._calls.stream(streaming, self._identify(context), _receive(context), check, head)
+            async with aclosing(streamed) as messages:
+                async for message in messages:
+                    if isinstance(message, Refusal):
+                        await _abort(context, message)
+                    yield message
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _subscribe(self, organization: str, channel: str, event_id: str) -> reading.Subscription:
-        subscribe = partial(reading.subscribe, event_id=event_id)
-        while True:
-            begun: reading.Subscription | None = await self._admission.run(
-                organization, Lane.CALL, partial(self._database.run, organization, channel, subscribe)
-            )
-            if begun is not None:
-                return begun
-            await self._feed.changed(_UNPLACED_PAUSE)
+    def _identify(self, context: Context) -> Identify:
+        async def let_in() -> Caller:
+            return identify(self._gate, context)
+
+        return let_in
 
 
-def _parse(request_type: type[Any], body: bytes) -> Any:
+def _receive(context: Context) -> Receive:
+    async def receive() -> bytes:
+        body = await context.read()
+        if not isinstance(body, bytes):
+            raise BadRequestError("the call ended without a request")
+        return body
+
+    return receive
+
+
+async def _abort(context: Context, refusal: Refusal) -> NoReturn:
+    # Details travel in a header, percent-encoded; clients refuse headers of more than some kilobytes.
+    details = str(refusal).encode()[:_MOST_DETAILS].decode(errors="ignore")
+    trailing = () if refusal.pause is None else ((RETRY_AFTER, f"{refusal.pause * 1000:.0f}"),)
+    await context.abort(grpc.StatusCode[refusal.outcome], details, trailing)
+
+
+class Method(Protocol):
+    """What stands behind a method."""
+
+    streams: ClassVar[bool]
+    """Whether it is answered with a stream."""
+
+    def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return its handler.
+
+        Args:
+            name: its name.
+            lane: whom it shares the server with.
+            handlers: of the server.
+        """
+
+
+@dataclass(frozen=True)
+class Unary(Generic[Request, Response]):
+    """A method that is answered once.
+
+    Args:
+        request: the type of its request.
+        use_case: what it does, in a transaction.
+    """
+
+    request: type[Request]
+    use_case: Callable[[Transaction, Request], Response]
+    streams: ClassVar[bool] = False
+
+    def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return its handler."""
+        return handlers.unary(Operation(name, partial(_parse, self.request), self.use_case, _write, lane))
+
+
+@dataclass(frozen=True)
+class Stream(Generic[Request]):
+    """A method that is answered with a stream.
+
+    Args:
+        request: the type of its request.
+        source: yields the messages, serialized.
+    """
+
+    request: type[Request]
+    source: Callable[[Flow, Request], AsyncGenerator[bytes, None]]
+    streams: ClassVar[bool] = True
+
+    def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ARG002 - streams are counted on their own
+        """Return its handler."""
+        return handlers.stream(Streaming(name, partial(_parse, self.request), self.source))
+
+
+def _parse(request_type: type[Request], body: bytes) -> Request:
     try:
         return request_type.FromString(body)
     except DecodeError as error:
         raise BadRequestError(f"the request is not a valid {request_type.DESCRIPTOR.name}") from error
 
 
-def _cut(details: str) -> str:
-    # Details travel in a header, percent-encoded; clients refuse headers of more than some kilobytes.
-    return details.encode()[:_MOST_DETAILS].decode(errors="ignore")
-
-
-def _refusal(method: str, error: Exception) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
-    """Return what a call is answered with: status, details, trailing metadata.
-
-    gRPC keeps the context of an abort in a cycle: inside an `except` block it would keep the error, its frames and in
-    them the request until they are collected.
-    """
-    match error:
-        case OrchestratorError():
-            return status_of(error), _cut(str(error)), ()
-        case BusyError():
-            return grpc.StatusCode.UNAVAILABLE, str(error), ((RETRY_AFTER, f"{error.pause * 1000:.0f}"),)
-        case UnavailableError():
-            return grpc.StatusCode.UNAVAILABLE, str(error), ()
-        case _:
-            log.error("call.failed", method=method, exc_info=error)
-            fault = InternalError("a fault of the orchestrator; its log has the details")
-            return grpc.StatusCode.INTERNAL, str(fault), ()
+def _write(response: Message) -> bytes:
+    return response.SerializeToString()

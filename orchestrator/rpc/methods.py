@@ -1,8 +1,9 @@
-"""Which use case stands behind each method of the contract."""
+"""What stands behind each method of the contract: the type of its request, and its use case or its stream."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from orchestrator import protos as pb
+from orchestrator.calls import subscription
 from orchestrator.compute import (
     data_managers,
     data_samples,
@@ -23,80 +24,82 @@ from orchestrator.compute import (
     tasks,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
+from orchestrator.rpc.handlers import Method, Stream, Unary
 from orchestrator.trace import reading
 
-UseCase = Callable[[Any, Any], Any]
-"""From the transaction of a call and its request to the response."""
-
-USE_CASES: Mapping[str, Mapping[str, UseCase]] = {
+METHODS: Mapping[str, Mapping[str, Method]] = {
     "ComputePlanService": {
-        "RegisterPlan": plans.register,
-        "GetPlan": plans.get,
-        "ApplyPlanAction": plans.apply_action,
-        "QueryPlans": plans.query,
-        "UpdatePlan": plans.update,
-        "IsPlanRunning": plans.is_running,
+        "RegisterPlan": Unary(pb.NewComputePlan, plans.register),
+        "GetPlan": Unary(pb.GetComputePlanParam, plans.get),
+        "ApplyPlanAction": Unary(pb.ApplyPlanActionParam, plans.apply_action),
+        "QueryPlans": Unary(pb.QueryPlansParam, plans.query),
+        "UpdatePlan": Unary(pb.UpdateComputePlanParam, plans.update),
+        "IsPlanRunning": Unary(pb.IsPlanRunningParam, plans.is_running),
     },
     "ModelService": {
-        "RegisterModel": models.register_one,
-        "RegisterModels": models.register,
-        "GetModel": models.get,
-        "GetComputeTaskOutputModels": models.of_task,
+        "RegisterModel": Unary(pb.NewModel, models.register_one),
+        "RegisterModels": Unary(pb.RegisterModelsParam, models.register),
+        "GetModel": Unary(pb.GetModelParam, models.get),
+        "GetComputeTaskOutputModels": Unary(pb.GetComputeTaskModelsParam, models.of_task),
     },
     "DataManagerService": {
-        "RegisterDataManager": data_managers.register,
-        "GetDataManager": data_managers.get,
-        "QueryDataManagers": data_managers.query,
-        "UpdateDataManager": data_managers.update,
+        "RegisterDataManager": Unary(pb.NewDataManager, data_managers.register),
+        "GetDataManager": Unary(pb.GetDataManagerParam, data_managers.get),
+        "QueryDataManagers": Unary(pb.QueryDataManagersParam, data_managers.query),
+        "UpdateDataManager": Unary(pb.UpdateDataManagerParam, data_managers.update),
     },
     "DataSampleService": {
-        "RegisterDataSamples": data_samples.register,
-        "UpdateDataSamples": data_samples.update,
-        "QueryDataSamples": data_samples.query,
-        "GetDataSample": data_samples.get,
+        "RegisterDataSamples": Unary(pb.RegisterDataSamplesParam, data_samples.register),
+        "UpdateDataSamples": Unary(pb.UpdateDataSamplesParam, data_samples.update),
+        "QueryDataSamples": Unary(pb.QueryDataSamplesParam, data_samples.query),
+        "GetDataSample": Unary(pb.GetDataSampleParam, data_samples.get),
     },
     "ComputeTaskService": {
-        "RegisterTasks": task_registration.register,
-        "QueryTasks": tasks.query,
-        "GetTask": tasks.show,
-        "ApplyTaskAction": task_actions.apply,
-        "GetTaskInputAssets": task_inputs.get,
-        "DisableOutput": task_actions.disable_output,
+        "RegisterTasks": Unary(pb.RegisterTasksParam, task_registration.register),
+        "QueryTasks": Unary(pb.QueryTasksParam, tasks.query),
+        "GetTask": Unary(pb.GetTaskParam, tasks.show),
+        "ApplyTaskAction": Unary(pb.ApplyTaskActionParam, task_actions.apply),
+        "GetTaskInputAssets": Unary(pb.GetTaskInputAssetsParam, task_inputs.get),
+        "DisableOutput": Unary(pb.DisableOutputParam, task_actions.disable_output),
     },
-    "DatasetService": {"GetDataset": datasets.get},
+    "DatasetService": {"GetDataset": Unary(pb.GetDatasetParam, datasets.get)},
     "FunctionService": {
-        "RegisterFunction": functions.register,
-        "GetFunction": functions.get,
-        "QueryFunctions": functions.query,
-        "UpdateFunction": functions.update,
-        "ApplyFunctionAction": functions.apply_action,
+        "RegisterFunction": Unary(pb.NewFunction, functions.register),
+        "GetFunction": Unary(pb.GetFunctionParam, functions.get),
+        "QueryFunctions": Unary(pb.QueryFunctionsParam, functions.query),
+        "UpdateFunction": Unary(pb.UpdateFunctionParam, functions.update),
+        "ApplyFunctionAction": Unary(pb.ApplyFunctionActionParam, functions.apply_action),
     },
     "FailureReportService": {
-        "RegisterFailureReport": failure_reports.register,
-        "GetFailureReport": failure_reports.get,
+        "RegisterFailureReport": Unary(pb.NewFailureReport, failure_reports.register),
+        "GetFailureReport": Unary(pb.GetFailureReportParam, failure_reports.get),
     },
     "OrganizationService": {
-        "RegisterOrganization": organizations.register,
-        "GetAllOrganizations": organizations.get_all,
+        "RegisterOrganization": Unary(pb.RegisterOrganizationParam, organizations.register),
+        "GetAllOrganizations": Unary(pb.GetAllOrganizationsParam, organizations.get_all),
     },
     "PerformanceService": {
-        "RegisterPerformance": performances.register,
-        "QueryPerformances": performances.query,
+        "RegisterPerformance": Unary(pb.NewPerformance, performances.register),
+        "QueryPerformances": Unary(pb.QueryPerformancesParam, performances.query),
     },
-    "ProfilingService": {"RegisterProfilingStep": profiling.register},
-    "EventService": {"QueryEvents": reading.query},
-    "InfoService": {"QueryVersion": info.version},
+    "ProfilingService": {"RegisterProfilingStep": Unary(pb.ProfilingStep, profiling.register)},
+    "EventService": {
+        "QueryEvents": Unary(pb.QueryEventsParam, reading.query),
+        "SubscribeToEvents": Stream(pb.SubscribeToEventsParam, subscription.subscribe),
+    },
+    "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
     "WorkerService": {
-        "ClaimTask": claims.claim,
-        "Heartbeat": heartbeats.heartbeat,
-        "CompleteTask": reports.complete,
-        "FailTask": reports.fail,
-        "ReleaseTask": reports.release,
-        "DeclineTask": declines.decline,
-        "ReconsiderTasks": declines.reconsider,
-        "GetDeclines": declines.query,
-        "GetTaskEvents": task_events.query,
-        "GetCancellation": nodes.cancellation,
-        "GetNodes": nodes.get_all,
+        "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
+        "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),
+        "CompleteTask": Unary(pb.CompleteTaskParam, reports.complete),
+        "FailTask": Unary(pb.FailTaskParam, reports.fail),
+        "ReleaseTask": Unary(pb.ReleaseTaskParam, reports.release),
+        "DeclineTask": Unary(pb.DeclineTaskParam, declines.decline),
+        "ReconsiderTasks": Unary(pb.ReconsiderTasksParam, declines.reconsider),
+        "GetDeclines": Unary(pb.GetDeclinesParam, declines.query),
+        "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),
+        "GetCancellation": Unary(pb.GetCancellationParam, nodes.cancellation),
+        "GetNodes": Unary(pb.GetNodesParam, nodes.get_all),
     },
 }
+"""By service and method. One that the contract has and this table has not is answered with UNIMPLEMENTED."""

@@ -1,19 +1,24 @@
 """The gRPC server: every service of the contract, health and reflection."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator import protos as pb
-from orchestrator.rpc.admission import MAX_MESSAGE_BYTES
+from orchestrator.calls.admission import MAX_MESSAGE_BYTES
+from orchestrator.calls.call import Flow
+from orchestrator.calls.turns import Lane
+from orchestrator.core.errors import UnimplementedError
+from orchestrator.engine import kinds
+from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.certificates import CertificateFiles
-from orchestrator.rpc.handlers import Handlers
-from orchestrator.rpc.methods import USE_CASES
-from orchestrator.rpc.turns import Lane
+from orchestrator.rpc.handlers import Handlers, Method, Stream, Unary
+from orchestrator.rpc.methods import METHODS
 from orchestrator.settings import ServerSettings
 
 _KEEPALIVE_MS = 60_000
@@ -29,7 +34,10 @@ class AddressError(Exception):
 
 
 def make_server(
-    settings: ServerSettings, handlers: Handlers, certificates: CertificateFiles | None
+    settings: ServerSettings,
+    handlers: Handlers,
+    certificates: CertificateFiles | None,
+    methods: Mapping[str, Mapping[str, Method]] = METHODS,
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """Return a server that is bound to its address and not yet started, and its health.
 
@@ -37,6 +45,7 @@ def make_server(
         settings: address, certificates, keep-alive.
         handlers: of the methods.
         certificates: for TLS; None speaks plain gRPC.
+        methods: what stands behind each, by service and method.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -64,18 +73,17 @@ def make_server(
             ("grpc.keepalive_permit_without_calls", int(settings.grpc_keepalive_policy_permit_without_stream)),
         ]
     )
-    services = list(_services())
+    of_kinds = {service.descriptor.full_name: service for kind in kinds.every() for service in kind.services}
+    services = [*contract(), *(service.descriptor for service in of_kinds.values())]
     for service in services:
-        use_cases = USE_CASES.get(service.name, {})
         lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
-        methods = {}
-        for method in service.methods:
-            if method.server_streaming:
-                methods[method.name] = handlers.subscription()
-            else:
-                request_type = GetMessageClass(method.input_type)
-                methods[method.name] = handlers.unary(method.name, request_type, use_cases.get(method.name), lane)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, methods),))
+        own = of_kinds.get(service.full_name)
+        behind = _of_kind(own) if own else methods.get(service.name, {})
+        made = {
+            method.name: behind.get(method.name, _missing(method)).handler(method.name, lane, handlers)
+            for method in service.methods
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, made),))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = [service.full_name for service in services]
@@ -84,11 +92,36 @@ def make_server(
     return server, healthy
 
 
-def _services() -> Iterable[ServiceDescriptor]:
+def contract() -> Iterable[ServiceDescriptor]:
+    """Yield the services of the contract."""
     for module in vars(pb).values():
         descriptor = getattr(module, "DESCRIPTOR", None)
         if descriptor is not None and hasattr(descriptor, "services_by_name"):
             yield from descriptor.services_by_name.values()
+
+
+def _of_kind(service: kinds.Service) -> Mapping[str, Method]:
+    """Return what stands behind the methods of a service that a kind of work brings."""
+    return {
+        method.name: Unary(GetMessageClass(method.input_type), service.use_cases[method.name])
+        for method in service.descriptor.methods
+        if method.name in service.use_cases
+    }
+
+
+def _missing(method: MethodDescriptor) -> Method:
+    """Return what stands behind a method that the contract has and the table has not."""
+    error = UnimplementedError(f"{method.name} is not implemented by this server")
+
+    def use_case(_: Transaction, __: Message) -> Message:
+        raise error
+
+    async def source(_: Flow, __: Message) -> AsyncGenerator[bytes, None]:
+        raise error
+        yield b""
+
+    request = GetMessageClass(method.input_type)
+    return Stream(request, source) if method.server_streaming else Unary(request, use_case)
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings, certificates: CertificateFiles | None) -> None:

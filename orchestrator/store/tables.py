@@ -212,6 +212,19 @@ compatibility = Table(
 )
 """One row: the oldest revision of code that runs on these tables, see `migrations`."""
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("organization", Text, nullable=False),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("ends_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+"""The bearer tokens that were ever made; `secret_hash` is the SHA-256 of what its bearer shows beside the id."""
+
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),

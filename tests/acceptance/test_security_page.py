@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.access import tokens
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.files.trust import read_trust
+from tests.kit.database import opened
 from tests.kit.network import Network
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
@@ -29,10 +31,11 @@ def commands() -> str:
 def test_the_page_on_security_does_what_it_says(network: Network, tmp_path: Path):
     (tmp_path / ".orchestrator").symlink_to(network.federation.folder)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
+    database = network.federation._postgres.url("orchestrator")
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands()],
         cwd=tmp_path,
-        env={"PATH": path, "HOME": str(tmp_path)},
+        env={"PATH": path, "HOME": str(tmp_path), "ORCHESTRATOR_DATABASE_URL": database},
         capture_output=True,
         text=True,
         timeout=100,
@@ -40,6 +43,9 @@ def test_the_page_on_security_does_what_it_says(network: Network, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     trust = read_trust(tmp_path / "network" / "clients", tmp_path / "deny.yaml")
+    with opened(database) as store, store.begin() as connection:
+        (token,) = tokens.get_all(connection)
+    assert (token.organization, token.revoked_at is not None) == ("org-a", True)
 
     def speaks(certificate: Path, organization: str) -> bool:
         try:

@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from orchestrator.calls.loss import VARIABLE
 from orchestrator.client import CallError
-from orchestrator.rpc.loss import VARIABLE
 from tests.faults import monkeys
 from tests.faults.monkeys import MONKEYS, Monkey
 from tests.kit.followed import Followed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.rpc.loss import VARIABLE
+from orchestrator.calls.loss import VARIABLE
 from tests.kit.waiting import wait_until
 
 SHARE = 0.05

@@ -8,7 +8,8 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from orchestrator.rpc.methods import USE_CASES
+from orchestrator.rpc.handlers import Unary
+from orchestrator.rpc.methods import METHODS as BEHIND
 
 TIMEOUT_SECONDS = 30
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -73,7 +74,9 @@ class Direct:
 
     def method(self, request: Any) -> Callable[..., Any]:
         found = _ALL[request.DESCRIPTOR.full_name]
-        use_case = USE_CASES[found.containing_service.name][found.name]
+        behind = BEHIND[found.containing_service.name][found.name]
+        assert isinstance(behind, Unary), f"{found.name} is a stream"
+        use_case = behind.use_case
 
         def call(request: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> Any:
             told = dict(metadata)

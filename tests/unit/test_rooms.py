@@ -22,6 +22,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.listening",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
+CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
 VERSION = "orchestrator"
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
@@ -37,12 +38,16 @@ MAY_IMPORT = {
     BROKER: {CORE},
     CLIENT: {FILES, CORE, PROTOS},
     "orchestrator.dispatch": {BROKER, *ENGINES},
-    "orchestrator.gateway": {CORE, LISTENING},
-    "orchestrator.rpc": {COMPUTE, *ENGINES, FILES, SETTINGS},
+    CALLS: {*ENGINES, SETTINGS},
+    ACCESS: {STORE, CORE},
+    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING},
+    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
         "orchestrator.dispatch",
+        CALLS,
+        ACCESS,
         *ENGINES,
         FILES,
         SETTINGS,

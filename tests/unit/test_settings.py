@@ -129,11 +129,33 @@ def test_text_may_be_quoted_and_listed_as_one_likes(environment, channels):
         ({"TLS_ENABLED": "true"}, "ORCHESTRATOR_TLS_CERT_PATH is missing"),
         ({"MTLS_ENABLED": "true"}, "ORCHESTRATOR_TLS_ENABLED is wrong"),
         ({"VERIFY_CLIENT_MSP_ID": "true"}, "ORCHESTRATOR_MTLS_ENABLED is wrong"),
+        ({"API_IDENTITY": "password"}, "ORCHESTRATOR_API_IDENTITY is wrong"),
+        ({"API_IDENTITY": "token"}, "ORCHESTRATOR_API_ADDRESS is missing"),
+        ({"API_IDENTITY": "token,open", "API_ORGANIZATION": "org-1"}, "ORCHESTRATOR_API_CHANNEL is missing"),
+        ({"API_IDENTITY": "certificate", "API_ADDRESS": "[::1]:1"}, "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID is wrong"),
     ],
 )
 def test_settings_that_belong_together_are_asked_for(environment, variables, named):
     environment(**variables)
     assert refusal().startswith(named)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "localhost:1"])
+def test_the_api_may_be_served_beside_health_on_a_loopback_address(environment, address):
+    environment(API_IDENTITY="token", HTTP_ADDRESS=address)
+    settings = ServerSettings()
+    assert settings.api_identity == ("token",)
+    assert settings.api_warnings == []
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "orchestrator.example:1"])
+def test_what_others_can_reach_is_warned_of(environment, address):
+    environment(API_IDENTITY="token", API_ADDRESS=address)
+    assert [warning.partition(",")[0] for warning in ServerSettings().api_warnings] == [
+        "tokens and answers travel without TLS"
+    ]
+    environment(API_IDENTITY="open", API_ORGANIZATION="org-1", API_CHANNEL="channel")
+    assert ServerSettings().api_warnings[0] == "whoever reaches it acts for org-1 in channel"
 
 
 def test_organizations_may_have_a_broker_of_their_own(environment, tmp_path):

@@ -55,16 +55,16 @@ counts of calls are each server's own.
         summary: {{ `No node of {{ $labels.organization }} has been heard for {{ $value | humanizeDuration }}; its tasks wait.` | quote }}
     - alert: OrchestratorCallsFail
       expr: |
-        sum(rate(orchestrator_grpc_calls_total{ {{- $job }}, code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"}[5m]))
-          / sum(rate(orchestrator_grpc_calls_total{ {{- $job -}} }[5m])) > {{ $rule.failedCallShare }}
+        sum(rate(orchestrator_calls_total{ {{- $job }}, code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"}[5m]))
+          / sum(rate(orchestrator_calls_total{ {{- $job -}} }[5m])) > {{ $rule.failedCallShare }}
       for: 5m
       labels: {severity: critical}
       annotations:
         summary: {{ `{{ $value | humanizePercentage }} of the calls fail by a fault of the orchestrator.` | quote }}
     - alert: OrchestratorCallsRefused
       expr: |
-        sum(rate(orchestrator_grpc_calls_total{ {{- $job }}, code=~"UNAUTHENTICATED|PERMISSION_DENIED"}[5m]))
-          / sum(rate(orchestrator_grpc_calls_total{ {{- $job -}} }[5m])) > {{ $rule.refusedCallShare }}
+        sum(rate(orchestrator_calls_total{ {{- $job }}, code=~"UNAUTHENTICATED|PERMISSION_DENIED"}[5m]))
+          / sum(rate(orchestrator_calls_total{ {{- $job -}} }[5m])) > {{ $rule.refusedCallShare }}
       for: 10m
       labels: {severity: warning}
       annotations:

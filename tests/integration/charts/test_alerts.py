@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.calls import metrics as calls
 from orchestrator.core.rules import SILENT_LEASES
-from orchestrator.rpc import metrics as calls
 from tests.integration.charts.rendering import CHARTS, merged, of_kind, rendered
 from tests.integration.charts.values import MATRIX
 
@@ -66,7 +66,7 @@ def test_a_node_is_lost_after_the_leases_that_the_command_counts():
 
 
 def test_calls_are_counted_by_the_names_that_the_alerts_know():
-    calls.observe("AlertsTest", None, 0.1)
+    calls.observe("AlertsTest", "OK", 0.1)
     assert calls._CALLS.labels("AlertsTest", "OK")._value.get() == 1
 
 
@@ -86,9 +86,9 @@ WELL = [
     series("orchestrator_presence_age_seconds", "3x60"),
     series("orchestrator_node_silent_seconds", "15x60", channel="c", organization="o", node="n"),
     series("orchestrator_queue_unread_seconds", "15x60", organization="o"),
-    series("orchestrator_grpc_calls_total", "0+600x60", method="GetTask", code="OK"),
-    series("orchestrator_grpc_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
-    series("orchestrator_grpc_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
+    series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
+    series("orchestrator_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
+    series("orchestrator_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
     series("orchestrator_sweep_repaired_total", "7x60", sweep="sweep.unacknowledged_stops"),
     series("orchestrator_calls_refused_total", "7x60", organization="o"),
     series("orchestrator_server_certificate_seconds", f"{15 * DAY}-60x60"),
@@ -122,15 +122,15 @@ ILL = {
         UP,
         REACHABLE,
         SWEPT,
-        series("orchestrator_grpc_calls_total", "0+600x60", method="GetTask", code="OK"),
-        series("orchestrator_grpc_calls_total", "0+60x60", method="GetTask", code="INTERNAL"),
+        series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
+        series("orchestrator_calls_total", "0+60x60", method="GetTask", code="INTERNAL"),
     ],
     "OrchestratorCallsRefused": [
         UP,
         REACHABLE,
         SWEPT,
-        series("orchestrator_grpc_calls_total", "0+600x60", method="GetTask", code="OK"),
-        series("orchestrator_grpc_calls_total", "0+200x60", method="GetTask", code="PERMISSION_DENIED"),
+        series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
+        series("orchestrator_calls_total", "0+200x60", method="GetTask", code="PERMISSION_DENIED"),
     ],
     "OrchestratorCallsOverLimit": [
         UP,

@@ -43,7 +43,13 @@ from workers.settings import StoreSettings, WorkerSettings
 
 AUTHORITY = authority("hospital-1")
 # Why a setting is in no chart.
-LEFT_OUT = {"ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it"}
+LEFT_OUT = {
+    "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
+    **{
+        f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"
+        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL")
+    },
+}
 # What secrets and the kubelet hold.
 ELSEWHERE = {"DATABASE_URL": "postgresql://user@host/db", "BROKER_URL": "redis://host:6379/0", "NODE": "node-0"}
 # What the matrix adds by `extraEnv`.

@@ -1,25 +1,27 @@
 """What a call must be given before it is worked on: a place in hand, one for its message, and a thread.
 
-A message is read only when there is a place for it: gRPC leaves it with the caller until then (RFC 9113, 5.2).
+A message is read only when there is a place for it: until then it is left with the caller (RFC 9113, 5.2).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
-from orchestrator.rpc import metrics
-from orchestrator.rpc.identity import Context
-from orchestrator.rpc.turns import InHand, Lane, Turns
+from orchestrator.calls import metrics
+from orchestrator.calls.turns import InHand, Lane, Turns
+from orchestrator.core.errors import BusyError, UnavailableError
 from orchestrator.settings import ServerSettings
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
+Receive: TypeAlias = Callable[[], Awaitable[bytes]]
+"""Receives the one message of a call."""
+
 Result = TypeVar("Result")
 
-# While it is received, a message is there twice: as gRPC's, and as ours.
+# While it is received, a message is there twice: as the library's, and as ours.
 _MOST_OF_ONE = 2 * MAX_MESSAGE_BYTES
 # What takes more is a batch, and takes several times its size once it is parsed.
 _LARGE = 1024 * 1024
@@ -65,30 +67,26 @@ class Admission:
             yield
 
     @asynccontextmanager
-    async def message(self, context: Context, organization: str, lane: Lane) -> AsyncIterator[bytes]:
+    async def message(self, receive: Receive, organization: str, lane: Lane) -> AsyncIterator[bytes]:
         """Receive the one message of a call; a large one counts as long as the block lasts.
 
         Raises:
-            BadRequestError: the call has none.
             UnavailableError: it does not arrive in time.
         """
         async with self._messages.turn(organization, lane):
-            body = await self._read(context)
+            body = await self._received(receive)
             if len(body) > _LARGE:
                 async with self._large.turn(organization, lane):
                     yield body
                 return
         yield body
 
-    async def _read(self, context: Context) -> bytes:
+    async def _received(self, receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._message_seconds):
-                body = await context.read()
+                return await receive()
         except TimeoutError as error:
             raise UnavailableError(f"the request did not arrive within {self._message_seconds:g} s") from error
-        if not isinstance(body, bytes):
-            raise BadRequestError("the call ended without a request")
-        return body
 
     async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
         """Run a function in a thread when it is the organization's turn."""

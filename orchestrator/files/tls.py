@@ -1,10 +1,10 @@
-"""TLS of an asset store: files that are read again at each new connection, and what a peer showed on one."""
+"""TLS of the HTTP servers: files that are read again at each new connection."""
 
 import ssl
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.identity import Presented, Trust
+from orchestrator.core.identity import Trust
 from orchestrator.files.watched import Watched
 
 
@@ -24,13 +24,17 @@ class RenewedContext(ssl.SSLContext):
         return self.current.look().wrap_bio(*arguments, **keywords)
 
 
-def renewed_context(certificate: Path, key: Path, trust: Watched[Trust]) -> RenewedContext:
-    """Return the context of a server that asks its peers for certificates.
+def renewed_context(
+    name: str, certificate: Path, key: Path, trust: Watched[Trust] | None, *, demands: bool
+) -> RenewedContext:
+    """Return the context of a server; whom a peer's certificate speaks for is not said here.
 
     Args:
+        name: of its files, in the log.
         certificate: PEM file with the server's certificate chain.
         key: PEM file with its private key.
-        trust: who may vouch for whom; it is looked at too.
+        trust: who may vouch for whom; it is looked at too. None asks for no certificates.
+        demands: whether a peer must show a certificate.
 
     Raises:
         OSError: a file cannot be read, or the certificate and the key do not belong together.
@@ -41,30 +45,22 @@ def renewed_context(certificate: Path, key: Path, trust: Watched[Trust]) -> Rene
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(certificate, key, password=_refuse)
-        context.verify_mode = ssl.CERT_REQUIRED
-        # An organization may name an intermediate of its own as its authority. Who speaks for whom is not said here.
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        pems = b"".join(each.pem for each in trust.look().organizations.values())
-        context.load_verify_locations(cadata=pems.decode("ascii"))
+        if trust is not None:
+            context.verify_mode = ssl.CERT_REQUIRED if demands else ssl.CERT_OPTIONAL
+            # An organization may name an intermediate of its own as its authority.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            pems = b"".join(each.pem for each in trust.look().organizations.values())
+            context.load_verify_locations(cadata=pems.decode("ascii"))
         # A session that is taken up again would not show the intermediates.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
         return context
 
     context = RenewedContext(ssl.PROTOCOL_TLS_SERVER)
-    context.current = Watched("store_certificate", lambda: [certificate, key, *trust.files()], read)
+    context.current = Watched(name, lambda: [certificate, key, *(trust.files() if trust else ())], read)
     return context
-
-
-def presented(connection: ssl.SSLObject) -> Presented:
-    """Return the certificates that the peer of a connection showed, its own first."""
-    if hasattr(connection, "get_unverified_chain"):
-        return tuple(connection.get_unverified_chain())
-    # Public from Python 3.13 on only; below, the certificates are objects.
-    chain = connection._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
-    return tuple(ssl.PEM_cert_to_DER_cert(certificate.public_bytes()) for certificate in chain)
 
 
 def _refuse() -> str:
     # OpenSSL would ask at the terminal.
-    raise ValueError("the key of the asset store's certificate is encrypted; it must lie there without")
+    raise ValueError("the key of the server's certificate is encrypted; it must lie there without")

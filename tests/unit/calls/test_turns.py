@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.calls.turns import InHand, Lane, Turns
 from orchestrator.core.errors import BusyError
-from orchestrator.rpc.turns import InHand, Lane, Turns
 
 GREEDY, MODEST = "greedy", "modest"
 

@@ -1,0 +1,1 @@
+"""Who may come in without a certificate: bearer tokens."""

@@ -1,0 +1,1 @@
+"""One call, whichever edge it came through: who calls, in which channel, its place, its thread, its transaction."""

@@ -1,0 +1,248 @@
+"""What every call passes through, whichever edge it came by: it is let in, waits for its turn, and is answered.
+
+An edge says who calls and hands over the bytes of the request; it is given the bytes of the answer, or a `Refusal`.
+What the use case does happens in a thread, in one transaction.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, TypeAlias, TypeVar
+from uuid import UUID
+
+from orchestrator.calls import metrics
+from orchestrator.calls.admission import Admission, Receive
+from orchestrator.calls.gate import Caller
+from orchestrator.calls.loss import Loss
+from orchestrator.calls.refusals import Refusal, refusal
+from orchestrator.calls.turns import Lane
+from orchestrator.core import crash
+from orchestrator.core.errors import ClosedError
+from orchestrator.engine.transaction import NOBODY, Transaction
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Result = TypeVar("Result")
+
+Identify: TypeAlias = Callable[[], Awaitable[Caller]]
+"""Lets the caller in, or raises."""
+
+OK = "OK"
+_LEFT = "CANCELLED"
+
+
+class Transactions(Protocol):
+    """Runs use cases, each in a transaction of its own."""
+
+    def run(self, organization: str, channel: str, use_case: Callable[[Transaction], Result]) -> Result:
+        """Run a use case for an organization in a channel."""
+
+
+class Events(Protocol):
+    """Follows the order of events."""
+
+    def follow(
+        self, channel: str, position: int, subscription: UUID, check: Callable[[], None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a channel's serialized events after a position, for ever, or until the check raises."""
+
+    async def changed(self, timeout: float) -> None:
+        """Wait for new events, for some seconds at most."""
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Request, Response]):
+    """What a call does that is answered once.
+
+    Args:
+        name: in metrics, in the log and in crash points; the same for both edges.
+        read: from the bytes of a request to the request; raises BadRequestError.
+        use_case: what is done, in a transaction.
+        write: from the response to the bytes of the answer.
+        lane: whom it shares the server with.
+    """
+
+    name: str
+    read: Callable[[bytes], Request]
+    use_case: Callable[[Transaction, Request], Response]
+    write: Callable[[Response], bytes]
+    lane: Lane = Lane.CALL
+
+
+class Flow:
+    """A stream that was let in, as its source sees it.
+
+    Args:
+        caller: who asked for it.
+        events: what it may follow.
+        check: raises as soon as the caller may not go on.
+        head: tells the caller a value by a name, before the first message.
+        admission: whose turns its use cases wait for.
+        database: where they run.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        events: Events,
+        check: Callable[[], None],
+        head: Callable[[str, str], Awaitable[None]],
+        admission: Admission,
+        database: Transactions,
+    ) -> None:
+        self.caller = caller
+        self.events = events
+        self.check = check
+        self.head = head
+        self._admission = admission
+        self._database = database
+
+    async def run(self, use_case: Callable[[Transaction], Result]) -> Result:
+        """Run a use case in a thread and a transaction of its own, when it is the caller's turn."""
+        organization, channel, _ = self.caller
+        run = partial(self._database.run, organization, channel, use_case)
+        return await self._admission.run(organization, Lane.CALL, run)
+
+
+@dataclass(frozen=True)
+class Streaming(Generic[Request]):
+    """What a call does that is answered by a stream.
+
+    Args:
+        name: in the log.
+        read: from the bytes of a request to the request; raises BadRequestError.
+        source: yields the messages, serialized.
+    """
+
+    name: str
+    read: Callable[[bytes], Request]
+    source: Callable[[Flow, Request], AsyncGenerator[bytes, None]]
+
+
+class Calls:
+    """Answers calls.
+
+    Args:
+        database: where use cases run.
+        events: what streams follow.
+        admission: shares the server between the organizations.
+    """
+
+    def __init__(self, database: Transactions, events: Events, admission: Admission) -> None:
+        self._database = database
+        self._events = events
+        self._admission = admission
+        self._loss = Loss()
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    async def finish(self) -> None:
+        """Refuse new calls from now on, and wait until none is open, and no stream."""
+        self._closed = True
+        await self._idle.wait()
+
+    async def answer(
+        self, operation: Operation[Request, Response], identify: Identify, receive: Receive
+    ) -> bytes | Refusal:
+        """Answer a call once.
+
+        Args:
+            operation: what it does.
+            identify: lets the caller in; asked first.
+            receive: receives the request; asked when there is room for it.
+        """
+        began, outcome = time.perf_counter(), _LEFT
+        try:
+            with self._counted():
+                answered = await self._answered(operation, identify, receive)
+            outcome = answered.outcome if isinstance(answered, Refusal) else OK
+            return answered
+        finally:
+            metrics.observe(operation.name, outcome, time.perf_counter() - began)
+
+    async def _answered(
+        self, operation: Operation[Request, Response], identify: Identify, receive: Receive
+    ) -> bytes | Refusal:
+        try:
+            caller = await self._let_in(identify)
+            organization, lane = caller.organization, operation.lane
+            with self._admission.call(organization, lane):
+                async with self._admission.message(receive, organization, lane) as body:
+                    return await self._admission.run(
+                        organization, lane, partial(self._perform, operation, body, caller)
+                    )
+        except Exception as error:
+            return refusal(operation.name, error)
+
+    def _perform(self, operation: Operation[Request, Response], body: bytes, caller: Caller) -> bytes:
+        request = operation.read(body)
+
+        def use(transaction: Transaction) -> Response:
+            transaction.certificate_ends = caller.certificate_ends
+            response = operation.use_case(transaction, request)
+            crash.point(f"server.before_commit.{operation.name}")
+            return response
+
+        response = self._database.run(caller.organization, caller.channel, use)
+        crash.point(f"server.after_commit.{operation.name}")
+        self._loss.strike(operation.name)
+        return operation.write(response)
+
+    async def look_up(self, function: Callable[[], Result]) -> Result:
+        """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""
+        with self._admission.call(NOBODY, Lane.CALL):
+            return await self._admission.run(NOBODY, Lane.CALL, function)
+
+    async def stream(
+        self,
+        streaming: Streaming[Request],
+        identify: Identify,
+        receive: Receive,
+        check: Callable[[], None],
+        head: Callable[[str, str], Awaitable[None]],
+    ) -> AsyncGenerator[bytes | Refusal, None]:
+        """Answer a call with a stream of messages; a `Refusal` is its last.
+
+        Args:
+            streaming: what it does.
+            identify: lets the caller in; asked first.
+            receive: receives the request.
+            check: raises as soon as the caller may not go on.
+            head: tells the caller a value by a name, before the first message.
+        """
+        with self._counted():
+            try:
+                caller = await self._let_in(identify)
+                organization = caller.organization
+                with self._admission.subscription(organization):
+                    async with self._admission.message(receive, organization, Lane.CALL) as body:
+                        request = streaming.read(body)
+                    flow = Flow(caller, self._events, check, head, self._admission, self._database)
+                    async with aclosing(streaming.source(flow, request)) as messages:
+                        async for message in messages:
+                            yield message
+                return
+            except Exception as error:
+                refused = refusal(streaming.name, error)
+            yield refused
+
+    async def _let_in(self, identify: Identify) -> Caller:
+        if self._closed:
+            raise ClosedError
+        return await identify()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
