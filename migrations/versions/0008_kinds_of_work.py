@@ -86,6 +86,7 @@ def upgrade() -> None:
     op.alter_column("outbox", "kind", new_column_name="message")
     op.alter_column("outbox", "asset_key", new_column_name="key")
     op.add_column("outbox", sa.Column("priority", sa.SmallInteger(), nullable=False, server_default=sa.text("0")))
+    op.add_column("outbox", sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True))
     op.execute(_renamed(_MESSAGES))
     op.execute("UPDATE outbox SET queue = 'org.' || queue")
     op.create_index(
@@ -95,10 +96,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("sent_at IS NULL"),
     )
     op.create_index("outbox_key", "outbox", ["key"])
+    out = "message = 'task.run' AND claimed_at IS NULL AND sent_at IS NOT NULL"
+    op.create_index("outbox_out", "outbox", ["queue", "sent_at"], postgresql_where=sa.text(out))
 
 
 def downgrade() -> None:
     op.execute(_NO_LIMIT)
+    op.drop_index("outbox_out", table_name="outbox")
+    op.drop_column("outbox", "claimed_at")
     op.drop_index("outbox_key", table_name="outbox")
     op.drop_index("outbox_unsent", table_name="outbox")
     op.execute("UPDATE outbox SET queue = substr(queue, 5)")

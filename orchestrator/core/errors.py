@@ -124,3 +124,7 @@ class BusyError(UnavailableError):
     def __init__(self, message: str) -> None:
         self.pause = random.uniform(0.5, 1.5)  # noqa: S311 - nobody gains by guessing it
         super().__init__(f"{self.code}: {message}; try again in {self.pause:.1f} s")
+
+
+class UnknownKindError(LookupError):
+    """Rows name a kind of work that no distribution brings which is installed here."""

@@ -40,6 +40,7 @@ class Relay:
     def __init__(self, database: Database, brokers: Brokers, batch: int = 100) -> None:
         self._brokers = brokers
         self._batch = batch
+        self._silence = database.rules.silence
         # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
         self._engine = connecting.make_engine(database.url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
         self._looking = ThreadPoolExecutor(1, "relay")
@@ -80,7 +81,8 @@ class Relay:
         """
         app = self._app(queue)
         with self._engine.begin() as connection:
-            taken = outbox.take(connection, queue, self._batch)
+            room = outbox.room(connection, queue, self._silence)
+            taken = outbox.take(connection, queue, self._batch, room)
             if taken:
                 crash.point("relay.before_send")
             for _, poke in taken:

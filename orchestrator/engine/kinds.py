@@ -16,6 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
+from orchestrator.core.errors import UnknownKindError
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
@@ -112,10 +113,6 @@ class Kind(Protocol):
 
     def policies(self, transaction: Transaction, task: Task) -> Policies:
         """Return what a task and its plan say of its attempts."""
-
-
-class UnknownKindError(LookupError):
-    """Rows name a kind of work that no distribution brings which is installed here."""
 
 
 @cache

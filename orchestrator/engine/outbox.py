@@ -1,6 +1,7 @@
 """Pokes to send: written in the transaction that makes them due, sent after its commit by the relay."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -89,21 +90,81 @@ def waiting(connection: Connection) -> list[str]:
     return list(connection.execute(_WAITING).scalars())
 
 
-_TAKE = statement("""
-    SELECT id, message, queue, key, attempt, priority FROM outbox
-    WHERE sent_at IS NULL AND queue = :queue ORDER BY priority DESC, id LIMIT :limit FOR UPDATE SKIP LOCKED
-""")
+# What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already.
+_ROOM = statement(
+    """
+    WITH known AS (
+             SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard
+             FROM nodes WHERE queue = :queue GROUP BY organization, name
+         )
+    SELECT $SPARE + $SPARE * (SELECT sum(slots) FROM known)
+           - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN tasks ON tasks.key = sent.key
+              WHERE sent.queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL
+                AND sent_at > clock_timestamp() - CAST(:silence AS interval)
+                AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+                AND NOT EXISTS (SELECT FROM outbox AS again WHERE again.key = sent.key AND again.sent_at IS NULL))
+    WHERE EXISTS (SELECT FROM known) AND NOT EXISTS (SELECT FROM known WHERE heard AND slots IS NULL)
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+    SPARE=str(2),
+)
 
 
-def take(connection: Connection, queue: str, limit: int) -> list[tuple[int, Poke]]:
+def room(connection: Connection, queue: str, silence: timedelta) -> int | None:
+    """Return how many more attempts may be announced at a queue now: so the order stays that of the database.
+
+    For each slot of its nodes two may be out, and two more, so that no slot waits for the relay.
+
+    Args:
+        connection: inside a transaction.
+        queue: which one.
+        silence: how long a poke is believed to be on its way, and a node to live that is not heard.
+
+    Returns:
+        The number, 0 or less where there is no room; None where nobody knows the slots of those who read the queue.
+    """
+    found = connection.execute(_ROOM, {"queue": queue, "silence": silence}).scalar_one_or_none()
+    return None if found is None else int(found)
+
+
+_TAKE = statement(
+    """
+    WITH runs AS (
+             SELECT id, message, queue, key, attempt, priority FROM outbox
+             WHERE sent_at IS NULL AND queue = :queue AND message = '$RUN_TASK'
+             ORDER BY priority DESC, id LIMIT least(:limit, CAST(:room AS int)) FOR UPDATE SKIP LOCKED
+         ),
+         others AS (
+             SELECT id, message, queue, key, attempt, priority FROM outbox
+             WHERE sent_at IS NULL AND queue = :queue AND message <> '$RUN_TASK'
+             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+         )
+    SELECT * FROM runs UNION ALL SELECT * FROM others ORDER BY priority DESC, id
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
+
+
+def take(connection: Connection, queue: str, limit: int, room: int | None = None) -> list[tuple[int, Poke]]:
     """Return unsent pokes of a queue with their ids, locked until the transaction ends.
 
     Those of the highest priority come first, and of these the oldest.
+
+    Args:
+        connection: inside a transaction.
+        queue: which one.
+        limit: most pokes that announce an attempt, and most others.
+        room: see `room`.
     """
-    return [
+    parameters = {"queue": queue, "limit": limit, "room": None if room is None else max(0, room)}
+    taken = [
         (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority))
-        for row in connection.execute(_TAKE, {"queue": queue, "limit": limit})
+        for row in connection.execute(_TAKE, parameters)
     ]
+    if any(poke.message == PURGE for _, poke in taken):
+        # What was written after it is not to be taken away with the rest.
+        taken.sort(key=lambda each: each[0])
+    return taken
 
 
 _MARK = statement("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)")

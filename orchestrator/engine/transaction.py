@@ -3,14 +3,18 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, text
 
 from orchestrator.core import crash
+from orchestrator.core.errors import UnknownKindError
 from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
 from orchestrator.store import database
 from orchestrator.trace import events
+
+log = structlog.get_logger()
 
 DEFAULT_RULES = Rules()
 
@@ -104,5 +108,9 @@ def one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[T
     repaired = 0
     for row in rows:
         crash.point("sweep.between")
-        repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
+        try:
+            repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
+        except UnknownKindError as error:
+            # It holds up nothing else.
+            log.error("sweep.left", reason=str(error))
     return repaired

@@ -11,13 +11,14 @@ from uuid import UUID
 
 from sqlalchemy import TextClause
 
+from orchestrator.core.pokes import RUN_TASK
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine import tasks
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
-# Who starts a task without a lease has workers that send no heartbeats: their silence, if nodes were heard before, says
+# A poke that the relay holds is on its way, and is passed over. Who starts a task without a lease has workers that send no heartbeats: their silence, if nodes were heard before, says
 # nothing any more (see `engine.queues`).
 _START = statement(
     """
@@ -35,6 +36,12 @@ _START = statement(
              FROM started
          ),
          decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
+         poke AS (
+             UPDATE outbox SET claimed_at = :now
+             WHERE id IN (SELECT id FROM outbox JOIN started ON outbox.key = started.key
+                          WHERE message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
+                          FOR UPDATE OF outbox SKIP LOCKED)
+         ),
          unheard AS (
              DELETE FROM queues USING started
              WHERE CAST(:lease AS interval) IS NULL AND name = started.queue
@@ -43,6 +50,7 @@ _START = statement(
     SELECT $COLUMNS FROM started
     """,
     COLUMNS=COLUMNS,
+    RUN_TASK=RUN_TASK,
 )
 
 

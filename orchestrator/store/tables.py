@@ -313,7 +313,15 @@ outbox = Table(
     Column("attempt", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
+    Column("claimed_at", DateTime(timezone=True)),
+    Index(
+        "outbox_out",
+        "queue",
+        "sent_at",
+        postgresql_where=text("message = 'task.run' AND claimed_at IS NULL AND sent_at IS NOT NULL"),
+    ),
     Index("outbox_unsent", "queue", text("priority DESC"), "id", postgresql_where=text("sent_at IS NULL")),
     Index("outbox_key", "key"),
 )
-"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue)."""
+"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue); when each was handed to the broker, and when
+the attempt was claimed that it announced."""
