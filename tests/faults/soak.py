@@ -14,10 +14,10 @@ from pathlib import Path
 from orchestrator.calls.loss import VARIABLE
 from orchestrator.client import CallError
 from tests.faults import monkeys
-from tests.faults.followed import Followed
 from tests.faults.monkeys import MONKEYS, Monkey
-from tests.faults.runs import Broken, Kind
-from tests.faults.stage import Stage
+from tests.kit.followed import Followed
+from tests.kit.runs import Broken, Kind
+from tests.kit.stage import Stage
 
 LOST_ANSWERS = 0.01
 PLANS = 2

@@ -5,7 +5,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import new_plan
+from tests.kit.messages import new_plan
 
 from .served import HERE, THERE, Served, running
 

@@ -16,10 +16,8 @@ from orchestrator.client import Client
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.conformance.test_identity import credentials_of
-from tests.integration.client.served import settings_for_tls
-from tests.integration.database import opened
+from tests.kit.database import opened
+from tests.kit.servers import serving, settings_for_tls
 
 HERE, THERE = "here", "there"
 CHANNELS = {HERE: ["org-1", "org-2"], THERE: ["org-1"]}
@@ -100,5 +98,5 @@ def running(folder: Path, layout: Layout, postgres: Postgres) -> Iterator[Served
         "ORCHESTRATOR_HTTP_REQUEST_TIME": "2s",
         "ORCHESTRATOR_HTTP_CONNECTIONS_PER_ADDRESS": "30",
     }
-    with serving(folder, database, CHANNELS, settings, credentials_of(layout.client("org-1"))) as served.grpc:
+    with serving(folder, database, CHANNELS, settings, layout.client("org-1").credentials()) as served.grpc:
         yield served

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator import protos as pb
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 from .served import CALLS, HERE, Served
 

@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 
 from orchestrator.access import tokens
-from tests.integration.database import opened
-from tests.waiting import wait_until
+from tests.kit.database import opened
+from tests.kit.waiting import wait_until
 
 from .served import HERE, THERE, Served
 

@@ -14,7 +14,7 @@ from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.client import CallError, Client
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
+from tests.kit.servers import serving
 
 MESSAGE_SECONDS = 1.5
 

@@ -7,7 +7,7 @@ import httpx
 
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
+from tests.kit.servers import serving
 
 
 def test_an_open_api_on_every_address_is_warned_of_at_each_start(postgres: Postgres, tmp_path: Path):
