@@ -18,8 +18,8 @@ from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
-# A poke that the relay holds is on its way, and is passed over. Who starts a task without a lease has workers that send no heartbeats: their silence, if nodes were heard before, says
-# nothing any more (see `engine.queues`).
+# A poke that the relay holds is on its way, and is passed over. Who starts a task without a lease has workers that send
+# no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
 _START = statement(
     """
     WITH started AS (

@@ -102,11 +102,11 @@ def _refused(refusal: Refusal, challenge: str) -> Response:
 
     Args:
         refusal: why.
-        challenge: the value of WWW-Authenticate, for a caller that nobody knows; empty for none.
+        challenge: the value of WWW-Authenticate, for a caller that nobody knows.
     """
     status = refusal.of(STATUS)
     headers = {}
-    if status == 401 and challenge:
+    if status == 401:
         headers["WWW-Authenticate"] = challenge
     if status in (429, 503):
         headers["Retry-After"] = str(math.ceil(refusal.pause or 1))

@@ -119,8 +119,9 @@ class Identity:
 
     @property
     def challenge(self) -> str:
-        """The value of WWW-Authenticate; empty where no token is taken."""
-        return 'Bearer realm="orchestrator"' if self._ways.token else ""
+        """The value of WWW-Authenticate, which every 401 has (RFC 9110, 15.5.2)."""
+        # For certificates there is no scheme; TLS asks for them.
+        return f'{"Bearer" if self._ways.token else "Certificate"} realm="orchestrator"'
 
 
 def chosen(asked: str | None, choices: frozenset[str], what: str) -> str:

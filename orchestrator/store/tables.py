@@ -323,5 +323,5 @@ outbox = Table(
     Index("outbox_unsent", "queue", text("priority DESC"), "id", postgresql_where=text("sent_at IS NULL")),
     Index("outbox_key", "key"),
 )
-"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue); when each was handed to the broker, and when
-the attempt was claimed that it announced."""
+"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue); when each was handed to the broker, and
+when the attempt was claimed that it announced."""

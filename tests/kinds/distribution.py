@@ -11,19 +11,9 @@ ROOT = Path(__file__).parents[2]
 
 def install(folder: Path) -> str:
     """Lay it out in a folder; return the `PYTHONPATH` by which a process finds it, beside the tests."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "grpc_tools.protoc",
-            f"-I{ROOT}",
-            f"-I{ROOT / 'tests/kinds'}",
-            f"--python_out={folder}",
-            "echo.proto",
-        ],
-        check=True,
-        cwd=ROOT / "tests/kinds",
-    )
+    here = ROOT / "tests" / "kinds"
+    compiler = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT}", f"-I{here}"]
+    subprocess.run([*compiler, f"--python_out={folder}", "echo.proto"], check=True, cwd=here)
     metadata = folder / "echo_kind-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-kind\nVersion: 1.0\n")

@@ -8,8 +8,8 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
+from orchestrator.rpc import methods
 from orchestrator.rpc.handlers import Unary
-from orchestrator.rpc.methods import METHODS as BEHIND
 
 TIMEOUT_SECONDS = 30
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -74,12 +74,13 @@ class Direct:
 
     def method(self, request: Any) -> Callable[..., Any]:
         found = _ALL[request.DESCRIPTOR.full_name]
-        behind = BEHIND[found.containing_service.name][found.name]
-        assert isinstance(behind, Unary), f"{found.name} is a stream"
-        use_case = behind.use_case
+        behind = methods.METHODS[found.containing_service.name][found.name]
+        assert isinstance(behind, Unary), f"{found.name} streams"
 
         def call(request: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> Any:
             told = dict(metadata)
-            return self.database.run(told["mspid"], told["channel"], lambda transaction: use_case(transaction, request))
+            return self.database.run(
+                told["mspid"], told["channel"], lambda transaction: behind.use_case(transaction, request)
+            )
 
         return call
