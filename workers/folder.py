@@ -1,7 +1,7 @@
 """Working folders: fresh for each attempt or build, gone afterwards, and owned in between.
 
 Beside a folder lies a file that its owner keeps locked. The kernel takes the lock away when the owner is gone, however
-it went; so the heart, in another process, can tell what is abandoned without trusting process ids or clocks.
+it went; so the agent, in another process, can tell what is abandoned without trusting process ids or clocks.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class Place:
 
     @property
     def order(self) -> Path:
-        """The heart's order to end the attempt."""
+        """The agent's order to end the attempt."""
         return self._beside(_ORDER)
 
     @property
@@ -104,7 +104,7 @@ class WorkingFolder:
         place: with the files beside it.
         stopped: set it when the attempt ends because it had to stop.
         unsettled: set it while something is left that must be done, as to tell the orchestrator how the attempt ended:
-            the heart is to do it, with what lies in the folder.
+            the agent is to do it, with what lies in the folder.
     """
 
     def __init__(self, parent: Path, name: str, record: Record) -> None:
@@ -182,14 +182,14 @@ def receipts(parent: Path) -> list[Path]:
 
 
 def tidy(parent: Path) -> None:
-    """Remove orders whose attempt had ended when the heart wrote them."""
+    """Remove orders whose attempt had ended when the agent wrote them."""
     for order in parent.absolute().glob(f"[!.]*{_ORDER}"):
         if not order.with_suffix(_OWNER).exists():
             order.unlink(missing_ok=True)
 
 
 def clear(parent: Path) -> None:
-    """Remove what no heart would look after: half-written files, and folders that never had an owner.
+    """Remove what no agent would look after: half-written files, and folders that never had an owner.
 
     For the start of a worker, before anything runs.
     """

@@ -20,9 +20,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
-from workers.addresses import check_store_url
-from workers.executor import GIB, MIB
-from workers.sandbox import Shared
+from workers.assets.addresses import check_store_url
+from workers.executors.executor import GIB, MIB
+from workers.executors.sandbox import Shared
 
 
 def _split(value: object) -> object:
@@ -118,7 +118,7 @@ class WorkerSettings(OrganizationSettings):
         description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
-    # No FilePath: while it is missing, a heart that is started again must beat.
+    # No FilePath: while it is missing, an agent that is started again must beat.
     consent_policy: Path | None = Field(
         None,
         description="a YAML file, the consent policy: whose functions and compute plans run here, see "

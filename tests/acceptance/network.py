@@ -15,7 +15,7 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded.federation import Federation
 from tests.waiting import wait_until
-from workers.store import AssetStore, url
+from workers.assets.store import AssetStore, url
 
 DOCKERFILE = 'FROM python:3.11-slim\nENTRYPOINT ["python3", "function.py"]\n'
 # Reads what the runtime promises by hand, so that a fault is the test's own.

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from workers import executor
-from workers.executor import Limits, Outcome
-from workers.sandbox import Sandbox, Shared, find
+from workers.executors import executor
+from workers.executors.executor import Limits, Outcome
+from workers.executors.sandbox import Sandbox, Shared, find
 
 LIMITS = Limits(time=30.0, grace=0.5, memory=None, file_size=50_000_000)
 EXECUTORS = ("sandbox", "subprocess")

@@ -22,11 +22,11 @@ from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation
 from tests.processes import launcher_of, lives
 from tests.waiting import wait_until
-from workers import cgroup, launch, quota, sandbox
-from workers.cgroup import NoGroupError
-from workers.executor import Ending, Outcome, short_home
-from workers.launch import clock
-from workers.sandbox import NoSandboxError, Shared
+from workers.executors import cgroup, launch, quota, sandbox
+from workers.executors.cgroup import NoGroupError
+from workers.executors.executor import Ending, Outcome, short_home
+from workers.executors.launch import clock
+from workers.executors.sandbox import NoSandboxError, Shared
 
 from .contained import EXECUTORS, LIMITS, Contained, limited, processes_with
 
@@ -168,7 +168,7 @@ def test_the_network_is_there_when_it_is_given(tmp_path: Path) -> None:
 def test_a_frozen_launcher_does_not_make_the_time_limit_void(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.executor._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("workers.executors.executor._PATIENCE_SECONDS", 1.0)
     contained = Contained(tmp_path, kind)
     mark = uuid.uuid4().hex
     source = (
@@ -184,7 +184,7 @@ def test_a_launcher_that_is_hurt_from_outside_takes_the_sandbox_along(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a daemon in a session of its own, with a clean environment, that ignores all it can."""
-    monkeypatch.setattr("workers.executor._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("workers.executors.executor._PATIENCE_SECONDS", 1.0)
     contained, mark = Contained(tmp_path), uuid.uuid4().hex
     daemon = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     source = (

@@ -77,7 +77,7 @@ time.sleep(600)
 
 
 def test_a_task_that_kills_its_worker_is_counted(world: World, valkey: Valkey) -> None:
-    """By the heart, which outlives the worker; after as many as the retry policy says the task is Failed."""
+    """By the agent, which outlives the worker; after as many as the retry policy says the task is Failed."""
     world.settings.executor = "subprocess"
     world.claim(world.function(KILLS)).lease.FromSeconds(60)
     with node(world, valkey.url) as worker:

@@ -8,7 +8,7 @@ import sys
 import psutil
 
 from orchestrator.embedded.ports import free_port
-from workers import sandbox
+from workers.executors import sandbox
 
 
 def test_who_waits_for_the_database_obeys_term_as_the_first_process():

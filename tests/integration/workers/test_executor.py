@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from tests.waiting import wait_until
-from workers import executor, launch, outputs
 from workers.errors import ExecutionFault
-from workers.executor import Ending, Limits, Outcome, Resource
+from workers.executors import executor, launch
+from workers.executors.executor import Ending, Limits, Outcome, Resource
 from workers.folder import working_folder
+from workers.run import outputs
 
 LIMITS = Limits(time=60.0, grace=0.5, memory=None, file_size=10_000_000)
 
@@ -133,7 +134,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     yield Place(tmp_path)
-    # A worker that was killed leaves it to the burial of its task.
+    # A worker that was killed leaves it to the cleanup of its task.
     executor.short_home(tmp_path / "home").unlink(missing_ok=True)
 
 
@@ -251,7 +252,8 @@ def test_the_function_dies_with_a_worker_that_is_killed(place: Place) -> None:
     arguments = place.folder / "arguments"
     executor.write_arguments(arguments, 0, (), [place.model])
     script = (
-        "import sys, threading; from pathlib import Path; from workers import executor; f = Path(sys.argv[1]); "
+        "import sys, threading; from pathlib import Path; from workers.executors import executor; "
+        "f = Path(sys.argv[1]); "
         "executor.run(sys.argv[2:], f / 'function', f / 'home', f / 'log', "
         "executor.Limits(60.0, 0.5, None, 10**7), threading.Event())"
     )

@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 
 from tests.processes import lives
 from tests.waiting import wait_until
-from workers import executor
-from workers.executor import Ending, Limits, Outcome
-from workers.launch import clock
+from workers.executors import executor
+from workers.executors.executor import Ending, Limits, Outcome
+from workers.executors.launch import clock
 
 LIMITS = Limits(time=60.0, grace=60.0, memory=None, file_size=10_000_000)
 LONG = 600.0
@@ -46,7 +46,7 @@ while True:
 WORKER = """
 import sys, threading
 from pathlib import Path
-from workers import executor
+from workers.executors import executor
 here, lease = Path(sys.argv[1]), int(sys.argv[2])
 limits = executor.Limits(60.0, 60.0, None, 10**7)
 executor.run(sys.argv[3:], here, here, here / "log", limits, threading.Event(), lease)
@@ -99,7 +99,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.renew(-1)
     run.threads.shutdown()
     os.close(run.lease)
-    # A worker that was killed leaves it to the burial of its task.
+    # A worker that was killed leaves it to the cleanup of its task.
     executor.short_home(tmp_path).unlink(missing_ok=True)
 
 

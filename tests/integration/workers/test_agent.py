@@ -1,4 +1,4 @@
-"""The heart of a node: it keeps alive what lives, ends what must end, and buries what was killed."""
+"""The agent of a node: it keeps alive what lives, ends what must end, and cleans up after what was killed."""
 
 import fcntl
 import os
@@ -15,15 +15,16 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from tests.processes import SELF, launcher_of, lives, outside
 from tests.waiting import wait_until
-from workers import attempt, orders, processes
+from workers import processes
 from workers.channels import connect
-from workers.consent import Consent
-from workers.declines import Asking
+from workers.consent.declines import Asking
+from workers.consent.policy import Consent
 from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
-from workers.heart import Command, Heart
-from workers.orders import Kind, Orders
+from workers.node.agent import Agent, Command
 from workers.record import Record
+from workers.run import attempt, orders
+from workers.run.orders import Kind, Orders
 
 from .world import TRAINS, World
 
@@ -52,7 +53,7 @@ def owned(world: World, task: str, channel: str = "known", number: int = 1) -> W
 
 
 def test_an_idle_node_beats_in_each_channel(world: World) -> None:
-    with world.heart():
+    with world.agent():
         wait_until(lambda: len(world.recorded.heartbeats) >= 6, message="heartbeats")
     assert {channel for channel, _ in world.recorded.heartbeats} == {"known", "other"}
     for _, beat in world.recorded.heartbeats:
@@ -62,7 +63,7 @@ def test_an_idle_node_beats_in_each_channel(world: World) -> None:
 def test_one_call_renews_all_attempts_of_a_channel(world: World) -> None:
     tasks = {str(uuid.uuid4()) for _ in range(3)}
     elsewhere = str(uuid.uuid4())
-    with world.heart(), ExitStack() as held:
+    with world.agent(), ExitStack() as held:
         held.enter_context(working_folder(world.settings.node_folder, "build"))
         held.enter_context(owned(world, elsewhere, "other"))
         for task in tasks:
@@ -85,9 +86,9 @@ def test_a_token_is_readable_by_this_user_alone(world: World) -> None:
         assert "token" not in repr(folder.place.record())
 
 
-def test_the_heart_beats_at_once_when_told_to(world: World) -> None:
+def test_the_agent_beats_at_once_when_told_to(world: World) -> None:
     world.recorded.lease = 600.0
-    with world.heart() as tell:
+    with world.agent() as tell:
         wait_until(lambda: len(world.recorded.heartbeats) >= 2, message="the first heartbeats")
         tell(Command.BEAT)
         wait_until(lambda: len(world.recorded.heartbeats) >= 4, timeout=5, message="heartbeats long before their time")
@@ -97,7 +98,7 @@ def test_a_stop_order_is_obeyed_while_the_lease_has_long_to_go(world: World) -> 
     world.recorded.lease = 600.0
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source)).lease.FromSeconds(600)
-    with world.heart() as tell, world.process() as process:
+    with world.agent() as tell, world.process() as process:
         pid, _ = sleeper.wait()
         world.recorded.stops[world.task] = "the plan was cancelled"
         tell(Command.BEAT)
@@ -116,7 +117,7 @@ def test_the_receipt_of_a_stop_is_sent_until_it_is_answered(world: World) -> Non
         folder.stopped = True
     (receipt,) = world.settings.node_folder.glob("*.stopped")
     world.recorded.heartbeats_unanswered = 1000
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.stopped, message="the first receipt")
         assert receipt.exists()
         world.recorded.heartbeats_unanswered = 0
@@ -130,7 +131,7 @@ def test_an_attempt_whose_process_is_killed_is_reported_and_leaves_nothing(world
     world.recorded.lease = 600.0
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source)).lease.FromSeconds(600)
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, launcher = sleeper.wait()
         process.kill()
         wait_until(lambda: world.recorded.failed, message="the report, long before the lease runs out")
@@ -148,7 +149,7 @@ def test_a_lost_attempt_lives_until_its_function_has_ended(world: World) -> None
     world.settings.task_kill_grace = 1.0
     sleeper = Sleeper(world, stubborn=True)
     world.claim(world.function(sleeper.source))
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, _ = sleeper.wait()
         process.kill()
         process.wait()
@@ -161,7 +162,7 @@ def test_a_lost_attempt_lives_until_its_function_has_ended(world: World) -> None
 def test_a_function_whose_launcher_is_killed_too_is_ended(world: World) -> None:
     sleeper = Sleeper(world, stubborn=True)
     world.claim(world.function(sleeper.source))
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, launcher = sleeper.wait()
         process.send_signal(signal.SIGSTOP)
         os.kill(launcher, signal.SIGKILL)
@@ -173,7 +174,7 @@ def test_a_function_whose_launcher_is_killed_too_is_ended(world: World) -> None:
 def test_a_function_whose_launcher_alone_is_killed_is_ended(world: World) -> None:
     sleeper = Sleeper(world, stubborn=True)
     world.claim(world.function(sleeper.source))
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, launcher = sleeper.wait()
         os.kill(launcher, signal.SIGKILL)
         assert process.wait(30) == 0
@@ -189,7 +190,7 @@ def test_a_lost_attempt_is_reported_when_the_orchestrator_answers_again(world: W
         wait_until(lambda: any(name.endswith(".owner") for name in world.files), timeout=30)
     assert process.returncode == -signal.SIGKILL
     world.recorded.unanswered = 1
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.failed, message="the second report")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert len(world.recorded.failed) == 1
@@ -203,7 +204,7 @@ def test_the_results_of_a_lost_attempt_are_deleted_when_the_orchestrator_answers
         assert process.wait(30) == -signal.SIGKILL
     assert len(list((world.store / "models").iterdir())) == len(models) + 1
     world.recorded.unanswered = 1
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.failed, message="the second report")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert sorted((world.store / "models").iterdir()) == models
@@ -219,7 +220,7 @@ def test_what_a_killed_worker_left_is_reported_by_the_next_one(world: World) -> 
     (world.settings.node_folder / ".draft").touch()
     clear(world.settings.node_folder)
     assert not ownerless.exists()
-    with world.heart():
+    with world.agent():
         with working_folder(world.settings.node_folder, "live build") as live:
             wait_until(lambda: world.recorded.failed, message="the report")
             wait_until(lambda: len(world.files) == 2, message="all but the live folder to be removed")
@@ -229,7 +230,7 @@ def test_what_a_killed_worker_left_is_reported_by_the_next_one(world: World) -> 
 
 def test_an_attempt_whose_end_is_known_is_neither_renewed_nor_reported(world: World) -> None:
     """Its folder may take long to remove."""
-    with world.heart(), owned(world, world.task) as folder:
+    with world.agent(), owned(world, world.task) as folder:
         wait_until(lambda: any(beat.attempts for _, beat in world.recorded.heartbeats), message="its heartbeat")
         folder.settle()
         begin = len(world.recorded.heartbeats) + 2
@@ -240,13 +241,13 @@ def test_an_attempt_whose_end_is_known_is_neither_renewed_nor_reported(world: Wo
     assert not world.recorded.failed
 
 
-def test_an_owner_without_words_is_buried_without_a_report(world: World) -> None:
+def test_an_owner_without_words_is_cleaned_up_without_a_report(world: World) -> None:
     """A power cut takes the content of a file that was just written, but not its name."""
     with working_folder(world.settings.node_folder, "a") as folder:
         owner = folder.with_name(f"{folder.name}.owner")
     folder.mkdir()
     owner.touch()
-    with world.heart():
+    with world.agent():
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert not world.recorded.failed
 
@@ -258,7 +259,7 @@ def test_an_owner_without_words_is_buried_without_a_report(world: World) -> None
 def test_a_crash_at_any_point_loses_nothing_and_leaves_nothing(world: World, point: str) -> None:
     world.claim(world.function(TRAINS))
     models = sorted((world.store / "models").iterdir())
-    with world.heart(), world.process(point) as process:
+    with world.agent(), world.process(point) as process:
         assert process.wait(30) == -signal.SIGKILL
         if point == "worker.reported":
             wait_until(lambda: world.recorded.stopped, message="the end to be noticed")
@@ -284,7 +285,7 @@ def test_a_drain_gives_time_and_then_releases(world: World) -> None:
     world.settings.drain_seconds = 1.0
     world.claim(world.function("time.sleep(600)"))
     ends = threading.Thread(target=world_run, args=(world,))
-    with world.heart() as tell:
+    with world.agent() as tell:
         ends.start()
         wait_until(lambda: any(beat.attempts for _, beat in world.recorded.heartbeats), message="the attempt to run")
         tell(Command.DRAIN)
@@ -302,21 +303,21 @@ def test_a_second_drain_and_a_quit_give_no_time(world: World) -> None:
     world.settings.drain_seconds = 600.0
     for commands in ([Command.DRAIN, Command.DRAIN], [Command.QUIT]):
         world.recorded.released.clear()
-        with world.heart() as tell, owned(world, world.task) as folder:
+        with world.agent() as tell, owned(world, world.task) as folder:
             for command in commands:
                 tell(command)
             order = wait_until(lambda place=folder.place: orders.given(place), message="the order to release")
             assert order.kind is Kind.RELEASE
 
 
-def test_a_release_that_is_not_answered_is_left_to_the_heart(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_that_is_not_answered_is_left_to_the_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "_RELEASE_SECONDS", 0.0)
     world.recorded.unanswered = 1
     world.claim(world.function("time.sleep(600)"))
-    with world.heart() as tell:
+    with world.agent() as tell:
         tell(Command.QUIT)
         world_run(world)
-        wait_until(lambda: world.recorded.released, message="the heart to release it")
+        wait_until(lambda: world.recorded.released, message="the agent to release it")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert len(world.recorded.released) == 1
     assert not world.recorded.failed
@@ -326,7 +327,7 @@ def test_what_dies_while_the_worker_ends_is_released_not_lost(world: World) -> N
     world.settings.drain_seconds = 600.0
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source))
-    with world.heart() as tell, world.process() as process:
+    with world.agent() as tell, world.process() as process:
         sleeper.wait()
         tell(Command.DRAIN)
         process.kill()
@@ -336,10 +337,10 @@ def test_what_dies_while_the_worker_ends_is_released_not_lost(world: World) -> N
 
 def test_what_cannot_be_told_to_end_is_killed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It hangs in something else than its function, as in a download."""
-    monkeypatch.setattr("workers.heart._HANGING_SECONDS", 0.2)
+    monkeypatch.setattr("workers.node.agent._HANGING_SECONDS", 0.2)
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source))
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, _ = sleeper.wait()
         process.send_signal(signal.SIGSTOP)
         world.recorded.stops[world.task] = "the plan was cancelled"
@@ -353,7 +354,7 @@ def test_a_process_of_the_pool_that_stays_frozen_is_ended(world: World) -> None:
     world.recorded.lease = 1.5
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source)).lease.FromSeconds(600)
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         pid, _ = sleeper.wait()
         process.send_signal(signal.SIGSTOP)
         assert process.wait(30) == -signal.SIGKILL
@@ -369,21 +370,21 @@ def test_a_process_of_the_pool_that_is_frozen_for_less_than_a_lease_goes_on(worl
         held.callback(process.kill)
         channels = held.enter_context(connect(world.settings))
         record = Record(process.pid, processes.born(process.pid), "known", world.task, 1, "token")
-        heart = Heart(world.settings, channels)
+        agent = Agent(world.settings, channels)
         with WorkingFolder(world.settings.node_folder, world.task, record):
 
             def freeze(looks: int) -> None:
                 process.send_signal(signal.SIGSTOP)
                 wait_until(lambda: processes.frozen(record.pid, record.born), message="the process to be frozen")
                 for _ in range(looks):
-                    heart.look()
+                    agent.look()
 
             for _ in range(2):
                 freeze(590)
                 assert lives(process.pid)
                 process.send_signal(signal.SIGCONT)
                 wait_until(lambda: not processes.frozen(record.pid, record.born), message="the process to go on")
-                heart.look()
+                agent.look()
             freeze(610)
             assert process.wait(10) == -signal.SIGKILL
 
@@ -433,7 +434,7 @@ def test_an_order_that_cannot_be_written_is_a_kill(world: World, monkeypatch: py
     sleeper = Sleeper(world)
     world.claim(world.function(sleeper.source))
     monkeypatch.setattr(orders, "write", full)
-    with world.heart(), world.process() as process:
+    with world.agent(), world.process() as process:
         sleeper.wait()
         world.recorded.stops[world.task] = "the plan was cancelled"
         assert process.wait(10) == -signal.SIGKILL

@@ -25,11 +25,11 @@ from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.trust import watch_trust
 from orchestrator.listening import Limits, Listener, Protocol, runner
-from workers.access import Access
+from workers.assets.access import Access
+from workers.assets.store import AssetStore
+from workers.assets.store_tls import presented, renewed_context
 from workers.channels import connect
 from workers.settings import StoreSettings
-from workers.store import AssetStore
-from workers.store_tls import presented, renewed_context
 
 log = structlog.get_logger()
 

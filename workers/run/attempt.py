@@ -1,7 +1,7 @@
 """The run of one attempt at a task: claim, prepare, run, store, report.
 
 An attempt whose claim is refused, or that is told to stop, leaves no trace: the task is another's, or nobody's. The
-heart (see `heart`), in a process of its own, renews its lease and tells it to stop.
+agent (see `agent`), in a process of its own, renews its lease and tells it to stop.
 """
 
 import uuid
@@ -15,26 +15,28 @@ from structlog.contextvars import bound_contextvars
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers import executor, inputs, orders, outputs, program
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore, url
 from workers.channels import insist, lost
-from workers.declines import Asking
+from workers.consent.declines import Asking
 from workers.errors import AddressFault, ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
-from workers.executor import Ending, Limits, Outcome, Resource
-from workers.fetching import Fetcher
+from workers.executors import executor
+from workers.executors.executor import Ending, Limits, Outcome, Resource
+from workers.executors.launch import clock
+from workers.executors.sandbox import ARGUMENTS, Sandbox, Shared, find
 from workers.folder import WorkingFolder, places
-from workers.launch import clock
-from workers.orders import Orders
-from workers.outputs import JOURNAL, Results
+from workers.functions import program
 from workers.record import Record
-from workers.sandbox import ARGUMENTS, Sandbox, Shared, find
+from workers.run import inputs, orders, outputs
+from workers.run.orders import Orders
+from workers.run.outputs import JOURNAL, Results
+from workers.run.stopwatch import Stopwatch
 from workers.settings import WorkerSettings
-from workers.stopwatch import Stopwatch
-from workers.store import AssetStore, url
 
 log = structlog.get_logger()
 
 _CLAIM_SECONDS = 60.0
-# The heart goes on trying when this was in vain.
+# The agent goes on trying when this was in vain.
 _RELEASE_SECONDS = 5.0
 _REFUSED = "OE0104"
 _POLL_SECONDS = 0.05

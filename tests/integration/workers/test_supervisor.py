@@ -1,4 +1,4 @@
-"""The pacemaker starts the heart, also while the pool forks."""
+"""The supervisor starts the agent, also while the pool forks."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from .world import World
 # As if the pool forked a process whenever a pipe was made: it inherits both ends, and goes on.
 FORKS = """
 import os, signal, sys
-from workers.pacemaker import Pacemaker
+from workers.node.supervisor import Supervisor
 from workers.settings import WorkerSettings
 
 pipe = os.pipe
@@ -22,12 +22,12 @@ def pipe_and_fork():
         signal.pause()
     return made
 os.pipe = pipe_and_fork
-with Pacemaker(WorkerSettings.model_validate_json(sys.stdin.readline())):
+with Supervisor(WorkerSettings.model_validate_json(sys.stdin.readline())):
     signal.pause()
 """
 
 
-def test_a_heart_that_is_started_while_the_pool_forks_beats(world: World) -> None:
+def test_an_agent_that_is_started_while_the_pool_forks_beats(world: World) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

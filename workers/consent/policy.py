@@ -20,8 +20,8 @@ from orchestrator import protos as pb
 from orchestrator.core import documents
 from orchestrator.core.documents import DocumentError
 from orchestrator.files.watched import Watched
-from workers.addresses import check_store_url
-from workers.decisions import Decisions
+from workers.assets.addresses import check_store_url
+from workers.consent.decisions import Decisions
 from workers.settings import WorkerSettings
 
 _LARGEST = 1024 * 1024

@@ -7,10 +7,10 @@ from typing import TypeAlias
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core.errors import NotFoundError, PermissionDeniedError
-from workers import addresses
-from workers.addresses import Asset, check_store_url
+from workers.assets import addresses
+from workers.assets.addresses import Asset, check_store_url
+from workers.assets.store import shareable
 from workers.channels import Channels
-from workers.store import shareable
 
 Found: TypeAlias = pb.Function | pb.DataManager | pb.Model | pb.FailureReport
 

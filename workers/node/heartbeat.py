@@ -10,11 +10,12 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
-from workers import folder, orders
+from workers import folder
 from workers.channels import lost
+from workers.executors.launch import clock
 from workers.folder import Place
-from workers.launch import clock
 from workers.record import Record
+from workers.run import orders
 
 log = structlog.get_logger()
 
@@ -85,7 +86,7 @@ class Heartbeat(threading.Thread):
             attempts=[record.attempt for _, record in running],
             stopped=[record.attempt for _, record in receipts],
         )
-        crash.point("heart.before_beat")
+        crash.point("agent.before_beat")
         sent = clock()
         try:
             # An answer that comes after the next beat is due is of no use.
@@ -95,7 +96,7 @@ class Heartbeat(threading.Thread):
                 self._log.warning("heartbeat.lost", attempts=len(running), error=error.details())
             self._heard = False
             return min(self._period, _RETRY_SECONDS) if lost(error) else self._period
-        crash.point("heart.beaten")
+        crash.point("agent.beaten")
         if not self._heard:
             self._log.info("heartbeat.heard_again", attempts=len(running))
         self._heard = True
@@ -113,7 +114,7 @@ class Heartbeat(threading.Thread):
         return self._period
 
     def _running(self) -> list[tuple[Place, Record]]:
-        """Return the attempts that are there; one whose process is gone is there until it has been buried."""
+        """Return the attempts that are there; one whose process is gone is there until it has been cleaned up."""
         records = ((place, place.record()) for place in folder.places(self._parent))
         return [(place, record) for place, record in records if record is not None and self._ours(record)]
 

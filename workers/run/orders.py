@@ -1,4 +1,4 @@
-"""What the heart tells an attempt that runs in another process: how long it is believed to live, and when to end."""
+"""What the agent tells an attempt that runs in another process: how long it is believed to live, and when to end."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import structlog
 
 from workers import processes
 from workers.errors import Released, Stopped
+from workers.executors.launch import clock
 from workers.folder import Place, write
-from workers.launch import clock
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ def give(place: Place, kind: Kind, reason: str) -> None:
     try:
         write(place.order, json.dumps(asdict(Order(kind, reason, time.monotonic()))))
     except OSError as error:
-        # As on a full disk. Who cannot be told is killed, and buried.
+        # As on a full disk. Who cannot be told is killed, and cleaned up after.
         record = place.record()
         killed = record is not None and processes.end(record.pid, record.born)
         log.error("order.not_given", folder=place.folder.name, error=str(error), killed=killed)
@@ -103,7 +103,7 @@ class Orders:
         """Go on only if the attempt may.
 
         When its lease has run out, as after a freeze of this machine, another attempt may hold the task: the
-        heart is asking, and its answer is waited for. If none comes, the attempt's next call brings the answer.
+        agent is asking, and its answer is waited for. If none comes, the attempt's next call brings the answer.
 
         Raises:
             Stopped: the orchestrator wants it to end.

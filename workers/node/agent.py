@@ -1,12 +1,12 @@
-"""The heart of a node: a process beside the worker that keeps all its attempts alive, and buries those that died.
+"""The agent of a node: a process beside the worker that keeps its attempts alive, and cleans up after what died.
 
 It is a process of its own because those that it looks after may hang or be killed: the worker's main process waits for
 brokers, and the pool's processes run for hours. It knows what runs from the node's folder alone (see `folder`), so it
 can be killed and started again at any time. It ends when its standard input does, that is with the worker, however
 that went; the attempts of a worker that was killed are reported before.
 
-Started as `python -m workers.heart`: the first line of standard input holds the worker's settings as JSON, each byte
-after it is a command.
+Started as `python -m workers.node.agent`: the first line of standard input holds the worker's settings as JSON, each
+byte after it is a command.
 """
 
 import contextvars
@@ -23,14 +23,15 @@ from typing import IO, Self
 import structlog
 
 from orchestrator import log as logs
-from workers import folder, orders, processes
-from workers.adoption import Adoption
-from workers.burial import Burials
+from workers import folder, processes
 from workers.channels import Channels, connect
-from workers.consent import Consent
-from workers.declines import Reconsideration
+from workers.consent.declines import Reconsideration
+from workers.consent.policy import Consent
 from workers.folder import Place
-from workers.heartbeat import Heartbeat
+from workers.node.adoption import Adoption
+from workers.node.cleanup import Cleanup
+from workers.node.heartbeat import Heartbeat
+from workers.run import orders
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -39,12 +40,12 @@ _LOOK_SECONDS = 0.1
 # What is ordered to end and has not, long after its function must have been killed, hangs somewhere else.
 _HANGING_SECONDS = 10.0
 
-FAREWELL_SECONDS = 5.0
-"""How much longer than the kill grace a heart sees to what is left, after its worker."""
+FINISH_SECONDS = 5.0
+"""How much longer than the kill grace an agent sees to what is left, after its worker."""
 
 
 class Command(bytes, Enum):
-    """What the worker's main process tells the heart."""
+    """What the worker's main process tells the agent."""
 
     BEAT = b"b"
     """Beat at once."""
@@ -54,7 +55,7 @@ class Command(bytes, Enum):
     """The worker ends: what runs is to be released at once."""
 
 
-class Heart:
+class Agent:
     """Looks after a node's folder, until it is closed.
 
     Args:
@@ -67,15 +68,15 @@ class Heart:
         self._folder = settings.node_folder
         self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
         clients = {client.channel: client for client in channels.clients}
-        self._burials = Burials(clients, settings.store_root, settings.cgroup)
+        self._cleanup = Cleanup(clients, settings.store_root, settings.cgroup)
         self._adoption = Adoption(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
-        # Not in the thread that looks: a burial may take long, and nobody's order may wait for it.
-        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix="burials")
-        self._undertaken: dict[Path, Future[None]] = {}
+        # Not in the thread that looks: a cleanup may take long, and nobody's order may wait for it.
+        self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="cleanup")
+        self._cleaning: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:
         for beat in self._beats:
@@ -84,7 +85,7 @@ class Heart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._undertaker.shutdown()
+        self._cleaner.shutdown()
         for beat in self._beats:
             beat.end()
         self._reconsideration.end()
@@ -102,21 +103,21 @@ class Heart:
         again = self._drained is not None
         seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
         self._drained = time.monotonic() + seconds
-        self._burials.leaving = True
+        self._cleanup.leaving = True
         log.info("worker.draining", seconds=seconds)
 
     def look(self) -> bool:
         """Look at the folder once, and do what is due; return whether anything is left in it."""
-        self._undertaken = {path: work for path, work in self._undertaken.items() if not _over(path, work)}
+        self._cleaning = {path: work for path, work in self._cleaning.items() if not _over(path, work)}
         if self._adoption.due():
             self._adoption.touch()
             nodes = self._folder.parent
-            if self._drained is None and nodes not in self._undertaken:
-                self._undertake(nodes, self._adoption.run)
+            if self._drained is None and nodes not in self._cleaning:
+                self._clean(nodes, self._adoption.run)
         found = folder.places(self._folder)
         for place in found:
-            if place.folder not in self._undertaken and (lock := self._burials.seize(place)) is not None:
-                self._undertake(place.folder, partial(self._burials.bury, place, lock))
+            if place.folder not in self._cleaning and (lock := self._cleanup.seize(place)) is not None:
+                self._clean(place.folder, partial(self._cleanup.clean_up, place, lock))
             if self._drained is not None and time.monotonic() >= self._drained:
                 orders.give(place, orders.Kind.RELEASE, "its worker ends")
             self._end_if_hanging(place)
@@ -129,14 +130,14 @@ class Heart:
         folder.tidy(self._folder)
         return bool(found or receipts)
 
-    def farewell(self) -> None:
+    def finish(self) -> None:
         """See to what is left when the worker has ended, for a limited time."""
-        deadline = time.monotonic() + self._settings.task_kill_grace + FAREWELL_SECONDS
+        deadline = time.monotonic() + self._settings.task_kill_grace + FINISH_SECONDS
         while self.look() and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
 
-    def _undertake(self, path: Path, work: Callable[[], None]) -> None:
-        self._undertaken[path] = self._undertaker.submit(contextvars.copy_context().run, work)
+    def _clean(self, path: Path, work: Callable[[], None]) -> None:
+        self._cleaning[path] = self._cleaner.submit(contextvars.copy_context().run, work)
 
     def _end_if_hanging(self, place: Place) -> None:
         order = orders.given(place)
@@ -160,17 +161,17 @@ class Heart:
 
 
 def run(settings: WorkerSettings, commands: IO[bytes]) -> None:
-    """Be the heart of a node until the commands end.
+    """Be the agent of a node until the commands end.
 
     Args:
         settings: the worker's.
         commands: a pipe, unbuffered.
     """
     structlog.contextvars.bind_contextvars(organization=settings.organization, node=settings.node)
-    with connect(settings) as channels, Heart(settings, channels) as heart:
-        while (command := _next(commands, heart.look)) is not None:
-            heart.obey(command)
-        heart.farewell()
+    with connect(settings) as channels, Agent(settings, channels) as agent:
+        while (command := _next(commands, agent.look)) is not None:
+            agent.obey(command)
+        agent.finish()
 
 
 def _next(commands: IO[bytes], meanwhile: Callable[[], object]) -> Command | None:
@@ -185,13 +186,13 @@ def _over(path: Path, work: Future[None]) -> bool:
         return False
     error = work.exception()
     if error is not None:
-        log.error("folder.not_buried", folder=path.name, error=f"{type(error).__name__}: {error}")
+        log.error("folder.not_cleaned_up", folder=path.name, error=f"{type(error).__name__}: {error}")
     return True
 
 
 def main() -> None:
-    """Be the heart of the worker that started this process."""
-    # What ends a worker must not end its heart before it.
+    """Be the agent of the worker that started this process."""
+    # What ends a worker must not end its agent before it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     with open(0, "rb", buffering=0) as commands:

@@ -1,4 +1,4 @@
-"""What a node that is gone has left behind: another node of its organization takes it over, and buries it like its own.
+"""What a node that is gone has left behind: another node of its organization takes it over, and cleans it up.
 
 Where a node's name changes with each start, as in Kubernetes, nobody would ever look into the folders of the old names.
 A node that lives touches its own folder all the time. How long ago others were touched is read off the file system
@@ -92,7 +92,7 @@ class Adoption:
         if not processes.end_strays(place.folder / "home"):
             log.error("folder.strays_left", folder=place.folder.name)
             return
-        # The owner's file last: with it the heart finds the rest, and until then the next adoption does.
+        # The owner's file last: with it the agent finds the rest, and until then the next adoption does.
         for path in (place.folder, place.order, place.owner):
             with suppress(FileNotFoundError):
                 path.rename(self._own / path.name)

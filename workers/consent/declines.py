@@ -15,7 +15,7 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from workers.channels import Channels, insist
-from workers.consent import Asked, Consent, Missing
+from workers.consent.policy import Asked, Consent, Missing
 
 log = structlog.get_logger()
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator import protos as pb
-from workers import addresses
+from workers.assets import addresses
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore
 from workers.errors import AddressFault, InternalFault
-from workers.executor import Resource
-from workers.fetching import Fetcher
-from workers.store import AssetStore
+from workers.executors.executor import Resource
 
 # Far above what an opener, a script, can be.
 _OPENER_SIZE_LIMIT = 64 * 1024**2

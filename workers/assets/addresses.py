@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from orchestrator import protos as pb
-from workers.store import url
+from workers.assets.store import url
 
 # Nothing that one reader of URLs takes for another than the next does: no user, query, fragment, escape, backslash,
 # empty or dotted segment, and no port with leading zeros.
@@ -53,9 +53,14 @@ def check_store_url(store_url: str) -> str:
     return plain
 
 
+def model_name(key: str) -> str:
+    """Return the name of a model in the store of the worker that made it: no other file is ever deleted as a model."""
+    return f"models/{key}"
+
+
 def model(found: pb.Model) -> Asset:
     """Return the file of a model."""
-    return Asset(found.owner, f"models/{found.key}", found.address, f"the model {found.key}")
+    return Asset(found.owner, model_name(found.key), found.address, f"the model {found.key}")
 
 
 def archive(function: pb.Function) -> Asset:

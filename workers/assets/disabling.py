@@ -1,7 +1,7 @@
 """Deletes transient models that no task can need any more, because a poke said so.
 
 The orchestrator knows a model as disabled before its file is deleted, and does not poke for it again. So whoever is
-killed in between, or hears no answer, leaves a record in the node's folder, and the heart deletes the file.
+killed in between, or hears no answer, leaves a record in the node's folder, and the agent deletes the file.
 """
 
 import grpc
@@ -10,12 +10,12 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
+from workers.assets.addresses import model_name
+from workers.assets.store import AssetStore
 from workers.channels import Channels, insist, lost
 from workers.folder import WorkingFolder
-from workers.outputs import model_name
 from workers.record import Record
 from workers.settings import WorkerSettings
-from workers.store import AssetStore
 
 log = structlog.get_logger()
 
@@ -35,8 +35,8 @@ def disable(settings: WorkerSettings, channels: Channels, task: str) -> None:
 
     Raises:
         OSError: the node's folder cannot be written, and nothing was disabled; or a file cannot be deleted, which the
-            heart goes on trying.
-        grpc.RpcError: the orchestrator did not say for 30 s whether an output is disabled; the heart goes on.
+            agent goes on trying.
+        grpc.RpcError: the orchestrator did not say for 30 s whether an output is disabled; the agent goes on.
     """
     try:
         client, found = channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=task)))

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from orchestrator import protos as pb
-from workers import addresses, archive, dockerfile
+from workers.assets import addresses
+from workers.assets.fetching import Fetcher
 from workers.errors import AddressFault, BuildFault, ChecksumFault
-from workers.fetching import Fetcher
+from workers.functions import archive, dockerfile
 
 
 def prepare(function: pb.Function, folder: Path, fetcher: Fetcher, size_limit: int) -> list[str]:

@@ -15,17 +15,17 @@ from celery.worker import state
 from celery.worker.control import control_command
 
 from orchestrator.core.pokes import STOP_ATTEMPTS
-from workers.pacemaker import Pacemaker
+from workers.node.supervisor import Supervisor
 
 log = structlog.get_logger()
 
 
-def install(app: Celery, heart: Pacemaker) -> None:
+def install(app: Celery, agent: Supervisor) -> None:
     """Have a worker end in order, and listen to the remote control command.
 
     Args:
         app: the worker's Celery app, before its worker is made.
-        heart: of the same node.
+        agent: of the same node.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -34,9 +34,9 @@ def install(app: Celery, heart: Pacemaker) -> None:
     def end(number: int, _: object) -> None:
         state.should_stop = os.EX_OK
         if number == signal.SIGQUIT:
-            heart.quit()
+            agent.quit()
         else:
-            heart.drain()
+            agent.drain()
         with suppress(BlockingIOError):
             os.write(writer, b".")
 
@@ -59,7 +59,7 @@ def install(app: Celery, heart: Pacemaker) -> None:
     def stop_attempts(_: Any, tasks: object = None, **__: object) -> dict[str, str]:
         """Ask the orchestrator at once which attempts must stop."""
         log.info("attempts.stop_announced", tasks=len(tasks) if isinstance(tasks, list) else 0)
-        heart.beat()
+        agent.beat()
         return {"ok": "asking"}
 
 

@@ -11,13 +11,13 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
-from workers import program
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore, Stored, url
 from workers.channels import Channels, insist
 from workers.errors import Fault, InternalFault
-from workers.fetching import Fetcher
 from workers.folder import working_folder
+from workers.functions import program
 from workers.settings import WorkerSettings
-from workers.store import AssetStore, Stored, url
 
 log = structlog.get_logger()
 

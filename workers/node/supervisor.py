@@ -1,4 +1,4 @@
-"""Keeps the heart of a node beating: starts its process, again if it dies, and tells it what the worker hears."""
+"""Keeps the agent of a node running: starts its process, again if it dies, and tells it what the worker hears."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Self
 
 import structlog
 
-from workers.heart import FAREWELL_SECONDS, Command
+from workers.node.agent import FINISH_SECONDS, Command
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -18,10 +18,10 @@ log = structlog.get_logger()
 _PAUSE_SECONDS = 1.0
 
 
-class Pacemaker:
-    """The heart's process, as long as the block runs. Enter it before the pool forks.
+class Supervisor:
+    """The agent's process, as long as the block runs. Enter it before the pool forks.
 
-    The pipe to the heart is inherited by the pool's processes: it ends when this process and all of them have.
+    The pipe to the agent is inherited by the pool's processes: it ends when this process and all of them have.
 
     Args:
         settings: the worker's.
@@ -29,12 +29,12 @@ class Pacemaker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._patience = settings.task_kill_grace + 2 * FAREWELL_SECONDS
+        self._patience = settings.task_kill_grace + 2 * FINISH_SECONDS
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
         self._ending = b""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="pacemaker", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def __enter__(self) -> Self:
         self._start()
@@ -49,7 +49,7 @@ class Pacemaker:
         self._pipe = -1
         self._thread.join(self._patience)
         if self._thread.is_alive() and self._process is not None:
-            log.error("heart.hangs", pid=self._process.pid)
+            log.error("agent.hangs", pid=self._process.pid)
             self._process.kill()
             self._thread.join()
 
@@ -70,7 +70,7 @@ class Pacemaker:
         self._tell(command)
 
     def _tell(self, told: bytes) -> None:
-        # A heart that died is told again when it has been started again; one that hangs would block us.
+        # An agent that died is told again when it has been started again; one that hangs would block us.
         with suppress(BrokenPipeError, BlockingIOError):
             os.write(self._pipe, told)
 
@@ -80,7 +80,7 @@ class Pacemaker:
             # -P: a folder named like one of our packages, where we happen to run, must not be taken for it.
             # Not close_fds: Popen spawns the process then, without a pipe to it. A process of the pool that is forked
             # at this moment would hold such a pipe open, and Popen waits for its end. Descriptors are closed anyway.
-            command = [sys.executable, "-P", "-m", "workers.heart"]
+            command = [sys.executable, "-P", "-m", "workers.node.agent"]
             self._process = subprocess.Popen(command, stdin=reader, close_fds=False)
         finally:
             os.close(reader)
@@ -96,8 +96,8 @@ class Pacemaker:
             code = self._process.wait()
             if self._closed.wait(_PAUSE_SECONDS if code else 0):
                 return
-            log.error("heart.died", code=code)
+            log.error("agent.died", code=code)
             try:
                 self._start()
             except OSError as error:
-                log.error("heart.not_started", error=str(error))
+                log.error("agent.not_started", error=str(error))

@@ -12,13 +12,16 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
 from orchestrator.removal import remove
-from workers import cgroup, disabling, orders, processes
+from workers import processes
+from workers.assets import disabling
+from workers.assets.store import AssetStore
 from workers.channels import lost
-from workers.executor import short_home
+from workers.executors import cgroup
+from workers.executors.executor import short_home
 from workers.folder import Place
-from workers.outputs import JOURNAL, announced
 from workers.record import Record
-from workers.store import AssetStore
+from workers.run import orders
+from workers.run.outputs import JOURNAL, announced
 
 log = structlog.get_logger()
 
@@ -26,7 +29,7 @@ _CALL_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 
 
-class Burials:
+class Cleanup:
     """Buries what was abandoned in a node's folder.
 
     Args:
@@ -46,14 +49,14 @@ class Burials:
         self._later: dict[Path, float] = {}
 
     def seize(self, place: Place) -> int | None:
-        """Take over an abandoned folder, to bury it.
+        """Take over an abandoned folder, to clean it up.
 
         Returns:
-            The lock; None when the folder has an owner, or an earlier burial of it could not be finished just now.
+            The lock; None when the folder has an owner, or an earlier cleanup of it could not be finished just now.
         """
         return place.seize() if time.monotonic() >= self._later.get(place.folder, 0.0) else None
 
-    def bury(self, place: Place, lock: int) -> None:
+    def clean_up(self, place: Place, lock: int) -> None:
         """End what still runs in an abandoned folder, do what is left to do, remove the folder.
 
         Args:
@@ -64,11 +67,11 @@ class Burials:
             OSError: the folder cannot be removed.
         """
         try:
-            self._bury(place)
+            self._clean_up(place)
         finally:
             os.close(lock)
 
-    def _bury(self, place: Place) -> None:
+    def _clean_up(self, place: Place) -> None:
         self._later[place.folder] = time.monotonic() + _RETRY_SECONDS
         ended = cgroup.end(self._groups, place.folder.name)
         if not processes.end_strays(place.folder / "home") or not ended:
@@ -78,7 +81,7 @@ class Burials:
         record = place.record()
         # The task need not wait until a large folder is removed.
         settled, stopped = (True, False) if record is None else self._settle(place, record)
-        crash.point("heart.reported")
+        crash.point("agent.reported")
         if settled:
             remove(place.folder)
             place.leave(stopped=stopped)
@@ -104,7 +107,7 @@ class Burials:
         client = self._clients.get(record.channel)
         if order is not None and order.kind is orders.Kind.STOP:
             return True, True
-        crash.point("heart.before_report")
+        crash.point("agent.before_report")
         if client is None:
             log.warning("task.abandoned", task=record.task, attempt=record.number, reason="not in its channel any more")
             return True, False

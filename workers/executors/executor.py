@@ -20,12 +20,13 @@ from typing import Protocol
 
 import structlog
 
-from workers import cgroup, launch, processes, quota, syscalls
+from workers import processes
+from workers.executors import cgroup, launch, quota, syscalls
 
 log = structlog.get_logger()
 
 _POLL_SECONDS = 0.05
-# What a launcher takes to kill and bury all that a function started.
+# What a launcher takes to kill and clean up all that a function started.
 _PATIENCE_SECONDS = 10.0
 # A path in a socket's address has 107 bytes, of which Python's multiprocessing takes 33 for its own names.
 _LONG_PATH = 70

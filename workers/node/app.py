@@ -14,15 +14,19 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from orchestrator import log as logs
 from orchestrator.broker import connection
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis
-from workers import attempt as attempts
-from workers import building, cgroup, disabling, drain, pool, processes, sandbox
-from workers.acknowledgement import Acknowledgement
+from workers import processes
+from workers.assets import disabling
 from workers.channels import Channels, connect
-from workers.consent import Consent
-from workers.declines import Asking
+from workers.consent.declines import Asking
+from workers.consent.policy import Consent
+from workers.executors import cgroup, sandbox
+from workers.executors.launch import become_subreaper, die_with_parent
 from workers.folder import clear
-from workers.launch import become_subreaper, die_with_parent
-from workers.pacemaker import Pacemaker
+from workers.functions import building
+from workers.node import drain, pool
+from workers.node.acknowledgement import Acknowledgement
+from workers.node.supervisor import Supervisor
+from workers.run import attempt as attempts
 from workers.settings import WorkerSettings
 
 
@@ -156,8 +160,8 @@ def main(settings: WorkerSettings) -> int:
         sandbox.check(sandbox.find(settings.sandbox_program), shared, settings.private)
     clear(settings.node_folder)
     app = make_app(settings, consent)
-    with Pacemaker(settings) as heart:
-        drain.install(app, heart)
+    with Supervisor(settings) as agent:
+        drain.install(app, agent)
         pool.install(app)
         worker = app.Worker(
             hostname=f"{settings.organization}@{settings.node}",

@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 import tenacity
 
-from workers.addresses import Asset, check_store_url
+from workers.assets.addresses import Asset, check_store_url
+from workers.assets.peers import Peers
+from workers.assets.store import AssetStore, url
 from workers.channels import insist
 from workers.errors import AddressFault, ChecksumFault, InternalFault
-from workers.peers import Peers
 from workers.settings import WorkerSettings
-from workers.store import AssetStore, url
 
 _CHUNK = 1024 * 1024
 # Characters of an address in a message, and bytes of what a peer says.

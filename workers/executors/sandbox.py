@@ -4,7 +4,7 @@ A function sees the system's programs and this Python, read-only; its own files 
 `/tmp`, its HOME and TMPDIR), its inputs read-only, and `/outputs`. It sees no other process, and no network but a
 loopback device of its own. It has no capabilities, and gets none by set-user-id programs.
 
-Run as a program, `python -m workers.sandbox`, it says whether a sandbox can be had here.
+Run as a program, `python -m workers.executors.sandbox`, it says whether a sandbox can be had here.
 """
 
 import os
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from workers.executor import Resource
+from workers.executors.executor import Resource
 
 FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS = (
     Path(path)

@@ -13,7 +13,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from orchestrator.files import whole
-from workers.regular import IrregularFileError, open_regular
+from workers.assets.regular import IrregularFileError, open_regular
 
 _CHUNK = 1024 * 1024
 _KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

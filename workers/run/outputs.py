@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import protos as pb
+from workers.assets.addresses import model_name
+from workers.assets.regular import IrregularFileError, open_regular
+from workers.assets.store import AssetStore, url
 from workers.errors import ExecutionFault
-from workers.executor import Resource
-from workers.regular import IrregularFileError, open_regular
-from workers.store import AssetStore, url
+from workers.executors.executor import Resource
 
 # A performance is {"all": number}; more than this is something else.
 _PERFORMANCE_SIZE_LIMIT = 1024**2
@@ -119,8 +120,9 @@ def save(
             )
             continue
         key = str(uuid.uuid4())
-        results.announce(model_name(key))
-        stored = store.put(model_name(key), output.path)
+        name = model_name(key)
+        results.announce(name)
+        stored = store.put(name, output.path)
         results.models.append(
             pb.NewModel(
                 key=key,
@@ -129,11 +131,6 @@ def save(
                 address=pb.Addressable(checksum=stored.checksum, storage_address=url(store_url, stored.name)),
             )
         )
-
-
-def model_name(key: str) -> str:
-    """Return the name of a model in the store of the worker that made it: no other file is ever deleted as a model."""
-    return f"models/{key}"
 
 
 def read_performance(output: Resource) -> float:
