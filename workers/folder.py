@@ -1,7 +1,8 @@
 """Working folders: fresh for each attempt or build, gone afterwards, and owned in between.
 
-Beside a folder lies a file that its owner keeps locked. The kernel takes the lock away when the owner is gone, however
-it went; so the agent, in another process, can tell what is abandoned without trusting process ids or clocks.
+Beside a folder lies a file that its owner, a process of the pool, keeps locked. The kernel takes the lock away when the
+owner is gone, however it went; so the agent, in another process, can tell what is abandoned without trusting process
+ids or clocks. Whether a function that ran there is still alive its executor says.
 """
 
 import fcntl
@@ -72,7 +73,7 @@ class Place:
         return None
 
     def lives(self) -> bool:
-        """Tell whether its owner, or a process that inherited the lock, is still there."""
+        """Tell whether its owner is still there."""
         lock = self.seize()
         if lock is None:
             return self.owner.exists()
@@ -117,7 +118,7 @@ class WorkingFolder:
 
     @property
     def lock(self) -> int:
-        """The descriptor of the lock: a process that inherits it owns the folder too."""
+        """The descriptor of the lock."""
         return self._lock
 
     def settle(self) -> None:

@@ -21,8 +21,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
 from workers.assets.addresses import check_store_url
+from workers.executors import registry
+from workers.executors.bubblewrap import Shared
 from workers.executors.executor import GIB, MIB
-from workers.executors.sandbox import Shared
 
 
 def _split(value: object) -> object:
@@ -35,6 +36,12 @@ def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         Shared.parse(path)
     return paths
+
+
+def _executor(name: str) -> str:
+    if name not in registry.OURS and name not in registry.names():
+        raise ValueError(f"not one of {', '.join(registry.names())}")
+    return name
 
 
 def _host_and_port(value: object) -> object:
@@ -144,10 +151,11 @@ class WorkerSettings(OrganizationSettings):
     drain_seconds: NonNegativeFloat = Field(
         60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
-    executor: Literal["sandbox", "subprocess"] = Field(
+    executor: Annotated[str, AfterValidator(_executor)] = Field(
         "sandbox" if sys.platform == "linux" else "subprocess",
         description="how functions run: `sandbox` isolates them, `subprocess` lets them see and do all that the "
-        "worker's user may, its keys, data and processes included: only where you trust every function so",
+        "worker's user may, its keys, data and processes included: only where you trust every function so; other names "
+        "are those of [executors of your own](extending/executor.md)",
     )
     sandbox_program: FilePath | None = Field(
         None,

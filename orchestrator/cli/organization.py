@@ -22,8 +22,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
     runs then is ended and To do again at once.
     """
     from orchestrator.core.documents import DocumentError
-    from workers.executors.cgroup import NoGroupError
-    from workers.executors.sandbox import NoSandboxError
+    from workers.executors.executor import UnfitError
     from workers.node import app
     from workers.settings import WorkerSettings
 
@@ -31,7 +30,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
     except DocumentError as error:
         raise UsageFault(str(error)) from error
-    except (NoSandboxError, NoGroupError) as error:
+    except UnfitError as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

@@ -6,16 +6,17 @@ unit's own, where it says `Delegate=memory pids` and `DelegateSubgroup=worker`. 
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+
+from workers.executors.executor import UnfitError
 
 _CONTROLLERS = ("memory", "pids")
 _PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
-class NoGroupError(RuntimeError):
+class NoGroupError(UnfitError):
     """A control group cannot be had; the message is one line that says why and what to do."""
 
 
@@ -27,8 +28,9 @@ def check(root: Path) -> None:
     """
     try:
         (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in _CONTROLLERS))
-        with group(root, f"check-{os.getpid()}", None, 100):
-            pass
+        made = f"check-{os.getpid()}"
+        make(root, made, None, 100)
+        end(root, made)
     except OSError as error:
         raise NoGroupError(
             f"in ORCHESTRATOR_CGROUP={root} no control groups with the controllers memory and pids can be made "
@@ -37,9 +39,8 @@ def check(root: Path) -> None:
         ) from error
 
 
-@contextmanager
-def group(root: Path | None, name: str, memory: int | None, processes: int) -> Iterator[Path | None]:
-    """Make a group, and end all that is in it when the block is over.
+def make(root: Path | None, name: str, memory: int | None, processes: int) -> Path | None:
+    """Make a group; `end` removes it.
 
     Args:
         root: where; None makes none.
@@ -51,8 +52,7 @@ def group(root: Path | None, name: str, memory: int | None, processes: int) -> I
         OSError: it cannot be made.
     """
     if root is None:
-        yield None
-        return
+        return None
     folder = root / name
     folder.mkdir(exist_ok=True)
     try:
@@ -65,9 +65,10 @@ def group(root: Path | None, name: str, memory: int | None, processes: int) -> I
             # Absent where the kernel counts no swap.
             with suppress(FileNotFoundError):
                 (folder / "memory.swap.max").write_text("0")
-        yield folder
-    finally:
+    except OSError:
         end(root, name)
+        raise
+    return folder
 
 
 def end(root: Path | None, name: str) -> bool:

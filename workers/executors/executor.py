@@ -1,41 +1,23 @@
-"""Runs a function's command in a process of its own, with limits and a clean environment, in a sandbox or without.
+"""What an executor answers: how a function is prepared, started, paused, ended, and how it ended.
 
-Without a sandbox the function runs as the worker's user does: nothing is kept secret from it, and it can do to the
-worker what that user can. Run only functions that you trust so.
+There is one module for each executor beside this one (see `registry`); `watch` holds each to its promises.
 """
 
-import contextlib
-import dataclasses
-import hashlib
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
-from workers import processes
-from workers.executors import cgroup, launch, quota, syscalls
-
-log = structlog.get_logger()
-
-_POLL_SECONDS = 0.05
-# What a launcher takes to kill and clean up all that a function started.
-_PATIENCE_SECONDS = 10.0
-# A path in a socket's address has 107 bytes, of which Python's multiprocessing takes 33 for its own names.
-_LONG_PATH = 70
-_SHORT = Path("/tmp")  # noqa: S108 - for a link with a name that nobody can guess
 MIB, GIB = 1024**2, 1024**3
 
 
+class UnfitError(RuntimeError):
+    """Functions cannot run here so; the message is one line that says why and what to do."""
+
+
 class Ending(Enum):
-    """How a command ended."""
+    """How a function ended."""
 
     EXITED = "exited"
     TIMED_OUT = "timed out"
@@ -45,16 +27,16 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of a command.
+    """The end of a function.
 
     Args:
         ending: by itself, by a limit, or by order.
-        exit_code: 128 + n when signal n killed it.
+        exit_code: of one that ended by itself; 128 + n when signal n killed it.
         reason: which limit it exceeded, a sentence.
     """
 
     ending: Ending
-    exit_code: int
+    exit_code: int = 0
     reason: str = ""
 
 
@@ -72,7 +54,6 @@ class Limits:
         processes: that run at once, each thread counted.
         open_files: of each process.
         log_size: bytes of its log that are kept.
-        cgroup: where a control group of its own is made (see `cgroup`); None for none.
     """
 
     time: float
@@ -84,7 +65,6 @@ class Limits:
     processes: int = 4096
     open_files: int = 65_536
     log_size: int = 64 * MIB
-    cgroup: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -102,193 +82,110 @@ class Resource:
     multiple: bool
 
 
-class Box(Protocol):
-    """What isolates a function; see `sandbox.Sandbox`."""
-
-    def environment(self) -> dict[str, str]:
-        """Return all that the function sees of the environment."""
-        ...
-
-    def wrap(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that runs another one in it."""
-        ...
-
-
-class Stop(Protocol):
-    """What can order a command to end; a `threading.Event` can."""
-
-    def wait(self, timeout: float, /) -> bool:
-        """Wait so many seconds at most; say whether the command is to end."""
-        ...
-
-
-def write_arguments(path: Path, rank: int, inputs: Sequence[Resource], outputs: Sequence[Resource]) -> None:
-    """Write the file that the command gets as `@<file>`: one argument a line, as substratools reads it."""
-    lines = (
-        "--task-properties",
-        json.dumps({"rank": rank}),
-        "--inputs",
-        _listed(inputs),
-        "--outputs",
-        _listed(outputs),
-    )
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def run(
-    command: Sequence[str],
-    folder: Path,
-    home: Path,
-    log: Path,
-    limits: Limits,
-    stop: Stop,
-    lock: int | None = None,
-    box: Box | None = None,
-) -> Outcome:
-    """Run a command to its end, and end all that it started.
+@dataclass(frozen=True)
+class Job:
+    """What is to run.
 
     Args:
-        command: the ENTRYPOINT and its arguments.
-        folder: the unpacked function, the working directory.
-        home: a folder for the function's own files (HOME, TMPDIR), of no other.
-        log: a file; stdout and stderr are appended.
-        limits: what it may use; its folders are these two and `outputs` beside `home`.
-        stop: ends the command when it says so.
-        lock: a descriptor that the launcher inherits, so that it stays open until the command has ended, also
-            when this process is killed; it tells the lease, without which the command is paused (see `launch.left`).
-        box: isolates the command; without, it sees and may do what this user can.
+        folder: of the attempt, with the folders `function` (unpacked: where it runs), `home` (its HOME and TMPDIR),
+            `inputs` and `outputs`. Its name is the run's, and like no other's.
+        command: the function's ENTRYPOINT; the file of arguments is one word more, `@<file>` (see `arguments`).
+        limits: what it may use.
+        rank: of the task.
+        inputs: what it reads; they may lie outside the folder.
+        outputs: files that it is to write, in `outputs`.
+        network: whether it may use the network.
+        lease: a file; the function may run until its time of modification (see `lease`). None: without end.
     """
-    short = short_home(home)
-    if box is None:
-        environment, words = _environment(home, short), command
-    else:
-        environment, words = box.environment(), box.wrap(command)
-    watched = quota.Quota((folder, home, home.with_name("outputs")), limits)
-    # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
-    with (
-        cgroup.group(limits.cgroup, home.parent.name, limits.memory, limits.processes) as group,
-        log.open("ab") as output,
-        subprocess.Popen(
-            [sys.executable, "-IS", launch.__file__, _options(limits, lock, box, group), *words],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=() if lock is None else (lock,),
-        ) as process,
-    ):
-        assert process.stdin is not None  # noqa: S101 - narrows the type
-        ending, reason = Ending.STOPPED, ""
-        try:
-            ending, reason = _watch(process, stop, limits.time, lock, watched)
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                if ending is Ending.EXCEEDED:
-                    process.stdin.write(launch.KILL)
-                process.stdin.close()  # the order to end what still runs
-            _insist(process, limits.grace)
-    code = process.returncode
-    if code < 0:
-        # The launcher was killed, and could end nothing.
-        processes.end_strays(home)
-    short.unlink(missing_ok=True)
-    return Outcome(ending, code if code >= 0 else 128 - code, reason)
+
+    folder: Path
+    command: Sequence[str]
+    limits: Limits
+    rank: int = 0
+    inputs: Sequence[Resource] = ()
+    outputs: Sequence[Resource] = ()
+    network: bool = False
+    lease: Path | None = None
+
+    @property
+    def log(self) -> Path:
+        """The file to which all is appended that the function says."""
+        return self.folder / "log"
 
 
-def _options(limits: Limits, lock: int | None, box: Box | None, group: Path | None) -> str:
-    options = launch.Options(
-        grace=limits.grace,
-        # A group's memory is what is used; address space, where there is none, what is asked for.
-        memory=0 if group else limits.memory or 0,
-        file_size=limits.file_size,
-        open_files=limits.open_files,
-        processes=0 if group else limits.processes,
-        log_size=limits.log_size,
-        lease=lock,
-        boxed=box is not None,
-        syscalls=syscalls.program().hex() if box is not None else "",
-        cgroup=str(group or ""),
-    )
-    return json.dumps(dataclasses.asdict(options))
+class Executor(Protocol):
+    """How functions run. A run is known by its attempt's folder.
 
+    The process that starts a run pauses it, resumes it and asks for its outcome. Whether it is alive, and its end, may
+    be asked for by each process of the node, also after a restart of the worker: whatever they need must be found from
+    the folder, or by its name.
+    """
 
-def _watch(
-    process: "subprocess.Popen[bytes]", stop: Stop, seconds: float, lock: int | None, watched: quota.Quota
-) -> tuple[Ending, str]:
-    pause = _Pause()
-    deadline = time.monotonic() + seconds
-    while process.poll() is None:
-        deadline += pause.look(launch.left(lock) <= 0)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return Ending.TIMED_OUT, ""
-        if excess := watched.look(process.pid):
-            return Ending.EXCEEDED, excess
-        if stop.wait(min(left, _POLL_SECONDS)):
-            return Ending.STOPPED, ""
-    # What it left behind counts too: it is to be kept.
-    excess = watched.look(None)
-    return (Ending.EXCEEDED, excess) if excess else (Ending.EXITED, "")
+    def check(self) -> None:
+        """See to it that functions can run here, before a worker takes any.
 
+        Raises:
+            UnfitError: they cannot.
+        """
+        ...
 
-def _insist(process: "subprocess.Popen[bytes]", grace: float) -> None:
-    try:
-        process.wait(grace + _PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        # Something froze it; a sandbox ends with it.
-        log.error("launcher.hangs", pid=process.pid)
-        process.kill()
+    def build(self, function: Path, checksum: str) -> None:
+        """Prepare what a function needs to start, such as an image; nothing is to be done twice.
 
+        Args:
+            function: its unpacked archive.
+            checksum: of the archive: the same function has the same.
 
-class _Pause:
-    """What is to be known here of the launcher's pauses."""
+        Raises:
+            BuildFault: it is the function's fault.
+            OSError: it is not.
+        """
+        ...
 
-    def __init__(self) -> None:
-        self._looked = time.monotonic()
-        self._begun: float | None = None
+    def start(self, job: Job) -> None:
+        """Start a function with its limits, and return at once.
 
-    def look(self, lease_over: bool) -> float:
-        """Say for how many seconds, since the last look, the command was paused."""
-        since, self._looked = self._looked, time.monotonic()
-        if lease_over and self._begun is None:
-            self._begun = self._looked
-            log.warning("function.paused", reason="its lease is over, and the orchestrator cannot be asked")
-        elif not lease_over and self._begun is not None:
-            log.info("function.resumed", seconds=round(self._looked - self._begun, 3))
-            self._begun = None
-        return self._looked - since if lease_over else 0.0
+        It sees nothing of the worker's environment. It does not outlive its worker unguarded: without a process of the
+        node that calls `pause`, it may not run on when its lease is over.
 
+        Raises:
+            OSError: it cannot be started, and that is not the function's fault.
+        """
+        ...
 
-def _listed(resources: Sequence[Resource]) -> str:
-    # ensure_ascii would write \u escapes, whose backslash substratools turns into a slash.
-    return json.dumps(
-        [
-            {"id": resource.identifier, "value": str(resource.path), "multiple": resource.multiple}
-            for resource in resources
-        ],
-        ensure_ascii=False,
-    )
+    def alive(self, folder: Path) -> bool:
+        """Say whether anything of a run is left that may still go on. A paused function is alive."""
+        ...
 
+    def pause(self, folder: Path) -> None:
+        """Have nothing of a run go on, until it is resumed. One that has ended meanwhile is no fault."""
+        ...
 
-def short_home(home: Path) -> Path:
-    """Return the link by which a function without a sandbox finds its temporary files; it may be left by the killed."""
-    return _SHORT / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+    def resume(self, folder: Path) -> None:
+        """Let a paused run go on."""
+        ...
 
+    def outcome(self, folder: Path, seconds: float) -> Outcome | None:
+        """Wait for the end of a run, and return it.
 
-def _environment(home: Path, short: Path) -> dict[str, str]:
-    """Return all that the function may see of the environment: nothing of the worker's."""
-    interpreter = Path(sys.executable).parent
-    temporary = home
-    if len(os.fsencode(home)) > _LONG_PATH:
-        with contextlib.suppress(OSError):
-            short.symlink_to(home)
-            temporary = short
-    return {
-        "PATH": os.pathsep.join((str(interpreter), os.defpath)),
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
-        "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+        Args:
+            folder: of the attempt.
+            seconds: to wait at most; an end within them is answered at once.
+
+        Returns:
+            None while it runs. `EXITED`: all that it said is in its log, cut to its limit. `EXCEEDED`: it kept more
+            than it may, and may still run.
+        """
+        ...
+
+    def end(self, folder: Path, grace: float) -> bool:
+        """End all that a run started, and remove what is kept for it; also when it has ended, or never began.
+
+        Args:
+            folder: of the attempt; it is left.
+            grace: seconds from TERM to KILL; 0 kills at once, and so does a lease that is over.
+
+        Returns:
+            Whether nothing of it is left.
+        """
+        ...

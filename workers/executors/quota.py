@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from workers import processes
+from workers.executors import strays
 
 _PERIOD_SECONDS = 0.25
 # Measuring may take this share of the time: folders can hold a million files.
@@ -58,7 +58,7 @@ class Quota:
         begun = time.monotonic()
         if launcher is not None and begun < self._next:
             return ""
-        run = {} if launcher is None else processes.below(launcher)
+        run = {} if launcher is None else strays.below(launcher)
         limits = self._limits
         found = ""
         # The launcher's first child may be the sandbox's: neither it nor the first process in it are the function's.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import structlog
 
-from workers import folder, processes
+from workers import folder
+from workers.executors import registry
 from workers.folder import Place
 from workers.settings import WorkerSettings
 
@@ -35,6 +36,7 @@ class Adoption:
     def __init__(self, settings: WorkerSettings) -> None:
         self._own = settings.node_folder
         self._organization = settings.organization
+        self._executor = registry.make(settings)
         self._next = 0.0
 
     def due(self) -> bool:
@@ -88,8 +90,8 @@ class Adoption:
             log.info("node.adopted", folder=other.name)
 
     def _move(self, place: Place) -> None:
-        # By their home, which changes its place now.
-        if not processes.end_strays(place.folder / "home"):
+        # It may be found by its folder alone, which changes its place now.
+        if self._executor.alive(place.folder) or not self._executor.end(place.folder, 0.0):
             log.error("folder.strays_left", folder=place.folder.name)
             return
         # The owner's file last: with it the agent finds the rest, and until then the next adoption does.

@@ -27,6 +27,7 @@ from workers import folder, processes
 from workers.channels import Channels, connect
 from workers.consent.declines import Reconsideration
 from workers.consent.policy import Consent
+from workers.executors import registry
 from workers.folder import Place
 from workers.node.adoption import Adoption
 from workers.node.cleanup import Cleanup
@@ -39,6 +40,9 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 0.1
 # What is ordered to end and has not, long after its function must have been killed, hangs somewhere else.
 _HANGING_SECONDS = 10.0
+
+# Each may wait for a function to end.
+_CLEANUPS = 8
 
 FINISH_SECONDS = 5.0
 """How much longer than the kill grace an agent sees to what is left, after its worker."""
@@ -68,14 +72,14 @@ class Agent:
         self._folder = settings.node_folder
         self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
         clients = {client.channel: client for client in channels.clients}
-        self._cleanup = Cleanup(clients, settings.store_root, settings.cgroup)
+        self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
         self._adoption = Adoption(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
-        # Not in the thread that looks: a cleanup may take long, and nobody's order may wait for it.
-        self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="cleanup")
+        # Not in the thread that looks: a cleanup may take long, and nobody's order may wait for it, nor for each other.
+        self._cleaner = ThreadPoolExecutor(_CLEANUPS, thread_name_prefix="cleanup")
         self._cleaning: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:

@@ -14,13 +14,12 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from orchestrator import log as logs
 from orchestrator.broker import connection
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis
-from workers import processes
 from workers.assets import disabling
 from workers.channels import Channels, connect
 from workers.consent.declines import Asking
 from workers.consent.policy import Consent
-from workers.executors import cgroup, sandbox
-from workers.executors.launch import become_subreaper, die_with_parent
+from workers.executors import registry, strays
+from workers.executors.launcher.kernel import become_subreaper, die_with_parent
 from workers.folder import clear
 from workers.functions import building
 from workers.node import drain, pool
@@ -112,7 +111,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
-            processes.end_children()
+            strays.end_children()
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:
@@ -147,17 +146,12 @@ def main(settings: WorkerSettings) -> int:
 
     Raises:
         DocumentError: the consent policy, or the file of decisions, is wrong.
-        NoSandboxError: functions cannot be isolated here, and nobody said that they are trusted.
-        NoGroupError: there is a setting for control groups, and none can be made.
+        UnfitError: functions cannot run here as the settings say.
     """
     consent = Consent.of(settings)
     consent.check()
     logs.configure(settings.log_level)
-    if settings.cgroup is not None:
-        cgroup.check(settings.cgroup)
-    if settings.executor == "sandbox":
-        shared = [sandbox.Shared.parse(path) for path in settings.sandbox_paths]
-        sandbox.check(sandbox.find(settings.sandbox_program), shared, settings.private)
+    registry.make(settings).check()
     clear(settings.node_folder)
     app = make_app(settings, consent)
     with Supervisor(settings) as agent:

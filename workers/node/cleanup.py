@@ -12,12 +12,10 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
 from orchestrator.removal import remove
-from workers import processes
 from workers.assets import disabling
 from workers.assets.store import AssetStore
 from workers.channels import lost
-from workers.executors import cgroup
-from workers.executors.executor import short_home
+from workers.executors.executor import Executor
 from workers.folder import Place
 from workers.record import Record
 from workers.run import orders
@@ -35,17 +33,19 @@ class Cleanup:
     Args:
         clients: the connections to the orchestrator, by channel.
         store_root: where the organization's assets lie.
-        groups: where the control groups of functions are; None where they have none.
+        executor: of the node's functions.
+        grace: seconds that a function has to end, when its worker has gone.
 
     Attributes:
         leaving: whether the worker ends: what is abandoned then was not lost but given back.
     """
 
-    def __init__(self, clients: Mapping[str, Client], store_root: str, groups: Path | None = None) -> None:
+    def __init__(self, clients: Mapping[str, Client], store_root: str, executor: Executor, grace: float) -> None:
         self.leaving = False
         self._clients = clients
         self._store_root = store_root
-        self._groups = groups
+        self._executor = executor
+        self._grace = grace
         self._later: dict[Path, float] = {}
 
     def seize(self, place: Place) -> int | None:
@@ -73,11 +73,9 @@ class Cleanup:
 
     def _clean_up(self, place: Place) -> None:
         self._later[place.folder] = time.monotonic() + _RETRY_SECONDS
-        ended = cgroup.end(self._groups, place.folder.name)
-        if not processes.end_strays(place.folder / "home") or not ended:
+        if not self._executor.end(place.folder, self._grace):
             log.error("folder.strays_left", folder=place.folder.name)
             return
-        short_home(place.folder / "home").unlink(missing_ok=True)
         record = place.record()
         # The task need not wait until a large folder is removed.
         settled, stopped = (True, False) if record is None else self._settle(place, record)

@@ -12,7 +12,7 @@ from orchestrator.client import Client
 from orchestrator.core import crash
 from workers import folder
 from workers.channels import lost
-from workers.executors.launch import clock
+from workers.executors.lease import clock
 from workers.folder import Place
 from workers.record import Record
 from workers.run import orders

@@ -11,7 +11,7 @@ import structlog
 
 from workers import processes
 from workers.errors import Released, Stopped
-from workers.executors.launch import clock
+from workers.executors.lease import clock
 from workers.folder import Place, write
 
 log = structlog.get_logger()
@@ -71,9 +71,9 @@ def renew(place: Place, until: float) -> None:
 
     Args:
         place: its working folder.
-        until: by `launch.clock`.
+        until: by `lease.clock`.
     """
-    # See `launch.left`.
+    # See `lease.left`.
     with suppress(FileNotFoundError):
         os.utime(place.owner, (until, until))
 
@@ -88,10 +88,14 @@ class Orders:
     def __init__(self, place: Place) -> None:
         self._place = place
 
+    def is_set(self) -> bool:
+        """Say whether the attempt is to end."""
+        return self._place.order.exists()
+
     def wait(self, seconds: float) -> bool:
         """Sleep, then say whether the attempt is to end."""
         time.sleep(seconds)
-        return self._place.order.exists()
+        return self.is_set()
 
     def pause(self, seconds: float) -> None:
         """Sleep until the attempt is to end, or for some seconds."""

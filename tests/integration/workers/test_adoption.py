@@ -12,7 +12,8 @@ import structlog.testing
 from orchestrator import protos as pb
 from orchestrator.embedded.valkey import Valkey
 from tests.waiting import wait_until
-from workers import folder, processes
+from workers import folder
+from workers.executors import registry, strays
 from workers.folder import WorkingFolder
 from workers.node import adoption
 from workers.node.adoption import ABANDONED_SECONDS, Adoption
@@ -57,7 +58,8 @@ def killed_in_an_attempt(world: World) -> None:
     with world.process():
         wait_until(started.exists, timeout=30, message="the function to run")
     (place,) = folder.places(world.settings.node_folder)
-    wait_until(lambda: not place.lives(), message="the function to end")
+    executor = registry.make(world.settings)
+    wait_until(lambda: not executor.alive(place.folder), message="the function to end")
 
 
 def test_an_attempt_is_reported_lost_and_its_folder_removed(world: World) -> None:
@@ -138,7 +140,7 @@ def test_a_node_that_lives_touches_its_folder(world: World, monkeypatch: pytest.
 def test_a_node_touches_its_folder_while_something_is_cleaned_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adoption, "PERIOD_SECONDS", 0.1)
     cleaned = threading.Event()
-    monkeypatch.setattr(processes, "end_strays", lambda _: cleaned.wait(30))
+    monkeypatch.setattr(strays, "end", lambda _: cleaned.wait(30))
     try:
         with owned(world, world.task) as working:
             working.unsettled = True

@@ -23,7 +23,7 @@ from workers.errors import Released, Stopped
 from workers.folder import WorkingFolder, clear, working_folder
 from workers.node.agent import Agent, Command
 from workers.record import Record
-from workers.run import attempt, orders
+from workers.run import attempt, orders, report
 from workers.run.orders import Kind, Orders
 
 from .world import TRAINS, World
@@ -311,7 +311,7 @@ def test_a_second_drain_and_a_quit_give_no_time(world: World) -> None:
 
 
 def test_a_release_that_is_not_answered_is_left_to_the_agent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "_RELEASE_SECONDS", 0.0)
+    monkeypatch.setattr(report, "_RELEASE_SECONDS", 0.0)
     world.recorded.unanswered = 1
     world.claim(world.function("time.sleep(600)"))
     with world.agent() as tell:
