@@ -38,6 +38,9 @@ def end_children() -> None:
 
     Where this process is a subreaper (see `launcher.kernel`), nothing that it started can get away from it.
     """
+    # Ordinary, and much cheaper than to look at all processes of the machine.
+    if not _has_children():
+        return
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while left := below(os.getpid()):
         if time.monotonic() > deadline:
@@ -46,9 +49,7 @@ def end_children() -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         # Those that are not our own children yet become so as their parents go.
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        _has_children()
         time.sleep(_POLL_SECONDS)
 
 
@@ -72,6 +73,16 @@ def end(home: Path) -> bool:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _has_children() -> bool:
+    """Reap the children that have ended; say whether there are others."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
     return True
 
 

@@ -154,8 +154,8 @@ def main(settings: WorkerSettings) -> int:
     registry.make(settings).check()
     clear(settings.node_folder)
     app = make_app(settings, consent)
-    with Supervisor(settings) as agent:
-        drain.install(app, agent)
+    with Supervisor(settings) as supervisor:
+        drain.install(app, supervisor)
         pool.install(app)
         worker = app.Worker(
             hostname=f"{settings.organization}@{settings.node}",

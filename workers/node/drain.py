@@ -20,12 +20,12 @@ from workers.node.supervisor import Supervisor
 log = structlog.get_logger()
 
 
-def install(app: Celery, agent: Supervisor) -> None:
+def install(app: Celery, supervisor: Supervisor) -> None:
     """Have a worker end in order, and listen to the remote control command.
 
     Args:
         app: the worker's Celery app, before its worker is made.
-        agent: of the same node.
+        supervisor: of the same node.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -34,9 +34,9 @@ def install(app: Celery, agent: Supervisor) -> None:
     def end(number: int, _: object) -> None:
         state.should_stop = os.EX_OK
         if number == signal.SIGQUIT:
-            agent.quit()
+            supervisor.quit()
         else:
-            agent.drain()
+            supervisor.drain()
         with suppress(BlockingIOError):
             os.write(writer, b".")
 
@@ -59,7 +59,7 @@ def install(app: Celery, agent: Supervisor) -> None:
     def stop_attempts(_: Any, tasks: object = None, **__: object) -> dict[str, str]:
         """Ask the orchestrator at once which attempts must stop."""
         log.info("attempts.stop_announced", tasks=len(tasks) if isinstance(tasks, list) else 0)
-        agent.beat()
+        supervisor.beat()
         return {"ok": "asking"}
 
 
