@@ -19,8 +19,8 @@ import pytest
 
 from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation
-from tests.processes import launcher_of, lives
-from tests.waiting import wait_until
+from tests.kit.processes import launcher_of, lives
+from tests.kit.waiting import wait_until
 from workers.executors import bubblewrap, cgroup, launch, quota
 from workers.executors.bubblewrap import NoSandboxError, Shared
 from workers.executors.cgroup import NoGroupError

@@ -11,7 +11,9 @@ import structlog.testing
 
 from orchestrator import protos as pb
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
+from tests.kit.node import node
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 from workers import folder
 from workers.executors import registry, strays
 from workers.folder import WorkingFolder
@@ -20,9 +22,6 @@ from workers.node.adoption import ABANDONED_SECONDS, Adoption
 from workers.record import Record
 from workers.run import orders
 from workers.run.orders import Kind
-
-from .node import node
-from .world import World
 
 
 def renamed(world: World, name: str = "node-2") -> Path:

@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
-from tests.processes import SELF, launcher_of, lives, outside
-from tests.waiting import wait_until
+from tests.kit.processes import SELF, launcher_of, lives, outside
+from tests.kit.waiting import wait_until
+from tests.kit.world import TRAINS, World
 from workers import processes
 from workers.channels import connect
 from workers.consent.declines import Asking
@@ -25,8 +26,6 @@ from workers.node.agent import Agent, Command
 from workers.record import Record
 from workers.run import attempt, orders, report
 from workers.run.orders import Kind, Orders
-
-from .world import TRAINS, World
 
 
 class Sleeper:

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 from workers.executors import registry, watch
 from workers.executors.executor import Ending, Executor, Job, Limits, Outcome, Resource, UnfitError
 from workers.executors.lease import clock
 from workers.settings import WorkerSettings
-
-from .world import World
 
 PAGE = Path(__file__).parents[3] / "docs" / "extending" / "executor.md"
 # The last is the example of the docs, which another package adds.

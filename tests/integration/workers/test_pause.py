@@ -16,8 +16,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from tests.processes import lives
-from tests.waiting import wait_until
+from tests.kit.processes import lives
+from tests.kit.waiting import wait_until
 from workers.executors import watch
 from workers.executors.executor import Ending, Job, Limits, Outcome
 from workers.executors.lease import clock
