@@ -86,7 +86,9 @@ class Checkout:
     @cached_property
     def executor(self) -> str:
         """How its workers run functions: isolated where the machine can and the checkout knows how."""
-        return "subprocess" if self._ask("-m", "workers.sandbox").returncode else "sandbox"
+        # A checkout may be older than the folders of workers/.
+        known = ("workers.executors.sandbox", "workers.sandbox")
+        return "sandbox" if any(not self._ask("-m", module).returncode for module in known) else "subprocess"
 
     def _ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

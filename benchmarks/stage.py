@@ -23,7 +23,7 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process, Supervisor
 from orchestrator.embedded.readiness import listens
 from orchestrator.embedded.valkey import Valkey
-from workers.launch import die_with_parent
+from workers.executors.launcher.kernel import die_with_parent
 
 Result = TypeVar("Result")
 Given = ParamSpec("Given")

@@ -10,7 +10,7 @@ import structlog
 import tenacity
 
 from orchestrator.client import CallError, Client
-from workers.peers import Peers
+from workers.assets.peers import Peers
 from workers.settings import OrganizationSettings
 
 Answer = TypeVar("Answer")

@@ -1,7 +1,8 @@
 """Working folders: fresh for each attempt or build, gone afterwards, and owned in between.
 
-Beside a folder lies a file that its owner keeps locked. The kernel takes the lock away when the owner is gone, however
-it went; so the heart, in another process, can tell what is abandoned without trusting process ids or clocks.
+Beside a folder lies a file that its owner, a process of the pool, keeps locked. The kernel takes the lock away when the
+owner is gone, however it went; so the agent, in another process, can tell what is abandoned without trusting process
+ids or clocks. Whether a function that ran there is still alive its executor says.
 """
 
 import fcntl
@@ -37,7 +38,7 @@ class Place:
 
     @property
     def order(self) -> Path:
-        """The heart's order to end the attempt."""
+        """The agent's order to end the attempt."""
         return self._beside(_ORDER)
 
     @property
@@ -72,7 +73,7 @@ class Place:
         return None
 
     def lives(self) -> bool:
-        """Tell whether its owner, or a process that inherited the lock, is still there."""
+        """Tell whether its owner is still there."""
         lock = self.seize()
         if lock is None:
             return self.owner.exists()
@@ -104,7 +105,7 @@ class WorkingFolder:
         place: with the files beside it.
         stopped: set it when the attempt ends because it had to stop.
         unsettled: set it while something is left that must be done, as to tell the orchestrator how the attempt ended:
-            the heart is to do it, with what lies in the folder.
+            the agent is to do it, with what lies in the folder.
     """
 
     def __init__(self, parent: Path, name: str, record: Record) -> None:
@@ -117,7 +118,7 @@ class WorkingFolder:
 
     @property
     def lock(self) -> int:
-        """The descriptor of the lock: a process that inherits it owns the folder too."""
+        """The descriptor of the lock."""
         return self._lock
 
     def settle(self) -> None:
@@ -182,14 +183,14 @@ def receipts(parent: Path) -> list[Path]:
 
 
 def tidy(parent: Path) -> None:
-    """Remove orders whose attempt had ended when the heart wrote them."""
+    """Remove orders whose attempt had ended when the agent wrote them."""
     for order in parent.absolute().glob(f"[!.]*{_ORDER}"):
         if not order.with_suffix(_OWNER).exists():
             order.unlink(missing_ok=True)
 
 
 def clear(parent: Path) -> None:
-    """Remove what no heart would look after: half-written files, and folders that never had an owner.
+    """Remove what no agent would look after: half-written files, and folders that never had an owner.
 
     For the start of a worker, before anything runs.
     """

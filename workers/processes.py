@@ -1,4 +1,4 @@
-"""Processes of this machine that somebody else has started: which of them is which, and which are strays.
+"""Processes of this machine that somebody else has started: which of them is which.
 
 Where there is no /proc (anything but Linux) none is found, and none is ended.
 """
@@ -6,18 +6,14 @@ Where there is no /proc (anything but Linux) none is found, and none is ended.
 import contextlib
 import os
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
-_POLL_SECONDS = 0.02
-_PATIENCE_SECONDS = 5.0
 
 
 def born(pid: int) -> str:
     """Return when a process started, in the kernel's ticks; empty when it cannot be told. Ids are used again."""
-    fields = _fields(pid)
+    fields = stat(pid)
     return "" if not fields or fields[0] == "Z" else fields[19]
 
 
@@ -28,7 +24,7 @@ def frozen(pid: int, started: str) -> bool:
         pid: its id.
         started: what `born` said of it.
     """
-    fields = _fields(pid)
+    fields = stat(pid)
     return bool(fields) and fields[0] == "T" and fields[19] == started
 
 
@@ -46,82 +42,10 @@ def end(pid: int, started: str) -> bool:
     return True
 
 
-def below(pid: int) -> dict[int, int]:
-    """Return the processes that descend from one, with how many threads each has."""
-    children: dict[int, list[tuple[int, int]]] = {}
-    for stat in _PROC.glob("[0-9]*/stat"):
-        number = int(stat.parent.name)
-        if fields := _fields(number):
-            children.setdefault(int(fields[1]), []).append((number, int(fields[17])))
-    found: dict[int, int] = {}
-    parents = [pid]
-    while parents:
-        born = children.get(parents.pop(), [])
-        found.update(born)
-        parents += [child for child, _ in born]
-    return found
-
-
-def end_children() -> None:
-    """Kill what descends from this process: what a function left behind in a process that has no other children.
-
-    Where this process is a subreaper (see `launch.become_subreaper`), nothing that it started can get away from it.
-    """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while left := below(os.getpid()):
-        if time.monotonic() > deadline:
-            return
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        # Those that are not our own children yet become so as their parents go.
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        time.sleep(_POLL_SECONDS)
-
-
-def end_strays(home: Path) -> bool:
-    """Kill what runs with this HOME, or in a sandbox where it is bound: what a function left, when nobody ended it.
-
-    The launcher ends all that a function started (see `launch`); this is for when the launcher itself was killed.
-
-    Args:
-        home: the folder that the function got as its HOME, of one attempt alone.
-
-    Returns:
-        Whether none of them is left.
-    """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    # Again and again: one that is killed may just have forked.
-    while strays := list(_at_home(home)):
-        if time.monotonic() > deadline:
-            return False
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _fields(pid: int) -> list[str]:
+def stat(pid: int) -> list[str]:
     """Return what the kernel says of a process: the state is the first field, the start the twentieth."""
     try:
         # The name, in brackets, comes before, and may hold anything.
         return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
-
-
-def _at_home(home: Path) -> Iterator[int]:
-    wanted = b"HOME=" + os.fsencode(home)
-    # A process can change its environment, but not what is mounted in its sandbox. The name of an attempt's folder is
-    # random; what is before it depends on the file system.
-    bound = os.fsencode(f"/{home.parent.name}/{home.name} ")
-    own = os.getpid()
-    for process in _PROC.glob("[0-9]*"):
-        # Those of other users cannot be read, and those that have ended meanwhile neither.
-        with contextlib.suppress(OSError):
-            found = wanted in (process / "environ").read_bytes().split(b"\0")
-            if (found or bound in (process / "mountinfo").read_bytes()) and int(process.name) != own:
-                yield int(process.name)

@@ -1,4 +1,4 @@
-"""What a working folder's owner says of itself, for the heart that looks after it."""
+"""What a working folder's owner says of itself, for the agent that looks after it."""
 
 import json
 import os

@@ -20,9 +20,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
-from workers.addresses import check_store_url
-from workers.executor import GIB, MIB
-from workers.sandbox import Shared
+from workers.assets.addresses import check_store_url
+from workers.executors import registry
+from workers.executors.bubblewrap import Shared
+from workers.executors.executor import GIB, MIB
 
 
 def _split(value: object) -> object:
@@ -35,6 +36,12 @@ def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         Shared.parse(path)
     return paths
+
+
+def _executor(name: str) -> str:
+    if name not in registry.OURS and name not in registry.names():
+        raise ValueError(f"not one of {', '.join(registry.names())}")
+    return name
 
 
 def _host_and_port(value: object) -> object:
@@ -118,7 +125,7 @@ class WorkerSettings(OrganizationSettings):
         description="the public https URL of the organization's own asset store, as its assets' addresses begin"
     )
     work_dir: Path = Field(description="a folder for the working folders of attempts")
-    # No FilePath: while it is missing, a heart that is started again must beat.
+    # No FilePath: while it is missing, an agent that is started again must beat.
     consent_policy: Path | None = Field(
         None,
         description="a YAML file, the consent policy: whose functions and compute plans run here, see "
@@ -144,10 +151,11 @@ class WorkerSettings(OrganizationSettings):
     drain_seconds: NonNegativeFloat = Field(
         60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
-    executor: Literal["sandbox", "subprocess"] = Field(
+    executor: Annotated[str, AfterValidator(_executor)] = Field(
         "sandbox" if sys.platform == "linux" else "subprocess",
         description="how functions run: `sandbox` isolates them, `subprocess` lets them see and do all that the "
-        "worker's user may, its keys, data and processes included: only where you trust every function so",
+        "worker's user may, its keys, data and processes included: only where you trust every function so; other names "
+        "are those of [executors of your own](extending/executor.md)",
     )
     sandbox_program: FilePath | None = Field(
         None,

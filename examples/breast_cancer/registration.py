@@ -13,7 +13,7 @@ from examples.breast_cancer import FUNCTIONS, OPENER, archives
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Client
 from orchestrator.embedded.running import Running
-from workers.store import AssetStore, url
+from workers.assets.store import AssetStore, url
 
 if TYPE_CHECKING:
     from examples.breast_cancer.data import Hospital

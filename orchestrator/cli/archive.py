@@ -17,11 +17,11 @@ from orchestrator.cli import download
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.client import Client
 from orchestrator.client.display import printable
-from workers import addresses
-from workers.archive import unpack
+from workers.assets import addresses
+from workers.assets.peers import Peers
 from workers.errors import BuildFault
-from workers.executor import GIB
-from workers.peers import Peers
+from workers.executors.executor import GIB
+from workers.functions.archive import unpack
 
 _LONGEST_TEXT = 256 * 1024
 _LOOKED_AT = 8192

@@ -41,7 +41,7 @@ def list_waiting(place: Place, as_json: bool) -> None:
     decided = place.consent(access)
     with connect(access) as client:
         from orchestrator.cli import declines
-        from workers.declines import waiting
+        from workers.consent.declines import waiting
 
         groups = declines.grouped(waiting(client, access.organization))
     from orchestrator.cli import reading, tables
@@ -103,7 +103,7 @@ def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
         raise UsageFault("archives are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
     from orchestrator import protos as pb
     from orchestrator.cli import archive, reading, tables
-    from workers.consent import Asked, judge
+    from workers.consent.policy import Asked, judge
 
     with connect(access) as client:
         found = client.functions.GetFunction(pb.GetFunctionParam(key=function))

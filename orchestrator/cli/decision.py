@@ -11,7 +11,7 @@ from orchestrator.cli.place import Place
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
-    from workers.decisions import Kind
+    from workers.consent.decisions import Kind
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 
@@ -73,8 +73,8 @@ def _decide(
     _, file = place.files(access)
     with connect(access) as client:
         from orchestrator.core.documents import DocumentError
-        from workers import decisions
-        from workers.declines import reconsider
+        from workers.consent import decisions
+        from workers.consent.declines import reconsider
 
         kind, name, words = _name(client, function, checksum, plan, organization)
         try:
@@ -102,7 +102,7 @@ def _name(
     """Return what is decided on, its name in the file, and words for it."""
     from orchestrator import protos as pb
     from orchestrator.cli import reading
-    from workers.decisions import Kind
+    from workers.consent.decisions import Kind
 
     if function is not None:
         found = client.functions.GetFunction(pb.GetFunctionParam(key=function))

@@ -22,7 +22,7 @@ from orchestrator.client.display import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
-from workers.store import own_name
+from workers.assets.store import own_name
 
 if TYPE_CHECKING:
     from examples.breast_cancer.baselines import Baselines

@@ -22,16 +22,15 @@ def worker(org: str | None, concurrency: int | None) -> None:
     runs then is ended and To do again at once.
     """
     from orchestrator.core.documents import DocumentError
-    from workers import app
-    from workers.cgroup import NoGroupError
-    from workers.sandbox import NoSandboxError
+    from workers.executors.executor import UnfitError
+    from workers.node import app
     from workers.settings import WorkerSettings
 
     try:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
     except DocumentError as error:
         raise UsageFault(str(error)) from error
-    except (NoSandboxError, NoGroupError) as error:
+    except UnfitError as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 
@@ -40,7 +39,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
 @_ORG
 def store(org: str | None) -> None:
     """Serve an organization's functions, openers, models and logs to its peers, over HTTPS with mutual TLS."""
-    from workers import store_server
+    from workers.assets import store_server
     from workers.settings import StoreSettings
 
     sys.exit(store_server.serve(configure(StoreSettings, organization=org)))
@@ -70,7 +69,7 @@ def register(target: Target, store_url: str) -> None:
     The others fetch its functions, openers and models from there alone. An address cannot be changed later; to register
     the same one again does no harm.
     """
-    from workers.addresses import check_store_url
+    from workers.assets.addresses import check_store_url
 
     try:
         store_url = check_store_url(store_url)

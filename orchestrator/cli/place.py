@@ -11,7 +11,7 @@ from orchestrator.cli.connection import Access, Target
 from orchestrator.cli.errors import UsageFault
 
 if TYPE_CHECKING:
-    from workers.consent import Consent
+    from workers.consent.policy import Consent
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -76,7 +76,7 @@ class Place:
             UsageFault: one of its files is wrong.
         """
         from orchestrator.core.documents import DocumentError
-        from workers.consent import Consent
+        from workers.consent.policy import Consent
 
         consent = Consent(access.organization, *self.files(access))
         try:

@@ -21,7 +21,7 @@ KEYWORDS = {RUN_TASK: ("task", "attempt"), BUILD_FUNCTION: ("function",), DISABL
 STOP_ATTEMPTS = "stop_attempts"
 """Remote control command with the argument `tasks`, a list of keys: some attempts at them must stop.
 
-It makes the worker's heart beat at once, and it is the answer to that heartbeat which says what must stop: a command
+It makes the worker's agent beat at once, and it is the answer to that heartbeat which says what must stop: a command
 that is lost or forged does no harm. Workers are named `<organization>@<node>`.
 """
 

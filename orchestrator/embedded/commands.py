@@ -214,7 +214,7 @@ def store(places: Places, organization: str) -> Process:
 def why_not_isolated() -> str | None:
     """Return why functions cannot be isolated on this machine, in a few words; None where they can."""
     tried = subprocess.run(
-        [sys.executable, "-P", "-m", "workers.sandbox"],
+        [sys.executable, "-P", "-m", "workers.executors.sandbox"],
         env={key: os.environ[key] for key in _INHERITED if key in os.environ},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from workers import executor
-from workers.executor import Limits, Outcome
-from workers.sandbox import Sandbox, Shared, find
+from workers.executors import watch
+from workers.executors.bubblewrap import Shared
+from workers.executors.executor import Job, Limits, Outcome
+from workers.executors.local import Local
+from workers.executors.sandbox import SandboxBox
+from workers.executors.subprocess import OpenBox
 
 LIMITS = Limits(time=30.0, grace=0.5, memory=None, file_size=50_000_000)
 EXECUTORS = ("sandbox", "subprocess")
@@ -33,16 +36,16 @@ class Contained:
         self.stop = threading.Event()
         # What the function is told, and where it says something while it runs.
         self.seen = folder / "seen"
-        self._box = Sandbox(
-            find(), folder, network=network, shared=(Shared(self.seen, True),), shared_memory=10_000_000
-        )
+        self._network = network
+        sandbox = SandboxBox(shared=(Shared(self.seen, True),), shared_memory=10_000_000)
+        self._executor = Local(sandbox if kind == "sandbox" else OpenBox())
 
     @property
     def outputs(self) -> Path:
         """Where the function finds its outputs."""
         return Path("/outputs") if self.kind == "sandbox" else self.folder / "outputs"
 
-    def run(self, source: str, limits: Limits = LIMITS, lock: int | None = None, **told: object) -> Outcome:
+    def run(self, source: str, limits: Limits = LIMITS, lease: Path | None = None, **told: object) -> Outcome:
         """Run Python code; it finds what it is told in `told`, and `seen`, `outputs` as paths."""
         told |= {"seen": str(self.seen), "outputs": str(self.outputs)}
         head = (
@@ -51,9 +54,8 @@ class Contained:
             "seen, outputs = pathlib.Path(told['seen']), pathlib.Path(told['outputs'])\n"
         )
         (self.folder / "function" / "function.py").write_text(head + textwrap.dedent(source))
-        function, home = self.folder / "function", self.folder / "home"
-        box = self._box if self.kind == "sandbox" else None
-        return executor.run(["python3", "function.py"], function, home, self.log, limits, self.stop, lock, box)
+        job = Job(self.folder, ["python3", "function.py"], limits, network=self._network, lease=lease)
+        return watch.run(self._executor, job, self.stop)
 
     def found(self) -> Mapping[str, object]:
         """Return what the function wrote into its output `found`, as JSON."""

@@ -186,7 +186,7 @@ def test_what_is_approved_runs_function_and_plan_apart(attack: Attack, function:
     assert not left.function
     attack.never_ran(task)
     told = json.loads(attack.consent("approve", "--plan", plan[:13], "--json"))
-    assert told["tasks"] <= 1, "the heart may have been quicker"
+    assert told["tasks"] <= 1, "the agent may have been quicker"
     attack.done(task)
     events = attack.client(ATTACKER).worker.GetTaskEvents(pb.GetTaskEventsParam(compute_task_key=task)).events
     kinds = [event.event_kind for event in events if event.HasField("decline")]
@@ -248,7 +248,7 @@ def test_a_policy_that_changes_pokes_and_a_refusal_wins(attack: Attack, function
 
 def test_a_refusal_that_no_task_asked_for_holds_when_its_file_is_damaged(attack: Attack, function: pb.Function) -> None:
     attack.consent("refuse", "--organization", ATTACKER)
-    # Told by each process that looked after the refusal was written: the one of the pool, and the heart.
+    # Told by each process that looked after the refusal was written: the one of the pool, and the agent.
     attack.policy.write_text("\n" * 1000 + "nothing: []\n")
     log = attack.federation.places.logs / f"worker-{VICTIM}.log"
     wait_until(lambda: log.read_text().count("line 1001: this key is not known") >= 2, 20, "both to look")

@@ -30,10 +30,10 @@ from tests.kit.recorded import Recorded
 from tests.kit.servers import serving
 from tests.kit.waiting import wait_until
 from tests.kit.world import STORE_URL, World
-from workers import attempt
 from workers.channels import connect
-from workers.consent import Consent
-from workers.declines import Asking
+from workers.consent.declines import Asking
+from workers.consent.policy import Consent
+from workers.run import attempt
 
 ORGANIZATION = "org-1"
 CHANNEL = "known"
@@ -263,7 +263,7 @@ def test_what_the_url_says_wins_over_the_defaults(primary, query, expected):
 
 def test_a_training_that_ends_while_the_database_is_read_only_is_done_at_its_first_attempt(primary, server, tmp_path):
     world = World(tmp_path, Recorded(), server.address)
-    with server.client() as client, world.heart(), connect(world.settings) as channels:
+    with server.client() as client, world.agent(), connect(world.settings) as channels:
         function = world.function('time.sleep(2)\noutputs["model"].write_text("trained")\n')
         new = pb.NewFunction(
             key=function.key,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.removal import remove
-from workers import outputs
+from workers.assets.store import AssetStore
 from workers.errors import ExecutionFault
-from workers.executor import Ending, Outcome, Resource
-from workers.store import AssetStore
+from workers.executors.executor import Ending, Outcome, Resource
+from workers.run import outputs
 
 from .contained import EXECUTORS, Contained, limited, processes_with
 

@@ -49,7 +49,7 @@ def kill_worker(stage: Stage, chance: random.Random) -> None:
 
 def kill_child(stage: Stage, chance: random.Random) -> None:
     """Kill a process of a worker's pool."""
-    _kill(chance, [child for child in _children(stage, chance) if "workers.heart" not in _words(child)])
+    _kill(chance, [child for child in _children(stage, chance) if "workers.node.agent" not in _words(child)])
 
 
 def kill_busy_child(stage: Stage, chance: random.Random) -> None:
@@ -58,9 +58,9 @@ def kill_busy_child(stage: Stage, chance: random.Random) -> None:
     _kill(chance, [child for child in children if any("launch.py" in _words(each) for each in _below(child))])
 
 
-def kill_heart(stage: Stage, chance: random.Random) -> None:
+def kill_agent(stage: Stage, chance: random.Random) -> None:
     """Kill the process that renews a worker's leases."""
-    _kill(chance, [child for child in _children(stage, chance) if "workers.heart" in _words(child)])
+    _kill(chance, [child for child in _children(stage, chance) if "workers.node.agent" in _words(child)])
 
 
 def kill_function(stage: Stage, chance: random.Random) -> None:
@@ -130,7 +130,7 @@ def freeze_worker(stage: Stage, chance: random.Random) -> None:
 
 
 def freeze_part(stage: Stage, chance: random.Random) -> None:
-    """Stop a worker and its heart for longer than its leases, while its functions go on."""
+    """Stop a worker and its agent for longer than its leases, while its functions go on."""
     with frozen(stage, _a_worker(chance), functions=False):
         time.sleep(LEASE_SECONDS + 1.5)
 
@@ -173,7 +173,7 @@ def two_beats(stage: Stage, _: random.Random) -> None:
 MONKEYS: tuple[Monkey, ...] = (
     kill_worker,
     kill_child,
-    kill_heart,
+    kill_agent,
     kill_function,
     kill_server,
     kill_beat,
@@ -221,7 +221,7 @@ def _kill(chance: random.Random, processes: list[psutil.Process]) -> None:
 
 @contextlib.contextmanager
 def frozen(stage: Stage, name: str, *, functions: bool) -> Iterator[None]:
-    """Stop a worker, its heart and its pool, and its functions too, as long as the block runs."""
+    """Stop a worker, its agent and its pool, and its functions too, as long as the block runs."""
     whole = psutil.Process(stage.service(name).pid)
     children = whole.children(recursive=True)
     stopped = [whole, *(child for child in children if functions or "function.py" not in _words(child))]

@@ -119,7 +119,7 @@ def test_a_worker_may_die_anywhere(stage, points):
 
 
 def test_a_worker_may_die_between_disabling_a_model_and_deleting_its_file(stage):
-    """Its heart deletes the file; the broker need not give the message again."""
+    """Its agent deletes the file; the broker need not give the message again."""
     name, transient = "worker-org-a", pb.NewComputeTaskOutput(permissions=PUBLIC, transient=True)
     built = stage.client().plan("a model for a while")
     parent = built.task(function=stage.brief, worker="org-a", outputs={"model": transient})
@@ -137,20 +137,20 @@ def test_a_worker_may_die_between_disabling_a_model_and_deleting_its_file(stage)
     check(stage, plan)
 
 
-def test_a_heart_may_die_anywhere(stage):
-    """Its pacemaker starts it again, and it dies there again: at the second burial, or at the third beat."""
+def test_an_agent_may_die_anywhere(stage):
+    """Its supervisor starts it again, and it dies there again: at the second cleanup, or at the third beat."""
     endless = stage.plan(1, 2, stage.long)
     with contextlib.ExitStack() as workers:
         for name in ORGANIZATIONS:
             workers.enter_context(mortal(stage, f"worker-{name}"))
-        begin_again(stage, "worker-org-a", "heart.before_report:2")
-        begin_again(stage, "worker-org-b", "heart.beaten:3")
-        begin_again(stage, "worker-org-c", "heart.reported:2")
+        begin_again(stage, "worker-org-a", "agent.before_report:2")
+        begin_again(stage, "worker-org-b", "agent.beaten:3")
+        begin_again(stage, "worker-org-c", "agent.reported:2")
         plan = stage.plan(ROUNDS, WIDTH)
-        await_death_of_heart(stage, "org-a")
-        begin_again(stage, "worker-org-a", "heart.before_beat:3")
+        await_death_of_agent(stage, "org-a")
+        begin_again(stage, "worker-org-a", "agent.before_beat:3")
         for name in reversed(ORGANIZATIONS):
-            await_death_of_heart(stage, name)
+            await_death_of_agent(stage, name)
         stage.client().cancel(endless.plan)
         wait_until(lambda: not endless.running(), 30, "all functions to have been ended")
         wait_until(lambda: all(each.HasField("stopped") for each in endless.receipts()), 60, "all nodes to say so")
@@ -159,18 +159,18 @@ def test_a_heart_may_die_anywhere(stage):
     check(stage, plan)
 
 
-def await_death_of_heart(stage: Stage, organization: str) -> None:
-    """Wait until a worker has noticed that its heart has died, and give that heart something to bury meanwhile."""
+def await_death_of_agent(stage: Stage, organization: str) -> None:
+    """Wait until a worker has noticed that its agent has died, and give that agent something to clean up meanwhile."""
     worker, chance = stage.service(f"worker-{organization}"), Chosen(organization)
 
     def dead() -> bool:
-        if any("heart.died" in line for line in worker.log_lines()):
+        if any("agent.died" in line for line in worker.log_lines()):
             return True
         if worker.environment and "beat" not in worker.environment[crash.VARIABLE]:
             monkeys.kill_busy_child(stage, chance)
         return False
 
-    wait_until(dead, 60, f"the heart of {organization} to die", interval=1.0)
+    wait_until(dead, 60, f"the agent of {organization} to die", interval=1.0)
 
 
 def test_a_sweep_may_die_anywhere(stage):

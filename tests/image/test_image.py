@@ -76,7 +76,7 @@ def test_nothing_can_be_written_but_what_is_mounted():
 
 
 def test_functions_are_isolated_where_the_container_may_and_else_it_is_said():
-    check = ("-m", "workers.sandbox")
+    check = ("-m", "workers.executors.sandbox")
     with Container(IMAGE, *check, entrypoint="python3") as forbidden:
         assert forbidden.wait() == 1
         assert "functions cannot be isolated here" in forbidden.log

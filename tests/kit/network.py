@@ -13,7 +13,7 @@ from orchestrator.client import Client
 from orchestrator.embedded.federation import Federation
 from tests.kit.functions import DOCKERFILE, READS, WORKS, packed
 from tests.kit.waiting import wait_until
-from workers.store import AssetStore, url
+from workers.assets.store import AssetStore, url
 
 LIVE = (pb.STATUS_DONE, pb.STATUS_FAILED, pb.STATUS_CANCELED)
 

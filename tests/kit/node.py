@@ -1,4 +1,4 @@
-"""A Celery worker of an organization as a process, with its heart and its pool."""
+"""A Celery worker of an organization as a process, with its agent and its pool."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.kit.waiting import wait_until
 from tests.kit.world import World
 
 _SCRIPT = (
-    "import sys; from workers.app import main; from workers.settings import WorkerSettings; "
+    "import sys; from workers.node.app import main; from workers.settings import WorkerSettings; "
     "sys.exit(main(WorkerSettings()))"
 )
 
@@ -79,10 +79,11 @@ class Node:
                     found[pid] = stat.with_name("cmdline").read_text()
         return found
 
-    def heart(self) -> int:
-        """Wait for its heart; return the id of its process."""
+    def agent(self) -> int:
+        """Wait for its agent; return the id of its process."""
         return wait_until(
-            lambda: next((pid for pid, command in self.children().items() if "workers.heart" in command), 0), timeout=30
+            lambda: next((pid for pid, command in self.children().items() if "workers.node.agent" in command), 0),
+            timeout=30,
         )
 
     def _app(self) -> Celery:

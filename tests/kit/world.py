@@ -17,20 +17,22 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from tests.kit.functions import DOCKERFILE, READS, packed
 from tests.kit.recorded import Recorded
-from workers import attempt, building, heart
 from workers.channels import connect
-from workers.consent import Consent
-from workers.declines import Asking
-from workers.heart import Command
+from workers.consent.declines import Asking
+from workers.consent.policy import Consent
+from workers.functions import building
+from workers.node import agent as node_agent
+from workers.node.agent import Command
+from workers.run import attempt
 from workers.settings import WorkerSettings
 
 STORE_URL = "https://store.example.org"
 ATTEMPT = """
 import sys
-from workers import attempt
+from workers.run import attempt
 from workers.channels import connect
-from workers.consent import Consent
-from workers.declines import Asking
+from workers.consent.policy import Consent
+from workers.consent.declines import Asking
 from workers.settings import WorkerSettings
 settings = WorkerSettings.model_validate_json(sys.stdin.readline())
 with connect(settings) as channels:
@@ -131,11 +133,11 @@ class World:
         return answer
 
     @contextmanager
-    def heart(self) -> Iterator[Callable[[Command], int]]:
-        """Run the node's heart, in a thread; yield what tells it commands."""
+    def agent(self) -> Iterator[Callable[[Command], int]]:
+        """Run the node's agent, in a thread; yield what tells it commands."""
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb", buffering=0) as commands:
-            thread = threading.Thread(target=heart.run, args=(self.settings, commands))
+            thread = threading.Thread(target=node_agent.run, args=(self.settings, commands))
             thread.start()
             try:
                 yield functools.partial(os.write, writer)
@@ -144,8 +146,8 @@ class World:
                 thread.join()
 
     def run(self) -> None:
-        """Run the attempt as a worker with a heart would."""
-        with self.heart(), connect(self.settings) as channels:
+        """Run the attempt as a worker with an agent would."""
+        with self.agent(), connect(self.settings) as channels:
             asking = Asking(channels, Consent.of(self.settings))
             attempt.run(self.settings, asking, self.task, 2, claimed=lambda: self.claimed.append(self.task))
         assert not list(self.settings.node_folder.glob("*"))

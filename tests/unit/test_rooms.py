@@ -24,6 +24,16 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
 VERSION = "orchestrator"
+WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
+    "workers",
+    "workers.run",
+    "workers.executors",
+    "workers.assets",
+    "workers.consent",
+    "workers.functions",
+)
+# What an organization's side may import of the orchestrator's package.
+OUTSIDE = {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING}
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
 MAY_IMPORT = {
@@ -63,7 +73,13 @@ MAY_IMPORT = {
     LISTENING: set(),
     VERSION: set(),
     "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
-    "workers": {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING},
+    WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
+    EXECUTORS: {WORKERS},
+    ASSETS: {*OUTSIDE, WORKERS},
+    CONSENT: {*OUTSIDE, WORKERS, ASSETS},
+    FUNCTIONS: {*OUTSIDE, WORKERS, ASSETS},
+    RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
+    "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "migrations": {STORE},
     "benchmarks": None,
 }
@@ -120,7 +136,8 @@ def test_a_module_imports_only_rooms_below_its_own(file):
 
 
 def test_an_import_up_the_list_is_found():
-    assert forbidden("workers", "from orchestrator.store import tasks") == {STORE}
+    assert forbidden(WORKERS, "from orchestrator.store import tasks") == {STORE}
+    assert forbidden(EXECUTORS, "from workers.run import attempt") == {RUN}
     assert forbidden(CORE, "def f():\n    from orchestrator import engine") == {ENGINE}
     assert forbidden(ENGINE, "from orchestrator.compute import plans") == {COMPUTE}
     assert forbidden(STORE, "import orchestrator.rpc.server") == {"orchestrator.rpc"}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Client
+from workers.assets.store import AssetStore, url
 from workers.settings import OrganizationSettings
-from workers.store import AssetStore, url
 
 SECONDS = 300
 DOCKERFILE = 'FROM scratch\nENTRYPOINT ["python3", "function.py"]\n'

@@ -23,7 +23,7 @@ from tests.integration.charts.rendering import (
     template,
 )
 from tests.integration.charts.values import MATRIX
-from workers.consent import ConsentPolicy
+from workers.consent.policy import ConsentPolicy
 
 # Custom resources that kubernetes-validate has no schema for; what they must say is asserted here, and no controller
 # has read them.

@@ -8,12 +8,12 @@ import sys
 import psutil
 
 from orchestrator.embedded.ports import free_port
-from workers import sandbox
+from workers.executors import bubblewrap
 
 
 def test_who_waits_for_the_database_obeys_term_as_the_first_process():
     # In a process namespace of its own it has the id 1, and the kernel keeps from it what it does not handle.
-    alone = [str(sandbox.find()), "--unshare-pid", "--as-pid-1", "--dev-bind", "/", "/", "--proc", "/proc"]
+    alone = [str(bubblewrap.find()), "--unshare-pid", "--as-pid-1", "--dev-bind", "/", "/", "--proc", "/proc"]
     environment = {**os.environ, "ORCHESTRATOR_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none"}
     with subprocess.Popen(
         [*alone, sys.executable, "-m", "orchestrator", "migrate", "--wait"],

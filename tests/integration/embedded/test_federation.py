@@ -31,7 +31,7 @@ from orchestrator.embedded.lock import FolderTakenError, holder_of
 from orchestrator.embedded.readiness import Nodes, inspect_workers
 from tests.kit.processes import lives
 from tests.kit.waiting import wait_until
-from workers.store import AssetStore
+from workers.assets.store import AssetStore
 
 ORGANIZATIONS = ("hospital-1", "aggregator")
 START_SECONDS = 60.0

@@ -14,11 +14,14 @@ from orchestrator.embedded.valkey import Valkey
 from tests.kit.node import node
 from tests.kit.waiting import wait_until
 from tests.kit.world import World
-from workers import adoption, folder, orders, processes
-from workers.adoption import ABANDONED_SECONDS, Adoption
+from workers import folder
+from workers.executors import registry, strays
 from workers.folder import WorkingFolder
-from workers.orders import Kind
+from workers.node import adoption
+from workers.node.adoption import ABANDONED_SECONDS, Adoption
 from workers.record import Record
+from workers.run import orders
+from workers.run.orders import Kind
 
 
 def renamed(world: World, name: str = "node-2") -> Path:
@@ -46,7 +49,7 @@ def adopt(world: World) -> None:
 
 
 def killed_in_an_attempt(world: World) -> None:
-    """Kill the process of an attempt while its function runs, with nobody there to bury it."""
+    """Kill the process of an attempt while its function runs, with nobody there to clean up after it."""
     started = world.seen / "started"
     claim = world.claim(world.function(f"pathlib.Path({str(started)!r}).touch(); time.sleep(600)"))
     # Nobody renews it.
@@ -54,7 +57,8 @@ def killed_in_an_attempt(world: World) -> None:
     with world.process():
         wait_until(started.exists, timeout=30, message="the function to run")
     (place,) = folder.places(world.settings.node_folder)
-    wait_until(lambda: not place.lives(), message="the function to end")
+    executor = registry.make(world.settings)
+    wait_until(lambda: not executor.alive(place.folder), message="the function to end")
 
 
 def test_an_attempt_is_reported_lost_and_its_folder_removed(world: World) -> None:
@@ -62,7 +66,7 @@ def test_an_attempt_is_reported_lost_and_its_folder_removed(world: World) -> Non
     (world.settings.node_folder / "without an owner").mkdir()
     old = renamed(world)
     untouched(old)
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.failed, timeout=30, message="the report")
         wait_until(lambda: not old.exists() and not world.files, message="all folders to be removed")
     (lost,) = world.recorded.failed
@@ -84,7 +88,7 @@ def test_a_receipt_that_was_not_delivered_is(world: World) -> None:
         working.stopped = True
     old = renamed(world)
     untouched(old)
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.stopped, message="the receipt")
         wait_until(lambda: not old.exists() and not world.files, message="all folders to be removed")
     assert not world.recorded.failed
@@ -96,7 +100,7 @@ def test_an_order_to_stop_is_taken_along(world: World) -> None:
     orders.give(place, Kind.STOP, "the plan was cancelled")
     old = renamed(world)
     untouched(old)
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.stopped or world.recorded.failed, message="the receipt")
         wait_until(lambda: not old.exists() and not world.files, message="all folders to be removed")
     assert not world.recorded.failed
@@ -124,7 +128,7 @@ def test_what_was_touched_lately_is_left_alone_whoever_holds_its_locks(world: Wo
 
 def test_a_node_that_lives_touches_its_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adoption, "PERIOD_SECONDS", 0.1)
-    with world.heart():
+    with world.agent():
         wait_until(world.settings.node_folder.exists, message="its folder")
         untouched(world.settings.node_folder)
         wait_until(
@@ -132,22 +136,22 @@ def test_a_node_that_lives_touches_its_folder(world: World, monkeypatch: pytest.
         )
 
 
-def test_a_node_touches_its_folder_while_something_is_buried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_touches_its_folder_while_something_is_cleaned_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adoption, "PERIOD_SECONDS", 0.1)
-    buried = threading.Event()
-    monkeypatch.setattr(processes, "end_strays", lambda _: buried.wait(30))
+    cleaned = threading.Event()
+    monkeypatch.setattr(strays, "end", lambda _: cleaned.wait(30))
     try:
         with owned(world, world.task) as working:
             working.unsettled = True
         untouched(world.settings.node_folder)
-        with world.heart():
+        with world.agent():
             wait_until(
                 lambda: world.settings.node_folder.stat().st_mtime > time.time() - 60, message="the folder's touch"
             )
             assert working.path.is_dir()
-            buried.set()
+            cleaned.set()
     finally:
-        buried.set()
+        cleaned.set()
 
 
 def test_an_adoption_that_fails_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +159,8 @@ def test_an_adoption_that_fails_is_told(world: World, monkeypatch: pytest.Monkey
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr(Adoption, "run", fails)
-    with structlog.testing.capture_logs() as logs, world.heart():
-        wait_until(lambda: [entry for entry in logs if entry["event"] == "folder.not_buried"], message="the word")
+    with structlog.testing.capture_logs() as logs, world.agent():
+        wait_until(lambda: [entry for entry in logs if entry["event"] == "folder.not_cleaned_up"], message="the word")
     assert "a fault of ours" in str(logs)
 
 
@@ -180,7 +184,7 @@ def test_a_crash_in_the_middle_loses_nothing(world: World) -> None:
     world.settings.node_folder.mkdir()
     place.folder.rename(world.settings.node_folder / place.folder.name)
     untouched(old)
-    with world.heart():
+    with world.agent():
         wait_until(lambda: world.recorded.failed, message="the report")
         wait_until(lambda: not old.exists() and not world.files, message="all folders to be removed")
 
@@ -189,9 +193,9 @@ def test_two_nodes_at_once_report_it_once(world: World) -> None:
     killed_in_an_attempt(world)
     old = renamed(world)
     untouched(old)
-    with world.heart():
+    with world.agent():
         renamed(world, "node-3")
-        with world.heart():
+        with world.agent():
             wait_until(lambda: world.recorded.failed, timeout=30, message="the report")
             wait_until(lambda: not old.exists(), message="the folder to be removed")
     assert len(world.recorded.failed) == 1

@@ -8,9 +8,9 @@ import pytest
 from orchestrator import protos as pb
 from tests.kit.waiting import wait_until
 from tests.kit.world import STORE_URL, TRAINS, World
-from workers.access import Access
+from workers.assets.access import Access
 from workers.channels import connect
-from workers.decisions import Kind, decide
+from workers.consent.decisions import Kind, decide
 
 
 def foreign(world: World) -> pb.Function:
@@ -86,7 +86,7 @@ def test_a_closed_channel_stops_itself_only(world: World) -> None:
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_the_heart_decides_again_when_the_policy_or_the_decisions_change(world: World) -> None:
+def test_the_agent_decides_again_when_the_policy_or_the_decisions_change(world: World) -> None:
     policy = world.root / "consent.yaml"
     policy.write_text("organizations: []\n")
     world.settings.consent_policy = policy
@@ -104,7 +104,7 @@ def test_the_heart_decides_again_when_the_policy_or_the_decisions_change(world: 
             plan=True,
         )
     )
-    with world.heart():
+    with world.agent():
         policy.write_text("organizations: [org-2]\nfunctions: approved\n")
         wait_until(lambda: len(world.recorded.declined) == 2, 20, "the reason to be told anew")
         assert world.recorded.declined[1].reason == "org-1 has not approved function  of org-2"

@@ -9,7 +9,7 @@ import structlog
 from orchestrator import protos as pb
 from tests.kit.waiting import wait_until
 from tests.kit.world import World
-from workers import disabling
+from workers.assets import disabling
 from workers.channels import connect
 from workers.folder import WorkingFolder
 from workers.record import Record
@@ -42,7 +42,7 @@ def test_models_are_disabled_and_their_files_deleted(world: World, lost: int) ->
     assert not world.files
 
 
-def test_a_model_that_was_disabled_though_no_answer_ever_came_is_left_to_the_heart(
+def test_a_model_that_was_disabled_though_no_answer_ever_came_is_left_to_the_agent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disabling, "_DISABLE_SECONDS", 0.1)
@@ -54,18 +54,18 @@ def test_a_model_that_was_disabled_though_no_answer_ever_came_is_left_to_the_hea
     assert file.exists()
     assert world.files
     model.ClearField("address")
-    with world.heart():
+    with world.agent():
         wait_until(lambda: not file.exists(), message="the file to be deleted")
         wait_until(lambda: not world.files, message="the folder to be removed")
 
 
-def test_whoever_hears_no_answer_leaves_the_deletion_to_the_heart(world: World) -> None:
+def test_whoever_hears_no_answer_leaves_the_deletion_to_the_agent(world: World) -> None:
     model = stored_model(world)
     world.recorded.unanswered = 2
     disable(world)
     file = world.store / "models" / model.key
     assert file.exists()
-    with world.heart():
+    with world.agent():
         wait_until(lambda: not file.exists(), message="the file to be deleted")
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert not world.recorded.unanswered
@@ -79,7 +79,7 @@ def test_models_of_a_channel_that_the_organization_has_left_are_given_up_with_a_
     model = stored_model(world)
     with WorkingFolder(world.settings.node_folder, "models", Record.of_models(world.task, "left")) as folder:
         folder.unsettled = True
-    with structlog.testing.capture_logs() as logs, world.heart():
+    with structlog.testing.capture_logs() as logs, world.agent():
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert (world.store / "models" / model.key).exists()
     assert "models.abandoned" in [line["event"] for line in logs]
@@ -89,6 +89,6 @@ def test_a_model_that_is_needed_after_all_is_left_where_it_is(world: World) -> N
     model = stored_model(world)
     with WorkingFolder(world.settings.node_folder, "models", Record.of_models(world.task, "known")) as folder:
         folder.unsettled = True
-    with world.heart():
+    with world.agent():
         wait_until(lambda: not world.files, message="the folder to be removed")
     assert (world.store / "models" / model.key).exists()

@@ -5,7 +5,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,15 @@ import psutil
 import pytest
 
 from tests.kit.waiting import wait_until
-from workers import executor, launch, outputs
 from workers.errors import ExecutionFault
-from workers.executor import Ending, Limits, Outcome, Resource
+from workers.executors import watch
+from workers.executors.executor import Ending, Job, Limits, Outcome, Resource
+from workers.executors.local import Local
+from workers.executors.subprocess import OpenBox, short_home
 from workers.folder import working_folder
+from workers.run import outputs
 
+ROOT = Path(__file__).parents[3]
 LIMITS = Limits(time=60.0, grace=0.5, memory=None, file_size=10_000_000)
 
 FUNCTIONS = """
@@ -94,6 +98,19 @@ if __name__ == "__main__":
     tools.execute()
 """
 
+WORKER = """
+import sys, threading
+from pathlib import Path
+from workers.executors import watch
+from workers.executors.executor import Job, Limits, Resource
+from workers.executors.local import Local
+from workers.executors.subprocess import OpenBox
+folder = Path(sys.argv[1])
+limits = Limits(60.0, 0.5, None, 10**7)
+outputs = [Resource("model", folder / "outputs" / "0", False)]
+watch.run(Local(OpenBox()), Job(folder, sys.argv[2:], limits, outputs=outputs), threading.Event())
+"""
+
 OPENER = """
 import pathlib
 import substratools as tools
@@ -121,10 +138,14 @@ class Place:
         self.stop = threading.Event()
 
     def run(self, name: str, inputs: tuple[Resource, ...] = (), limits: Limits = LIMITS) -> Outcome:
-        arguments = self.folder / "arguments"
-        executor.write_arguments(arguments, 3, inputs, [self.model, self.performance])
-        command = ["python3", "function.py", "--function-name", name, f"@{arguments}"]
-        return executor.run(command, self.folder / "function", self.folder / "home", self.log, limits, self.stop)
+        outputs = [self.model, self.performance]
+        command = ["python3", "function.py", "--function-name", name]
+        return self.run_command(command, limits, inputs, outputs)
+
+    def run_command(
+        self, command: list[str], limits: Limits, inputs: Sequence[Resource] = (), outputs: Sequence[Resource] = ()
+    ) -> Outcome:
+        return watch.run(Local(OpenBox()), Job(self.folder, command, limits, 3, inputs, outputs), self.stop)
 
     def pids(self) -> list[int]:
         return [int(pid) for pid in (self.folder / "function" / "pids").read_text().split()]
@@ -133,8 +154,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     yield Place(tmp_path)
-    # A worker that was killed leaves it to the burial of its task.
-    executor.short_home(tmp_path / "home").unlink(missing_ok=True)
+    # A worker that was killed leaves it to the cleanup of its task.
+    short_home(tmp_path / "home").unlink(missing_ok=True)
 
 
 def test_a_substratools_function_runs_unchanged(place: Place) -> None:
@@ -164,9 +185,7 @@ def test_the_exit_code_and_the_output_are_kept(place: Place) -> None:
 
 
 def test_a_command_that_does_not_exist_is_explained(place: Place) -> None:
-    command = ["no-such-program"]
-    outcome = executor.run(command, place.folder, place.folder, place.log, LIMITS, place.stop)
-    assert outcome == Outcome(Ending.EXITED, 127)
+    assert place.run_command(["no-such-program"], LIMITS) == Outcome(Ending.EXITED, 127)
     assert "'no-such-program' cannot be started" in place.log.read_text()
 
 
@@ -214,7 +233,7 @@ def test_a_stop_order_ends_everything(place: Place) -> None:
     start = time.monotonic()
     place.stop.set()
     thread.join()
-    assert outcomes == [Outcome(Ending.STOPPED, 128 + 9)]
+    assert outcomes == [Outcome(Ending.STOPPED)]
     assert time.monotonic() - start < 10
     assert not any(psutil.pid_exists(pid) for pid in place.pids())
 
@@ -248,15 +267,8 @@ def test_the_environment_is_clean(place: Place, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_function_dies_with_a_worker_that_is_killed(place: Place) -> None:
-    arguments = place.folder / "arguments"
-    executor.write_arguments(arguments, 0, (), [place.model])
-    script = (
-        "import sys, threading; from pathlib import Path; from workers import executor; f = Path(sys.argv[1]); "
-        "executor.run(sys.argv[2:], f / 'function', f / 'home', f / 'log', "
-        "executor.Limits(60.0, 0.5, None, 10**7), threading.Event())"
-    )
-    command = ["python3", "function.py", "--function-name", "never_ends", f"@{arguments}"]
-    with subprocess.Popen([sys.executable, "-c", script, str(place.folder), *command]) as worker:
+    command = ["python3", "function.py", "--function-name", "never_ends"]
+    with subprocess.Popen([sys.executable, "-c", WORKER, str(place.folder), *command]) as worker:
         try:
             wait_until((place.folder / "function" / "pids").exists, message="the function's children to start")
         finally:
@@ -276,6 +288,8 @@ def test_working_folders_are_gone_afterwards_whatever_their_mode(tmp_path: Path)
 
 
 def test_the_launcher_needs_the_standard_library_alone() -> None:
-    source = Path(launch.__file__).read_text()
-    assert "from workers" not in source
-    assert "from orchestrator" not in source
+    code = "import sys; from workers.executors.launcher import main; print(*sys.modules)"
+    words = [sys.executable, "-IS", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {code}"]
+    loaded = {name.partition(".")[0] for name in subprocess.check_output(words, text=True).split()}
+    assert loaded - set(sys.stdlib_module_names) == {"__main__", "workers"}
+    assert not loaded & {"pathlib", "dataclasses", "inspect"}, "each function waits for them"

@@ -18,9 +18,11 @@ from structlog.testing import capture_logs
 
 from tests.kit.processes import lives
 from tests.kit.waiting import wait_until
-from workers import executor
-from workers.executor import Ending, Limits, Outcome
-from workers.launch import clock
+from workers.executors import watch
+from workers.executors.executor import Ending, Job, Limits, Outcome
+from workers.executors.lease import clock
+from workers.executors.local import Local
+from workers.executors.subprocess import OpenBox, short_home
 
 LIMITS = Limits(time=60.0, grace=60.0, memory=None, file_size=10_000_000)
 LONG = 600.0
@@ -46,10 +48,13 @@ while True:
 WORKER = """
 import sys, threading
 from pathlib import Path
-from workers import executor
-here, lease = Path(sys.argv[1]), int(sys.argv[2])
-limits = executor.Limits(60.0, 60.0, None, 10**7)
-executor.run(sys.argv[3:], here, here, here / "log", limits, threading.Event(), lease)
+from workers.executors import watch
+from workers.executors.executor import Job, Limits
+from workers.executors.local import Local
+from workers.executors.subprocess import OpenBox
+folder = Path(sys.argv[1])
+job = Job(folder, sys.argv[2:], Limits(60.0, 60.0, None, 10**7), lease=folder / "lease")
+watch.run(Local(OpenBox()), job, threading.Event())
 """
 
 
@@ -58,9 +63,10 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.lease_file = folder / "lease"
-        self.lease_file.touch()
-        self.lease = os.open(self.lease_file, os.O_RDWR)
+        for name in ("function", "home", "outputs"):
+            (folder / name).mkdir()
+        self.lease = folder / "lease"
+        self.lease.touch()
         self.stop = threading.Event()
         self.threads = ThreadPoolExecutor(1)
         self.renew(LONG)
@@ -71,13 +77,11 @@ class Run:
 
     def renew(self, seconds: float) -> None:
         until = clock() + seconds
-        os.utime(self.lease_file, (until, until))
+        os.utime(self.lease, (until, until))
 
     def begin(self, limits: Limits = LIMITS) -> Future[Outcome]:
-        folder = self.folder
-        future = self.threads.submit(
-            executor.run, self.command, folder, folder, folder / "log", limits, self.stop, self.lease
-        )
+        job = Job(self.folder, self.command, limits, lease=self.lease)
+        future = self.threads.submit(watch.run, Local(OpenBox()), job, self.stop)
         self.processes()
         return future
 
@@ -98,9 +102,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.stop.set()
     run.renew(-1)
     run.threads.shutdown()
-    os.close(run.lease)
-    # A worker that was killed leaves it to the burial of its task.
-    executor.short_home(tmp_path).unlink(missing_ok=True)
+    # A worker that was killed leaves it to the cleanup of its task.
+    short_home(tmp_path / "home").unlink(missing_ok=True)
 
 
 def cpu(process: psutil.Process) -> float:
@@ -150,7 +153,7 @@ def test_a_paused_function_that_is_to_end_never_runs_again(run: Run) -> None:
     run.renew(-1)
     wait_until(lambda: paused(processes), message="all its processes to be stopped")
     run.stop.set()
-    assert outcome.result(10) == Outcome(Ending.STOPPED, 128 + signal.SIGKILL)
+    assert outcome.result(10) == Outcome(Ending.STOPPED)
     assert gone(processes)
     assert not run.heard()
 
@@ -161,7 +164,7 @@ def test_the_grace_ends_with_the_lease(run: Run) -> None:
     wait_until(run.heard, message="the function to hear that it is to end")
     assert not gone(processes)
     run.renew(0.2)
-    assert outcome.result(10) == Outcome(Ending.STOPPED, 128 + signal.SIGKILL)
+    assert outcome.result(10) == Outcome(Ending.STOPPED)
     assert gone(processes)
 
 
@@ -183,8 +186,8 @@ def test_a_pause_does_not_count_against_the_time_limit_and_is_logged(run: Run) -
 @contextlib.contextmanager
 def worker_of(run: Run) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the function by a process of its own, which is killed at the end of the block."""
-    command = [sys.executable, "-c", WORKER, str(run.folder), str(run.lease), *run.command]
-    with subprocess.Popen(command, pass_fds=(run.lease,)) as worker:
+    command = [sys.executable, "-c", WORKER, str(run.folder), *run.command]
+    with subprocess.Popen(command) as worker:
         try:
             yield worker
         finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from workers.store import AssetStore, Stored
+from workers.assets.store import AssetStore, Stored
 
 # Linux opens it, and refuses to read what lies at its beginning.
 UNREADABLE = Path(f"/proc/{os.getpid()}/mem")

@@ -24,14 +24,14 @@ from orchestrator.embedded.certificates import Layout, create_authority
 from orchestrator.embedded.ports import free_port
 from tests.kit.recorded import Recorded, serving
 from tests.kit.waiting import wait_until
-from workers import store_server
-from workers.access import Access
-from workers.addresses import Asset, model
+from workers.assets import store_server
+from workers.assets.access import Access
+from workers.assets.addresses import Asset, model
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore
 from workers.channels import connect
 from workers.errors import AddressFault, ChecksumFault, InternalFault
-from workers.fetching import Fetcher
 from workers.settings import WorkerSettings
-from workers.store import AssetStore
 
 OWNER, FRIEND, STRANGER = "org-1", "org-2", "org-3"
 
@@ -87,7 +87,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> I
             "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(certificates.client_authorities),
         }
         script = (
-            "import sys; from workers.settings import StoreSettings; from workers.store_server import serve; "
+            "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
             "sys.exit(serve(StoreSettings()))"
         )
         with subprocess.Popen(

@@ -117,8 +117,8 @@ def test_a_worker_without_work_ends_at_once(world: World, worker: Node) -> None:
 
 def test_a_child_that_is_killed_is_noticed_at_once_and_the_worker_goes_on(world: World, worker: Node) -> None:
     waiter = Waiter(world, worker)
-    heart = worker.heart()
-    (child,) = worker.children().keys() - {heart}
+    agent = worker.agent()
+    (child,) = worker.children().keys() - {agent}
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: world.recorded.failed, message="the report, long before the lease runs out")
     assert not waiter.lives
@@ -129,19 +129,19 @@ def test_a_child_that_is_killed_is_noticed_at_once_and_the_worker_goes_on(world:
     assert len(world.recorded.failed) == 1
 
 
-def test_a_worker_that_is_killed_takes_its_functions_along_and_its_heart_reports(world: World, worker: Node) -> None:
+def test_a_worker_that_is_killed_takes_its_functions_along_and_its_agent_reports(world: World, worker: Node) -> None:
     waiter = Waiter(world, worker)
-    worker.heart()
+    worker.agent()
     worker.process.kill()
     worker.process.wait()
     wait_until(lambda: world.recorded.failed, message="the report, long before the lease runs out")
     assert not waiter.lives
-    wait_until(lambda: not worker.children(), message="the heart to end")
+    wait_until(lambda: not worker.children(), message="the agent to end")
     assert not world.files
     assert not world.recorded.completed
 
 
-def test_a_worker_that_is_killed_with_its_heart_is_reported_by_the_next_one(
+def test_a_worker_that_is_killed_with_its_agent_is_reported_by_the_next_one(
     world: World, valkey: Valkey, worker: Node
 ) -> None:
     waiter = Waiter(world, worker)
@@ -154,13 +154,13 @@ def test_a_worker_that_is_killed_with_its_heart_is_reported_by_the_next_one(
         wait_until(lambda: not world.files, message="the folder to be removed")
 
 
-def test_a_heart_that_is_killed_is_replaced(world: World, worker: Node) -> None:
+def test_an_agent_that_is_killed_is_replaced(world: World, worker: Node) -> None:
     waiter = Waiter(world, worker)
-    heart = worker.heart()
+    agent = worker.agent()
     before = len(world.recorded.heartbeats)
-    os.kill(heart, signal.SIGKILL)
-    wait_until(lambda: len(world.recorded.heartbeats) > before, timeout=30, message="the next heart to beat")
-    assert worker.heart() != heart
+    os.kill(agent, signal.SIGKILL)
+    wait_until(lambda: len(world.recorded.heartbeats) > before, timeout=30, message="the next agent to beat")
+    assert worker.agent() != agent
     world.recorded.stops[world.task] = "the plan was cancelled"
     assert worker.announce_stop()
     wait_until(lambda: world.recorded.stopped, message="the receipt")
@@ -171,7 +171,7 @@ def test_a_broadcast_brings_a_stop_order_at_once_and_a_forged_one_does_no_harm(w
     waiter = Waiter(world, worker)
     assert worker.announce_stop()
     before = len(world.recorded.heartbeats)
-    wait_until(lambda: len(world.recorded.heartbeats) >= before, message="the heart to beat")
+    wait_until(lambda: len(world.recorded.heartbeats) >= before, message="the agent to beat")
     assert waiter.lives
     world.recorded.stops[world.task] = "the plan was cancelled"
     assert worker.announce_stop()
@@ -185,7 +185,7 @@ def test_a_worker_that_was_frozen_past_its_lease_reports_and_keeps_nothing(world
     world.recorded.lease = 0.5
     waiter = Waiter(world, worker)
     models = sorted((world.store / "models").iterdir())
-    worker.heart()
+    worker.agent()
     os.killpg(worker.process.pid, signal.SIGSTOP)
     frozen = time.monotonic()
     waiter.may_end()

@@ -9,8 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
-from workers import addresses
-from workers.addresses import Asset, check_store_url
+from workers.assets import addresses
+from workers.assets.addresses import Asset, check_store_url
 
 KEY = "12345678-1234-1234-1234-123456789abc"
 NAME = f"models/{KEY}"

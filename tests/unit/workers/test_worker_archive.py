@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workers import archive
 from workers.errors import BuildFault
+from workers.functions import archive
 
 LIMIT = 1024 * 1024
 

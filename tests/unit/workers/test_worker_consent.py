@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from orchestrator.core.documents import DocumentError
 from tests.kit.waiting import wait_until
-from workers.consent import Asked, Consent, ConsentPolicy, Functions, judge
-from workers.decisions import Decisions, Kind, Names, decide
+from workers.consent.decisions import Decisions, Kind, Names, decide
+from workers.consent.policy import Asked, Consent, ConsentPolicy, Functions, judge
 
 OWN = "hospital-2"
 A, B = "a" * 64, "b" * 64

@@ -2,8 +2,8 @@
 
 import pytest
 
-from workers.dockerfile import read_entrypoint
 from workers.errors import BuildFault
+from workers.functions.dockerfile import read_entrypoint
 
 COMMAND = ["python3", "function.py", "--function-name", "train"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers import syscalls
+from workers.executors import syscalls
 
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001
 X86, ARM = 0xC000003E, 0xC00000B7

@@ -1,0 +1,1 @@
+"""An organization's asset store, and how assets are brought from and to it."""

@@ -1,0 +1,163 @@
+"""An organization's asset store: a local folder, or any place that fsspec knows by URL."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from orchestrator.files import whole
+from workers.assets.regular import IrregularFileError, open_regular
+
+_CHUNK = 1024 * 1024
+_KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# Data samples are absent on purpose: no name by which anything is served or fetched leads to them.
+_SHAREABLE = re.compile(
+    rf"functions/{_KEY}/(?:archive|description)|data_managers/{_KEY}/(?:opener|description)"
+    rf"|models/{_KEY}|logs/{_KEY}-\d{{1,9}}"
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in the store.
+
+    Args:
+        name: its name in the store.
+        checksum: SHA-256, 64 hex digits.
+        size: bytes.
+    """
+
+    name: str
+    checksum: str
+    size: int
+
+
+def shareable(name: str) -> bool:
+    """Say whether a name is one that peers may ask for; names of data samples never are."""
+    return _SHAREABLE.fullmatch(name) is not None
+
+
+def url(base: str, name: str) -> str:
+    """Return the public address of a file.
+
+    Args:
+        base: the store's https URL.
+        name: the file's name in the store.
+    """
+    return f"{base.rstrip('/')}/{name}"
+
+
+def own_name(base: str, address: str) -> str | None:
+    """Return the name of a file in the store with this base, None for addresses elsewhere."""
+    prefix = f"{base.rstrip('/')}/"
+    return address.removeprefix(prefix) if address.startswith(prefix) else None
+
+
+class AssetStore:
+    """The files of one organization, by name: `models/<key>`, `functions/<key>/archive`, and so on.
+
+    Data samples are folders, `data_samples/<key>/`; they are read by the organization's own worker alone.
+
+    Args:
+        root: a folder, or an fsspec URL as in `s3://bucket/prefix` (its fsspec package must be installed).
+    """
+
+    def __init__(self, root: str) -> None:
+        self._files, self._root = url_to_fs(root)
+        self._local = isinstance(self._files, LocalFileSystem)
+
+    def put(self, name: str, source: Path) -> Stored:
+        """Copy a local file into the store; readers see all of it or nothing.
+
+        Args:
+            name: where to; what lies there is replaced.
+            source: the file.
+
+        Raises:
+            IrregularFileError: it is a link, a device, or has another name elsewhere.
+        """
+        digest = hashlib.sha256()
+        size = 0
+        with open_regular(source) as file, self._writer(name) as copy:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+                copy.write(chunk)
+        return Stored(name, digest.hexdigest(), size)
+
+    def open(self, name: str) -> tuple[IO[bytes], int]:
+        """Open a file for reading; return it and its size in bytes.
+
+        Raises:
+            FileNotFoundError: the store has no such file; a link, a pipe or a folder is none.
+        """
+        path = self._path(name)
+        if self._local:
+            try:
+                # An administrator may link a file into the store by a second name, but not symbolically.
+                local = open_regular(Path(path), names=None)
+            except IrregularFileError as error:
+                raise FileNotFoundError(name) from error
+            return local, os.fstat(local.fileno()).st_size
+        if self._files.isdir(path):
+            raise FileNotFoundError(name)
+        file: IO[bytes] = self._files.open(path, "rb")
+        return file, int(self._files.size(path))
+
+    def exists(self, name: str) -> bool:
+        """Say whether the store has a file or folder of this name."""
+        return bool(self._files.exists(self._path(name)))
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        try:
+            self._files.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
+
+    def folder(self, name: str, into: Path) -> Path:
+        """Return a local folder with the files of a folder of the store.
+
+        A local store gives the folder itself, since data samples may be larger than what one wants to copy for
+        each task; another store's is downloaded.
+
+        Args:
+            name: the folder's name, as in `data_samples/<key>`.
+            into: where to download to; must not exist.
+
+        Raises:
+            FileNotFoundError: the store has no such folder.
+        """
+        path = self._path(name)
+        if not self._files.isdir(path):
+            raise FileNotFoundError(name)
+        if self._local:
+            return Path(path)
+        self._files.get(f"{path}/", f"{into}/", recursive=True)
+        return into
+
+    def _path(self, name: str) -> str:
+        parts = name.split("/")
+        if not all(parts) or any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
+            raise ValueError(f"{name!r} is no name of an asset")
+        return f"{self._root.rstrip('/')}/{name}"
+
+    @contextmanager
+    def _writer(self, name: str) -> Iterator[IO[bytes]]:
+        path = self._path(name)
+        if self._local:
+            target = Path(path)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with whole.replaced(target) as copy:
+                yield copy
+        else:
+            # Without it what was written before an error would be kept as if it were all.
+            with self._files.transaction, self._files.open(path, "wb") as copy:
+                yield copy

@@ -1,0 +1,1 @@
+"""Whose functions and compute plans an organization's worker runs."""

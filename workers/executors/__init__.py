@@ -1,0 +1,1 @@
+"""How functions run: one module for each executor, and what they share."""

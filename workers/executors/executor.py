@@ -1,0 +1,191 @@
+"""What an executor answers: how a function is prepared, started, paused, ended, and how it ended.
+
+There is one module for each executor beside this one (see `registry`); `watch` holds each to its promises.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+MIB, GIB = 1024**2, 1024**3
+
+
+class UnfitError(RuntimeError):
+    """Functions cannot run here so; the message is one line that says why and what to do."""
+
+
+class Ending(Enum):
+    """How a function ended."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    STOPPED = "stopped"
+    EXCEEDED = "exceeded a limit"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a function.
+
+    Args:
+        ending: by itself, by a limit, or by order.
+        exit_code: of one that ended by itself; 128 + n when signal n killed it.
+        reason: which limit it exceeded, a sentence.
+    """
+
+    ending: Ending
+    exit_code: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a function may use.
+
+    Args:
+        time: seconds until TERM, without those of pauses.
+        grace: seconds from TERM to KILL.
+        memory: bytes of address space of each process, in a control group bytes of all together; None for no limit.
+        file_size: bytes of each file that it writes.
+        folder_size: bytes of all that it keeps in its folders.
+        folder_files: files and folders in them.
+        processes: that run at once, each thread counted.
+        open_files: of each process.
+        log_size: bytes of its log that are kept.
+    """
+
+    time: float
+    grace: float
+    memory: int | None
+    file_size: int
+    folder_size: int = 50 * GIB
+    folder_files: int = 1_000_000
+    processes: int = 4096
+    open_files: int = 65_536
+    log_size: int = 64 * MIB
+
+
+@dataclass(frozen=True)
+class Resource:
+    """An input or output as the function gets it.
+
+    Args:
+        identifier: the name that the function declares.
+        path: a file or folder.
+        multiple: whether the function gets a list.
+    """
+
+    identifier: str
+    path: Path
+    multiple: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to run.
+
+    Args:
+        folder: of the attempt, with the folders `function` (unpacked: where it runs), `home` (its HOME and TMPDIR),
+            `inputs` and `outputs`. Its name is the run's, and like no other's.
+        command: the function's ENTRYPOINT; the file of arguments is one word more, `@<file>` (see `arguments`).
+        limits: what it may use.
+        rank: of the task.
+        inputs: what it reads; they may lie outside the folder.
+        outputs: files that it is to write, in `outputs`.
+        network: whether it may use the network.
+        lease: a file; the function may run until its time of modification (see `lease`). None: without end.
+    """
+
+    folder: Path
+    command: Sequence[str]
+    limits: Limits
+    rank: int = 0
+    inputs: Sequence[Resource] = ()
+    outputs: Sequence[Resource] = ()
+    network: bool = False
+    lease: Path | None = None
+
+    @property
+    def log(self) -> Path:
+        """The file to which all is appended that the function says."""
+        return self.folder / "log"
+
+
+class Executor(Protocol):
+    """How functions run. A run is known by its attempt's folder.
+
+    The process that starts a run pauses it, resumes it and asks for its outcome. Whether it is alive, and its end, may
+    be asked for by each process of the node, also after a restart of the worker: whatever they need must be found from
+    the folder, or by its name.
+    """
+
+    def check(self) -> None:
+        """See to it that functions can run here, before a worker takes any.
+
+        Raises:
+            UnfitError: they cannot.
+        """
+        ...
+
+    def build(self, function: Path, checksum: str) -> None:
+        """Prepare what a function needs to start, such as an image; nothing is to be done twice.
+
+        Args:
+            function: its unpacked archive.
+            checksum: of the archive: the same function has the same.
+
+        Raises:
+            BuildFault: it is the function's fault.
+            OSError: it is not.
+        """
+        ...
+
+    def start(self, job: Job) -> None:
+        """Start a function with its limits, and return at once.
+
+        It sees nothing of the worker's environment. It does not outlive its worker unguarded: without a process of the
+        node that calls `pause`, it may not run on when its lease is over.
+
+        Raises:
+            OSError: it cannot be started, and that is not the function's fault.
+        """
+        ...
+
+    def alive(self, folder: Path) -> bool:
+        """Say whether anything of a run is left that may still go on. A paused function is alive."""
+        ...
+
+    def pause(self, folder: Path) -> None:
+        """Have nothing of a run go on, until it is resumed. One that has ended meanwhile is no fault."""
+        ...
+
+    def resume(self, folder: Path) -> None:
+        """Let a paused run go on."""
+        ...
+
+    def outcome(self, folder: Path, seconds: float) -> Outcome | None:
+        """Wait for the end of a run, and return it.
+
+        Args:
+            folder: of the attempt.
+            seconds: to wait at most; an end within them is answered at once.
+
+        Returns:
+            None while it runs. `EXITED`: all that it said is in its log, cut to its limit. `EXCEEDED`: it kept more
+            than it may, and may still run.
+        """
+        ...
+
+    def end(self, folder: Path, grace: float) -> bool:
+        """End all that a run started, and remove what is kept for it; also when it has ended, or never began.
+
+        Args:
+            folder: of the attempt; it is left.
+            grace: seconds from TERM to KILL; 0 kills at once, and so does a lease that is over.
+
+        Returns:
+            Whether nothing of it is left.
+        """
+        ...

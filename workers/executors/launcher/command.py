@@ -1,0 +1,104 @@
+"""The command that a launcher runs, in a sandbox or without."""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+from workers.executors.launcher.kernel import die_with_parent, limit
+from workers.executors.launcher.options import Options
+
+_CHUNK = 64 * 1024
+
+
+class Command:
+    """The command that runs.
+
+    Args:
+        command: its words.
+        options: how it is run.
+        output: a descriptor for what it says.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, command: list[str], options: Options, output: int) -> None:
+        self._options = options
+        self._said = b""
+        self._status = -1
+        passed: tuple[int, ...] = ()
+        if options.boxed:
+            self._status, says = os.pipe()
+            held, release = os.pipe()
+            # By a file in memory: the command can read the command line of the sandbox's first process.
+            end = command.index("--")
+            given = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
+            passed = (says, held, given)
+            own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
+            if options.syscalls:
+                passed += ((rules := _in_memory(bytes.fromhex(options.syscalls))),)
+                own += ["--seccomp", str(rules)]
+            command = [command[0], *own, *command[end:]]
+
+        # There are no threads here that it could deadlock with.
+        def prepare() -> None:
+            die_with_parent()
+            limit(options)
+
+        try:
+            self.child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,
+                pass_fds=passed,
+                preexec_fn=prepare,
+            )
+        except subprocess.SubprocessError as error:
+            raise OSError(0, f"its limits cannot be set: {error}") from error
+        self.group = self.child.pid
+        if options.boxed:
+            for descriptor in passed:
+                os.close(descriptor)
+            self._release(release)
+
+    def _release(self, release: int) -> None:
+        """Let the sandbox's first process go on, once it is limited; it leads the group of the function."""
+        while b"\n" not in self._said and (told := os.read(self._status, _CHUNK)):
+            self._said += told
+        if b"\n" in self._said:
+            self.group = int(json.loads(self._said.partition(b"\n")[0])["child-pid"])
+            if self._options.processes:
+                # Not before: this counts what runs in the sandbox, and outside it would count all of this user.
+                resource.prlimit(self.group, resource.RLIMIT_NPROC, (self._options.processes,) * 2)
+        os.close(release)
+
+    def ask_to_end(self) -> None:
+        """Send TERM to it and its group; a sandbox's first process does not hear it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGTERM)
+
+    def exit_code(self) -> int:
+        """Return its code, once it has ended."""
+        code: int = self.child.returncode
+        if code > 0 and self._options.boxed:
+            while told := os.read(self._status, _CHUNK):
+                self._said += told
+            if b"exit-code" not in self._said:
+                print("the command cannot be started in its sandbox; see the lines above", file=sys.stderr)
+                return 127
+        return code if code >= 0 else 128 - code
+
+
+def _in_memory(content: bytes) -> int:
+    """Return a descriptor from which a content can be read, without a file."""
+    descriptor = os.memfd_create("launch")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

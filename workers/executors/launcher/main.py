@@ -1,0 +1,87 @@
+"""The launcher's program."""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+from workers.executors.launcher import options as orders
+from workers.executors.launcher.command import Command
+from workers.executors.launcher.kernel import become_subreaper
+from workers.executors.launcher.log import Log
+from workers.executors.launcher.options import Options
+from workers.executors.launcher.tree import Pause, end_all
+from workers.executors.lease import left
+
+_ORDERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_POLL_SECONDS = 0.05
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; return its exit code.
+
+    Args:
+        arguments: the options, and the command's words.
+    """
+    options, words = Options(**json.loads(arguments[0])), arguments[1:]
+    # Orphaned grandchildren, those in sessions of their own too, become our children, and can be found.
+    become_subreaper()
+    wake, alarm = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(alarm, False)
+    signal.set_wakeup_fd(alarm)
+    for number in (signal.SIGCHLD, *_ORDERS):
+        # A handler, not SIG_IGN: what is ignored stays ignored in the command.
+        signal.signal(number, lambda *_: None)
+    log = Log(options.log_size)
+    try:
+        command = Command(words, options, log.writer)
+    except OSError as error:
+        print(f"{words[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
+        return 127
+    finally:
+        os.close(log.writer)
+    try:
+        _wait(command, wake, options, log)
+    finally:
+        end_all(command.child)
+        log.end()
+    return command.exit_code()
+
+
+def _wait(command: Command, wake: int, options: Options, log: Log) -> None:
+    pause = Pause(command.child.pid)
+    deadline: float | None = None
+    held = False
+    heard = [wake, sys.stdin.fileno(), log.reader]
+    while command.child.poll() is None:
+        seconds = left(options.lease)
+        if deadline is not None:
+            seconds = min(seconds, deadline - time.monotonic())
+        if seconds > 0 and not held:
+            pause.end()
+        elif deadline is None:
+            pause.hold()
+        else:
+            return
+        # Not until the lease is over: a sleep does not count the time for which the machine is suspended.
+        pace = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
+        ready, _, _ = select.select(heard, [], [], pace)
+        if log.reader in ready and not log.pass_on():
+            heard.remove(log.reader)
+        signals = os.read(wake, 4096) if wake in ready else b""
+        ordered = any(number in signals for number in _ORDERS)
+        if sys.stdin.fileno() in ready:
+            told = os.read(sys.stdin.fileno(), 1)
+            if told == orders.KILL:
+                return
+            if told:
+                held = told == orders.PAUSE
+            else:
+                heard.remove(sys.stdin.fileno())
+                ordered = True
+        if ordered and deadline is None:
+            deadline = time.monotonic() + options.grace
+            command.ask_to_end()

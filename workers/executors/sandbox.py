@@ -1,0 +1,83 @@
+"""The executor `sandbox`: a function runs isolated by bubblewrap, on this machine.
+
+Run as a program, `python -m workers.executors.sandbox`, it says whether a sandbox can be had here.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.executors import arguments, bubblewrap
+from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox, Shared
+from workers.executors.executor import Executor, Job
+from workers.executors.local import Entered, Local
+from workers.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class SandboxBox:
+    """What isolates functions.
+
+    Args:
+        program: bubblewrap; None looks for it.
+        shared: paths of the machine that all functions see.
+        shared_memory: bytes that /dev/shm of each may hold.
+        private: paths that none may see.
+    """
+
+    program: Path | None = None
+    shared: tuple[Shared, ...] = ()
+    shared_memory: int = 1024**3
+    private: Sequence[Path] = ()
+    sealed: bool = True
+
+    def check(self) -> None:
+        """Try whether a sandbox can be had.
+
+        Raises:
+            NoSandboxError: it cannot, or something private would be seen in it.
+        """
+        bubblewrap.check(bubblewrap.find(self.program), self.shared, self.private)
+
+    def enter(self, job: Job) -> Entered:
+        """Return the command line that runs a function in a sandbox of its own.
+
+        Raises:
+            NoSandboxError: there is no bubblewrap any more.
+            OSError: a file of the sandbox cannot be written.
+        """
+        sandbox, seen = Sandbox(
+            bubblewrap.find(self.program),
+            job.folder,
+            network=job.network,
+            shared=self.shared,
+            shared_memory=self.shared_memory,
+        ).place([*job.inputs, *job.outputs])
+        given = len(job.inputs)
+        arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
+        return Entered(sandbox.wrap([*job.command, f"@{ARGUMENTS}"]), sandbox.environment())
+
+    def leave(self, folder: Path) -> None:
+        """Do nothing: all that it made goes with its processes, or with the folder."""
+
+
+def make(settings: WorkerSettings) -> Executor:
+    """Return the executor of a worker."""
+    shared = tuple(Shared.parse(path) for path in settings.sandbox_paths)
+    box = SandboxBox(settings.sandbox_program, shared, settings.sandbox_shared_memory, settings.private)
+    return Local(box, settings.cgroup)
+
+
+def main() -> int:
+    """Say whether a sandbox can be had here: the exit code, and the reason on standard error."""
+    try:
+        SandboxBox().check()
+    except NoSandboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The building of one function by its owner: fetched, verified, unpacked once, then marked READY.
+
+With the subprocess executor nothing is left to keep: each attempt unpacks the archive afresh, so the function's
+image is its archive. What the building proves is that the archive is the registered one, safe, and has a command.
+"""
+
+from collections.abc import Callable
+
+import grpc
+import structlog
+
+from orchestrator import protos as pb
+from orchestrator.client import Client
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore, Stored, url
+from workers.channels import Channels, insist
+from workers.errors import Fault, InternalFault
+from workers.folder import working_folder
+from workers.functions import program
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+def build(settings: WorkerSettings, channels: Channels, key: str) -> None:
+    """Build a function, or find that nothing is to do: it is safe to be poked twice, also at once.
+
+    Args:
+        settings: the worker's.
+        channels: the organization's connections; the first that knows the function is used.
+        key: of the function.
+    """
+    try:
+        client, function = channels.find(
+            lambda client: insist(lambda: client.functions.GetFunction(pb.GetFunctionParam(key=key)))
+        )
+        if function.owner != settings.organization:
+            log.warning("function.not_ours", function=key, owner=function.owner)
+            return
+        if function.status == pb.FUNCTION_STATUS_WAITING:
+            _apply(client, key, pb.FUNCTION_ACTION_BUILDING)
+        elif function.status != pb.FUNCTION_STATUS_BUILDING:
+            log.info("function.built_already", function=key, status=pb.FunctionStatus.Name(function.status))
+            return
+        _build(settings, channels, client, function)
+    except grpc.RpcError as error:
+        # Ordinary when another build was faster or the function was cancelled; else a later poke goes on.
+        log.warning("function.not_built", function=key, reason=error.details())
+
+
+def _build(settings: WorkerSettings, channels: Channels, client: Client, function: pb.Function) -> None:
+    store = AssetStore(settings.store_root)
+    with working_folder(settings.node_folder, function.key) as folder:
+        unpacked = folder / "function"
+        unpacked.mkdir()
+        try:
+            fetcher = Fetcher(settings, store, channels.peers[client])
+            program.prepare(function, unpacked, fetcher, settings.archive_size_limit)
+        except Fault as fault:
+            _fail(settings, client, function, fault, store)
+            return
+        except OSError as error:
+            internal = InternalFault(f"the worker could not unpack the function's archive: {error}")
+            _fail(settings, client, function, internal, store)
+            return
+    update = pb.UpdateFunctionParam(key=function.key, name=function.name, image=function.archive)
+    insist(lambda: client.functions.UpdateFunction(update))
+    _apply(client, function.key, pb.FUNCTION_ACTION_READY)
+    log.info("function.built", function=function.key)
+
+
+def _apply(client: Client, key: str, action: "pb.FunctionAction.ValueType") -> None:
+    wanted = {
+        pb.FUNCTION_ACTION_BUILDING: pb.FUNCTION_STATUS_BUILDING,
+        pb.FUNCTION_ACTION_READY: pb.FUNCTION_STATUS_READY,
+    }[action]
+    param = pb.ApplyFunctionActionParam(function_key=key, action=action)
+    _move(client, key, wanted, lambda: client.functions.ApplyFunctionAction(param))
+
+
+def _move(client: Client, key: str, wanted: "pb.FunctionStatus.ValueType", call: Callable[[], object]) -> None:
+    """Make a call that moves a function to a status; one that did so already, and whose answer got lost, counts."""
+    try:
+        insist(call)
+    except grpc.RpcError:
+        now = insist(lambda: client.functions.GetFunction(pb.GetFunctionParam(key=key)))
+        if now.status != wanted:
+            raise
+
+
+def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault: Fault, store: AssetStore) -> None:
+    report = pb.NewFailureReport(
+        asset_key=function.key, asset_type=pb.FAILED_ASSET_FUNCTION, error_type=fault.error_type
+    )
+    try:
+        stored = _store_log(settings, function, fault, store)
+    except OSError as error:
+        # Without a log in the store the only report that the contract allows is an internal one.
+        log.error("function.log_not_stored", function=function.key, error=str(error))
+        report.error_type = pb.ERROR_TYPE_INTERNAL
+    else:
+        if fault.error_type != pb.ERROR_TYPE_INTERNAL:
+            report.logs_address.checksum = stored.checksum
+            report.logs_address.storage_address = url(settings.store_url, stored.name)
+    _move(
+        client,
+        function.key,
+        pb.FUNCTION_STATUS_FAILED,
+        lambda: client.failure_reports.RegisterFailureReport(report),
+    )
+    log.warning("function.failed", function=function.key, reason=str(fault))
+
+
+def _store_log(settings: WorkerSettings, function: pb.Function, fault: Fault, store: AssetStore) -> Stored:
+    with working_folder(settings.node_folder, function.key) as folder:
+        text = folder / "log"
+        text.write_text(f"Building failed: {fault}\n", encoding="utf-8")
+        return store.put(f"logs/{function.key}-1", text)

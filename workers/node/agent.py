@@ -1,0 +1,209 @@
+"""The agent of a node: a process beside the worker that keeps its attempts alive, and cleans up after what died.
+
+It is a process of its own because those that it looks after may hang or be killed: the worker's main process waits for
+brokers, and the pool's processes run for hours. It knows what runs from the node's folder alone (see `folder`), so it
+can be killed and started again at any time. It ends when its standard input does, that is with the worker, however
+that went; the attempts of a worker that was killed are reported before.
+
+Started as `python -m workers.node.agent`: the first line of standard input holds the worker's settings as JSON, each
+byte after it is a command.
+"""
+
+import contextvars
+import select
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import IO, Self
+
+import structlog
+
+from orchestrator import log as logs
+from workers import folder, processes
+from workers.channels import Channels, connect
+from workers.consent.declines import Reconsideration
+from workers.consent.policy import Consent
+from workers.executors import registry
+from workers.folder import Place
+from workers.node.adoption import Adoption
+from workers.node.cleanup import Cleanup
+from workers.node.heartbeat import Heartbeat
+from workers.run import orders
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 0.1
+# What is ordered to end and has not, long after its function must have been killed, hangs somewhere else.
+_HANGING_SECONDS = 10.0
+
+# Each may wait for a function to end.
+_CLEANUPS = 8
+
+FINISH_SECONDS = 5.0
+"""How much longer than the kill grace an agent sees to what is left, after its worker."""
+
+
+class Command(bytes, Enum):
+    """What the worker's main process tells the agent."""
+
+    BEAT = b"b"
+    """Beat at once."""
+    DRAIN = b"d"
+    """The worker ends: what runs may end within the drain time; told again, it may no more."""
+    QUIT = b"q"
+    """The worker ends: what runs is to be released at once."""
+
+
+class Agent:
+    """Looks after a node's folder, until it is closed.
+
+    Args:
+        settings: the worker's.
+        channels: the organization's connections.
+    """
+
+    def __init__(self, settings: WorkerSettings, channels: Channels) -> None:
+        self._settings = settings
+        self._folder = settings.node_folder
+        self._beats = [Heartbeat(client, settings.node, self._folder) for client in channels.clients]
+        clients = {client.channel: client for client in channels.clients}
+        self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
+        self._adoption = Adoption(settings)
+        self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
+        self._drained: float | None = None
+        self._receipts: set[Path] = set()
+        self._frozen: dict[Place, float] = {}
+        # Not in the thread that looks: a cleanup may take long, and nobody's order may wait for it, nor for each other.
+        self._cleaner = ThreadPoolExecutor(_CLEANUPS, thread_name_prefix="cleanup")
+        self._cleaning: dict[Path, Future[None]] = {}
+
+    def __enter__(self) -> Self:
+        for beat in self._beats:
+            beat.start()
+        self._reconsideration.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleaner.shutdown()
+        for beat in self._beats:
+            beat.end()
+        self._reconsideration.end()
+        for beat in self._beats:
+            beat.join()
+        # A call of it may wait for an answer that nobody needs any more.
+        self._reconsideration.join(_LOOK_SECONDS)
+
+    def obey(self, command: Command) -> None:
+        """Do what the worker's main process says."""
+        if command is Command.BEAT:
+            for beat in self._beats:
+                beat.beat_now()
+            return
+        again = self._drained is not None
+        seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
+        self._drained = time.monotonic() + seconds
+        self._cleanup.leaving = True
+        log.info("worker.draining", seconds=seconds)
+
+    def look(self) -> bool:
+        """Look at the folder once, and do what is due; return whether anything is left in it."""
+        self._cleaning = {path: work for path, work in self._cleaning.items() if not _over(path, work)}
+        if self._adoption.due():
+            self._adoption.touch()
+            nodes = self._folder.parent
+            if self._drained is None and nodes not in self._cleaning:
+                self._clean(nodes, self._adoption.run)
+        found = folder.places(self._folder)
+        for place in found:
+            if place.folder not in self._cleaning and (lock := self._cleanup.seize(place)) is not None:
+                self._clean(place.folder, partial(self._cleanup.clean_up, place, lock))
+            if self._drained is not None and time.monotonic() >= self._drained:
+                orders.give(place, orders.Kind.RELEASE, "its worker ends")
+            self._end_if_hanging(place)
+            self._end_if_frozen(place)
+        self._frozen = {place: seconds for place, seconds in self._frozen.items() if place in found}
+        receipts = set(folder.receipts(self._folder))
+        if receipts - self._receipts:
+            self.obey(Command.BEAT)
+        self._receipts = receipts
+        folder.tidy(self._folder)
+        return bool(found or receipts)
+
+    def finish(self) -> None:
+        """See to what is left when the worker has ended, for a limited time."""
+        deadline = time.monotonic() + self._settings.task_kill_grace + FINISH_SECONDS
+        while self.look() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    def _clean(self, path: Path, work: Callable[[], None]) -> None:
+        self._cleaning[path] = self._cleaner.submit(contextvars.copy_context().run, work)
+
+    def _end_if_hanging(self, place: Place) -> None:
+        order = orders.given(place)
+        patience = self._settings.task_kill_grace + _HANGING_SECONDS
+        if order is None or time.monotonic() < order.given + patience:
+            return
+        record = place.record()
+        if record is not None and processes.end(record.pid, record.born):
+            log.error("attempt.hangs", task=record.task, attempt=record.number, killed=record.pid)
+
+    def _end_if_frozen(self, place: Place) -> None:
+        record = place.record()
+        if record is None or not processes.frozen(record.pid, record.born):
+            self._frozen.pop(place, None)
+            return
+        # Counted in looks: when the whole machine was frozen, we were too.
+        self._frozen[place] = self._frozen.get(place, 0.0) + _LOOK_SECONDS
+        patience = max(beat.lease for beat in self._beats)
+        if self._frozen[place] > patience and processes.end(record.pid, record.born):
+            log.error("attempt.frozen", task=record.task, attempt=record.number, killed=record.pid)
+
+
+def run(settings: WorkerSettings, commands: IO[bytes]) -> None:
+    """Be the agent of a node until the commands end.
+
+    Args:
+        settings: the worker's.
+        commands: a pipe, unbuffered.
+    """
+    structlog.contextvars.bind_contextvars(organization=settings.organization, node=settings.node)
+    with connect(settings) as channels, Agent(settings, channels) as agent:
+        while (command := _next(commands, agent.look)) is not None:
+            agent.obey(command)
+        agent.finish()
+
+
+def _next(commands: IO[bytes], meanwhile: Callable[[], object]) -> Command | None:
+    while not select.select([commands], [], [], _LOOK_SECONDS)[0]:
+        meanwhile()
+    told = commands.read(1)
+    return Command(told) if told else None
+
+
+def _over(path: Path, work: Future[None]) -> bool:
+    if not work.done():
+        return False
+    error = work.exception()
+    if error is not None:
+        log.error("folder.not_cleaned_up", folder=path.name, error=f"{type(error).__name__}: {error}")
+    return True
+
+
+def main() -> None:
+    """Be the agent of the worker that started this process."""
+    # What ends a worker must not end its agent before it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    with open(0, "rb", buffering=0) as commands:
+        settings = WorkerSettings.model_validate_json(commands.readline())
+        logs.configure(settings.log_level)
+        run(settings, commands)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""The run of one attempt at a task: claim, prepare, run, store, report.
+
+An attempt whose claim is refused, or that is told to stop, leaves no trace: the task is another's, or nobody's. The
+agent (see `agent`), in a process of its own, renews its lease and tells it to stop.
+"""
+
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+import grpc
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from orchestrator import protos as pb
+from orchestrator.core import crash
+from workers.assets.fetching import Fetcher
+from workers.assets.store import AssetStore
+from workers.channels import insist
+from workers.consent.declines import Asking
+from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
+from workers.executors import registry, watch
+from workers.executors.executor import Ending, Executor, Job, Limits, Outcome
+from workers.executors.lease import clock
+from workers.folder import WorkingFolder, places
+from workers.functions import program
+from workers.record import Record
+from workers.run import inputs, orders, outputs, report
+from workers.run.orders import Orders
+from workers.run.outputs import JOURNAL, Results
+from workers.run.report import Report
+from workers.run.stopwatch import Stopwatch
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_CLAIM_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claimed: Callable[[], None]) -> None:
+    """Claim a task that a poke announced, and run it to its report; or decline it.
+
+    Args:
+        settings: the worker's.
+        asking: says what is consented to; the first channel that knows the task is used.
+        task: its key.
+        number: of the attempt, 0 for whichever is due.
+        claimed: called as soon as the claim is the worker's: the poke has done its work.
+    """
+    param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
+    try:
+        agreed = asking.agree(task)
+        if agreed is None:
+            return
+        client, asked = agreed
+        sent = clock()
+        claim = insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
+    except grpc.RpcError as error:
+        # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
+        log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
+        return
+    claimed()
+    try:
+        if not asking.holds(client, asked, claim):
+            return
+    except grpc.RpcError as error:
+        # Nobody runs it here; its lease ends, and it is decided on anew.
+        log.error("task.not_given_back", task=task, attempt=claim.attempt.number, reason=error.details())
+        return
+    log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
+    crash.point("worker.claimed")
+    record = Record.of_attempt(claim.attempt, client.channel)
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(WorkingFolder(settings.node_folder, f"{task}-{claim.attempt.number}", record))
+            orders.renew(folder.place, sent + claim.lease.ToTimedelta().total_seconds())
+        except OSError as error:
+            log.error("task.no_folder", task=task, attempt=claim.attempt.number, error=str(error))
+            with suppress(Stopped):
+                report.fail(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
+            return
+        consent_policy = asking.consent.policy
+        store = AssetStore(settings.store_root)
+        _Attempt(
+            settings,
+            registry.make(settings),
+            claim,
+            folder,
+            store,
+            Fetcher(settings, store, asking.channels.peers[client], consent_policy.stores),
+            Report(client, claim.attempt, folder, store, settings.store_url),
+            network=asked.function_owner in consent_policy.network,
+        ).run()
+
+
+class _Attempt:
+    """One claimed attempt in its working folder."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        executor: Executor,
+        claim: pb.ClaimTaskResponse,
+        folder: WorkingFolder,
+        store: AssetStore,
+        fetcher: Fetcher,
+        report: Report,
+        *,
+        network: bool,
+    ) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._claim = claim
+        self._working = folder
+        self._folder = folder.path
+        self._store = store
+        self._fetcher = fetcher
+        self._report = report
+        self._network = network
+        self._orders = Orders(folder.place)
+        self._log_file = folder.path / "log"
+        self._stopwatch = Stopwatch(claim.task.key)
+        self._results = Results(folder.path / JOURNAL)
+        self._log = log.bind(task=claim.task.key, attempt=claim.attempt.number)
+
+    def run(self) -> None:
+        """Produce the results and report them, or the fault; an order to end is obeyed without a report."""
+        try:
+            try:
+                self._log_file.touch(mode=0o600)
+                self._end_earlier_runs()
+                self._produce()
+                self._orders.obey()
+                self._report.complete(self._results, self._stopwatch, self._orders)
+            except Fault as fault:
+                self._fail(fault)
+            except (Stopped, Released):
+                raise
+            except Exception as error:
+                self._log.exception("task.worker_error")
+                self._fail(InternalFault(f"the worker ran into an error of its own: {type(error).__name__}: {error}"))
+        except Stopped as order:
+            self._results.discard(self._store)
+            self._working.stopped = True
+            self._log.info("task.stopped", reason=str(order))
+        except Released as order:
+            self._results.discard(self._store)
+            self._report.release(str(order))
+
+    def _end_earlier_runs(self) -> None:
+        """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""
+        task = self._claim.task.key
+        others = [place for place in places(self._settings.node_folder) if place.folder != self._folder]
+        for place in others:
+            if place.folder.name.startswith(f"{task}-"):
+                orders.give(place, orders.Kind.STOP, f"attempt {self._claim.attempt.number} has the task now")
+                while place.lives() or self._executor.alive(place.folder):
+                    self._orders.obey()
+                    self._orders.wait(_POLL_SECONDS)
+
+    def _fail(self, fault: Fault) -> None:
+        self._orders.obey()
+        self._report.fail(fault, self._results, self._log_file)
+
+    def _produce(self) -> None:
+        claim, settings = self._claim, self._settings
+        function, given, wanted = (self._folder / name for name in ("function", "inputs", "outputs"))
+        for place in (function, given, wanted, self._folder / "home"):
+            place.mkdir()
+        with self._stopwatch.step("prepare_function"):
+            command = program.prepare(claim.function, function, self._fetcher, settings.archive_size_limit)
+            self._executor.build(function, claim.function.archive.checksum)
+        self._orders.obey()
+        with self._stopwatch.step("prepare_inputs"):
+            read = inputs.prepare(
+                claim.input_assets,
+                claim.function.inputs,
+                given,
+                self._fetcher,
+                self._store,
+                settings.organization,
+                settings.output_size_limit,
+            )
+        self._orders.obey()
+        written = outputs.places(claim.function.outputs, wanted)
+        limits = self._limits()
+        job = Job(
+            folder=self._folder,
+            command=command,
+            limits=limits,
+            rank=claim.task.rank,
+            inputs=read,
+            outputs=written,
+            network=self._network,
+            lease=self._working.place.owner,
+        )
+        crash.point("worker.before_run")
+        with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
+            outcome = watch.run(self._executor, job, self._orders)
+        crash.point("worker.ran")
+        self._orders.obey()
+        _judge(outcome, limits)
+        with self._stopwatch.step("save_outputs"):
+            outputs.check(written, settings.output_size_limit)
+            outputs.save(
+                claim.task.key,
+                written,
+                claim.function.outputs,
+                self._store,
+                settings.store_url,
+                self._results,
+            )
+        crash.point("worker.stored")
+
+    def _limits(self) -> Limits:
+        settings, seconds = self._settings, self._settings.task_time_limit
+        if self._claim.HasField("time_limit"):
+            seconds = min(seconds, self._claim.time_limit.ToTimedelta().total_seconds())
+        return Limits(
+            time=seconds,
+            grace=settings.task_kill_grace,
+            memory=settings.task_memory_limit,
+            file_size=settings.output_size_limit,
+            folder_size=settings.task_folder_limit,
+            folder_files=settings.task_file_limit,
+            processes=settings.task_process_limit,
+            log_size=settings.task_log_limit,
+        )
+
+
+def _judge(outcome: Outcome, limits: Limits) -> None:
+    """Go on only after an end without a fault.
+
+    Raises:
+        TimeLimitFault: it ran too long.
+        ExecutionFault: it failed in another way.
+    """
+    if outcome.ending is Ending.TIMED_OUT:
+        raise TimeLimitFault(f"the function was ended: it ran longer than {limits.time:g} seconds")
+    if outcome.ending is Ending.EXCEEDED:
+        raise ExecutionFault(outcome.reason)
+    if outcome.exit_code > 128:
+        raise ExecutionFault(
+            f"the function was killed by signal {outcome.exit_code - 128}; when it is 9, memory may have "
+            "run out; see the lines above"
+        )
+    if outcome.exit_code != 0:
+        raise ExecutionFault(f"the function exited with code {outcome.exit_code}; see the lines above")
