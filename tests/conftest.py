@@ -18,11 +18,17 @@ from orchestrator.engine.transaction import Database
 
 # Fixtures of two folders: started once for both.
 from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
+from tests.kit.budget import Budget
 
 # What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count what the tests of each folder take."""
+    config.pluginmanager.register(Budget(Path(__file__).parent), "budget")
 
 
 @pytest.fixture(scope="session", autouse=True)
