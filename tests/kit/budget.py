@@ -103,9 +103,10 @@ def folder_of(file: str, budget: Mapping[str, float]) -> str:
     return next((folder for folder in above if folder in budget), above[0])
 
 
-def read(file: Path) -> dict[str, float]:
-    """Return the budget: seconds of processor time by folder."""
-    return {folder: float(seconds) for folder, seconds in tomllib.loads(file.read_text())["seconds"].items()}
+def read(root: Path) -> dict[str, float]:
+    """Return the budget of the tests below a folder: seconds of processor time by folder."""
+    told = tomllib.loads((root / "budget.toml").read_text())["seconds"]
+    return {folder: float(seconds) for folder, seconds in told.items()}
 
 
 class Budget:
@@ -117,7 +118,7 @@ class Budget:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._budget = read(root / "budget.toml")
+        self._budget = read(root)
         self._ledger = Ledger()
         self._parts: set[str] = set()
         self._leads = False

@@ -1,13 +1,17 @@
-"""Runs the `orchestrator` command as a user does: a process of its own."""
+"""Runs the `orchestrator` command: in this process, or as a user does, in one of its own."""
 
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
+import structlog
+from click.testing import CliRunner
+
+from orchestrator.cli.main import main
 from orchestrator.embedded.certificates import Layout
 from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
@@ -25,16 +29,28 @@ def options(network: Partners, certificates: Layout, organization: str = "org-1"
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> tuple[int, str, str]:
-    """Return exit code, output and errors of a command, after checking that it ended without a traceback."""
+    """Return exit code, output and errors of a command, run in this process: two seconds sooner than in its own."""
+    settings = {name: None for name in os.environ if name.startswith("ORCHESTRATOR_")} | (environment or {})
+    logging = structlog.get_config()
+    try:
+        with chdir(folder or Path.cwd()):
+            done = CliRunner().invoke(main, arguments, prog_name="python -m orchestrator", env=settings)
+    finally:
+        structlog.configure(**logging)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def run_apart(*arguments: str) -> tuple[int, str, str]:
+    """Return the same, as a user sees it: of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],
-        env=clean_environment(environment),
-        cwd=folder,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=SECONDS,
     )
-    assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
 
 
