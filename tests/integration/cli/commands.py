@@ -5,14 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-from click.testing import CliRunner
-
-from orchestrator.cli.main import main
 from orchestrator.embedded.certificates import Layout
+from tests.kit import commands
 from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
 
@@ -29,17 +26,9 @@ def options(network: Partners, certificates: Layout, organization: str = "org-1"
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> tuple[int, str, str]:
-    """Return exit code, output and errors of a command, run in this process: two seconds sooner than in its own."""
-    settings = {name: None for name in os.environ if name.startswith("ORCHESTRATOR_")} | (environment or {})
-    logging = structlog.get_config()
-    try:
-        with chdir(folder or Path.cwd()):
-            done = CliRunner().invoke(main, arguments, prog_name="python -m orchestrator", env=settings)
-    finally:
-        structlog.configure(**logging)
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.stdout, done.stderr
+    """Return exit code, output and errors of a command, run in this process."""
+    done = commands.run(*arguments, environment=environment, folder=folder)
+    return done.returncode, done.stdout, done.stderr
 
 
 def run_apart(*arguments: str) -> tuple[int, str, str]:
