@@ -21,7 +21,7 @@ from tests.kit.servers import serving
 from tests.kit.transports import TIMEOUT_SECONDS, Wire, connect
 
 CLIENTS = 20
-TURNS = 30
+TURNS = 60
 CHANNEL = "many"
 EXPECTED = {"OK", "OE0003", "OE0006", "OE0101", "OE0104", "OE0108", "OE0109"}
 """What a call may be told when another one came first; none of them is retried by a client."""
