@@ -19,9 +19,9 @@ def works(network):
     return network.built(network.function(inputs=MODEL_INPUT))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def the_network_goes_on(network, works):
-    """After whatever a test did, both organizations still run tasks."""
+    """After whatever the tests did, both organizations still run tasks; each test finds that of the one before it."""
     yield
     tasks = [network.task(works, worker=worker) for worker in ("org-a", "org-b")]
     assert [network.ended(task).status for task in tasks] == [pb.STATUS_DONE] * 2

@@ -8,8 +8,6 @@ import asyncio
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +24,7 @@ from orchestrator import protos as pb
 from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
 from tests.attacks.installation import CHANNEL, SECRET, Installation, Stream, ask, running
+from tests.kit import commands
 from tests.kit.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
 from tests.kit.messages import new_key as new_uuid
 from tests.kit.messages import new_plan
@@ -299,9 +298,8 @@ def test_what_ends_soon_is_told(network: Installation):
         ) as worker:
             worker.worker.Heartbeat(pb.HeartbeatParam(node=name))
     files = network.save("reader", LEAF)
-    options = ("--address", network.address, "--org", "org-1", "--channel", CHANNEL, "--ca-cert", files.authority)
-    command = [sys.executable, "-m", "orchestrator", "node", *options, "--cert", files.certificate, "--key", files.key]
-    told = subprocess.run([*command, "list"], capture_output=True, text=True, timeout=60)
+    options = ("--address", network.address, "--org", "org-1", "--channel", CHANNEL, "--ca-cert", str(files.authority))
+    told = commands.run("node", *options, "--cert", str(files.certificate), "--key", str(files.key), "list")
     assert told.returncode == 0, told.stderr
     assert "the certificate of soon of org-4 ends in 12 d: renew it" in told.stdout
     assert "certificate of later" not in told.stdout

@@ -110,7 +110,7 @@ def cancel(stage, plan) -> None:
 def test_a_worker_may_die_anywhere(stage, points):
     name = "worker-org-a"
     with mortal(stage, name) as worker:
-        plan = stage.plan(3 * ROUNDS, WIDTH)
+        plan = stage.plan(2 * ROUNDS, WIDTH)
         for point in points:
             begin_again(stage, name, f"worker.{point}")
             # Its log says so as soon as it has noticed.

@@ -11,6 +11,7 @@ from tests.integration.counted import Counted, counting
 from tests.kit.messages import new_model, new_plan, new_task, tasks
 
 LARGE = 10_000
+FEW = 200
 
 
 def stored(database: Database, plan: pb.ComputePlan) -> int:
@@ -28,15 +29,13 @@ def graph(function: pb.Function, plan: Any, size: int, above: list[Any]) -> list
     return new
 
 
-# 10,000 statements, and each waits for its turn on a machine that does much else.
-@pytest.mark.timeout(600)
 def test_tasks_one_by_one(database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function):
     root = new_task(function, plan)
     org.send(tasks(root))
-    new = graph(function, plan, 1000, [root])
+    new = graph(function, plan, FEW, [root])
     counts = {org.count(tasks(task)) for task in new}
     assert counts == {10}
-    assert stored(database, plan) == 1001
+    assert stored(database, plan) == FEW + 1
 
 
 def test_batches_of_a_thousand(database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function):

@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Self
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded.federation import Federation
+from tests.kit import commands
 from tests.kit.functions import DOCKERFILE, READS, WORKS, packed
 from tests.kit.waiting import wait_until
 from workers.assets.store import AssetStore, url
@@ -108,6 +108,4 @@ class Network:
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run one of our commands against the federation."""
-        return subprocess.run(
-            [sys.executable, "-m", "orchestrator", *words], capture_output=True, text=True, timeout=60, check=False
-        )
+        return commands.run(*words)

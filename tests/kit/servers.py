@@ -11,6 +11,7 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import migrations
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from tests.kit import processes
@@ -69,9 +70,7 @@ def serving(
     }
     command = [sys.executable, "-m", module]
     if migrate:
-        environment = processes.clean_environment(settings)
-        migration = subprocess.run([*command, "migrate"], env=environment, capture_output=True, timeout=60)
-        assert migration.returncode == 0, migration.stderr.decode()
+        migrations.upgrade(database_url)
     log = folder / "server.log"
     with processes.running([*command, "serve"], settings, log) as process:
         with connect(address, credentials) as transport:

@@ -1,4 +1,4 @@
-"""Runs the `orchestrator` command as a user does: a process of its own."""
+"""Runs the `orchestrator` command: in this process, or as a user does, in one of its own."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.embedded.certificates import Layout
+from tests.kit import commands
 from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
 
@@ -25,16 +26,20 @@ def options(network: Partners, certificates: Layout, organization: str = "org-1"
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None, folder: Path | None = None) -> tuple[int, str, str]:
-    """Return exit code, output and errors of a command, after checking that it ended without a traceback."""
+    """Return exit code, output and errors of a command, run in this process."""
+    done = commands.run(*arguments, environment=environment, folder=folder)
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_apart(*arguments: str) -> tuple[int, str, str]:
+    """Return the same, as a user sees it: of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],
-        env=clean_environment(environment),
-        cwd=folder,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=SECONDS,
     )
-    assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
 
 

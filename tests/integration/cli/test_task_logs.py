@@ -16,6 +16,7 @@ from orchestrator import protos as pb
 from orchestrator.cli.connection import tls
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
+from tests.kit.commands import run_bytes
 from tests.kit.messages import new_data_manager, new_data_sample, samples
 from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
@@ -94,12 +95,7 @@ def logs(
     network: Partners, certificates: Layout, organization: str, key: str, *more: str
 ) -> "subprocess.CompletedProcess[bytes]":
     arguments = [*options(network, certificates, organization), "--peer-ca-cert", str(certificates.peers)]
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator", "task", *arguments, "logs", key, *more],
-        env=clean_environment(),
-        capture_output=True,
-        timeout=60,
-    )
+    return run_bytes("task", *arguments, "logs", key, *more)
 
 
 def test_the_log_is_printed_as_it_was_written(network: Partners, store: Store, certificates: Layout):

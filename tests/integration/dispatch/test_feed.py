@@ -88,7 +88,7 @@ bursts = st.lists(st.tuples(st.sampled_from(CHANNELS), st.integers(1, 12)), max_
     starts=st.lists(st.tuples(st.sampled_from(CHANNELS), st.floats(0, 1), st.booleans()), min_size=1, max_size=5),
 )
 @settings(
-    max_examples=50,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -1,7 +1,6 @@
 """Brokers with accounts that `orchestrator broker provision` has made, and those who send and receive with them."""
 
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from kombu import Connection
 from orchestrator.broker import connection, credentials
 from orchestrator.broker.credentials import Credentials
 from orchestrator.core import pokes
-from tests.kit.processes import clean_environment
+from tests.kit import commands
 
 ORGANIZATIONS = ("a", "b")
 
@@ -36,13 +35,8 @@ class Broker:
 
     def provision(self, *arguments: str, url: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run `orchestrator broker provision` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "orchestrator", "broker", "provision", *self.provisioning, *arguments],
-            env=clean_environment({**self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        settings = {**self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url}
+        return commands.run("broker", "provision", *self.provisioning, *arguments, environment=settings)
 
 
 @dataclass(frozen=True)
