@@ -9,9 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from google.protobuf.message import Message
+
 from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
 from orchestrator.rpc import metrics
 from orchestrator.rpc.identity import Context
+from orchestrator.rpc.sizes import parsed_size
+from orchestrator.rpc.trimming import Trimming
 from orchestrator.rpc.turns import InHand, Lane, Turns
 from orchestrator.settings import ServerSettings
 
@@ -21,8 +25,8 @@ Result = TypeVar("Result")
 
 # While it is received, a message is there twice: as gRPC's, and as ours.
 _MOST_OF_ONE = 2 * MAX_MESSAGE_BYTES
-# What takes more is a batch, and takes several times its size once it is parsed.
-_LARGE = 1024 * 1024
+# What takes more once it is parsed is a batch.
+_LARGE = 4 * 1024 * 1024
 
 
 class Admission:
@@ -40,7 +44,9 @@ class Admission:
         )
         self._messages = Turns(max(1, settings.message_bytes // _MOST_OF_ONE))
         self._message_seconds = settings.message_time
+        self._parsed_bytes = settings.parsed_bytes
         self._large = Turns(1)
+        self._trimming = Trimming()
         self._turns = Turns(settings.database_pool_size)
         self._threads = threads
 
@@ -65,18 +71,41 @@ class Admission:
             yield
 
     @asynccontextmanager
-    async def message(self, context: Context, organization: str, lane: Lane) -> AsyncIterator[bytes]:
+    async def message(
+        self, context: Context, organization: str, lane: Lane, request: type[Message]
+    ) -> AsyncIterator[bytes]:
         """Receive the one message of a call; a large one counts as long as the block lasts.
 
+        Args:
+            context: of the call.
+            organization: whose turn it is.
+            lane: whose places.
+            request: the type of the message.
+
         Raises:
-            BadRequestError: the call has none.
+            BadRequestError: the call has none, or one that takes too much memory once it is parsed.
             UnavailableError: it does not arrive in time.
         """
         async with self._messages.turn(organization, lane):
             body = await self._read(context)
-            if len(body) > _LARGE:
+            # Of 64 MiB it takes a tenth of a second to tell.
+            size = (
+                await asyncio.to_thread(parsed_size, request, body)
+                if len(body) > _LARGE
+                else parsed_size(request, body)
+            )
+            if size > self._parsed_bytes:
+                self._trimming.soon()
+                raise BadRequestError(
+                    f"the request may take {size} bytes of memory, and this server takes {self._parsed_bytes}: "
+                    "send what it holds in several requests"
+                )
+            if size > _LARGE:
                 async with self._large.turn(organization, lane):
-                    yield body
+                    try:
+                        yield body
+                    finally:
+                        self._trimming.soon()
                 return
         yield body
 

@@ -121,7 +121,7 @@ class Handlers:
                 raise UnimplementedError(f"{method} is not implemented by this server")
             organization = caller.organization
             with self._admission.call(organization, lane):
-                async with self._admission.message(context, organization, lane) as body:
+                async with self._admission.message(context, organization, lane, request_type) as body:
                     run = partial(self._run, method, use_case, request_type, body, caller)
                     return await self._admission.run(organization, lane, run)
 
@@ -163,8 +163,9 @@ class Handlers:
                 raise ClosedError
             organization, channel, _ = self._gate.identify(context)
             with self._admission.subscription(organization):
-                async with self._admission.message(context, organization, Lane.CALL) as body:
-                    request = _parse(pb.SubscribeToEventsParam, body)
+                wanted = pb.SubscribeToEventsParam
+                async with self._admission.message(context, organization, Lane.CALL, wanted) as body:
+                    request = _parse(wanted, body)
                 begun = await self._subscribe(organization, channel, request.start_event_id)
                 if begun.forgotten_until:
                     await context.send_initial_metadata(((FORGOTTEN_UNTIL, begun.forgotten_until.isoformat()),))
