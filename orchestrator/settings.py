@@ -263,8 +263,14 @@ class ServerSettings(RuleSettings):
     )
     message_bytes: PositiveInt = Field(
         512 * 1024 * 1024,
-        description="the bytes that requests may take while they arrive: as many arrive at once as 128 MiB go into it; "
-        "those of more than 1 MiB are then worked on one after another (1 or more)",
+        description="the bytes that requests may take while they arrive: as many arrive at once as 128 MiB go into it "
+        "(1 or more)",
+    )
+    parsed_bytes: PositiveInt = Field(
+        1536 * 1024 * 1024,
+        description="the bytes that one request may take once it is parsed, told beforehand and with much to spare; "
+        "more is refused, and those of more than 4 MiB are worked on one after another. 100,000 tasks in one call may "
+        "come to 1 GiB, so less than the default means smaller calls (1 or more)",
     )
     grpc_connections: PositiveInt = Field(
         1000, description="most connections to the gRPC server; more are closed at once (1 or more)"

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias, TypeVar
 
 from orchestrator.calls import metrics
+from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
-from orchestrator.core.errors import BusyError, UnavailableError
+from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
 from orchestrator.settings import ServerSettings
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -23,8 +24,8 @@ Result = TypeVar("Result")
 
 # While it is received, a message is there twice: as the library's, and as ours.
 _MOST_OF_ONE = 2 * MAX_MESSAGE_BYTES
-# What takes more is a batch, and takes several times its size once it is parsed.
-_LARGE = 1024 * 1024
+# What takes more once it is parsed is a batch.
+_LARGE = 4 * 1024 * 1024
 
 
 class Admission:
@@ -42,7 +43,9 @@ class Admission:
         )
         self._messages = Turns(max(1, settings.message_bytes // _MOST_OF_ONE))
         self._message_seconds = settings.message_time
+        self._parsed_bytes = settings.parsed_bytes
         self._large = Turns(1)
+        self._trimming = Trimming()
         self._turns = Turns(settings.database_pool_size)
         self._threads = threads
 
@@ -67,17 +70,37 @@ class Admission:
             yield
 
     @asynccontextmanager
-    async def message(self, receive: Receive, organization: str, lane: Lane) -> AsyncIterator[bytes]:
+    async def message(
+        self, receive: Receive, organization: str, lane: Lane, size_of: Callable[[bytes], int]
+    ) -> AsyncIterator[bytes]:
         """Receive the one message of a call; a large one counts as long as the block lasts.
 
+        Args:
+            receive: receives it.
+            organization: whose turn it is.
+            lane: whose places.
+            size_of: tells how many bytes of memory it takes once it is parsed, at most.
+
         Raises:
+            BadRequestError: it takes too much memory once it is parsed.
             UnavailableError: it does not arrive in time.
         """
         async with self._messages.turn(organization, lane):
             body = await self._received(receive)
-            if len(body) > _LARGE:
+            # Of 64 MiB it takes a tenth of a second to tell.
+            size = await asyncio.to_thread(size_of, body) if len(body) > _LARGE else size_of(body)
+            if size > self._parsed_bytes:
+                self._trimming.soon()
+                raise BadRequestError(
+                    f"the request may take {size} bytes of memory, and this server takes {self._parsed_bytes}: "
+                    "send what it holds in several requests"
+                )
+            if size > _LARGE:
                 async with self._large.turn(organization, lane):
-                    yield body
+                    try:
+                        yield body
+                    finally:
+                        self._trimming.soon()
                 return
         yield body
 

@@ -60,6 +60,7 @@ class Operation(Generic[Request, Response]):
     Args:
         name: in metrics, in the log and in crash points; the same for both edges.
         read: from the bytes of a request to the request; raises BadRequestError.
+        size_of: from the bytes of a request to those of memory that it takes once it is read, at most.
         use_case: what is done, in a transaction.
         write: from the response to the bytes of the answer.
         lane: whom it shares the server with.
@@ -67,6 +68,7 @@ class Operation(Generic[Request, Response]):
 
     name: str
     read: Callable[[bytes], Request]
+    size_of: Callable[[bytes], int]
     use_case: Callable[[Transaction, Request], Response]
     write: Callable[[Response], bytes]
     lane: Lane = Lane.CALL
@@ -114,11 +116,13 @@ class Streaming(Generic[Request]):
     Args:
         name: in the log.
         read: from the bytes of a request to the request; raises BadRequestError.
+        size_of: from the bytes of a request to those of memory that it takes once it is read, at most.
         source: yields the messages, serialized.
     """
 
     name: str
     read: Callable[[bytes], Request]
+    size_of: Callable[[bytes], int]
     source: Callable[[Flow, Request], AsyncGenerator[bytes, None]]
 
 
@@ -172,7 +176,7 @@ class Calls:
             caller = await self._let_in(identify)
             organization, lane = caller.organization, operation.lane
             with self._admission.call(organization, lane):
-                async with self._admission.message(receive, organization, lane) as body:
+                async with self._admission.message(receive, organization, lane, operation.size_of) as body:
                     return await self._admission.run(
                         organization, lane, partial(self._perform, operation, body, caller)
                     )
@@ -220,7 +224,8 @@ class Calls:
                 caller = await self._let_in(identify)
                 organization = caller.organization
                 with self._admission.subscription(organization):
-                    async with self._admission.message(receive, organization, Lane.CALL) as body:
+                    receiving = self._admission.message(receive, organization, Lane.CALL, streaming.size_of)
+                    async with receiving as body:
                         request = streaming.read(body)
                     flow = Flow(caller, self._events, check, head, self._admission, self._database)
                     async with aclosing(streaming.source(flow, request)) as messages:

@@ -11,6 +11,7 @@ from orchestrator import protos as pb
 from orchestrator.calls.admission import Receive
 from orchestrator.calls.call import Calls, Identify, Operation
 from orchestrator.calls.refusals import Refusal
+from orchestrator.calls.sizes import document_size
 from orchestrator.compute import plans, tasks
 from orchestrator.core.errors import BadRequestError
 from orchestrator.engine.transaction import Transaction
@@ -98,7 +99,9 @@ class Route(Generic[Request, Response]):
         def read(body: bytes) -> Request:
             return self.read(Asked(path, query, body))
 
-        return await calls.answer(Operation(self.name, read, self.use_case, self.write), identify, receive)
+        return await calls.answer(
+            Operation(self.name, read, document_size, self.use_case, self.write), identify, receive
+        )
 
 
 def parsed(body: bytes, kind: type[Content]) -> Content:

@@ -14,6 +14,7 @@ from orchestrator.calls.admission import Receive
 from orchestrator.calls.call import Calls, Flow, Identify, Operation, Streaming
 from orchestrator.calls.gate import Caller, Gate
 from orchestrator.calls.refusals import Refusal
+from orchestrator.calls.sizes import parsed_size
 from orchestrator.calls.turns import Lane
 from orchestrator.core.errors import BadRequestError
 from orchestrator.engine.transaction import Transaction
@@ -127,7 +128,8 @@ class Unary(Generic[Request, Response]):
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return its handler."""
-        return handlers.unary(Operation(name, partial(_parse, self.request), self.use_case, _write, lane))
+        read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
+        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane))
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class Stream(Generic[Request]):
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ARG002 - streams are counted on their own
         """Return its handler."""
-        return handlers.stream(Streaming(name, partial(_parse, self.request), self.source))
+        read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
+        return handlers.stream(Streaming(name, read, size_of, self.source))
 
 
 def _parse(request_type: type[Request], body: bytes) -> Request:

@@ -3,9 +3,10 @@
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import amqp
 import kombu.exceptions
@@ -25,6 +26,7 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey, find_binary
 from orchestrator.engine.transaction import Database
+from tests.faults.refusing import RefusingProxy
 from tests.kit.brokers import redis_server
 from tests.kit.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
 from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ
@@ -112,15 +114,32 @@ def test_a_file_that_cannot_be_written_changes_no_account(server: RedisServer, t
         assert administrator.acl_users() == ["default"]
 
 
+class Refusing(NamedTuple):
+    """A broker that can be made to refuse.
+
+    Args:
+        server: itself.
+        proxy: through which all but the administrator speak to it.
+        used: its accounts.
+        containers: a worker and a beat on it.
+    """
+
+    server: Valkey
+    proxy: RefusingProxy
+    used: Provisioned
+    containers: list[WorkerContainer]
+
+
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey, Provisioned, list[WorkerContainer]]]:
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
     """A Valkey of its own with accounts, a worker and a beat on it."""
     folder = tmp_path_factory.mktemp("refusing")
     server = Valkey(folder / "valkey")
     with ExitStack() as running:
         server.start()
         running.callback(server.stop)
-        used = provisioned(Broker(server.url, (), {}), folder)
+        proxy = running.enter_context(RefusingProxy(server.port))
+        used = provisioned(Broker(server.url.replace(f":{server.port}/", f":{proxy.port}/"), (), {}), folder)
         nowhere = f"{HOST}:{free_port()}"
         own = {"ORCHESTRATOR_ADDRESS": nowhere, "ORCHESTRATOR_BROKER_URL": used.url("a"), "ORCHESTRATOR_CHANNELS": "c"}
         worker = organization_worker("a", folder, own)
@@ -135,7 +154,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey,
             container.start()
         for container in (worker, beat):
             container.ready()
-        yield server, used, [worker, beat]
+        yield Refusing(server, proxy, used, [worker, beat])
         for container in (worker, beat):
             print(container.logs()[-10_000:])
 
@@ -151,36 +170,59 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["READONLY", "OOM", "NOPERM", "MASTERDOWN"])
-def test_a_broker_that_refuses_for_a_while_is_waited_for(
-    refusing: tuple[Valkey, Provisioned, list[WorkerContainer]], database: Database, kind: str
-) -> None:
-    """It becomes a replica, is full, or has other accounts for a moment: worker, beat and relay wait and go on."""
-    server, used, containers = refusing
+ANSWERS = {
+    "LOADING": "LOADING Redis is loading the dataset in memory",
+    "BUSY": "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "CLUSTERDOWN": "CLUSTERDOWN The cluster is down",
+}
+"""What a server has too little to do in a test to say by itself."""
+
+
+@contextmanager
+def refused(refusing: Refusing, kind: str) -> Iterator[None]:
+    """Have the broker refuse what it is asked, for as long as the block lasts."""
+    if kind in ANSWERS:
+        refusing.proxy.error = ANSWERS[kind]
+        try:
+            yield
+            assert refusing.proxy.refused
+        finally:
+            refusing.proxy.error = ""
+        return
     begin, end = REFUSALS[kind]
-    pids = [container.process.pid for container in containers]
-    begun, key = len(containers[1].logs()), uuid.uuid4()
-    relay = Relay(database, Brokers(None, lambda: {"b": used.writing("b")}))
-    relay.send("b")
     accounts = ["org.a", "maintenance", "relay"] if "{}" in begin else [""]
+    with redis.Redis.from_url(refusing.server.url) as client:
 
-    def tell(words: list[str]) -> None:
-        for account in accounts:
-            client.execute_command(*(word.format(account) for word in words))
+        def tell(words: list[str]) -> None:
+            for account in accounts:
+                client.execute_command(*(word.format(account) for word in words))
 
-    with redis.Redis.from_url(server.url) as client:
         tell(begin)
         if kind == "MASTERDOWN":
             client.execute_command("REPLICAOF", HOST, "1")
         try:
-            database.run("b", "channel", lambda transaction: transaction.pokes.run("b", key, 1))
-            with pytest.raises((kombu.exceptions.OperationalError, redis.RedisError)):
-                relay.send("b")
-            wait_until(lambda: "broker answers" in containers[1].logs()[begun:], timeout=30, message="a refusal")
+            yield
         finally:
             if kind == "MASTERDOWN":
                 client.execute_command("REPLICAOF", "NO", "ONE")
             tell(end)
+
+
+@pytest.mark.parametrize("kind", [*REFUSALS, *ANSWERS])
+def test_a_broker_that_refuses_for_a_while_is_waited_for(refusing: Refusing, database: Database, kind: str) -> None:
+    """It becomes a replica, is full, loads, or has other accounts for a moment: all who use it wait and go on."""
+    server, _, used, containers = refusing
+    pids = [container.process.pid for container in containers]
+    begun, key = len(containers[1].logs()), uuid.uuid4()
+    relay = Relay(database, Brokers(None, lambda: {"b": used.writing("b")}))
+    relay.send("b")
+    with refused(refusing, kind):
+        database.run("b", "channel", lambda transaction: transaction.pokes.run("b", key, 1))
+        with pytest.raises((kombu.exceptions.OperationalError, redis.RedisError)):
+            relay.send("b")
+        # redis-py knows LOADING by itself, and says it in other words.
+        answer = "dataset in memory" if kind == "LOADING" else "broker answers"
+        wait_until(lambda: answer in containers[1].logs()[begun:], timeout=30, message="a refusal")
     resumed = len(containers[1].logs())
     wait_until(lambda: relay.send("b") == 1, timeout=10, message="the poke to be sent")
     relay.close()

@@ -200,7 +200,7 @@ def test_a_locked_row_is_passed_over(database, network, sweep, table):
     assert sweep.sweep(database, after(LOST)) == 1
 
 
-@pytest.mark.parametrize(("table", "column"), [("tasks", "key"), ("attempts", "task_key"), ("compute_plans", None)])
+@pytest.mark.parametrize(("table", "column"), [("tasks", "key"), ("attempts", "task_key"), ("plans", None)])
 def test_a_locked_row_is_passed_over_when_the_task_would_fail(database, network, sweep, table, column):
     plan = network.new_plan(metadata={"orchestrator.retry.lost.attempts": "1"})
     (task,) = network.register(plan=plan)

@@ -151,7 +151,7 @@ def test_a_locked_plan_is_passed_over(database, network, sweep):
     tasks = [*network.register(plan=held), *network.register(plan=free)]
     failed(network, held)
     failed(network, free)
-    with network.locked("compute_plans", "key = CAST(:key AS uuid)", key=held.key):
+    with network.locked("plans", "key = CAST(:key AS uuid)", key=held.key):
         assert sweep.sweep(database, NOW) == 1
         assert network.words(tasks) == ["To do", "Cancelled"]
     assert sweep.sweep(database, NOW) == 1

@@ -105,6 +105,7 @@ SERVER_SETTINGS = {
     "subscriptionsPerOrganization": 1000,
     "subscriptionsInAll": 20000,
     "messageBytes": 1073741824,
+    "parsedBytes": 2147483648,
     "grpcConnections": 2000,
     "grpcHandshakeTime": "5s",
     "httpConnections": 128,
