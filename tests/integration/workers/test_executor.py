@@ -270,7 +270,7 @@ def test_the_function_dies_with_a_worker_that_is_killed(place: Place) -> None:
     command = ["python3", "function.py", "--function-name", "never_ends"]
     with subprocess.Popen([sys.executable, "-c", WORKER, str(place.folder), *command]) as worker:
         try:
-            wait_until((place.folder / "function" / "pids").exists, message="the function's children to start")
+            wait_until((place.folder / "function" / "pids").exists, 30, message="the function's children to start")
         finally:
             worker.kill()
     wait_until(
