@@ -36,17 +36,19 @@ class Heartbeat(threading.Thread):
         client: the connection to the orchestrator, in one channel.
         node: this worker's name.
         parent: the node's folder.
+        slots: how many attempts it can run at once, in all channels.
 
     Attributes:
         lease: how long an attempt is believed to live without a heartbeat, in seconds; until the first answer, a guess.
     """
 
-    def __init__(self, client: Client, node: str, parent: Path) -> None:
+    def __init__(self, client: Client, node: str, parent: Path, slots: int) -> None:
         super().__init__(name=f"heartbeat-{client.channel}", daemon=True)
         self.channel = client.channel
         self._client = client
         self._node = node
         self._parent = parent
+        self._slots = slots
         self.lease = _FIRST_LEASE_SECONDS
         self._period = _FIRST_PERIOD_SECONDS
         self._heard = True
@@ -85,6 +87,7 @@ class Heartbeat(threading.Thread):
             node=self._node,
             attempts=[record.attempt for _, record in running],
             stopped=[record.attempt for _, record in receipts],
+            slots=self._slots,
         )
         crash.point("agent.before_beat")
         sent = clock()
