@@ -17,7 +17,7 @@ from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine.transaction import Database
 
 # Fixtures of two folders: started once for both.
-from tests.integration.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
+from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
 
 # What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.embedded.federation import Federation, remove_data
 from tests.acceptance.losses import Losses
-from tests.acceptance.network import Network
+from tests.kit.network import Network
 
 TIME_LIMIT_SECONDS = 3
 

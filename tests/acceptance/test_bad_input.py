@@ -8,7 +8,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.client import CallError
 from tests.acceptance.conftest import TIME_LIMIT_SECONDS
-from tests.acceptance.network import DOCKERFILE, READS, WORKS, packed
+from tests.kit.functions import DOCKERFILE, READS, WORKS, packed
 
 MODEL_INPUT = {"models": pb.FunctionInput(kind=pb.ASSET_MODEL, multiple=True, optional=True)}
 

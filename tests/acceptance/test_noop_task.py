@@ -1,9 +1,10 @@
 """The task of `helm test`, in a federation that runs: through broker and worker."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.kit.processes import clean_environment
 
 SCRIPT = Path(__file__).parents[2] / "charts/orchestrator-organization/files/noop_task.py"
 
@@ -21,8 +22,7 @@ def test_the_task_of_helm_test_is_done(network):
         "STORE_ROOT": places.store_root("org-b"),
         "STORE_URL": places.store_url("org-b"),
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
-    environment = inherited | {f"ORCHESTRATOR_{name}": str(value) for name, value in settings.items()}
-    done = subprocess.run([sys.executable, SCRIPT], env=environment, capture_output=True, text=True, timeout=60)
+    told = clean_environment({f"ORCHESTRATOR_{name}": str(value) for name, value in settings.items()})
+    done = subprocess.run([sys.executable, SCRIPT], env=told, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "it is Done" in done.stdout

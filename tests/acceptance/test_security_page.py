@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.files.trust import read_trust
-from tests.acceptance.network import Network
+from tests.kit.network import Network
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 # The organizations of the page, and those of the federation that runs here.

@@ -3,8 +3,8 @@
 import pytest
 
 from orchestrator import protos as pb
-from tests.acceptance.network import Network
-from tests.waiting import wait_until
+from tests.kit.network import Network
+from tests.kit.waiting import wait_until
 
 READS_ONE = 'outputs["model"].write_text(inputs["model"].read_text() + " more")'
 

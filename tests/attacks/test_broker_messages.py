@@ -23,9 +23,9 @@ from orchestrator.broker import monitor
 from orchestrator.core import pokes
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.embedded.ports import HOST, free_port
-from tests.integration.brokers.accounts import Provisioned, elsewhere
-from tests.integration.celery.local import WorkerContainer, organization_worker
-from tests.waiting import wait_until
+from tests.kit.brokers.accounts import Provisioned, elsewhere
+from tests.kit.containers import WorkerContainer, organization_worker
+from tests.kit.waiting import wait_until
 
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)

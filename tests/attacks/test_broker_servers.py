@@ -26,13 +26,13 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey, find_binary
 from orchestrator.engine.transaction import Database
-from tests.faults.refusing import RefusingProxy
-from tests.integration.brokers import redis_server
-from tests.integration.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
-from tests.integration.brokers.rabbitmq import AbsentError, RabbitMQ
-from tests.integration.brokers.redis_server import RedisServer
-from tests.integration.celery.local import WorkerContainer, organization_worker
-from tests.waiting import wait_until
+from tests.kit.brokers import redis_server
+from tests.kit.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
+from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ
+from tests.kit.brokers.redis_server import RedisServer
+from tests.kit.containers import WorkerContainer, organization_worker
+from tests.kit.refusing import RefusingProxy
+from tests.kit.waiting import wait_until
 
 # The first tests of RabbitMQ and Redis install them where they are missing.
 pytestmark = pytest.mark.timeout(600)

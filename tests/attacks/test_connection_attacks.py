@@ -19,8 +19,8 @@ from orchestrator.client import Client
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.waiting import wait_until
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
 OWNER, PEER, CHANNEL = "org-1", "org-2", "channel"
 MOST, OF_ONE, PATIENCE = 40, 30, 2

@@ -17,8 +17,8 @@ from orchestrator import protos as pb
 from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.engine.transaction import Database
-from tests.acceptance.network import Network
-from tests.waiting import wait_until
+from tests.kit.network import Network
+from tests.kit.waiting import wait_until
 
 VICTIM, ATTACKER = "org-a", "org-b"
 OWN_ONLY = "organizations: []\n"

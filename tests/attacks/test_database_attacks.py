@@ -25,11 +25,11 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine import vitals
 from orchestrator.engine.transaction import Database
 from orchestrator.store import connecting
-from tests.conformance.server import serving
-from tests.faults.proxy import Proxy
-from tests.integration.workers.recorded import Recorded
-from tests.integration.workers.world import STORE_URL, World
-from tests.waiting import wait_until
+from tests.kit.proxy import Proxy
+from tests.kit.recorded import Recorded
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
+from tests.kit.world import STORE_URL, World
 from workers import attempt
 from workers.channels import connect
 from workers.consent import Consent

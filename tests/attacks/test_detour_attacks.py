@@ -18,8 +18,8 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded import readiness
 from orchestrator.embedded.federation import Federation, remove_data
-from tests.acceptance.network import Network
-from tests.waiting import wait_until
+from tests.kit.network import Network
+from tests.kit.waiting import wait_until
 
 MODEL = pb.FunctionInput(kind=pb.ASSET_MODEL, optional=True)
 TRAINS = "import uuid; outputs['model'].write_text(f'weights {uuid.uuid4()}')"

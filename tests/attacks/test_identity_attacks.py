@@ -25,13 +25,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator import protos as pb
 from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import new_key as new_uuid
-from tests.conformance.messages import new_plan
-from tests.faults.proxy import Proxy
-from tests.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
-from tests.waiting import wait_until
-
-from .network import CHANNEL, SECRET, Network, Stream, ask, running
+from tests.attacks.installation import CHANNEL, SECRET, Installation, Stream, ask, running
+from tests.kit.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
+from tests.kit.messages import new_key as new_uuid
+from tests.kit.messages import new_plan
+from tests.kit.proxy import Proxy
+from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-1", "org-2", "org-3", "org-4")
 A, B = authority("org-1"), authority("org-2")
@@ -41,7 +40,7 @@ REFUSED = ("PERMISSION_DENIED OE0102", "UNAVAILABLE")
 
 
 @pytest.fixture(scope="module")
-def network(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+def network(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     database = postgres.create_database(f"attacks_{new_uuid().replace('-', '')}")
     folder = tmp_path_factory.mktemp("identity")
     with running(folder, database, dict(zip(ORGANIZATIONS, (A, B, LIMITED, D), strict=True))) as network:
@@ -79,14 +78,14 @@ FORGED["not begun"] = (client(A, "org-1", begin=1), None)
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_nobody_acts_for_another_organization(network: Network, name: str):
+def test_nobody_acts_for_another_organization(network: Installation, name: str):
     leaf, chain = FORGED[name]
     files = network.save("forged", leaf, chain)
     assert network.call(files, "org-1").startswith(REFUSED)
     assert network.read(files) in (0, 401)
 
 
-def test_honest_certificates_are_let_in_directly_and_through_intermediates(network: Network):
+def test_honest_certificates_are_let_in_directly_and_through_intermediates(network: Installation):
     for name, leaf in (("direct", LEAF), ("between", client(between(A, None), "org-1", identifier=b"whatever"))):
         files = network.save(name, leaf)
         assert network.call(files, "org-1") == "ok"
@@ -106,13 +105,13 @@ def test_honest_certificates_are_let_in_directly_and_through_intermediates(netwo
     ],
     ids=["path length", "name constraints"],
 )
-def test_the_limits_of_an_authority_are_kept(network: Network, leaf: Issued):
+def test_the_limits_of_an_authority_are_kept(network: Installation, leaf: Issued):
     files = network.save("limited", leaf)
     assert network.call(files, "org-3").startswith(REFUSED)
     assert network.read(files) in (0, 401)
 
 
-def test_a_second_organization_with_the_authority_of_another_is_not_let_in(network: Network):
+def test_a_second_organization_with_the_authority_of_another_is_not_let_in(network: Installation):
     """Whose authority copies the key identifier of org-1: the server and the store go on with what they know."""
     twin = authority("org-5", identifier=A.identifier)
     crl = network.authorities("org-1") / "revoked.crl"
@@ -139,7 +138,7 @@ def test_a_second_organization_with_the_authority_of_another_is_not_let_in(netwo
 
 
 @pytest.fixture
-def standing(network: Network) -> Iterator[tuple[Issued, Client, Stream, httpx.Client, Client]]:
+def standing(network: Installation) -> Iterator[tuple[Issued, Client, Stream, httpx.Client, Client]]:
     """A certificate of org-4 with a connection, a stream and a connection to the store; and another connection."""
     leaf = client(authority("org-4", D), "org-4")
     files, others = network.save("standing", leaf), network.save("other", client(D, "org-4"))
@@ -156,21 +155,21 @@ def standing(network: Network) -> Iterator[tuple[Issued, Client, Stream, httpx.C
         wait_until(lambda: ask(one) == "ok", 20, "the connection to be good again")
 
 
-def by_list(network: Network, leaf: Issued) -> None:
+def by_list(network: Installation, leaf: Issued) -> None:
     assert leaf.issuer
     (network.authorities("org-4") / "revoked.crl").write_bytes(revocation_list(leaf.issuer, leaf))
 
 
-def by_list_of_the_root(network: Network, leaf: Issued) -> None:
+def by_list_of_the_root(network: Installation, leaf: Issued) -> None:
     assert leaf.issuer
     (network.authorities("org-4") / "revoked.crl").write_bytes(revocation_list(D, leaf.issuer))
 
 
-def by_serial(network: Network, leaf: Issued) -> None:
+def by_serial(network: Installation, leaf: Issued) -> None:
     network.deny_list.write_text(yaml.safe_dump({"serials": {"org-4": [leaf.serial]}}))
 
 
-def by_authority(network: Network, leaf: Issued) -> None:
+def by_authority(network: Installation, leaf: Issued) -> None:
     assert leaf.issuer
     fingerprint = leaf.issuer.certificate.fingerprint(hashes.SHA256()).hex(":")
     network.deny_list.write_text(yaml.safe_dump({"authorities": [fingerprint]}))
@@ -178,9 +177,9 @@ def by_authority(network: Network, leaf: Issued) -> None:
 
 @pytest.mark.parametrize("revoke", [by_list, by_list_of_the_root, by_serial, by_authority])
 def test_a_revocation_ends_what_stands(
-    network: Network,
+    network: Installation,
     standing: tuple[Issued, Client, Stream, httpx.Client, Client],
-    revoke: Callable[[Network, Issued], None],
+    revoke: Callable[[Installation, Issued], None],
 ):
     leaf, one, stream, peer, other = standing
     revoke(network, leaf)
@@ -191,7 +190,7 @@ def test_a_revocation_ends_what_stands(
 
 
 def test_what_leaves_a_channel_ends_what_stands_in_it(
-    network: Network, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
+    network: Installation, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
 ):
     _, one, stream, _, other = standing
     # A bad file changes nothing, and is told once, with its line.
@@ -211,7 +210,7 @@ def test_what_leaves_a_channel_ends_what_stands_in_it(
 
 
 def test_files_that_cannot_be_used_change_nothing(
-    network: Network, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
+    network: Installation, standing: tuple[Issued, Client, Stream, httpx.Client, Client]
 ):
     leaf, one, stream, _, _ = standing
     by_list(network, leaf)
@@ -225,7 +224,7 @@ def test_files_that_cannot_be_used_change_nothing(
     assert stream.end.startswith("PERMISSION_DENIED")
 
 
-def test_a_certificate_that_ends_ends_what_stands(network: Network):
+def test_a_certificate_that_ends_ends_what_stands(network: Installation):
     """But who renewed it in time watches on."""
     leaf = client(D, "org-4", days=(datetime.now(UTC) + timedelta(seconds=10) - NOW) / timedelta(days=1))
     files, renewed = network.save("short", leaf), network.save("watching", leaf)
@@ -252,7 +251,7 @@ def test_a_certificate_that_ends_ends_what_stands(network: Network):
         assert len(seen) == 2
 
 
-def test_a_client_and_a_store_take_renewed_files(network: Network):
+def test_a_client_and_a_store_take_renewed_files(network: Installation):
     """The authority of org-4 is replaced by another, with all that it issued, and connections break."""
     files = network.save("renewed", client(D, "org-4"))
     port = int(network.address.rpartition(":")[2])
@@ -291,7 +290,7 @@ async def asked(client: AsyncClient) -> str:
     return "ok"
 
 
-def test_what_ends_soon_is_told(network: Network):
+def test_what_ends_soon_is_told(network: Installation):
     """By `/metrics` and by `node list`."""
     for name, days in (("soon", 12.5), ("later", 100)):
         issuer = authority("org-4", D, days=200)
@@ -319,7 +318,7 @@ def test_what_ends_soon_is_told(network: Network):
     assert 300 * day < found["orchestrator_server_certificate_seconds", None, None] < 366 * day
 
 
-def shown(network: Network) -> str:
+def shown(network: Installation) -> str:
     """The serial number of the certificate that the store shows to a new connection."""
     host, _, port = network.store.removeprefix("https://").rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -333,7 +332,7 @@ def shown(network: Network) -> str:
     return f"{x509.load_der_x509_certificate(certificate).serial_number:x}"
 
 
-def test_a_store_shows_its_renewed_certificate_and_none_that_is_half_there(network: Network):
+def test_a_store_shows_its_renewed_certificate_and_none_that_is_half_there(network: Installation):
     files = network.layout.store("org-1")
     before, kept = shown(network), (files.certificate.read_bytes(), files.key.read_bytes())
     san = x509.SubjectAlternativeName([x509.DNSName("localhost")])
@@ -353,7 +352,7 @@ def test_a_store_shows_its_renewed_certificate_and_none_that_is_half_there(netwo
     ("key", "name"),
     [(ed25519.Ed25519PrivateKey.generate(), "Ed25519"), (ec.generate_private_key(ec.SECP521R1()), "P-521")],
 )
-def test_a_server_key_that_nobody_could_connect_to_is_not_taken(network: Network, key: object, name: str):
+def test_a_server_key_that_nobody_could_connect_to_is_not_taken(network: Installation, key: object, name: str):
     files = network.layout.server
     kept = (files.certificate.read_bytes(), files.key.read_bytes())
     bad = sign(A, subject(["orchestrator"], "server"), [], key=key)

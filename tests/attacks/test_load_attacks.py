@@ -17,8 +17,8 @@ from orchestrator import protos as pb
 from orchestrator.client import AsyncClient, CallError, Client
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.waiting import wait_until
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
 CHANNEL = "channel"
 GREEDY, MODEST = "org-1", "org-2"

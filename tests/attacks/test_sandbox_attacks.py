@@ -20,8 +20,8 @@ import pytest
 
 from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation
-from tests.processes import launcher_of, lives
-from tests.waiting import wait_until
+from tests.kit.processes import launcher_of, lives
+from tests.kit.waiting import wait_until
 from workers import cgroup, launch, quota, sandbox
 from workers.cgroup import NoGroupError
 from workers.executor import Ending, Outcome, short_home

@@ -18,10 +18,10 @@ from orchestrator.embedded import running
 from orchestrator.embedded.processes import ProcessError
 from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.valkey import Valkey
-from tests.integration.workers.node import node
-from tests.integration.workers.recorded import serving
-from tests.integration.workers.world import TRAINS, World
-from tests.waiting import wait_until
+from tests.kit.node import node
+from tests.kit.recorded import serving
+from tests.kit.waiting import wait_until
+from tests.kit.world import TRAINS, World
 
 from .contained import processes_with
 

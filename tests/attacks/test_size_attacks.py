@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from orchestrator import protos as pb
 from orchestrator.rpc.sizes import parsed_size
 from orchestrator.settings import ServerSettings
-from tests.conformance.messages import new_key
+from tests.kit.messages import new_key
 
 AMOUNTS = (1, 5, 4097)
 """One more than fits into a list that doubled is the worst."""

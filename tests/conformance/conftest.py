@@ -8,10 +8,10 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
-
-from .messages import new_key
-from .network import ORGANIZATIONS, Organization, Wire
-from .server import connect, serving
+from tests.kit.messages import new_key
+from tests.kit.organization import ORGANIZATIONS, Organization
+from tests.kit.servers import serving
+from tests.kit.transports import Wire, connect
 
 CHANNELS = 2000
 """More than there are tests."""

@@ -3,8 +3,7 @@
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     MODELS,
     by_key,
     models,
@@ -19,7 +18,7 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import Organization, refuses
+from tests.kit.organization import Organization, refuses
 
 
 def test_assets_of_one_channel_are_invisible_in_another(org: Organization, elsewhere: Organization):

@@ -10,9 +10,8 @@ from typing import Any
 import grpc
 
 from orchestrator import protos as pb
-
-from .messages import models, new_data_manager, new_key, new_model, new_plan, new_task, task_failure, tasks
-from .network import Organization, task_action
+from tests.kit.messages import models, new_data_manager, new_key, new_model, new_plan, new_task, task_failure, tasks
+from tests.kit.organization import Organization, task_action
 
 CLIENTS = 8
 

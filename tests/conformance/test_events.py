@@ -7,8 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     MODEL,
     SCORE,
     address,
@@ -25,7 +24,7 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import Organization, rows_of
+from tests.kit.organization import Organization, rows_of
 
 SNAPSHOTS = {
     pb.ASSET_ORGANIZATION: "organization",

@@ -10,8 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     MODELS,
     SCORE,
     key_of,
@@ -27,7 +26,8 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import METHODS, TIMEOUT_SECONDS, Organization, Wire, refuses
+from tests.kit.organization import Organization, refuses
+from tests.kit.transports import METHODS, TIMEOUT_SECONDS, Wire
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 

@@ -5,19 +5,8 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
-    DATA_INPUTS,
-    MODEL,
-    SCORE,
-    address,
-    new_function,
-    new_key,
-    new_task,
-    shared_with,
-    tasks,
-)
-from .network import Organization
+from tests.kit.messages import DATA_INPUTS, MODEL, SCORE, address, new_function, new_key, new_task, shared_with, tasks
+from tests.kit.organization import Organization
 
 STATUSES = ["WAITING", "BUILDING", "READY", "CANCELED", "FAILED"]
 ACTIONS = ["BUILDING", "READY", "CANCELED", "FAILED"]

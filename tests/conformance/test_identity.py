@@ -19,23 +19,18 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator import protos as pb
-from orchestrator.client import Certificates
 from orchestrator.embedded.certificates import Layout, create_authority, lay_out
 from orchestrator.embedded.postgres import Postgres
-
-from .messages import new_key, new_plan
-from .network import ORGANIZATIONS, TIMEOUT_SECONDS, Organization, Wire, refuses
-from .server import connect, serving
+from tests.kit.messages import new_key, new_plan
+from tests.kit.organization import ORGANIZATIONS, Organization, refuses
+from tests.kit.servers import serving, settings_for_tls
+from tests.kit.transports import TIMEOUT_SECONDS, Wire, connect
 
 CHANNEL = "channel"
 
 
 def credentials(trusted: Path, certificate: bytes | None = None, key: bytes | None = None) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(trusted.read_bytes(), key, certificate)
-
-
-def credentials_of(certificates: Certificates) -> grpc.ChannelCredentials:
-    return credentials(certificates.authority, certificates.certificate.read_bytes(), certificates.key.read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +46,9 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture(scope="module")
 def address(layout: Layout, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that asks for certificates and checks them against the caller."""
-    settings = {
-        "ORCHESTRATOR_TLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CERT_PATH": str(layout.server.certificate),
-        "ORCHESTRATOR_TLS_KEY_PATH": str(layout.server.key),
-        "ORCHESTRATOR_MTLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_SERVER_CA_CERT": str(layout.server.authority),
-        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
-        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
-    }
+    settings = {**settings_for_tls(layout), "ORCHESTRATOR_TLS_SERVER_CA_CERT": str(layout.server.authority)}
     database = postgres.create_database(f"identity_{new_key().replace('-', '')}")
-    health = credentials_of(layout.client("org-1"))
+    health = layout.client("org-1").credentials()
     folder = tmp_path_factory.mktemp("server")
     with serving(folder, database, {CHANNEL: [*ORGANIZATIONS]}, settings, health) as address:
         yield address
@@ -123,7 +110,7 @@ def issued(layout: Layout, authority: str, *organizations: str) -> grpc.ChannelC
 
 @pytest.mark.parametrize("name", ORGANIZATIONS)
 def test_an_organization_acts_for_itself_and_for_no_other(address: str, layout: Layout, name: str):
-    with connect(address, credentials_of(layout.client(name))) as transport:
+    with connect(address, layout.client(name).credentials()) as transport:
         assert caller(transport, name).register_plan().owner == name
         for other in {*ORGANIZATIONS} - {name}:
             impostor = caller(transport, other)
@@ -135,7 +122,7 @@ def test_an_organization_acts_for_itself_and_for_no_other(address: str, layout: 
 
 
 def test_metadata_is_asked_for_all_the_same(address: str, layout: Layout):
-    with connect(address, credentials_of(layout.client("org-1"))) as transport:
+    with connect(address, layout.client("org-1").credentials()) as transport:
         call = pb.ComputePlanServiceStub(transport).RegisterPlan
         for metadata, code in (
             ([("channel", CHANNEL)], "OE0003"),
@@ -217,7 +204,7 @@ def test_no_encryption_opens_nothing(address: str):
 
 
 def test_health_needs_a_certificate_but_no_metadata(address: str, layout: Layout):
-    with connect(address, credentials_of(layout.client("org-2"))) as transport:
+    with connect(address, layout.client("org-2").credentials()) as transport:
         health = health_pb2_grpc.HealthStub(transport)
         answer = health.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

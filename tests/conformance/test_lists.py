@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import SCORE, new_data_sample, new_key, new_performance, new_plan, new_task, samples, tasks
-from .network import Organization
+from tests.kit.messages import SCORE, new_data_sample, new_key, new_performance, new_plan, new_task, samples, tasks
+from tests.kit.organization import Organization
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import MODEL, MODELS, SCORE, models, new_key, new_model, output, shared_with
-from .network import Organization, refuses
+from tests.kit.messages import MODEL, MODELS, SCORE, models, new_key, new_model, output, shared_with
+from tests.kit.organization import Organization, refuses
 
 OTHER_STATES = [
     "STATUS_WAITING_FOR_BUILDER_SLOT",

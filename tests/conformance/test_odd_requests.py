@@ -11,8 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     address,
     models,
     new_data_manager,
@@ -29,7 +28,8 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import METHODS, TIMEOUT_SECONDS, Organization, task_action
+from tests.kit.organization import Organization, task_action
+from tests.kit.transports import METHODS, TIMEOUT_SECONDS
 
 MEBIBYTE = 1024 * 1024
 RETRIED = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}

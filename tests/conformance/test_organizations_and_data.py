@@ -1,9 +1,8 @@
 """Organizations and data: registration, data managers and their samples."""
 
 from orchestrator import protos as pb
-
-from .messages import URL, new_data_manager, new_data_sample, new_key, samples, shared_with
-from .network import Organization, refuses
+from tests.kit.messages import URL, new_data_manager, new_data_sample, new_key, samples, shared_with
+from tests.kit.organization import Organization, refuses
 
 
 def test_registration_registers_the_caller(bare: dict[str, Organization]):

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     MODEL,
     SCORE,
     address,
@@ -17,7 +16,8 @@ from .messages import (
     profiling_step,
     task_failure,
 )
-from .network import Organization, refuses, task_action
+from tests.kit.organization import Organization, refuses, task_action
+
 from .test_models import OTHER_STATES
 
 REFUSED_STATE = ("OE0003", "OE0104", "OE0110")

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     DATA_INPUTS,
     MODEL,
     address,
@@ -21,7 +20,7 @@ from .messages import (
     shared_with,
     tasks,
 )
-from .network import Organization
+from tests.kit.organization import Organization
 
 
 def permissions_in(org: Organization) -> dict[str, tuple[Callable[..., Any], Callable[[Any], pb.Permissions]]]:

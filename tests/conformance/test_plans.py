@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     MODEL,
     SCORE,
     by_parent,
@@ -19,7 +18,7 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import Organization, task_action
+from tests.kit.organization import Organization, task_action
 
 REFUSED = ("OE0109", "OE0110", "OE0104", "OE0003")
 """What a late callback may be told: each is FAILED_PRECONDITION."""

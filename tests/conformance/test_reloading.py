@@ -12,10 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Certificates, Client
 from orchestrator.embedded.certificates import lay_out
-from tests.waiting import wait_until
-
-from .messages import new_key
-from .server import connect, serving
+from tests.kit.messages import new_key
+from tests.kit.servers import serving, settings_for_tls
+from tests.kit.transports import connect
+from tests.kit.waiting import wait_until
 
 CHANNELS = {"channel": ["org-1", "org-2"]}
 ASKED = pb.GetAllOrganizationsParam()
@@ -24,23 +24,6 @@ ASKED = pb.GetAllOrganizationsParam()
 @pytest.fixture
 def layout(tmp_path):
     return lay_out(tmp_path / "tls", ["org-1", "org-2"])
-
-
-def settings_of(layout) -> dict[str, str]:
-    return {
-        "ORCHESTRATOR_TLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CERT_PATH": str(layout.server.certificate),
-        "ORCHESTRATOR_TLS_KEY_PATH": str(layout.server.key),
-        "ORCHESTRATOR_MTLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
-        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
-    }
-
-
-def credentials_of(files: Certificates) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(
-        *(file.read_bytes() for file in (files.authority, files.key, files.certificate))
-    )
 
 
 def answers(address: str, files: Certificates) -> bool:
@@ -54,10 +37,10 @@ def answers(address: str, files: Certificates) -> bool:
 
 
 def test_certificates_are_followed_without_a_restart(layout, postgres, tmp_path):
-    credentials = credentials_of(layout.client("org-1"))
+    credentials = layout.client("org-1").credentials()
     url = postgres.create_database(f"reload_{new_key().replace('-', '')}")
     renewed = lay_out(tmp_path / "renewed", ["org-1", "org-2"])
-    with serving(tmp_path, url, CHANNELS, settings_of(layout), credentials) as address:
+    with serving(tmp_path, url, CHANNELS, settings_for_tls(layout), credentials) as address:
         assert answers(address, layout.client("org-1"))
         assert not answers(address, renewed.client("org-1"))
         # The key alone does not fit: the server goes on with what it has.

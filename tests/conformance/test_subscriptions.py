@@ -10,9 +10,8 @@ import psycopg
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import new_key, new_plan, new_task, tasks
-from .network import Organization, refuses
+from tests.kit.messages import new_key, new_plan, new_task, tasks
+from tests.kit.organization import Organization, refuses
 
 
 def first(stream: Iterator[pb.Event], count: int) -> list[pb.Event]:

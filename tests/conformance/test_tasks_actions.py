@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import new_key, new_task, task_failure, tasks
-from .network import Organization, task_action
+from tests.kit.messages import new_key, new_task, task_failure, tasks
+from tests.kit.organization import Organization, task_action
 
 OPEN = [
     "STATUS_WAITING_FOR_BUILDER_SLOT",

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     DATA_INPUTS,
     MODEL,
     MODELS,
@@ -21,7 +20,7 @@ from .messages import (
     output,
     samples,
 )
-from .network import Organization, refuses
+from tests.kit.organization import Organization, refuses
 
 TRANSIENT = {"outputs": {"model": output(transient=True)}}
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     DATA_INPUTS,
     MODEL,
     MODELS,
@@ -20,7 +19,7 @@ from .messages import (
     shared_with,
     tasks,
 )
-from .network import Organization
+from tests.kit.organization import Organization
 
 
 @dataclass

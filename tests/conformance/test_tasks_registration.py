@@ -5,8 +5,7 @@ from random import Random
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     DATA_INPUTS,
     MODEL,
     PUBLIC,
@@ -19,7 +18,7 @@ from .messages import (
     shared_with,
     tasks,
 )
-from .network import Organization
+from tests.kit.organization import Organization
 
 
 def test_a_task_is_registered(org: Organization, plan: pb.ComputePlan, function: pb.Function):

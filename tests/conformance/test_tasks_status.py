@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import new_task, tasks
-from .network import Organization
+from tests.kit.messages import new_task, tasks
+from tests.kit.organization import Organization
 
 INITIAL = {
     pb.FUNCTION_STATUS_WAITING: "STATUS_WAITING_FOR_BUILDER_SLOT",

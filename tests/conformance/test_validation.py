@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
-
-from .messages import (
+from tests.kit.messages import (
     CHECKSUM,
     DATA_INPUTS,
     MODELS,
@@ -27,7 +26,7 @@ from .messages import (
     task_failure,
     tasks,
 )
-from .network import Organization
+from tests.kit.organization import Organization
 
 Registration = Callable[..., Any]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.stage import Stage
+from tests.kit.stage import Stage
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import redis
 from orchestrator.embedded import commands
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.faults.stage import LEASE_SECONDS, ORGANIZATIONS, SETTINGS, Stage
+from tests.kit.stage import LEASE_SECONDS, ORGANIZATIONS, SETTINGS, Stage
 
 Monkey = Callable[[Stage, random.Random], None]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from orchestrator.client import CallError
 from orchestrator.rpc.loss import VARIABLE
 from tests.faults import monkeys
-from tests.faults.followed import Followed
 from tests.faults.monkeys import MONKEYS, Monkey
-from tests.faults.runs import Broken, Kind
-from tests.faults.stage import Stage
+from tests.kit.followed import Followed
+from tests.kit.runs import Broken, Kind
+from tests.kit.stage import Stage
 
 LOST_ANSWERS = 0.01
 PLANS = 2

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.rpc.loss import VARIABLE
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 SHARE = 0.05
 

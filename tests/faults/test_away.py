@@ -5,8 +5,8 @@ import redis
 
 from orchestrator.client import PUBLIC
 from orchestrator.core import pokes
-from tests.faults.followed import Followed
-from tests.waiting import wait_until
+from tests.kit.followed import Followed
+from tests.kit.waiting import wait_until
 
 AWAY = "org-b"
 TASKS = 20

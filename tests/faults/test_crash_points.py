@@ -14,10 +14,10 @@ from orchestrator.client import PUBLIC, CallError
 from orchestrator.core import crash
 from orchestrator.embedded.processes import Process
 from tests.faults import monkeys
-from tests.faults.followed import Followed
 from tests.faults.monkeys import Chosen
-from tests.faults.stage import ORGANIZATIONS, Stage, insist
-from tests.waiting import wait_until
+from tests.kit.followed import Followed
+from tests.kit.stage import ORGANIZATIONS, Stage, insist
+from tests.kit.waiting import wait_until
 
 ROUNDS, WIDTH = 4, 2
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import monkeys
 from tests.faults.monkeys import MONKEYS, Monkey
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 ROUNDS, WIDTH = 10, 2
 HARM_SECONDS = 4.0

@@ -11,11 +11,12 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.client import PUBLIC
-from tests.faults import monkeys, runs
-from tests.faults.followed import Followed
+from tests.faults import monkeys
 from tests.faults.monkeys import Chosen, Monkey
-from tests.faults.stage import LEASE_SECONDS, ORGANIZATIONS, Stage
-from tests.waiting import wait_until
+from tests.kit import runs
+from tests.kit.followed import Followed
+from tests.kit.stage import LEASE_SECONDS, ORGANIZATIONS, Stage
+from tests.kit.waiting import wait_until
 
 # It does not end when it is asked to: there is a second in which both could run.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"

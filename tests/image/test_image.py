@@ -17,7 +17,7 @@ import yaml
 
 from orchestrator.embedded.ports import free_port
 from tests.image.containers import USER, Container, configuration
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 IMAGE = os.environ.get("ORCHESTRATOR_TEST_IMAGE", "")
 CHARTS = Path(__file__).parents[2] / "charts"

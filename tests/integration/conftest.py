@@ -4,20 +4,20 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from tests.conformance.messages import new_function, new_key, new_plan
-from tests.integration.beat.network import Network
 from tests.integration.counted import Counted
+from tests.kit.member import Member
+from tests.kit.messages import new_function, new_key, new_plan
 
 
 @pytest.fixture
-def network(database: Database) -> Network:
-    return Network(database)
+def network(database: Database) -> Member:
+    return Member(database)
 
 
 @pytest.fixture
-def stranger(database: Database, network: Network) -> Network:
+def stranger(database: Database, network: Member) -> Member:
     """Another organization of the channel."""
-    return Network(database, "org-2")
+    return Member(database, "org-2")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Calls of the use cases without the wire between, and how many statements each takes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,34 +8,25 @@ from sqlalchemy import event
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from orchestrator.rpc.methods import USE_CASES
-from tests.conformance.network import METHODS
+from tests.kit.organization import Organization
+from tests.kit.transports import Direct
 
 
-class Counted:
-    """One organization that calls the use cases without the wire between, and counts their statements."""
+class Counted(Organization):
+    """One organization whose calls are counted in statements."""
 
     def __init__(self, database: Database, channel: str) -> None:
+        super().__init__(Direct(database), "org-1", channel)
         self._database = database
-        self._channel = channel
-        self._use_cases = {
-            method.input_type.full_name: USE_CASES[method.containing_service.name][method.name]
-            for method in METHODS
-            if not method.server_streaming
-        }
 
-    def send(self, request: Any, use_case: Callable[..., Any] | None = None) -> Any:
-        chosen = use_case or self._use_cases[request.DESCRIPTOR.full_name]
-        return self._database.run("org-1", self._channel, lambda transaction: chosen(transaction, request))
-
-    def count(self, request: Any, use_case: Callable[..., Any] | None = None) -> int:
+    def count(self, request: Any) -> int:
         """Return how many statements a request takes; each of `executemany` counts."""
         with counting(self._database) as statements:
-            self.send(request, use_case)
+            self.send(request)
         return len(statements)
 
     def status(self, task: Any) -> int:
-        return int(self.send(pb.GetTaskParam(key=task.key)).status)
+        return int(self.task(task).status)
 
     def start(self, task: Any) -> int:
         return self.count(pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_EXECUTING))

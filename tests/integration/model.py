@@ -78,7 +78,7 @@ class Task:
         return {parent for parent, _ in self.inputs}
 
 
-class Network:
+class Model:
     """All there is in one channel."""
 
     def __init__(self) -> None:

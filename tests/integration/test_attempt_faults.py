@@ -8,12 +8,12 @@ from orchestrator import protos as pb
 from orchestrator.compute import failure_reports
 from orchestrator.engine.retries import DEFAULT_BACKOFF
 from orchestrator.engine.sweeps import due_retries
-from tests.conformance import messages
 from tests.integration.attempts import seconds
-from tests.integration.beat.network import Network, after, made, refused
+from tests.kit import messages
+from tests.kit.member import Member, after, made, refused
 
 
-def to_do_again(network: Network) -> None:
+def to_do_again(network: Member) -> None:
     """End the pauses."""
     made(due_retries, network.database).sweep(network.database, after(3600))
 

@@ -18,10 +18,10 @@ from orchestrator.engine.sweeps import due_retries
 from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace import reading
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made
-from tests.integration.database import deadlocks
 from tests.integration.test_races import await_blocked
+from tests.kit import messages
+from tests.kit.database import deadlocks
+from tests.kit.member import Member, after, at_once, made
 
 TIMES = 30
 TERMINAL = {"Done": pb.STATUS_DONE, "Failed": pb.STATUS_FAILED, "Cancelled": pb.STATUS_CANCELED}
@@ -29,9 +29,9 @@ TO_DO = pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
 
 
 @pytest.fixture
-def network(database: Database) -> Iterator[Network]:
+def network(database: Database) -> Iterator[Member]:
     """A network of its own; afterwards its trace is checked, and that nothing waited in a circle."""
-    network = Network(database, channel=f"channel-{messages.new_key()}")
+    network = Member(database, channel=f"channel-{messages.new_key()}")
     yield network
     query = "SELECT message FROM tasks WHERE channel = :channel"
     for (message,) in network.rows(query, channel=network.channel):
@@ -41,7 +41,7 @@ def network(database: Database) -> Iterator[Network]:
     assert deadlocks(database) == 0
 
 
-def trace(network: Network) -> list[pb.Event]:
+def trace(network: Member) -> list[pb.Event]:
     """The events of the network's channel, in the order in which they were written."""
     query = "SELECT id FROM events WHERE channel = :channel ORDER BY sequence, id"
     order = [str(row.id) for row in network.rows(query, channel=network.channel)]
@@ -53,7 +53,7 @@ def trace(network: Network) -> list[pb.Event]:
             return [found[key] for key in order]
 
 
-def check(network: Network, task: UUID) -> None:
+def check(network: Member, task: UUID) -> None:
     """Whatever won: the task's row, its attempts, its events and its results tell one story."""
     row, attempts = network.row(task), network.attempts(task)
     words = [word for word, _ in network.history(task)]
@@ -92,36 +92,36 @@ def race(*calls: Callable[[], Any]) -> tuple[Any, ...]:
     return tuple(at_once(*(lambda call=call: outcome(call) for call in calls)))
 
 
-def doing(network: Network, **changes: Any) -> Iterator[tuple[UUID, pb.Attempt]]:
+def doing(network: Member, **changes: Any) -> Iterator[tuple[UUID, pb.Attempt]]:
     """Tasks that are claimed one after the other, each in a plan of its own."""
     for _ in range(TIMES):
         (task,) = network.register(plan=network.new_plan(), **changes)
         yield task, network.claim(task).attempt
 
 
-def plan_of(network: Network, task: UUID) -> pb.ComputePlan:
+def plan_of(network: Member, task: UUID) -> pb.ComputePlan:
     return pb.ComputePlan(key=str(network.row(task).plan_key))
 
 
-def completion(network: Network, task: UUID, attempt: pb.Attempt) -> Callable[[], None]:
+def completion(network: Member, task: UUID, attempt: pb.Attempt) -> Callable[[], None]:
     """A report with a model: the same whenever it is called."""
     model = messages.new_model(str(task))
     return lambda: network.complete(attempt, model)
 
 
-def run_out(network: Network, task: UUID) -> None:
+def run_out(network: Member, task: UUID) -> None:
     network.execute("UPDATE attempts SET lease_until = now() - interval '1 second' WHERE task_key = :key", key=task)
 
 
-def sweeping(sweep: Sweep, network: Network, seconds: float = 0.0) -> Callable[[], int]:
+def sweeping(sweep: Sweep, network: Member, seconds: float = 0.0) -> Callable[[], int]:
     return lambda: sweep.sweep(network.database, after(seconds))
 
 
-def expiry(network: Network) -> Callable[[], int]:
+def expiry(network: Member) -> Callable[[], int]:
     return sweeping(made(expired_leases, network.database), network)
 
 
-def test_claim_and_claim(network: Network):
+def test_claim_and_claim(network: Member):
     for _ in range(TIMES):
         (task,) = network.register()
         answers = race(*[lambda task=task: network.claim(task)] * 2)
@@ -129,7 +129,7 @@ def test_claim_and_claim(network: Network):
         assert "OE0104" in answers
 
 
-def test_a_claim_and_the_same_claim(network: Network):
+def test_a_claim_and_the_same_claim(network: Member):
     for _ in range(TIMES):
         (task,) = network.register()
         first, second = race(*[lambda task=task: network.claim(task, 1, "claim")] * 2)
@@ -137,13 +137,13 @@ def test_a_claim_and_the_same_claim(network: Network):
         assert sorted(len(network.heartbeat(claim.attempt).stops) for claim in (first, second)) == [0, 1]
 
 
-def test_a_completion_and_the_same_completion(network: Network):
+def test_a_completion_and_the_same_completion(network: Member):
     for task, attempt in doing(network):
         assert race(*[completion(network, task, attempt)] * 2) == ("OK", "OK")
         assert network.word(task) == "Done"
 
 
-def test_complete_and_complete(network: Network):
+def test_complete_and_complete(network: Member):
     for task, attempt in doing(network):
         answers = race(completion(network, task, attempt), completion(network, task, attempt))
         assert sorted(answers) == ["OE0104", "OK"]
@@ -151,7 +151,7 @@ def test_complete_and_complete(network: Network):
 
 
 @pytest.mark.parametrize(("attempts", "otherwise"), [("3", "To do"), ("1", "Failed")])
-def test_complete_and_lease_expiry(network: Network, attempts: str, otherwise: str):
+def test_complete_and_lease_expiry(network: Member, attempts: str, otherwise: str):
     for task, attempt in doing(network, metadata={"orchestrator.retry.lost.attempts": attempts}):
         run_out(network, task)
         answers = race(completion(network, task, attempt), expiry(network))
@@ -160,7 +160,7 @@ def test_complete_and_lease_expiry(network: Network, attempts: str, otherwise: s
 
 
 @pytest.mark.parametrize(("attempts", "otherwise"), [("3", "To do"), ("1", "Failed")])
-def test_heartbeat_and_lease_expiry(network: Network, attempts: str, otherwise: str):
+def test_heartbeat_and_lease_expiry(network: Member, attempts: str, otherwise: str):
     for task, attempt in doing(network, metadata={"orchestrator.retry.lost.attempts": attempts}):
         run_out(network, task)
         answer, ended = race(lambda attempt=attempt: network.heartbeat(attempt), expiry(network))
@@ -170,7 +170,7 @@ def test_heartbeat_and_lease_expiry(network: Network, attempts: str, otherwise: 
         network.execute("UPDATE attempts SET lease_until = now() + interval '1 hour' WHERE task_key = :key", key=task)
 
 
-def test_a_claim_told_again_and_lease_expiry(network: Network):
+def test_a_claim_told_again_and_lease_expiry(network: Member):
     for _ in range(TIMES):
         (task,) = network.register()
         network.claim(task, 1, "claim")
@@ -184,14 +184,14 @@ def test_a_claim_told_again_and_lease_expiry(network: Network):
 
 
 @pytest.mark.parametrize(("attempts", "otherwise"), [("3", "To do"), ("1", "Failed")])
-def test_sweep_and_sweep(network: Network, attempts: str, otherwise: str):
+def test_sweep_and_sweep(network: Member, attempts: str, otherwise: str):
     for task, _ in doing(network, metadata={"orchestrator.retry.lost.attempts": attempts}):
         run_out(network, task)
         assert sum(race(expiry(network), expiry(network))) == 1
         assert network.word(task) == otherwise
 
 
-def test_cancel_and_claim(network: Network):
+def test_cancel_and_claim(network: Member):
     for _ in range(TIMES):
         plan = network.new_plan()
         (task,) = network.register(plan=plan)
@@ -209,7 +209,7 @@ def test_cancel_and_claim(network: Network):
             assert outcome(completion(network, task, claim.attempt)) == "OE0104"
 
 
-def test_cancel_the_task_and_claim(network: Network):
+def test_cancel_the_task_and_claim(network: Member):
     for _ in range(TIMES):
         (task,) = network.register()
         network.send()
@@ -222,7 +222,7 @@ def test_cancel_the_task_and_claim(network: Network):
             assert network.heartbeat(claim.attempt).stops
 
 
-def test_cancel_and_complete(network: Network):
+def test_cancel_and_complete(network: Member):
     for task, attempt in doing(network):
         plan = plan_of(network, task)
         child = network.below(task, plan=plan)
@@ -232,7 +232,7 @@ def test_cancel_and_complete(network: Network):
         assert network.word(child) == "Cancelled"
 
 
-def test_cancel_the_task_and_complete(network: Network):
+def test_cancel_the_task_and_complete(network: Member):
     for task, attempt in doing(network):
         cancel = lambda task=task: network.end(task, pb.TASK_ACTION_CANCELED)  # noqa: E731
         answers = race(cancel, completion(network, task, attempt))
@@ -240,7 +240,7 @@ def test_cancel_the_task_and_complete(network: Network):
         assert network.word(task) == ("Cancelled" if answers[0] == "OK" else "Done")
 
 
-def test_cancel_and_lease_expiry(network: Network):
+def test_cancel_and_lease_expiry(network: Member):
     for task, _ in doing(network):
         run_out(network, task)
         plan = plan_of(network, task)
@@ -252,7 +252,7 @@ def test_cancel_and_lease_expiry(network: Network):
 @pytest.mark.parametrize(
     ("error_type", "otherwise"), [(pb.ERROR_TYPE_INTERNAL, "To do"), (pb.ERROR_TYPE_EXECUTION, "Failed")]
 )
-def test_cancel_and_fail(network: Network, error_type: "pb.ErrorType.ValueType", otherwise: str):
+def test_cancel_and_fail(network: Member, error_type: "pb.ErrorType.ValueType", otherwise: str):
     for task, attempt in doing(network):
         plan = plan_of(network, task)
         cancelled, failed = race(
@@ -268,7 +268,7 @@ def test_cancel_and_fail(network: Network, error_type: "pb.ErrorType.ValueType",
 @pytest.mark.parametrize(
     ("error_type", "otherwise"), [(pb.ERROR_TYPE_INTERNAL, "To do"), (pb.ERROR_TYPE_EXECUTION, "Failed")]
 )
-def test_fail_and_complete(network: Network, error_type: "pb.ErrorType.ValueType", otherwise: str):
+def test_fail_and_complete(network: Member, error_type: "pb.ErrorType.ValueType", otherwise: str):
     for task, attempt in doing(network):
         failed, completed = race(
             lambda attempt=attempt: network.fail(attempt, error_type), completion(network, task, attempt)
@@ -278,21 +278,21 @@ def test_fail_and_complete(network: Network, error_type: "pb.ErrorType.ValueType
 
 
 @pytest.mark.parametrize("error_type", [pb.ERROR_TYPE_INTERNAL, pb.ERROR_TYPE_EXECUTION])
-def test_a_fault_and_the_same_fault(network: Network, error_type: "pb.ErrorType.ValueType"):
+def test_a_fault_and_the_same_fault(network: Member, error_type: "pb.ErrorType.ValueType"):
     for _, attempt in doing(network, metadata={"orchestrator.retry.internal.attempts": "2"}):
         answers = race(*[lambda attempt=attempt: network.fail(attempt, error_type)] * 2)
         retried = error_type == pb.ERROR_TYPE_INTERNAL
         assert [answer.HasField("retry_after") for answer in answers] == [retried, retried]
 
 
-def test_release_and_complete(network: Network):
+def test_release_and_complete(network: Member):
     for task, attempt in doing(network):
         answers = race(lambda attempt=attempt: network.release(attempt), completion(network, task, attempt))
         assert sorted(answers) == ["OE0104", "OK"]
         assert network.word(task) == ("To do" if answers[0] == "OK" else "Done")
 
 
-def test_release_and_lease_expiry(network: Network):
+def test_release_and_lease_expiry(network: Member):
     for task, attempt in doing(network):
         run_out(network, task)
         answers = race(lambda attempt=attempt: network.release(attempt), expiry(network))
@@ -300,7 +300,7 @@ def test_release_and_lease_expiry(network: Network):
         assert (network.row(task).due_at is None) == (answers[0] == "OK")
 
 
-def test_a_due_retry_and_its_claim(network: Network):
+def test_a_due_retry_and_its_claim(network: Member):
     for task, attempt in doing(network):
         network.fail(attempt)
         network.send()
@@ -311,7 +311,7 @@ def test_a_due_retry_and_its_claim(network: Network):
         assert [poke.key for poke in network.send()].count(task) <= 1
 
 
-def test_a_stuck_task_and_its_claim(network: Network):
+def test_a_stuck_task_and_its_claim(network: Member):
     sweep = sweeping(made(stuck_tasks, network.database), network)
     for _ in range(TIMES):
         plan = network.new_plan()
@@ -344,7 +344,7 @@ def stalled_completion(database: Database) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.parametrize("attempts", ["3", "1"])
-def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Database, network: Network, attempts: str):
+def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Database, network: Member, attempts: str):
     (task,) = network.register(metadata={"orchestrator.retry.lost.attempts": attempts})
     attempt = network.claim(task).attempt
     run_out(network, task)

@@ -14,9 +14,9 @@ from orchestrator.core.errors import OrchestratorError
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import reading
-from tests.conformance import messages
 from tests.integration.attempts import LEASE, forged, seconds
-from tests.integration.beat.network import Network, refused
+from tests.kit import messages
+from tests.kit.member import Member, refused
 
 # Claims
 
@@ -85,7 +85,7 @@ def test_only_its_worker_claims_a_task(network, stranger):
     with refused("OE0102"):
         stranger.claim(task)
     with refused("OE0002"):
-        Network(network.database, channel="other").claim(task)
+        Member(network.database, channel="other").claim(task)
     assert network.word(task) == "To do"
 
 
@@ -212,7 +212,7 @@ def test_a_release_is_no_fault(network):
 # Time limits
 
 
-def limit_of(network: Network, of_task: str | None, of_plan: str | None) -> float | None:
+def limit_of(network: Member, of_task: str | None, of_plan: str | None) -> float | None:
     plan = network.new_plan(metadata={"orchestrator.time_limit": of_plan} if of_plan else {})
     (task,) = network.register(plan=plan, metadata={"orchestrator.time_limit": of_task} if of_task else {})
     claim = network.claim(task)

@@ -17,32 +17,32 @@ from orchestrator.engine.sweeps import due_retries, lost_pokes
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import events as stored_events
 from orchestrator.trace import forgotten, reading
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made, refused
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made, refused
 
 REASON = "org-1 has not approved function train of org-2"
 HOUR = 3600.0
 
 
-def decline(network: Network, task: UUID, organization: str | None = None, **changes: object) -> None:
+def decline(network: Member, task: UUID, organization: str | None = None, **changes: object) -> None:
     asked = pb.DeclineTaskParam(**{"compute_task_key": str(task), "reason": REASON, "function": True, **changes})
     network.call(declines.decline, asked, organization)
 
 
-def declined(network: Network, **filters: str) -> list[pb.Decline]:
+def declined(network: Member, **filters: str) -> list[pb.Decline]:
     return list(network.call(declines.query, pb.GetDeclinesParam(**filters), "org-2").declines)
 
 
-def reconsider(network: Network, *tasks: UUID, organization: str | None = None) -> int:
+def reconsider(network: Member, *tasks: UUID, organization: str | None = None) -> int:
     asked = pb.ReconsiderTasksParam(compute_task_keys=[str(task) for task in tasks])
     return network.call(declines.reconsider, asked, organization).count
 
 
-def own_events(network: Network, task: UUID) -> list[pb.TaskEvent]:
+def own_events(network: Member, task: UUID) -> list[pb.TaskEvent]:
     return list(network.call(task_events.query, pb.GetTaskEventsParam(compute_task_key=str(task))).events)
 
 
-def sweep(network: Network, seconds: float) -> None:
+def sweep(network: Member, seconds: float) -> None:
     made(lost_pokes, network.database).sweep(network.database, after(seconds))
     made(due_retries, network.database).sweep(network.database, after(seconds))
 
@@ -134,7 +134,7 @@ def test_only_the_worker_declines_and_reconsiders(network, stranger):
     decline(network, task)
     assert reconsider(network, task, organization="org-2") == 0
     assert len(declined(network)) == 1
-    elsewhere = Network(network.database, "org-1", "elsewhere")
+    elsewhere = Member(network.database, "org-1", "elsewhere")
     with refused("OE0002"):
         decline(elsewhere, task)
     assert reconsider(elsewhere, task) == 0
@@ -252,7 +252,7 @@ def test_steps_of_tasks_that_an_earlier_release_kept_are_not_shown(network):
 class Model:
     """What must be true of declines, whatever is done in whatever order."""
 
-    def __init__(self, network: Network, tasks: list[UUID]) -> None:
+    def __init__(self, network: Member, tasks: list[UUID]) -> None:
         self.network, self.tasks = network, tasks
         self.words = dict.fromkeys(tasks, "To do")
         self.declined: set[UUID] = set()
@@ -296,7 +296,7 @@ NAMES = st.sampled_from(["decline", "reconsider", "claim", "release", "cancel"])
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(NAMES, st.integers(0, 1)), max_size=8))
 def test_what_is_declined_and_nothing_else_is_left_unpoked(database: Database, steps: list[tuple[str, int]]):
-    network = Network(database, channel=str(uuid4()))
+    network = Member(database, channel=str(uuid4()))
     model = Model(network, network.register(2))
     for name, which in steps:
         model.step(name, model.tasks[which])

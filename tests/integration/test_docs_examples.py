@@ -15,8 +15,8 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Client
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.network import METHODS
-from tests.conformance.server import serving
+from tests.kit.servers import serving
+from tests.kit.transports import METHODS
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)

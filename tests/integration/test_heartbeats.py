@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator import protos as pb
 from orchestrator.compute import nodes
-from tests.conformance import messages
 from tests.integration.attempts import LEASE, forged
-from tests.integration.beat.network import Network, refused
+from tests.kit import messages
+from tests.kit.member import Member, refused
 
 
 def test_a_heartbeat_renews_what_lives_and_stops_the_rest(network):
@@ -94,7 +94,7 @@ def test_nodes_are_listed_when_they_were_heard(network, stranger, database):
     stranger.heartbeat(node="b")
     attempts = [network.claim(task).attempt for task in network.register(2)]
     network.heartbeat(*attempts, node="a")
-    Network(database, channel="other").heartbeat(node="c")
+    Member(database, channel="other").heartbeat(node="c")
     found = listed()
     assert list(found) == [("org-1", "a"), ("org-1", "b"), ("org-2", "b")]
     assert [node.attempts for node in found.values()] == [2, 0, 0]
@@ -110,7 +110,7 @@ def test_a_token_counts_only_for_its_organization_and_channel(network, stranger)
     attempts = [network.claim(task).attempt for task in (living, cancelled)]
     network.end(cancelled, pb.TASK_ACTION_CANCELED)
     before = network.attempts(living)[0]
-    for thief in (stranger, Network(network.database, "org-1", "elsewhere")):
+    for thief in (stranger, Member(network.database, "org-1", "elsewhere")):
         told = thief.heartbeat(*attempts, stopped=[attempts[1]])
         assert {stop.reason for stop in told.stops} == {"the task does not exist"}, "as for a task of nobody"
         assert network.attempts(living)[0] == before

@@ -14,19 +14,11 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import (
-    PUBLIC,
-    models,
-    new_key,
-    new_model,
-    new_task,
-    output,
-    task_failure,
-    tasks,
-)
-from tests.conformance.network import ORGANIZATIONS, TIMEOUT_SECONDS, Organization, Wire, task_action
-from tests.conformance.server import connect, serving
-from tests.integration.database import deadlocks, opened
+from tests.kit.database import deadlocks, opened
+from tests.kit.messages import PUBLIC, models, new_key, new_model, new_task, output, task_failure, tasks
+from tests.kit.organization import ORGANIZATIONS, Organization, task_action
+from tests.kit.servers import serving
+from tests.kit.transports import TIMEOUT_SECONDS, Wire, connect
 
 CLIENTS = 20
 TURNS = 60

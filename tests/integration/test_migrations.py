@@ -15,7 +15,7 @@ from orchestrator.engine.transaction import Database
 from orchestrator.store.connecting import make_engine
 from orchestrator.store.tables import metadata
 from orchestrator.trace import events
-from tests.integration.database import names_of, opened, tell
+from tests.kit.database import names_of, opened, tell
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import (
+from tests.integration.model import DOING, ENDED, FAILED, TO_DO, Codes, Function, Model, Permission, Plan, Task
+from tests.kit.messages import (
     MODEL,
     MODELS,
     PUBLIC,
@@ -43,9 +44,9 @@ from tests.conformance.messages import (
     task_failure,
     tasks,
 )
-from tests.conformance.network import ORGANIZATIONS, Organization, Wire, refuses, task_action
-from tests.conformance.server import connect, serving
-from tests.integration.model import DOING, ENDED, FAILED, TO_DO, Codes, Function, Network, Permission, Plan, Task
+from tests.kit.organization import ORGANIZATIONS, Organization, refuses, task_action
+from tests.kit.servers import serving
+from tests.kit.transports import Wire, connect
 
 CHANNELS = 3000
 EXAMPLES, STEPS = 40, 50
@@ -87,7 +88,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self, wire: Wire, channel: str, outcomes: Counter[tuple[str, str]]) -> None:
         super().__init__()
         self.outcomes = outcomes
-        self.model = Network()
+        self.model = Model()
         self.network = {name: Organization(wire, name, channel) for name in ORGANIZATIONS}
         for organization in self.network.values():
             organization.send(pb.RegisterOrganizationParam())

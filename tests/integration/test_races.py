@@ -10,20 +10,12 @@ import psycopg
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import attempts
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.engine.transaction import Database
-from tests.conformance.messages import (
-    PUBLIC,
-    models,
-    new_model,
-    new_task,
-    output,
-    tasks,
-)
 from tests.integration.counted import Counted
-from tests.integration.database import deadlocks
-from tests.waiting import wait_until
+from tests.kit.database import deadlocks
+from tests.kit.messages import PUBLIC, models, new_model, new_task, output, tasks
+from tests.kit.waiting import wait_until
 
 BLOCKED = """
     SELECT count(*) FROM pg_stat_activity
@@ -120,11 +112,11 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
     new = [new_task(function, plan) for _ in range(20)]
     org.send(tasks(*new))
     held = [
-        org.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim"), attempts.claim).attempt
+        org.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim")).attempt
         for task in sorted(new, key=lambda task: task.key, reverse=backwards)
     ]
     with stalled_heartbeat(database) as release, ThreadPoolExecutor() as threads:
-        beating = threads.submit(org.send, pb.HeartbeatParam(attempts=held), attempts.heartbeat)
+        beating = threads.submit(org.send, pb.HeartbeatParam(attempts=held))
         await_blocked(observer, 1, beating)
         cancel = pb.ApplyPlanActionParam(key=plan.key, action=pb.PLAN_ACTION_CANCELED)
         cancelling = threads.submit(org.send, cancel)
@@ -132,7 +124,7 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
         release()
         assert not beating.result(20).stops
         cancelling.result(20)
-    stops = org.send(pb.HeartbeatParam(attempts=held), attempts.heartbeat).stops
+    stops = org.send(pb.HeartbeatParam(attempts=held)).stops
     assert [stop.reason for stop in stops] == ["the task is Cancelled"] * 20
     observer.close()
     assert deadlocks(database) == 0

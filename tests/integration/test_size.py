@@ -7,9 +7,8 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from orchestrator.rpc.methods import USE_CASES
-from tests.conformance.messages import new_model, new_plan, new_task, tasks
 from tests.integration.counted import Counted, counting
+from tests.kit.messages import new_model, new_plan, new_task, tasks
 
 LARGE = 10_000
 
@@ -107,13 +106,12 @@ def test_a_done_takes_three_statements_whatever_the_number_of_children(
 def test_a_completed_attempt_with_a_model_takes_six_statements(
     org: Counted, plan: pb.ComputePlan, function: pb.Function, children: int
 ):
-    worker = USE_CASES["WorkerService"]
     root = new_task(function, plan)
     below = [new_task(function, plan, [root]) for _ in range(children)]
     org.send(tasks(root, *below))
-    claimed = org.send(pb.ClaimTaskParam(compute_task_key=root.key, claim_id="claim"), worker["ClaimTask"])
+    claimed = org.send(pb.ClaimTaskParam(compute_task_key=root.key, claim_id="claim"))
     report = pb.CompleteTaskParam(attempt=claimed.attempt, models=[new_model(root)])
-    assert org.count(report, worker["CompleteTask"]) == 6
+    assert org.count(report) == 6
     assert org.status(root) == pb.STATUS_DONE
     assert {org.status(task) for task in below[:3]} <= {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
 

@@ -19,8 +19,8 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine import presence, vitals
 from orchestrator.engine.transaction import Database
 from orchestrator.gateway.server import application
-from tests.conformance.server import serving
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit.member import Member, after, at_once, made
+from tests.kit.servers import serving
 
 Samples = dict[tuple[str, ...], float]
 
@@ -51,11 +51,11 @@ def samples(database: Database) -> Samples:
 
 
 @pytest.fixture
-def network(database: Database) -> Network:
-    return Network(database)
+def network(database: Database) -> Member:
+    return Member(database)
 
 
-def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, network: Network):
+def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, network: Member):
     shown = ("orchestrator_presence_age_seconds",)
     assert shown not in samples(database)
     with database.engine.begin() as connection:
@@ -65,7 +65,7 @@ def test_it_is_told_when_a_server_noted_that_it_serves(database: Database, netwo
     assert samples(database)[shown] == pytest.approx(100, abs=30)
 
 
-def test_a_sweep_tells_when_it_ran_and_what_it_repaired(database: Database, network: Network):
+def test_a_sweep_tells_when_it_ran_and_what_it_repaired(database: Database, network: Member):
     sweep = made(expired_leases, database)
     assert ("orchestrator_sweep_age_seconds", sweep.name) not in samples(database)
     sweep.sweep(database, after(-100))
@@ -97,7 +97,7 @@ def test_an_older_run_that_ends_later_takes_nothing_back(database: Database):
     assert samples(database)["orchestrator_sweep_age_seconds", sweep.name] < 60
 
 
-def test_two_sweeps_at_once_count_together(database: Database, network: Network):
+def test_two_sweeps_at_once_count_together(database: Database, network: Member):
     for task in network.register(10):
         network.claim(task)
     sweep = made(expired_leases, database)
@@ -117,10 +117,10 @@ def test_every_sweep_shows_itself(database: Database):
         assert ("orchestrator_sweep_age_seconds", sweep.name) in samples(database)
 
 
-def test_a_node_tells_since_when_it_is_silent(database: Database, network: Network):
+def test_a_node_tells_since_when_it_is_silent(database: Database, network: Member):
     (task,) = network.register()
     network.heartbeat(network.claim(task).attempt, node='a"\n')
-    Network(database, channel="other").heartbeat(node="b")
+    Member(database, channel="other").heartbeat(node="b")
     network.execute("UPDATE nodes SET heard_at = heard_at - :silent WHERE name = 'b'", silent=timedelta(hours=1))
     shown = samples(database)
     assert shown["orchestrator_node_silent_seconds", "channel", 'a"\n', "org-1"] < 30
@@ -129,10 +129,10 @@ def test_a_node_tells_since_when_it_is_silent(database: Database, network: Netwo
     assert shown["orchestrator_database_reachable",] == 1
 
 
-def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: Network):
+def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: Member):
     network.heartbeat(node="a")
-    Network(database, "org-2").heartbeat(node="b")
-    Network(database, "org-3")
+    Member(database, "org-2").heartbeat(node="b")
+    Member(database, "org-3")
     network.execute("DELETE FROM nodes")
     network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour' WHERE organization = 'org-2'")
     shown = samples(database)
@@ -163,7 +163,7 @@ def test_the_server_shows_them(postgres: Postgres, tmp_path: Path):
     with serving(tmp_path, url, {"channel": ["org-1"]}, settings):
         database = Database(url, 2)
         made(expired_leases, database).sweep(database, after(0))
-        Network(database).heartbeat(node="node-1")
+        Member(database).heartbeat(node="node-1")
         database.close()
         shown = parsed(httpx.get(f"http://{http}/metrics", trust_env=False).text)
     assert shown["orchestrator_sweep_age_seconds", "sweep.expired_leases"] < 60

@@ -13,7 +13,7 @@ from orchestrator.core import authorities
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Denied, Presented, Trust
 from orchestrator.core.key_pairs import check_server
-from tests.issuing import Issued, authority, client, new_key, revocation_list, sign, subject, usage
+from tests.kit.issuing import Issued, authority, client, new_key, revocation_list, sign, subject, usage
 
 A, A2, B = authority("org-a"), authority("org-a"), authority("org-b")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.runs import TOLERANCE_SECONDS, Kind, Word, faults
+from tests.kit.runs import TOLERANCE_SECONDS, Kind, Word, faults
 
 ENOUGH = 2 * TOLERANCE_SECONDS
 

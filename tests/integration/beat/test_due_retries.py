@@ -8,7 +8,7 @@ from orchestrator import protos as pb
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import due_retries
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import Network, after, at_once, made, refused
+from tests.kit.member import Member, after, at_once, made, refused
 
 PAUSED = 300
 
@@ -18,7 +18,7 @@ def sweep(database) -> Sweep:
     return made(due_retries, database)
 
 
-def failed_once(network: Network, count: int = 1):
+def failed_once(network: Member, count: int = 1):
     tasks = network.register(count)
     for task in tasks:
         network.fail(network.claim(task).attempt)

@@ -11,9 +11,9 @@ from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.event_ids import new_ids
 from orchestrator.trace.sweeps import event_partitions
-from tests.integration.beat.network import Network, after, at_once, made
-from tests.integration.database import Writer
-from tests.waiting import wait_until
+from tests.kit.database import Writer
+from tests.kit.member import Member, after, at_once, made
+from tests.kit.waiting import wait_until
 
 NOON = datetime(2040, 1, 15, 12, tzinfo=UTC)
 YEAR = ["events_2040_01", "events_2040_02", "events_2040_03", "events_2040_04"]
@@ -52,7 +52,7 @@ def test_the_months_to_come_are_made(database: Database, sweep: Sweep):
     assert partitions(database) == [*YEAR, "events_2040_05"]
 
 
-def test_this_month_is_covered_from_the_first_on(database: Database, network: Network, sweep: Sweep):
+def test_this_month_is_covered_from_the_first_on(database: Database, network: Member, sweep: Sweep):
     sweep.sweep(database, after(0))
     now = datetime.now(UTC)
     assert f"events_{now:%Y_%m}" not in partitions(database)

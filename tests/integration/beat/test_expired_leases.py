@@ -12,8 +12,8 @@ from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_ATTEMPTS, DEFAULT_BACKOFF, FaultKind
 from orchestrator.engine.sweeps import due_retries
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made, refused
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made, refused
 
 LEASE = Rules().lease.total_seconds()
 LOST = LEASE + 1
@@ -25,7 +25,7 @@ def sweep(database) -> Sweep:
     return made(expired_leases, database)
 
 
-def lose(network: Network, sweep: Sweep, task, number: int) -> pb.Attempt:
+def lose(network: Member, sweep: Sweep, task, number: int) -> pb.Attempt:
     """Claim a task whose pause is over, and let the lease run out."""
     made(due_retries, network.database).sweep(network.database, after(3600))
     attempt = network.claim(task, number).attempt

@@ -13,8 +13,8 @@ from orchestrator.compute import attempts, functions
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import lost_pokes
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made
 
 AGE = 30.0
 
@@ -177,7 +177,7 @@ def test_a_node_in_any_channel_reads_the_queue(database, network, sweep):
     network.register(1)
     network.send()
     away(network)
-    Network(database, channel="other").heartbeat()
+    Member(database, channel="other").heartbeat()
     assert sweep.sweep(database, after(1)) == 1
 
 
@@ -202,7 +202,7 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
     assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
 
 
-def away(network: Network) -> None:
+def away(network: Member) -> None:
     """Let an hour pass since all nodes were heard, and since all was poked."""
     for table, column in (("queues", "heard_at"), ("tasks", "poked_at"), ("functions", "poked_at")):
         network.execute(f"UPDATE {table} SET {column} = {column} - interval '1 hour'")

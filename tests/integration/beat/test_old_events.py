@@ -20,10 +20,10 @@ from orchestrator.trace import events, forgotten, reading, subscriptions
 from orchestrator.trace.events import Placed
 from orchestrator.trace.reading import Subscription
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
-from tests.integration.beat.network import at_once, made, refused
 from tests.integration.beat.test_event_partitions import partitions
-from tests.integration.database import Writer, forget_events, names_of, tell
-from tests.waiting import wait_until
+from tests.kit.database import Writer, forget_events, names_of, tell
+from tests.kit.member import at_once, made, refused
+from tests.kit.waiting import wait_until
 
 DAY = 86_400.0
 JANUARY, FEBRUARY, MARCH, APRIL = (datetime(2040, month, 10, tzinfo=UTC) for month in (1, 2, 3, 4))

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.engine.sweeps import old_pokes
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit.member import Member, after, at_once, made
 
 DAY = 86_400.0
 
@@ -14,13 +14,13 @@ def sweep(database) -> Sweep:
     return made(old_pokes, database, poke_retention=DAY)
 
 
-def sent(network: Network, count: int) -> None:
+def sent(network: Member, count: int) -> None:
     network.execute("TRUNCATE outbox")
     network.register(count)
     assert len(network.send()) == count
 
 
-def left(network: Network) -> int:
+def left(network: Member) -> int:
     return network.rows("SELECT count(*) FROM outbox")[0][0]
 
 

@@ -5,7 +5,7 @@ import pytest
 from orchestrator.compute.sweeps import expired_leases
 from orchestrator.core.rules import Rules
 from orchestrator.engine import presence
-from tests.integration.beat.network import after, at_once, made
+from tests.kit.member import after, at_once, made
 
 LEASE, GAP = Rules().lease.total_seconds(), Rules().gap.total_seconds()
 

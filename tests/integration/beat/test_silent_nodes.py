@@ -6,7 +6,7 @@ from orchestrator import protos as pb
 from orchestrator.compute import attempts, nodes
 from orchestrator.engine.sweeps import silent_nodes
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import after, at_once, made
+from tests.kit.member import after, at_once, made
 
 DAY = 86_400.0
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.engine.sweeps import silent_nodes, stale_queues
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit.member import Member, after, at_once, made
 
 DAY = 86_400.0
 
@@ -55,7 +55,7 @@ def test_one_node_that_lives_is_enough(database, network, sweep):
 def test_in_whatever_channel_it_is_heard(database, network, sweep):
     network.heartbeat()
     silent(network, 2 * DAY)
-    Network(database, channel="other").heartbeat()
+    Member(database, channel="other").heartbeat()
     assert sweep.sweep(database, after(60)) == 0
 
 
@@ -90,7 +90,7 @@ def test_such_a_worker_beside_a_node_that_lives_changes_nothing(network):
 
 def test_a_batch_is_bounded_and_two_at_once_take_each_once(database, network, sweep):
     for number in range(9):
-        Network(database, f"away-{number}").heartbeat()
+        Member(database, f"away-{number}").heartbeat()
     now = after(2 * DAY)
     assert sweep.run(database, now, sweep.batch) == 2
     counts = at_once(*[lambda: sweep.sweep(database, now)] * 2)

@@ -8,8 +8,8 @@ from orchestrator import protos as pb
 from orchestrator.compute import functions
 from orchestrator.compute.sweeps import stuck_tasks
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made
 
 NOW = after(0)
 
@@ -19,13 +19,13 @@ def sweep(database) -> Sweep:
     return made(stuck_tasks, database)
 
 
-def failed(network: Network, plan: pb.ComputePlan | None = None) -> UUID:
+def failed(network: Member, plan: pb.ComputePlan | None = None) -> UUID:
     (task,) = network.register(plan=plan)
     network.end(task, pb.TASK_ACTION_FAILED)
     return task
 
 
-def cancelled(network: Network, plan: pb.ComputePlan | None = None) -> UUID:
+def cancelled(network: Member, plan: pb.ComputePlan | None = None) -> UUID:
     (task,) = network.register(plan=plan)
     network.end(task, pb.TASK_ACTION_CANCELED)
     return task
@@ -120,7 +120,7 @@ def test_a_plan_that_was_cancelled_has_nothing_left(database, network, sweep):
     assert sweep.sweep(database, NOW) == 0
 
 
-def several(network: Network, count: int):
+def several(network: Member, count: int):
     """Plans that failed, each with a task that is left."""
     left = []
     for _ in range(count):
@@ -159,7 +159,7 @@ def test_a_locked_plan_is_passed_over(database, network, sweep):
 
 
 def test_channels_are_kept_apart(database, network, sweep):
-    other = Network(database, channel="other")
+    other = Member(database, channel="other")
     cancelled(network)
     (left,) = other.register()
     failed(other)

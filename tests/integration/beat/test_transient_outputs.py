@@ -9,8 +9,8 @@ from orchestrator.compute import tasks
 from orchestrator.compute.sweeps import transient_outputs
 from orchestrator.engine import outbox
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit import messages
+from tests.kit.member import Member, after, at_once, made
 
 AGE = 60.0
 TRANSIENT = {"model": messages.output(transient=True)}
@@ -22,7 +22,7 @@ def sweep(database) -> Sweep:
     return made(transient_outputs, database, transient_output_age=AGE)
 
 
-def produced(network: Network, count: int = 1, **changes) -> list[UUID]:
+def produced(network: Member, count: int = 1, **changes) -> list[UUID]:
     """Tasks that are Done, each with a transient model."""
     made = network.register(count, **{"outputs": TRANSIENT, **changes})
     for task in made:
@@ -30,7 +30,7 @@ def produced(network: Network, count: int = 1, **changes) -> list[UUID]:
     return made
 
 
-def used(network: Network, count: int = 1) -> list[UUID]:
+def used(network: Member, count: int = 1) -> list[UUID]:
     """Those whose one child is Done."""
     parents = produced(network, count)
     for parent in parents:

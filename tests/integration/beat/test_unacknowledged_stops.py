@@ -10,7 +10,7 @@ from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.sweeps import unacknowledged_stops
 from orchestrator.store.sweep import Sweep
-from tests.integration.beat.network import Network, after, at_once, made
+from tests.kit.member import Member, after, at_once, made
 
 AGE = 15.0
 DEADLINE = 600.0
@@ -22,7 +22,7 @@ def sweep(database) -> Sweep:
     return made(unacknowledged_stops, database, stop_age=AGE, stop_deadline=DEADLINE)
 
 
-def cancelled(network: Network, count: int = 1):
+def cancelled(network: Member, count: int = 1):
     """Attempts of a plan that was cancelled while they ran; the first pokes are sent."""
     attempts = [network.claim(task).attempt for task in network.register(count)]
     network.send()
@@ -35,7 +35,7 @@ def stop(attempt: pb.Attempt) -> tuple[str, int]:
     return attempt.compute_task_key, attempt.number
 
 
-def stops(network: Network) -> list[tuple[str, int]]:
+def stops(network: Member) -> list[tuple[str, int]]:
     pokes = network.send()
     assert {(poke.kind, poke.organization) for poke in pokes} <= {("stop", "org-1")}
     return [(str(poke.key), poke.attempt) for poke in pokes]
@@ -78,12 +78,12 @@ def test_a_stop_that_is_acknowledged_is_not_told_again(database, network, sweep)
     assert sweep.sweep(database, after(AGE + 1)) == 0
 
 
-def long_ago(network: Network) -> None:
+def long_ago(network: Member) -> None:
     """Let the cancellation have been more than a lease ago."""
     network.execute(f"UPDATE attempts SET ended_at = ended_at - interval '{LEASE + 1} seconds'")
 
 
-def stopped(network: Network) -> list[bool]:
+def stopped(network: Member) -> list[bool]:
     return [row.stopped_at is not None for row in network.rows("SELECT stopped_at FROM attempts")]
 
 

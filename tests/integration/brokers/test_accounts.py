@@ -10,8 +10,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .accounts import Provisioned, connected, elsewhere, receive, send, speaking
-from .rabbitmq import RabbitMQ
+from tests.kit.brokers.accounts import Provisioned, connected, elsewhere, receive, send, speaking
+from tests.kit.brokers.rabbitmq import RabbitMQ
 
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)

@@ -14,8 +14,7 @@ from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.engine import outbox, queues
 from orchestrator.engine.sweeps import stale_queues
 from orchestrator.engine.transaction import Database
-
-from .accounts import ORGANIZATIONS, Provisioned, receive, waiting
+from tests.kit.brokers.accounts import ORGANIZATIONS, Provisioned, receive, waiting
 
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)

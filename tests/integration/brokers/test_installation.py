@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import rabbitmq
+from tests.kit.brokers import rabbitmq
 
 
 def answer(policy: Path) -> int:

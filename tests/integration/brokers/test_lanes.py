@@ -18,9 +18,8 @@ from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
-from tests.waiting import wait_until
-
-from .accounts import Provisioned, receive
+from tests.kit.brokers.accounts import Provisioned, receive
+from tests.kit.waiting import wait_until
 
 
 @pytest.fixture

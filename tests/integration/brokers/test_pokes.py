@@ -14,12 +14,11 @@ from orchestrator.core import pokes
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
-from tests.conformance.server import serving
-from tests.integration.celery.local import Orchestrator, WorkerContainer, organization_worker
-from tests.waiting import wait_until
-
-from .accounts import ORGANIZATIONS, Provisioned, elsewhere, waiting
-from .rabbitmq import RabbitMQ
+from tests.kit.brokers.accounts import ORGANIZATIONS, Provisioned, elsewhere, waiting
+from tests.kit.brokers.rabbitmq import RabbitMQ
+from tests.kit.containers import Orchestrator, WorkerContainer, organization_worker
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)

@@ -19,9 +19,8 @@ from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import find_binary
 from orchestrator.settings import read_broker_urls
-
-from .accounts import Broker, Provisioned, connected, elsewhere, receive, send
-from .rabbitmq import RabbitMQ
+from tests.kit.brokers.accounts import Broker, Provisioned, connected, elsewhere, receive, send
+from tests.kit.brokers.rabbitmq import RabbitMQ
 
 # The first test of RabbitMQ installs it where it is missing.
 pytestmark = pytest.mark.timeout(600)

@@ -11,10 +11,10 @@ from pytest_celery import CeleryTestBroker, CeleryTestWorker, CeleryWorkerCluste
 
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.conformance.server import serving
+from tests.kit.containers import BrokerContainer, Orchestrator, WorkerContainer, organization_worker
+from tests.kit.servers import serving
 
 from .cluster import Cluster
-from .local import BrokerContainer, Orchestrator, WorkerContainer, organization_worker
 
 ORGANIZATIONS = ("a", "b")
 

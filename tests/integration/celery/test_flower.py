@@ -13,10 +13,11 @@ import pytest
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
-from tests.waiting import wait_until
+from tests.kit.containers import BrokerContainer, Orchestrator
+from tests.kit.processes import clean_environment
+from tests.kit.waiting import wait_until
 
 from .cluster import Cluster
-from .local import BrokerContainer, Orchestrator, environment
 
 PASSWORD = secrets.token_urlsafe()
 PAGES = ("/", "/workers", "/worker/a@node-1", "/tasks", "/broker")
@@ -30,7 +31,7 @@ def address(folder: Path, broker_container: BrokerContainer, orchestrator: Orche
         "flower",
         [sys.executable, "-m", "orchestrator", "flower", f"--address={HOST}", f"--port={port}"],
         log=folder / "flower.log",
-        env=environment(
+        env=clean_environment(
             {
                 "ORCHESTRATOR_BROKER_URL": broker_container.valkey.url,
                 "ORCHESTRATOR_ORGANIZATIONS": "a, b",

@@ -8,9 +8,9 @@ import pytest
 from pytest_celery import CeleryTestWorker, CeleryWorkerCluster
 
 from beat.app import QUEUE
+from tests.kit.containers import BrokerContainer, Orchestrator, WorkerContainer
 
 from .cluster import Cluster
-from .local import BrokerContainer, Orchestrator, WorkerContainer
 
 SWEEP = "sweep.lost_pokes"
 

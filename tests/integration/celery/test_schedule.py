@@ -21,10 +21,9 @@ from beat.settings import BeatSettings
 from orchestrator.core import pokes
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.processes import lives
-from tests.waiting import wait_until
-
-from .local import WorkerContainer
+from tests.kit.containers import WorkerContainer
+from tests.kit.processes import lives
+from tests.kit.waiting import wait_until
 
 # Many sweeps a second.
 OFTEN = {

@@ -9,10 +9,10 @@ from pytest_celery import CeleryTestWorker, CeleryWorkerCluster
 
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.embedded.ports import HOST, free_port
-from tests.waiting import wait_until
+from tests.kit.containers import WorkerContainer, organization_worker
+from tests.kit.waiting import wait_until
 
 from .cluster import Cluster
-from .local import WorkerContainer, organization_worker
 
 
 @pytest.fixture

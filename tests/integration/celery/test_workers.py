@@ -8,9 +8,9 @@ from typing import Any
 import redis
 
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, account, key_prefix, queue
+from tests.kit.containers import BrokerContainer
 
 from .cluster import Cluster
-from .local import BrokerContainer
 
 
 def test_the_cluster_is_ready_and_answers_pings(celery_setup: Cluster) -> None:

@@ -38,7 +38,7 @@ from tests.integration.charts.values import (
     STORE_SETTINGS,
     WORKER_SETTINGS,
 )
-from tests.issuing import authority, revocation_list
+from tests.kit.issuing import authority, revocation_list
 from workers.settings import StoreSettings, WorkerSettings
 
 AUTHORITY = authority("hospital-1")

@@ -9,17 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.embedded.certificates import Layout
-
-from ..client.served import Network
+from tests.kit.partners import Partners
+from tests.kit.processes import clean_environment
 
 SECONDS = 60
 
 
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
-
-
-def options(network: Network, certificates: Layout, organization: str = "org-1") -> list[str]:
+def options(network: Partners, certificates: Layout, organization: str = "org-1") -> list[str]:
     """What says which orchestrator, and as whom."""
     files = certificates.client(organization)
     return [
@@ -32,7 +28,7 @@ def run(*arguments: str, environment: dict[str, str] | None = None, folder: Path
     """Return exit code, output and errors of a command, after checking that it ended without a traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],
-        env={**clean_environment(), **(environment or {})},
+        env=clean_environment(environment),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -48,7 +44,7 @@ def run_in_terminal(*arguments: str) -> tuple[int, bytes]:
     shown = b""
     with subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *arguments],
-        env={**clean_environment(), "TERM": "xterm", "COLUMNS": "120"},
+        env=clean_environment({"TERM": "xterm", "COLUMNS": "120"}),
         stdout=theirs,
     ) as process:
         os.close(theirs)

@@ -20,11 +20,11 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine import queues
 from orchestrator.engine.sweeps import stale_queues
-from tests.conformance.messages import new_plan
-from tests.conformance.server import serving
+from tests.kit.database import opened as opened_database
+from tests.kit.messages import new_plan
+from tests.kit.partners import Partners, opened, register
+from tests.kit.servers import serving
 
-from ..client.served import Network, opened, register
-from ..database import opened as opened_database
 from .commands import run
 
 CHANNEL = "audited"
@@ -39,7 +39,7 @@ def claimed(client: Client, key: str, number: int) -> pb.Attempt:
     return client.worker.ClaimTask(asked).attempt
 
 
-def run_everything(network: Network) -> None:
+def run_everything(network: Partners) -> None:
     """Plans that are done, failed and cancelled; a task that was given back and done by a second attempt."""
     done, failed, cancelled, retried, waiting = (network.plan(name=f"plan {number}") for number in range(5))
     for plan in (done, failed, cancelled, retried, waiting):

@@ -15,9 +15,9 @@ from orchestrator.audit.history import check
 from orchestrator.audit.violations import Rule, Violation
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import events, forgotten
-from tests.conformance.server import serving
+from tests.kit.database import opened
+from tests.kit.servers import serving
 
-from ..database import opened
 from .commands import run
 from .test_audit import CHANNEL, CHANNELS, RETENTION, TAMPERINGS, copy, options, ran, rules_of
 

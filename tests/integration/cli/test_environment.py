@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded.certificates import Layout
+from tests.kit.partners import Partners
+from tests.kit.processes import clean_environment
 
-from ..client.served import Network
-from .commands import SECONDS, clean_environment, options
+from .commands import SECONDS, options
 from .test_task_logs import LOG, Store, failed_task, store
 
 __all__ = ["store"]
@@ -77,7 +78,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def asked(network: Network, store: Store, certificates: Layout) -> list[str]:
+def asked(network: Partners, store: Store, certificates: Layout) -> list[str]:
     """A command that asks the orchestrator and an asset store."""
     key = failed_task(network, store)
     return ["task", *options(network, certificates), "--peer-ca-cert", str(certificates.peers), "logs", "--raw", key]
@@ -101,7 +102,7 @@ def test_a_proxy_that_is_meant_for_others_is_not_used(asked: list[str], proxy: P
     assert done(asked, company("http://127.0.0.1:9")) == (0, LOG, b"")
 
 
-def test_a_proxy_is_used_where_a_setting_says_so(asked: list[str], proxy: Proxy, network: Network, store: Store):
+def test_a_proxy_is_used_where_a_setting_says_so(asked: list[str], proxy: Proxy, network: Partners, store: Store):
     wanted = {**proxy.environment, "ORCHESTRATOR_PROXY_FROM_ENVIRONMENT": "true"}
     assert done(asked, wanted) == (0, LOG, b"")
     assert {network.address, store.address.removeprefix("https://")} == set(proxy.asked)

@@ -13,17 +13,17 @@ from orchestrator import protos as pb
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.running import Running, start_time
+from tests.kit.partners import Partners
 
-from ..client.served import Network
 from .commands import options, run, run_in_terminal, running
 
 
 @pytest.fixture
-def as_org_1(network: Network, certificates: Layout) -> list[str]:
+def as_org_1(network: Partners, certificates: Layout) -> list[str]:
     return options(network, certificates)
 
 
-def test_list(network: Network, as_org_1: list[str]):
+def test_list(network: Partners, as_org_1: list[str]):
     for number in range(3):
         network.plan(name=f"plan {number}").submit()
     code, output, _ = run("plan", *as_org_1, "list", "--limit", "2", "--json")
@@ -41,7 +41,7 @@ def test_list(network: Network, as_org_1: list[str]):
     assert all(f"plan {number}" in output for number in range(3))
 
 
-def test_connection_options_may_stand_behind_the_command_too(network: Network, as_org_1: list[str]):
+def test_connection_options_may_stand_behind_the_command_too(network: Partners, as_org_1: list[str]):
     network.plan(name="the plan").submit()
     middle = as_org_1.index("--org")
     joined = [f"{name}={value}" for name, value in zip(as_org_1[::2], as_org_1[1::2], strict=True)]
@@ -58,7 +58,7 @@ def test_connection_options_may_stand_behind_the_command_too(network: Network, a
         assert (code, output, "Usage: " in errors) == (2, "", True)
 
 
-def test_show(network: Network, as_org_1: list[str]):
+def test_show(network: Partners, as_org_1: list[str]):
     plan = network.plan(name="[bold]\x1b[2Jnasty[/bold]")
     plan.submit()
     network.do(plan.tasks[0].key)
@@ -85,7 +85,7 @@ def test_show(network: Network, as_org_1: list[str]):
     assert [task["error_type"] for task in shown["tasks"]] == ["", "INTERNAL", ""]
 
 
-def test_a_prefix_must_be_of_one_plan(network: Network, as_org_1: list[str]):
+def test_a_prefix_must_be_of_one_plan(network: Partners, as_org_1: list[str]):
     beginning = uuid.uuid4().hex[:6]
     for number in range(2):
         key = f"{beginning}0{number}-{str(uuid.uuid4()).partition('-')[2]}"
@@ -97,7 +97,7 @@ def test_a_prefix_must_be_of_one_plan(network: Network, as_org_1: list[str]):
     assert (code, errors.count("\n"), "begins with 'zz'" in errors) == (3, 1, True)
 
 
-def test_watch_ends_with_the_plan(network: Network, as_org_1: list[str]):
+def test_watch_ends_with_the_plan(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     with running("plan", *as_org_1, "watch", plan.key) as watching:
@@ -112,7 +112,7 @@ def test_watch_ends_with_the_plan(network: Network, as_org_1: list[str]):
     assert len(done) == 3
 
 
-def test_watch_shows_a_bar_in_a_terminal(network: Network, as_org_1: list[str]):
+def test_watch_shows_a_bar_in_a_terminal(network: Partners, as_org_1: list[str]):
     plan = network.plan(name="[red]three tasks")
     plan.submit()
     network.complete(plan)
@@ -123,7 +123,7 @@ def test_watch_shows_a_bar_in_a_terminal(network: Network, as_org_1: list[str]):
     assert b"auc = 0.5" in shown
 
 
-def test_watch_says_when_a_plan_did_not_end_well(network: Network, as_org_1: list[str]):
+def test_watch_says_when_a_plan_did_not_end_well(network: Partners, as_org_1: list[str]):
     cancelled, failed = network.plan(), network.plan()
     cancelled.submit()
     failed.submit()
@@ -136,7 +136,7 @@ def test_watch_says_when_a_plan_did_not_end_well(network: Network, as_org_1: lis
     assert "failed: INTERNAL error reported by org-1" in output
 
 
-def test_watch_is_interrupted_quietly(network: Network, as_org_1: list[str]):
+def test_watch_is_interrupted_quietly(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     with running("plan", *as_org_1, "watch", plan.key) as watching:
@@ -146,7 +146,7 @@ def test_watch_is_interrupted_quietly(network: Network, as_org_1: list[str]):
         assert (watching.returncode, errors) == (130, "")
 
 
-def test_cancel(network: Network, certificates: Layout, as_org_1: list[str]):
+def test_cancel(network: Partners, certificates: Layout, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     code, _, errors = run("plan", *options(network, certificates, "org-2"), "cancel", plan.key)
@@ -159,7 +159,7 @@ def test_cancel(network: Network, certificates: Layout, as_org_1: list[str]):
     assert (code, errors.startswith("Error: OE0109: ")) == (3, True)
 
 
-def test_task_show(network: Network, as_org_1: list[str]):
+def test_task_show(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     network.complete(plan)
@@ -183,7 +183,7 @@ def test_task_show(network: Network, as_org_1: list[str]):
     assert [model["output"] for model in json.loads(output)["models"]] == ["model"]
 
 
-def test_task_logs_says_why_there_are_none(network: Network, as_org_1: list[str]):
+def test_task_logs_says_why_there_are_none(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     first = plan.tasks[0].key
@@ -200,14 +200,14 @@ def test_task_logs_says_why_there_are_none(network: Network, as_org_1: list[str]
 
 
 def test_an_orchestrator_that_is_not_there(certificates: Layout):
-    nowhere = Network(f"127.0.0.1:{free_port()}", "channel", None, None, "", "", None, None, None)
+    nowhere = Partners(f"127.0.0.1:{free_port()}", "channel", None, None, "", "", None, None, None)
     for command in (("plan", "list"), ("plan", "cancel", str(uuid.uuid4())), ("task", "show", str(uuid.uuid4()))):
         code, output, errors = run(command[0], *options(nowhere, certificates), *command[1:])
         assert (code, output, errors.count("\n")) == (3, "", 1)
         assert f"the orchestrator at {nowhere.address} cannot be reached" in errors
 
 
-def test_wrong_certificates(network: Network, certificates: Layout, tmp_path: Path):
+def test_wrong_certificates(network: Partners, certificates: Layout, tmp_path: Path):
     stranger = options(network, lay_out(tmp_path / "other", ["org-1"]))
     code, _, errors = run("plan", *stranger, "list")
     assert (code, errors.count("\n"), "cannot be reached" in errors) == (3, 1, True)
@@ -227,7 +227,7 @@ def test_wrong_certificates(network: Network, certificates: Layout, tmp_path: Pa
     assert (code, "missing" in errors) == (2, True)
 
 
-def test_wrong_usage(network: Network, as_org_1: list[str], tmp_path: Path):
+def test_wrong_usage(network: Partners, as_org_1: list[str], tmp_path: Path):
     assert run("plan", "list", folder=tmp_path)[0] == 2
     assert "no federation runs in .orchestrator" in run("plan", "list", folder=tmp_path)[2]
     code, _, errors = run("plan", "--address", network.address, "list")
@@ -237,7 +237,7 @@ def test_wrong_usage(network: Network, as_org_1: list[str], tmp_path: Path):
     assert run("plan", *as_org_1, "show")[0] == 2
 
 
-def test_the_federation_that_runs_here_is_the_default(network: Network, certificates: Layout, tmp_path: Path):
+def test_the_federation_that_runs_here_is_the_default(network: Partners, certificates: Layout, tmp_path: Path):
     network.plan(name="ours").submit()
     running_here = Running(
         pid=os.getpid(),
@@ -267,7 +267,7 @@ def test_the_federation_that_runs_here_is_the_default(network: Network, certific
     assert (code, errors.count("\n"), "federation.json" in errors) == (2, 1, True)
 
 
-def test_the_environment_says_the_same(network: Network, certificates: Layout):
+def test_the_environment_says_the_same(network: Partners, certificates: Layout):
     files = certificates.client("org-2")
     environment = {
         "ORCHESTRATOR_ADDRESS": network.address,

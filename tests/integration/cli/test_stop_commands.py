@@ -12,15 +12,15 @@ from orchestrator import protos as pb
 from orchestrator.client import Client, Plan
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.waiting import wait_until
+from tests.kit.partners import ORGANIZATIONS, Partners, new_database, opened
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
-from ..client.served import ORGANIZATIONS, Network, new_database, opened
 from .commands import options, run, run_in_terminal, running
 
 
 @pytest.fixture
-def as_org_1(network: Network, certificates: Layout) -> list[str]:
+def as_org_1(network: Partners, certificates: Layout) -> list[str]:
     return options(network, certificates)
 
 
@@ -29,7 +29,7 @@ def claim(client: Client, task: str, node: str = "node-1") -> pb.Attempt:
     return client.worker.ClaimTask(asked).attempt
 
 
-def started(network: Network) -> tuple[Plan[None], list[tuple[Client, pb.Attempt]]]:
+def started(network: Partners) -> tuple[Plan[None], list[tuple[Client, pb.Attempt]]]:
     """A plan that runs one task at each organization, and who runs them."""
     plan = network.plan()
     beside = plan.train(function=network.train, data_manager=network.manager, data_samples=[network.sample])
@@ -45,7 +45,7 @@ def stopped(client: Client, attempt: pb.Attempt) -> None:
     client.worker.Heartbeat(pb.HeartbeatParam(node="node-1", stopped=[attempt]))
 
 
-def test_cancel_waits_until_all_have_stopped(network: Network, as_org_1: list[str]):
+def test_cancel_waits_until_all_have_stopped(network: Partners, as_org_1: list[str]):
     plan, attempts = started(network)
     with running("plan", *as_org_1, "cancel", plan.key, "--wait", "--timeout", "50") as waiting:
         assert waiting.stdout.readline() == f"compute plan {plan.key} is cancelled\n"
@@ -68,7 +68,7 @@ def test_cancel_waits_until_all_have_stopped(network: Network, as_org_1: list[st
     assert output.splitlines()[-1] == "all have stopped"
 
 
-def test_cancel_gives_up_after_the_time_limit_and_may_be_asked_again(network: Network, as_org_1: list[str]):
+def test_cancel_gives_up_after_the_time_limit_and_may_be_asked_again(network: Partners, as_org_1: list[str]):
     plan, attempts = started(network)
     stopped(*attempts[0])
     code, output, errors = run("plan", *as_org_1, "cancel", plan.key, "--wait", "--timeout", "0.2")
@@ -82,7 +82,7 @@ def test_cancel_gives_up_after_the_time_limit_and_may_be_asked_again(network: Ne
     assert run("plan", *as_org_1, "cancel", plan.key)[0] == 3
 
 
-def test_cancel_waits_for_nothing_where_nothing_ran(network: Network, as_org_1: list[str]):
+def test_cancel_waits_for_nothing_where_nothing_ran(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     network.do(plan.tasks[0].key)
@@ -91,7 +91,7 @@ def test_cancel_waits_for_nothing_where_nothing_ran(network: Network, as_org_1: 
     assert output == f"compute plan {plan.key} is cancelled\nnone of its tasks ran\n"
 
 
-def test_cancel_shows_a_table_in_a_terminal(network: Network, as_org_1: list[str]):
+def test_cancel_shows_a_table_in_a_terminal(network: Partners, as_org_1: list[str]):
     plan, attempts = started(network)
     network.data.cancel(plan)
     stopped(*attempts[0])
@@ -104,7 +104,7 @@ def test_cancel_shows_a_table_in_a_terminal(network: Network, as_org_1: list[str
     assert (code, b"all have stopped" in shown) == (0, True)
 
 
-def test_a_plan_of_another_is_not_cancelled(network: Network, certificates: Layout):
+def test_a_plan_of_another_is_not_cancelled(network: Partners, certificates: Layout):
     plan, _ = started(network)
     code, _, errors = run("plan", *options(network, certificates, "org-2"), "cancel", plan.key, "--wait")
     assert (code, errors.startswith("Error: OE0102: ")) == (3, True)
@@ -118,7 +118,7 @@ def test_wrong_usage(as_org_1: list[str]):
     assert run("plan", *as_org_1, "cancel", key, "--wait", "--timeout", "soon")[0] == 2
 
 
-def test_nodes_that_live(network: Network, as_org_1: list[str]):
+def test_nodes_that_live(network: Partners, as_org_1: list[str]):
     code, output, _ = run("node", *as_org_1, "list", "--json")
     assert (code, json.loads(output)) == (0, {"nodes": []})
     plan = network.plan()
@@ -140,7 +140,7 @@ def test_nodes_that_live(network: Network, as_org_1: list[str]):
 
 
 @pytest.fixture
-def hasty(postgres: Postgres, tmp_path: Path) -> Iterator[Network]:
+def hasty(postgres: Postgres, tmp_path: Path) -> Iterator[Partners]:
     """A network whose leases last a moment."""
     channels = {"channel": [*ORGANIZATIONS]}
     with (
@@ -151,7 +151,7 @@ def hasty(postgres: Postgres, tmp_path: Path) -> Iterator[Network]:
         yield network
 
 
-def test_a_node_that_is_not_heard_for_two_leases_is_silent(hasty: Network):
+def test_a_node_that_is_not_heard_for_two_leases_is_silent(hasty: Partners):
     hasty.data.worker.Heartbeat(pb.HeartbeatParam(node="a"))
 
     def listed() -> dict:

@@ -16,11 +16,12 @@ from orchestrator import protos as pb
 from orchestrator.cli.connection import tls
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
-from tests.conformance.messages import new_data_manager, new_data_sample, samples
-from tests.waiting import wait_until
+from tests.kit.messages import new_data_manager, new_data_sample, samples
+from tests.kit.partners import Partners
+from tests.kit.processes import clean_environment
+from tests.kit.waiting import wait_until
 
-from ..client.served import Network
-from .commands import clean_environment, options, run, run_in_terminal
+from .commands import options, run, run_in_terminal
 
 LOG = b"Epoch 1\n\x1b[2JTraceback \xff (most recent call last)\n" * 1000
 
@@ -40,7 +41,7 @@ class Store:
 
 
 @pytest.fixture
-def store(network: Network, certificates: Layout, tmp_path: Path) -> Iterator[Store]:
+def store(network: Partners, certificates: Layout, tmp_path: Path) -> Iterator[Store]:
     own, server = certificates.client("org-1"), certificates.store("org-1")
     port = free_port()
     environment = {
@@ -78,7 +79,7 @@ def store(network: Network, certificates: Layout, tmp_path: Path) -> Iterator[St
         assert process.wait(15) == 0
 
 
-def failed_task(network: Network, store: Store, **report: object) -> str:
+def failed_task(network: Partners, store: Store, **report: object) -> str:
     """Return the key of a task of org-1 that failed with a log."""
     plan = network.plan()
     plan.submit()
@@ -90,7 +91,7 @@ def failed_task(network: Network, store: Store, **report: object) -> str:
 
 
 def logs(
-    network: Network, certificates: Layout, organization: str, key: str, *more: str
+    network: Partners, certificates: Layout, organization: str, key: str, *more: str
 ) -> "subprocess.CompletedProcess[bytes]":
     arguments = [*options(network, certificates, organization), "--peer-ca-cert", str(certificates.peers)]
     return subprocess.run(
@@ -101,7 +102,7 @@ def logs(
     )
 
 
-def test_the_log_is_printed_as_it_was_written(network: Network, store: Store, certificates: Layout):
+def test_the_log_is_printed_as_it_was_written(network: Partners, store: Store, certificates: Layout):
     key = failed_task(network, store)
     for organization in ("org-1", "org-2"):
         done = logs(network, certificates, organization, key, "--raw")
@@ -119,7 +120,7 @@ def test_the_log_is_printed_as_it_was_written(network: Network, store: Store, ce
     assert shown.count(b"Epoch 1\r\n") == 1000
 
 
-def test_the_permission_is_the_data_sets(network: Network, store: Store, certificates: Layout):
+def test_the_permission_is_the_data_sets(network: Partners, store: Store, certificates: Layout):
     private = new_data_manager(logs_permission=pb.NewPermissions())
     network.manager = network.data.data_managers.RegisterDataManager(private).key
     sample = samples(new_data_sample(network.manager))
@@ -132,14 +133,14 @@ def test_the_permission_is_the_data_sets(network: Network, store: Store, certifi
     assert logs(network, certificates, "org-1", key, "--raw").stdout == LOG
 
 
-def test_another_file_is_not_printed(network: Network, store: Store, certificates: Layout):
+def test_another_file_is_not_printed(network: Partners, store: Store, certificates: Layout):
     key = failed_task(network, store, logs_address=pb.Addressable(checksum="0" * 64))
     done = logs(network, certificates, "org-1", key)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (3, b"", 1)
     assert b"is not the registered one" in done.stderr
 
 
-def test_a_store_that_is_not_there(network: Network, store: Store, certificates: Layout):
+def test_a_store_that_is_not_there(network: Partners, store: Store, certificates: Layout):
     nowhere = f"https://127.0.0.1:{free_port()}/logs/{uuid.uuid4()}-1"
     key = failed_task(network, store, logs_address=pb.Addressable(storage_address=nowhere))
     done = logs(network, certificates, "org-1", key)
@@ -147,7 +148,7 @@ def test_a_store_that_is_not_there(network: Network, store: Store, certificates:
     assert nowhere.encode() in done.stderr
 
 
-def test_certificates_are_needed(network: Network, store: Store, certificates: Layout):
+def test_certificates_are_needed(network: Partners, store: Store, certificates: Layout):
     key = failed_task(network, store)
     code, _, errors = run("task", *options(network, certificates), "logs", key)
     assert (code, "--peer-ca-cert" in errors) == (2, True)

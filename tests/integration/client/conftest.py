@@ -1,5 +1,5 @@
 """The fixtures of the SDK's tests."""
 
-from tests.integration.client.served import free_channels, network, served_address
+from tests.kit.partners import free_channels, network, served_address
 
 __all__ = ["free_channels", "network", "served_address"]

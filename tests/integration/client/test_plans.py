@@ -12,11 +12,10 @@ from orchestrator.client.connection import new_watch
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.conformance.test_identity import credentials_of
+from tests.kit.partners import ORGANIZATIONS, Partners, extend, new_database, opened, register
+from tests.kit.servers import serving
 
 from .lossy import in_front_of
-from .served import ORGANIZATIONS, Network, extend, new_database, opened, register
 
 
 def tasks_of(client: Client, plan: str) -> list[pb.ComputeTask]:
@@ -33,7 +32,7 @@ def trace(events: list[Event], plan: str) -> list[str]:
     ]
 
 
-def test_a_plan_is_submitted_in_batches(network: Network):
+def test_a_plan_is_submitted_in_batches(network: Partners):
     plan = network.data.plan("plan", tag="tag", metadata={"a": "b"})
     extend(plan, network, rounds=3)
     plan.submit(batch=2)
@@ -50,7 +49,7 @@ def test_a_plan_is_submitted_in_batches(network: Network):
     assert len(tasks_of(network.data, plan.key)) == 10
 
 
-def test_a_function_is_asked_for_by_its_key_and_once(network: Network):
+def test_a_function_is_asked_for_by_its_key_and_once(network: Partners):
     plan = network.data.plan("plan")
     task = plan.train(function=network.train.key, data_manager=network.manager, data_samples=[network.sample])
     assert set(task.outputs) == {"model"}
@@ -59,7 +58,7 @@ def test_a_function_is_asked_for_by_its_key_and_once(network: Network):
         plan.train(function=plan.key, data_manager=network.manager, data_samples=[network.sample])
 
 
-def test_a_batch_that_is_refused_leaves_those_before(network: Network):
+def test_a_batch_that_is_refused_leaves_those_before(network: Partners):
     plan = network.plan(rounds=1)
     plan.tasks[2].message.inputs[0].asset_key = plan.key
     with pytest.raises(CallError) as caught:
@@ -70,9 +69,9 @@ def test_a_batch_that_is_refused_leaves_those_before(network: Network):
         plan.submit(batch=0)
 
 
-def test_lost_answers_register_and_cancel_nothing_twice(network: Network, certificates: Layout):
+def test_lost_answers_register_and_cancel_nothing_twice(network: Partners, certificates: Layout):
     losses = {"RegisterPlan": 1, "RegisterTasks": 2, "ApplyPlanAction": 1, "GetTask": 1}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, lossy),
         Client(proxy, "org-1", network.channel) as client,
@@ -89,12 +88,12 @@ def test_lost_answers_register_and_cancel_nothing_twice(network: Network, certif
 
 
 def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(
-    network: Network, certificates: Layout, monkeypatch: pytest.MonkeyPatch
+    network: Partners, certificates: Layout, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("orchestrator.client.steps._ATTEMPTS", 1)
     # The question whether the tasks are there is not answered either, however often gRPC repeats it.
     losses = {"RegisterTasks": 1, "GetTask": 5}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, _),
         Client(proxy, "org-1", network.channel) as client,
@@ -107,13 +106,13 @@ def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(
     assert len(tasks_of(network.data, plan.key)) == 5
 
 
-def test_a_watch_begins_while_the_server_is_away(network: Network, certificates: Layout):
+def test_a_watch_begins_while_the_server_is_away(network: Partners, certificates: Layout):
     plan = network.plan()
     plan.submit()
     network.complete(plan)
     # Once more than gRPC repeats them.
     losses = {"GetPlan": 6, "QueryEvents": 6}
-    credentials = credentials_of(certificates.client("org-1"))
+    credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, lossy),
         Client(proxy, "org-1", network.channel) as client,
@@ -123,7 +122,7 @@ def test_a_watch_begins_while_the_server_is_away(network: Network, certificates:
     assert lossy.calls == {"GetPlan": 7, "QueryEvents": 7}
 
 
-def test_a_watch_tells_all_from_the_beginning_to_the_end(network: Network):
+def test_a_watch_tells_all_from_the_beginning_to_the_end(network: Partners):
     plan, other = network.plan(), network.plan(name="other")
     plan.submit()
     other.submit()
@@ -148,7 +147,7 @@ def test_a_watch_tells_all_from_the_beginning_to_the_end(network: Network):
     assert [event.id for event in network.hub.watch(plan.key)] == [event.id for event in seen]
 
 
-def test_a_watch_ends_when_the_plan_is_cancelled(network: Network):
+def test_a_watch_ends_when_the_plan_is_cancelled(network: Partners):
     plan = network.plan()
     plan.submit()
     network.data.cancel(plan)
@@ -159,7 +158,7 @@ def test_a_watch_ends_when_the_plan_is_cancelled(network: Network):
     assert "cancelled by its owner" in events[-1].reason
 
 
-def test_a_watch_ends_when_the_plan_has_failed(network: Network):
+def test_a_watch_ends_when_the_plan_has_failed(network: Partners):
     plan = network.plan()
     plan.submit()
     network.fail(plan.tasks[0].key, pb.NewFailureReport(error_type=pb.ERROR_TYPE_INTERNAL))
@@ -170,7 +169,7 @@ def test_a_watch_ends_when_the_plan_has_failed(network: Network):
     assert any(isinstance(event.asset, pb.FailureReport) for event in events)
 
 
-def test_a_plan_that_does_not_exist_is_not_watched(network: Network):
+def test_a_plan_that_does_not_exist_is_not_watched(network: Partners):
     with pytest.raises(CallError, match="OE0002"):
         next(network.data.watch("11111111-1111-1111-1111-111111111111"))
 
@@ -198,7 +197,7 @@ def test_a_watch_goes_on_after_the_server_was_restarted(postgres: Postgres, tmp_
         assert caught.value.lost
 
 
-def test_asyncio_does_the_same(network: Network, certificates: Layout):
+def test_asyncio_does_the_same(network: Partners, certificates: Layout):
     async def play() -> list[Event]:
         async with AsyncClient(network.address, "org-1", network.channel, certificates.client("org-1")) as client:
             plan = client.plan("asynchronous")
@@ -232,7 +231,7 @@ def test_an_asyncio_watch_goes_on_after_the_server_was_restarted(postgres: Postg
                 begun.set()
         return seen
 
-    async def play(network: Network) -> None:
+    async def play(network: Partners) -> None:
         begun = asyncio.Event()
         with serving(tmp_path, database, channels, address=address):
             await asyncio.to_thread(register, network)

@@ -8,14 +8,13 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.client import AsyncClient, CallError, Client
 from orchestrator.embedded.certificates import Layout
-from tests.conformance.messages import new_data_manager, new_data_sample, new_function, new_key
-from tests.conformance.test_identity import credentials_of
+from tests.kit.messages import new_data_manager, new_data_sample, new_function, new_key
+from tests.kit.partners import Partners
 
 from .lossy import in_front_of
-from .served import Network
 
 
-def assets(network: Network) -> list[object]:
+def assets(network: Partners) -> list[object]:
     """One of each kind, as org-1 would register it; with keys as people may write them."""
     permissions = pb.NewPermissions(authorized_ids=["org-2"])
     return [
@@ -31,8 +30,8 @@ def events_of(client: Client, key: str) -> int:
 
 
 @pytest.mark.parametrize("losses", [0, 1, 3])
-def test_each_is_registered_once(network: Network, certificates: Layout, losses: int):
-    files = credentials_of(certificates.client("org-1"))
+def test_each_is_registered_once(network: Partners, certificates: Layout, losses: int):
+    files = certificates.client("org-1").credentials()
     methods = ("RegisterFunction", "RegisterDataManager", "RegisterDataSamples")
     with (
         in_front_of(network.address, files, dict.fromkeys(methods, losses)) as (address, lossy),
@@ -45,10 +44,10 @@ def test_each_is_registered_once(network: Network, certificates: Layout, losses:
     assert {method: lossy.calls[method] for method in methods} == dict.fromkeys(methods, 1)
 
 
-def test_a_call_that_did_not_get_through_is_sent_again(network: Network, certificates: Layout):
+def test_a_call_that_did_not_get_through_is_sent_again(network: Partners, certificates: Layout):
     """The server was away when it came, and is back."""
     files = certificates.client("org-1")
-    with in_front_of(network.address, credentials_of(files), {}) as (address, lossy):
+    with in_front_of(network.address, files.credentials(), {}) as (address, lossy):
         through, calls = lossy.pass_on, Counter[str]()
 
         def pass_on(path: str, body: bytes, context: object) -> bytes:
@@ -64,11 +63,11 @@ def test_a_call_that_did_not_get_through_is_sent_again(network: Network, certifi
     assert calls["/orchestrator.FunctionService/RegisterFunction"] == 3
 
 
-def test_an_organization_is_registered_once(network: Network, certificates: Layout):
+def test_an_organization_is_registered_once(network: Partners, certificates: Layout):
     channel = "channel-199"
     with Client(network.address, "org-1", channel, certificates.client("org-1")) as client:
         assert client.register(pb.RegisterOrganizationParam()).id == "org-1"
-    files = credentials_of(certificates.client("org-2"))
+    files = certificates.client("org-2").credentials()
     new = pb.RegisterOrganizationParam(address="https://org-2")
     with (
         in_front_of(network.address, files, {"RegisterOrganization": 1}) as (address, _),
@@ -92,7 +91,7 @@ def test_an_organization_is_registered_once(network: Network, certificates: Layo
     ids=lambda change: next(iter(change)),
 )
 def test_what_has_its_key_and_is_something_else_is_a_refusal(
-    network: Network, certificates: Layout, change: dict[str, object]
+    network: Partners, certificates: Layout, change: dict[str, object]
 ):
     """A user must not believe that his own is there."""
     first = new_function(new_permissions=pb.NewPermissions())
@@ -101,7 +100,7 @@ def test_what_has_its_key_and_is_something_else_is_a_refusal(
     for name in change:
         second.ClearField(name)
     second.MergeFrom(pb.NewFunction(**change))
-    files = credentials_of(certificates.client("org-1"))
+    files = certificates.client("org-1").credentials()
     with in_front_of(network.address, files, {}) as (address, lossy):
         through = lossy.pass_on
 
@@ -117,8 +116,8 @@ def test_what_has_its_key_and_is_something_else_is_a_refusal(
             client.register(second)
 
 
-def test_asyncio_registers_once(network: Network, certificates: Layout):
-    files = credentials_of(certificates.client("org-1"))
+def test_asyncio_registers_once(network: Partners, certificates: Layout):
+    files = certificates.client("org-1").credentials()
     sample = assets(network)[2]
 
     async def register(address: str) -> pb.DataSample:

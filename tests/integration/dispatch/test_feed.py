@@ -13,7 +13,7 @@ from orchestrator.dispatch.feed import ClosedError, Feed
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace import events
-from tests.integration.database import forget_events, tell
+from tests.kit.database import forget_events, tell
 
 CHANNELS = ("ours", "theirs")
 

@@ -10,8 +10,8 @@ from orchestrator.dispatch.listener import PLACED, WRITTEN, listen
 from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine.transaction import Database
-from tests.integration.database import tell
-from tests.waiting import wait_until
+from tests.kit.database import tell
+from tests.kit.waiting import wait_until
 
 NEVER = 3600.0
 LISTENERS = (

@@ -24,7 +24,7 @@ from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 SCRIPT = """
 import os

@@ -12,10 +12,11 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
-from tests.conformance.network import ORGANIZATIONS, Organization, Wire
-from tests.conformance.server import connect, serving
-from tests.integration.database import opened
-from tests.waiting import wait_until
+from tests.kit.database import opened
+from tests.kit.organization import ORGANIZATIONS, Organization
+from tests.kit.servers import serving
+from tests.kit.transports import Wire, connect
+from tests.kit.waiting import wait_until
 
 POOL = 4
 SESSIONS = POOL + 2

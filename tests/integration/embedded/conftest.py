@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import lives
-from tests.waiting import wait_until
+from tests.kit.processes import lives
+from tests.kit.waiting import wait_until
 
 KillSupervisor = Callable[[Path, str], list[psutil.Process]]
 

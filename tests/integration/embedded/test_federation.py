@@ -29,8 +29,8 @@ from orchestrator.embedded.certificates import LOCAL_HOSTS, Layout, create_autho
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.lock import FolderTakenError, holder_of
 from orchestrator.embedded.readiness import Nodes, inspect_workers
-from tests.processes import lives
-from tests.waiting import wait_until
+from tests.kit.processes import lives
+from tests.kit.waiting import wait_until
 from workers.store import AssetStore
 
 ORGANIZATIONS = ("hospital-1", "aggregator")

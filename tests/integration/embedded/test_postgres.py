@@ -13,7 +13,7 @@ import pytest
 from orchestrator.embedded import postgres_binaries
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import ProcessError
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the user")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.embedded import launch
 from orchestrator.embedded.processes import Process, ProcessError, Supervisor
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")

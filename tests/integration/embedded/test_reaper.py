@@ -7,7 +7,7 @@ import sys
 import psutil
 
 from orchestrator.embedded.reaper import Reaper
-from tests.processes import lives
+from tests.kit.processes import lives
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
 SUPERVISOR = """

@@ -13,7 +13,7 @@ from redis.retry import Retry
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.processes import ProcessError
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from orchestrator.compute import plans
 from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace import events
-from tests.integration.database import Writer, forget_events, names_of, tell
-from tests.waiting import wait_until
+from tests.kit.database import Writer, forget_events, names_of, tell
+from tests.kit.waiting import wait_until
 
 
 def place(database: Database, limit: int = 5000) -> int:

@@ -13,8 +13,8 @@ from orchestrator.core.errors import ConflictError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.store.database import UnavailableError
 from orchestrator.trace import events
-from tests.conformance.messages import new_key, new_plan
-from tests.integration.database import deadlocks, names_of
+from tests.kit.database import deadlocks, names_of
+from tests.kit.messages import new_key, new_plan
 
 
 class Meeting:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.dispatch.listener import WRITTEN
 from orchestrator.engine.transaction import Database, Transaction
-from tests.integration.database import tell
+from tests.kit.database import tell
 
 
 class Woken:

@@ -17,8 +17,8 @@ import migrations
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.server import serving
-from tests.waiting import wait_until
+from tests.kit.servers import serving
+from tests.kit.waiting import wait_until
 
 OURS = "orchestrator"
 NEXT = "tests.integration.upgrade.next_release"

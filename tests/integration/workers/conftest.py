@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from .recorded import serving
-from .world import World
+from tests.kit.recorded import serving
+from tests.kit.world import World
 
 
 @pytest.fixture

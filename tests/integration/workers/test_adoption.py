@@ -11,15 +11,14 @@ import structlog.testing
 
 from orchestrator import protos as pb
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
+from tests.kit.node import node
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 from workers import adoption, folder, orders, processes
 from workers.adoption import ABANDONED_SECONDS, Adoption
 from workers.folder import WorkingFolder
 from workers.orders import Kind
 from workers.record import Record
-
-from .node import node
-from .world import World
 
 
 def renamed(world: World, name: str = "node-2") -> Path:

@@ -6,8 +6,7 @@ import pytest
 import structlog.testing
 
 from orchestrator import protos as pb
-
-from .world import STORE_URL, TRAINS, World
+from tests.kit.world import STORE_URL, TRAINS, World
 
 
 def test_a_task_is_run_and_its_results_are_reported(world: World) -> None:

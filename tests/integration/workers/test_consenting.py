@@ -6,12 +6,11 @@ import grpc
 import pytest
 
 from orchestrator import protos as pb
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
+from tests.kit.world import STORE_URL, TRAINS, World
 from workers.access import Access
 from workers.channels import connect
 from workers.decisions import Kind, decide
-
-from .world import STORE_URL, TRAINS, World
 
 
 def foreign(world: World) -> pb.Function:

@@ -7,13 +7,12 @@ import pytest
 import structlog
 
 from orchestrator import protos as pb
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 from workers import disabling
 from workers.channels import connect
 from workers.folder import WorkingFolder
 from workers.record import Record
-
-from .world import World
 
 
 def stored_model(world: World) -> pb.Model:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 from workers import executor, launch, outputs
 from workers.errors import ExecutionFault
 from workers.executor import Ending, Limits, Outcome, Resource

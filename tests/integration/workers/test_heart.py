@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
-from tests.processes import SELF, launcher_of, lives, outside
-from tests.waiting import wait_until
+from tests.kit.processes import SELF, launcher_of, lives, outside
+from tests.kit.waiting import wait_until
+from tests.kit.world import TRAINS, World
 from workers import attempt, orders, processes
 from workers.channels import connect
 from workers.consent import Consent
@@ -24,8 +25,6 @@ from workers.folder import WorkingFolder, clear, working_folder
 from workers.heart import Command, Heart
 from workers.orders import Kind, Orders
 from workers.record import Record
-
-from .world import TRAINS, World
 
 
 class Sleeper:

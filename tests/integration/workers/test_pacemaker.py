@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 
-from tests.waiting import wait_until
-
-from .world import World
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 
 # As if the pool forked a process whenever a pipe was made: it inherits both ends, and goes on.
 FORKS = """

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from tests.processes import lives
-from tests.waiting import wait_until
+from tests.kit.processes import lives
+from tests.kit.waiting import wait_until
 from workers import executor
 from workers.executor import Ending, Limits, Outcome
 from workers.launch import clock

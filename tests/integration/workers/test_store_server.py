@@ -22,7 +22,8 @@ from orchestrator.client import Certificates
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
 from orchestrator.embedded.ports import free_port
-from tests.waiting import wait_until
+from tests.kit.recorded import Recorded, serving
+from tests.kit.waiting import wait_until
 from workers import store_server
 from workers.access import Access
 from workers.addresses import Asset, model
@@ -31,8 +32,6 @@ from workers.errors import AddressFault, ChecksumFault, InternalFault
 from workers.fetching import Fetcher
 from workers.settings import WorkerSettings
 from workers.store import AssetStore
-
-from .recorded import Recorded, serving
 
 OWNER, FRIEND, STRANGER = "org-1", "org-2", "org-3"
 

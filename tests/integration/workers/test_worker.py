@@ -10,11 +10,10 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
-
-from .node import node
-from .recorded import serving
-from .world import TRAINS, World
+from tests.kit.node import node
+from tests.kit.recorded import serving
+from tests.kit.waiting import wait_until
+from tests.kit.world import TRAINS, World
 
 
 @pytest.fixture

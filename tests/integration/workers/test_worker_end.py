@@ -12,12 +12,11 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.embedded.valkey import Valkey
-from tests.processes import SELF, outside
-from tests.waiting import wait_until
-
-from .node import Node, node
-from .recorded import serving
-from .world import TRAINS, World
+from tests.kit.node import Node, node
+from tests.kit.processes import SELF, outside
+from tests.kit.recorded import serving
+from tests.kit.waiting import wait_until
+from tests.kit.world import TRAINS, World
 
 # Nothing that these tests see can be the end of a lease.
 LONG = 600.0

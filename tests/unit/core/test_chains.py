@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from orchestrator.core import authorities, chains, identity
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Trust
-from tests.issuing import Issued, authority, client, new_key, sign, subject, usage
+from tests.kit.issuing import Issued, authority, client, new_key, sign, subject, usage
 
 CERT_MANAGER_CA = (usage(digital_signature=True, key_encipherment=True, key_cert_sign=True), True)
 CERT_MANAGER_LEAF = (

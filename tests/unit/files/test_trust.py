@@ -19,7 +19,7 @@ from orchestrator.core.documents import DocumentError
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Trust
 from orchestrator.files.trust import read_denied, read_trust, watch_trust
-from tests.issuing import Issued, authority, client, revocation_list
+from tests.kit.issuing import Issued, authority, client, revocation_list
 
 A = authority("a")
 

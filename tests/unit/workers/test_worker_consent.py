@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from orchestrator.core.documents import DocumentError
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 from workers.consent import Asked, Consent, ConsentPolicy, Functions, judge
 from workers.decisions import Decisions, Kind, Names, decide
 

@@ -12,8 +12,7 @@ from redis.retry import Retry
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
-
-from .rabbitmq import AbsentError, install, locked
+from tests.kit.brokers.rabbitmq import AbsentError, install, locked
 
 PACKAGE = "redis-server"
 

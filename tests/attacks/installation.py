@@ -1,6 +1,5 @@
 """A network whose certificates the test makes itself: a real server and a real asset store over mutual TLS."""
 
-import os
 import ssl
 import subprocess
 import sys
@@ -18,9 +17,10 @@ from orchestrator import protos as pb
 from orchestrator.client import Certificates, Client
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.ports import free_port
-from tests.conformance.server import serving
-from tests.issuing import Issued, authority, client
-from tests.waiting import wait_until
+from tests.kit import processes
+from tests.kit.issuing import Issued, authority, client
+from tests.kit.servers import serving, settings_for_tls
+from tests.kit.waiting import wait_until
 
 CHANNEL = "channel"
 OWNER = "org-1"
@@ -28,7 +28,7 @@ OWNER = "org-1"
 
 
 @dataclass
-class Network:
+class Installation:
     """Where everything lies, and where the server and the store listen."""
 
     folder: Path
@@ -76,10 +76,9 @@ class Network:
 
     def start_another(self) -> str:
         """Start a second server with the same files, which must not start; return the line that it ends with."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
         addresses = {f"ORCHESTRATOR_{kind}_ADDRESS": f"127.0.0.1:{free_port()}" for kind in ("GRPC", "HTTP")}
         command = [sys.executable, "-m", "orchestrator", "serve"]
-        environment = {**inherited, **self.settings, **addresses}
+        environment = processes.clean_environment({**self.settings, **addresses})
         ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, text=True)
         assert ended.returncode
         return ended.stderr.strip().splitlines()[-1]
@@ -132,9 +131,9 @@ class Stream:
 
 
 @contextmanager
-def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iterator[Network]:
+def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iterator[Installation]:
     """Run a server that trusts these authorities, and the asset store of `OWNER`, which trusts the same."""
-    network = Network(folder, lay_out(folder / "tls", [OWNER]))
+    network = Installation(folder, lay_out(folder / "tls", [OWNER]))
     for organization, issuer in authorities.items():
         network.trust(organization, issuer)
     network.deny_list.write_text("serials: {}\n")
@@ -144,16 +143,11 @@ def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iter
     credentials = network.save("operator", client(operator, "operator")).credentials()
     network.http = f"127.0.0.1:{free_port()}"
     network.settings = {
+        **settings_for_tls(network.layout),
         "ORCHESTRATOR_HTTP_ADDRESS": network.http,
         "ORCHESTRATOR_DATABASE_URL": database,
         "ORCHESTRATOR_CHANNEL_CONFIG": str(network.channels),
-        "ORCHESTRATOR_TLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CERT_PATH": str(network.layout.server.certificate),
-        "ORCHESTRATOR_TLS_KEY_PATH": str(network.layout.server.key),
-        "ORCHESTRATOR_MTLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(network.layout.client_authorities),
         "ORCHESTRATOR_TLS_DENY_LIST": str(network.deny_list),
-        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
         "ORCHESTRATOR_METRICS_ENABLED": "true",
     }
     with (
@@ -164,7 +158,7 @@ def running(folder: Path, database: str, authorities: dict[str, Issued]) -> Iter
 
 
 @contextmanager
-def _store(network: Network, issuer: Issued) -> Iterator[None]:
+def _store(network: Installation, issuer: Issued) -> Iterator[None]:
     port = free_port()
     root = network.folder / "store"
     (root / "logs").mkdir(parents=True)
@@ -185,20 +179,8 @@ def _store(network: Network, issuer: Issued) -> Iterator[None]:
         "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(network.layout.client_authorities),
         "ORCHESTRATOR_TLS_DENY_LIST": str(network.deny_list),
     }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
-    log = network.folder / "store.log"
     command = [sys.executable, "-m", "orchestrator", "store"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env={**inherited, **environment}, stdout=output, stderr=output)
     network.store = f"https://127.0.0.1:{port}"
-    try:
+    with processes.running(command, environment, network.folder / "store.log"):
         wait_until(lambda: network.read(caller) == 200, 30, "the asset store to answer")
         yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise

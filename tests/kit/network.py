@@ -1,45 +1,21 @@
 """What tests do in a federation: put functions into asset stores, register them, run tasks of them."""
 
 import contextlib
-import io
 import subprocess
 import sys
-import tarfile
 import tempfile
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.embedded.federation import Federation
-from tests.waiting import wait_until
+from tests.kit.functions import DOCKERFILE, READS, WORKS, packed
+from tests.kit.waiting import wait_until
 from workers.store import AssetStore, url
 
-DOCKERFILE = 'FROM python:3.11-slim\nENTRYPOINT ["python3", "function.py"]\n'
-# Reads what the runtime promises by hand, so that a fault is the test's own.
-READS = """
-import json, os, pathlib, sys, time
-lines = pathlib.Path(sys.argv[1][1:]).read_text().splitlines()
-inputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[3])}
-outputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[5])}
-"""
-WORKS = 'outputs["model"].write_text("a model")'
 LIVE = (pb.STATUS_DONE, pb.STATUS_FAILED, pb.STATUS_CANCELED)
-
-
-def packed(files: dict[str, str], damage: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
-    """Return a tar.gz of files, and of whatever `damage` adds."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content.encode())
-            archive.addfile(member, io.BytesIO(content.encode()))
-        if damage:
-            damage(archive)
-    return buffer.getvalue()
 
 
 class Network:

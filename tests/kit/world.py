@@ -2,11 +2,9 @@
 
 import functools
 import hashlib
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from tests.kit.functions import DOCKERFILE, READS, packed
+from tests.kit.recorded import Recorded
 from workers import attempt, building, heart
 from workers.channels import connect
 from workers.consent import Consent
@@ -24,17 +24,7 @@ from workers.declines import Asking
 from workers.heart import Command
 from workers.settings import WorkerSettings
 
-from .recorded import Recorded
-
 STORE_URL = "https://store.example.org"
-DOCKERFILE = 'FROM python\nENTRYPOINT ["python3", "function.py"]\n'
-# The contract of the arguments is tested with substratools; here a function reads them by hand.
-FUNCTION = """
-import json, pathlib, sys, time
-lines = pathlib.Path(sys.argv[1][1:]).read_text().splitlines()
-inputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[3])}
-outputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[5])}
-"""
 ATTEMPT = """
 import sys
 from workers import attempt
@@ -88,18 +78,13 @@ class World:
 
     def function(self, source: str, dockerfile: str = DOCKERFILE) -> pb.Function:
         key = str(uuid.uuid4())
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for name, text in {"Dockerfile": dockerfile, "function.py": FUNCTION + source}.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(text.encode())
-                tar.addfile(info, io.BytesIO(text.encode()))
+        archive = packed({"Dockerfile": dockerfile, "function.py": READS + source})
         function = pb.Function(
             key=key,
             name="function",
             owner=self.settings.organization,
             status=pb.FUNCTION_STATUS_WAITING,
-            archive=self.put(f"functions/{key}/archive", packed.getvalue()),
+            archive=self.put(f"functions/{key}/archive", archive),
         )
         for name, kind in {
             "opener": pb.ASSET_DATA_MANAGER,

@@ -19,7 +19,7 @@ from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
-from tests.conformance import messages
+from tests.kit import messages
 
 _SEND = text("""
     UPDATE outbox SET sent_at = now() WHERE sent_at IS NULL RETURNING id, kind, organization, asset_key, attempt
@@ -39,7 +39,7 @@ def made(module: Any, database: Database, **settings: Any) -> Sweep:
     return module.make(BeatSettings(database_url=database.url, broker_url="redis://unused", **given))
 
 
-class Network:
+class Member:
     """One organization with a function that is ready, and a compute plan."""
 
     def __init__(self, database: Database, organization: str = "org-1", channel: str = "channel") -> None:

@@ -1,6 +1,5 @@
 """A server process of its own for the tests, with plain gRPC or mutual TLS."""
 
-import os
 import subprocess
 import sys
 import time
@@ -12,18 +11,24 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
+from tests.kit import processes
+from tests.kit.transports import connect
 
 START_SECONDS = 30
-STOP_SECONDS = 40
-UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-def connect(address: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
-    """Return a connection without a limit on the size of messages; plain without credentials."""
-    if credentials is None:
-        return grpc.insecure_channel(address, UNLIMITED)
-    return grpc.secure_channel(address, credentials, UNLIMITED)
+def settings_for_tls(layout: Layout) -> dict[str, str]:
+    """Return the settings of a server that asks for certificates and holds them against the caller."""
+    return {
+        "ORCHESTRATOR_TLS_ENABLED": "true",
+        "ORCHESTRATOR_TLS_CERT_PATH": str(layout.server.certificate),
+        "ORCHESTRATOR_TLS_KEY_PATH": str(layout.server.key),
+        "ORCHESTRATOR_MTLS_ENABLED": "true",
+        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
+        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
+    }
 
 
 @contextmanager
@@ -55,9 +60,7 @@ def serving(
     channel_config = folder / "channels.yaml"
     channel_config.write_text(yaml.safe_dump({"channels": dict(channels)}))
     address = address or f"127.0.0.1:{free_port()}"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
-    environment = {
-        **inherited,
+    settings = {
         "ORCHESTRATOR_DATABASE_URL": database_url,
         "ORCHESTRATOR_CHANNEL_CONFIG": str(channel_config),
         "ORCHESTRATOR_GRPC_ADDRESS": address,
@@ -66,23 +69,14 @@ def serving(
     }
     command = [sys.executable, "-m", module]
     if migrate:
+        environment = processes.clean_environment(settings)
         migration = subprocess.run([*command, "migrate"], env=environment, capture_output=True, timeout=60)
         assert migration.returncode == 0, migration.stderr.decode()
     log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "serve"], env=environment, stdout=output, stderr=output)
-    try:
+    with processes.running([*command, "serve"], settings, log) as process:
         with connect(address, credentials) as transport:
             _await_health(transport, process, log)
         yield address
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
 
 
 def _await_health(transport: grpc.Channel, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace.events import Placed
-from tests.waiting import wait_until
+from tests.kit.waiting import wait_until
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import celery
 from orchestrator.core import pokes
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
-from tests.waiting import wait_until
+from tests.kit.processes import clean_environment
+from tests.kit.waiting import wait_until
 
 NODE = "node-1"
 
@@ -137,7 +138,7 @@ class WorkerContainer(LocalContainer):
             f"worker {name}",
             [sys.executable, "-m", "orchestrator", *command],
             log=folder / f"worker-{name}.log",
-            env=environment(settings),
+            env=clean_environment(settings),
         )
 
     @property
@@ -162,12 +163,6 @@ class WorkerContainer(LocalContainer):
 
     def log_level(self) -> str:
         return "INFO"
-
-
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with these settings, and without any that a developer has set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "FLOWER_"))}
-    return {**kept, **settings}
 
 
 def organization_worker(organization: str, folder: Path, settings: Mapping[str, str]) -> WorkerContainer:

@@ -1,6 +1,5 @@
 """Brokers with accounts that `orchestrator broker provision` has made, and those who send and receive with them."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from kombu import Connection
 from orchestrator.broker import connection, credentials
 from orchestrator.broker.credentials import Credentials
 from orchestrator.core import pokes
+from tests.kit.processes import clean_environment
 
 ORGANIZATIONS = ("a", "b")
 
@@ -36,10 +36,9 @@ class Broker:
 
     def provision(self, *arguments: str, url: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run `orchestrator broker provision` to its end."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ORCHESTRATOR_")}
         return subprocess.run(
             [sys.executable, "-m", "orchestrator", "broker", "provision", *self.provisioning, *arguments],
-            env={**kept, **self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url},
+            env=clean_environment({**self.environment, "ORCHESTRATOR_BROKER_URL": url or self.url}),
             capture_output=True,
             text=True,
             timeout=120,

@@ -13,9 +13,8 @@ from celery import Celery
 
 from orchestrator.broker import connection
 from orchestrator.core.pokes import STOP_ATTEMPTS, account, key_prefix, queue
-from tests.waiting import wait_until
-
-from .world import World
+from tests.kit.waiting import wait_until
+from tests.kit.world import World
 
 _SCRIPT = (
     "import sys; from workers.app import main; from workers.settings import WorkerSettings; "

@@ -23,12 +23,13 @@ from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import events
-from tests.acceptance.network import Network, packed
-from tests.faults import runs
-from tests.faults.disk import disk
-from tests.faults.followed import Followed
-from tests.faults.proxy import Proxy
-from tests.waiting import wait_until
+from tests.kit import runs
+from tests.kit.disk import disk
+from tests.kit.followed import Followed
+from tests.kit.functions import packed
+from tests.kit.network import Network
+from tests.kit.proxy import Proxy
+from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-a", "org-b", "org-c")
 FULL = "org-c"

@@ -1,4 +1,4 @@
-"""A network as its clients see it: organizations that send requests, in one channel of a real server.
+"""One caller over every transport: an organization that sends requests in a channel, and is refused.
 
 plan = org.send(new_plan())
 other.refused(pb.UpdateComputePlanParam(key=plan.key, name="mine"), "OE0102")
@@ -10,11 +10,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 
 from orchestrator import protos as pb
-
-from .messages import (
+from orchestrator.core.errors import OrchestratorError
+from tests.kit.messages import (
     address,
     key_of,
     models,
@@ -28,9 +27,9 @@ from .messages import (
     samples,
     tasks,
 )
+from tests.kit.transports import TIMEOUT_SECONDS, Transport
 
 ORGANIZATIONS = ("org-1", "org-2", "org-3")
-TIMEOUT_SECONDS = 30
 
 _STATUS = {
     "OE0002": grpc.StatusCode.NOT_FOUND,
@@ -48,61 +47,39 @@ _STATUS = {
     "OE0110": grpc.StatusCode.FAILED_PRECONDITION,
 }
 
-METHODS: list[MethodDescriptor] = [
-    method
-    for name, module in sorted(vars(pb).items())
-    if name.endswith("_pb2") and name != "worker_pb2" and not name.startswith(("google", "orchestrator"))
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
-"""The 40 methods of the contract."""
-
 
 @contextmanager
-def refuses(*codes: str) -> Iterator[pytest.ExceptionInfo[grpc.RpcError]]:
-    """Check that the call inside is refused with a code, in its message and as its status.
+def refuses(*codes: str) -> Iterator[pytest.ExceptionInfo[grpc.RpcError | OrchestratorError]]:
+    """Check that the call inside is refused with a code; over the wire, in its message and as its status.
 
     Args:
         codes: the code that the contract names; several where it leaves the choice.
     """
-    with pytest.raises(grpc.RpcError) as caught:
+    with pytest.raises((grpc.RpcError, OrchestratorError)) as caught:
         yield caught
-    details = caught.value.details()
-    assert details.startswith(codes), f"{caught.value.code()} {details!r} instead of {' or '.join(codes)}"
-    assert caught.value.code() is _STATUS[details[:6]], details
+    details = said(caught.value)
+    assert details.startswith(codes), f"{details!r} instead of {' or '.join(codes)}"
+    if isinstance(caught.value, grpc.RpcError):
+        assert caught.value.code() is _STATUS[details[:6]], details
 
 
-class Wire:
-    """A connection, and every method of the contract by the type of its request."""
-
-    def __init__(self, transport: grpc.Channel) -> None:
-        self.transport = transport
-        self.worker = pb.WorkerServiceStub(transport)
-        stubs = {
-            method.containing_service.name: getattr(pb, f"{method.containing_service.name}Stub")(transport)
-            for method in METHODS
-        }
-        self._methods = {
-            method.input_type.full_name: getattr(stubs[method.containing_service.name], method.name)
-            for method in METHODS
-        }
-
-    def method(self, request: Any) -> Any:
-        return self._methods[request.DESCRIPTOR.full_name]
+def said(refusal: grpc.RpcError | OrchestratorError) -> str:
+    """Return the code and the words of a refusal."""
+    return str(refusal) if isinstance(refusal, OrchestratorError) else refusal.details()
 
 
 class Organization:
     """An organization that calls in a channel; what it registers is valid unless a test says otherwise."""
 
-    def __init__(self, wire: Wire, name: str, channel: str) -> None:
+    def __init__(self, transport: Transport, name: str, channel: str) -> None:
         self.name = name
         self.channel = channel
         self.metadata = (("mspid", name), ("channel", channel))
-        self._wire = wire
+        self._transport = transport
 
     def send(self, request: Any) -> Any:
         """Send a request to the one method that takes its type."""
-        return self._wire.method(request)(request, metadata=self.metadata, timeout=TIMEOUT_SECONDS)
+        return self._transport.method(request)(request, metadata=self.metadata, timeout=TIMEOUT_SECONDS)
 
     def refused(self, request: Any, *codes: str, words: str = "") -> None:
         """Check that a request is refused with a code and these words, and that it left no event behind."""
@@ -110,12 +87,12 @@ class Organization:
         before = list(self.send(newest).events)
         with refuses(*codes) as caught:
             self.send(request)
-        assert words in caught.value.details()
+        assert words in said(caught.value)
         assert list(self.send(newest).events) == before, "a refused request left an event behind"
 
     def subscribe(self, start_event_id: str = "", timeout: float = TIMEOUT_SECONDS) -> Any:
         request = pb.SubscribeToEventsParam(start_event_id=start_event_id)
-        return self._wire.method(request)(request, metadata=self.metadata, timeout=timeout)
+        return self._transport.method(request)(request, metadata=self.metadata, timeout=timeout)
 
     def pages(self, request: Any) -> Iterator[list[Any]]:
         """Query page after page, until the token is empty."""
@@ -176,7 +153,7 @@ class Organization:
 
     def beside(self, name: str) -> "Organization":
         """Another organization of the same channel."""
-        return Organization(self._wire, name, self.channel)
+        return Organization(self._transport, name, self.channel)
 
     def newest(self) -> str:
         """The id of the channel's newest event."""
@@ -184,15 +161,13 @@ class Organization:
 
     def decline(self, task: Any) -> None:
         """Decline a task that this organization runs; a call of our own."""
-        asked = pb.DeclineTaskParam(compute_task_key=key_of(task), reason="not approved", function=True)
-        self._wire.worker.DeclineTask(asked, metadata=self.metadata)
+        self.send(pb.DeclineTaskParam(compute_task_key=key_of(task), reason="not approved", function=True))
 
     def claim_and_complete(self, task: Any, *steps: pb.ProfilingStep) -> None:
         """Run a task as our own workers do."""
         asked = pb.ClaimTaskParam(compute_task_key=key_of(task), claim_id=new_key())
-        attempt = self._wire.worker.ClaimTask(asked, metadata=self.metadata).attempt
-        report = pb.CompleteTaskParam(attempt=attempt, profiling_steps=steps)
-        self._wire.worker.CompleteTask(report, metadata=self.metadata)
+        attempt = self.send(asked).attempt
+        self.send(pb.CompleteTaskParam(attempt=attempt, profiling_steps=steps))
 
     def start(self, task: Any) -> None:
         self.act(task, pb.TASK_ACTION_EXECUTING)

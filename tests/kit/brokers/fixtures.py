@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded.valkey import Valkey
-
-from .accounts import Broker, Provisioned, provisioned
-from .rabbitmq import AbsentError, RabbitMQ, programs
+from tests.kit.brokers.accounts import Broker, Provisioned, provisioned
+from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ, programs
 
 
 @pytest.fixture(scope="session")

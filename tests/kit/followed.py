@@ -10,11 +10,11 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Plan, Watch
-from tests.faults import runs
-from tests.faults.runs import Broken, Kind
+from tests.kit import runs
+from tests.kit.runs import Broken, Kind
 
 if TYPE_CHECKING:
-    from tests.faults.stage import Stage
+    from tests.kit.stage import Stage
 
 STOP_SECONDS = 10.0
 """How long after a cancellation a run may still begin: its claim was on its way."""

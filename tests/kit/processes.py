@@ -1,12 +1,48 @@
-"""What tests ask of processes."""
+"""Processes that tests start, and what they ask of them."""
 
-from contextlib import suppress
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 SELF = "f'{os.readlink(\"/proc/self/ns/pid\")} {os.getpid()}'"
 """What a function writes, in Python, for `outside` to find it; it must have imported os."""
+STOP_SECONDS = 40
+
+
+def clean_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment with these settings, and without any that a developer has set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "FLOWER_"))}
+    return {**kept, **(settings or {})}
+
+
+@contextmanager
+def running(command: Sequence[str], settings: Mapping[str, str], log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a program beside the block, and ask it to end afterwards.
+
+    Args:
+        command: the program and its arguments.
+        settings: its settings, by their whole name; it inherits no others.
+        log: file for all that it writes.
+
+    Raises:
+        TimeoutExpired: it did not end when it was asked to, and was killed.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=clean_environment(settings), stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
 
 
 def outside(told: str) -> int:

@@ -12,9 +12,8 @@ from orchestrator import protos as pb
 from orchestrator.client import Client, Plan
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.messages import new_data_manager, new_data_sample, new_function, samples
-from tests.conformance.server import serving
-from tests.conformance.test_identity import credentials_of
+from tests.kit.messages import new_data_manager, new_data_sample, new_function, samples
+from tests.kit.servers import serving, settings_for_tls
 
 ORGANIZATIONS = ("org-1", "org-2")
 CHANNELS = 200
@@ -26,18 +25,6 @@ DATA = {
 ONE_MODEL = {"model": pb.FunctionOutput(kind=pb.ASSET_MODEL)}
 
 
-def settings_for_tls(layout: Layout) -> dict[str, str]:
-    return {
-        "ORCHESTRATOR_TLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_CERT_PATH": str(layout.server.certificate),
-        "ORCHESTRATOR_TLS_KEY_PATH": str(layout.server.key),
-        "ORCHESTRATOR_MTLS_ENABLED": "true",
-        "ORCHESTRATOR_TLS_SERVER_CA_CERT": str(layout.server.authority),
-        "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
-        "ORCHESTRATOR_VERIFY_CLIENT_MSP_ID": "true",
-    }
-
-
 def new_database(postgres: Postgres) -> str:
     return postgres.create_database(f"client_{uuid.uuid4().hex}")
 
@@ -46,7 +33,7 @@ def new_database(postgres: Postgres) -> str:
 def served_address(certificates: Layout, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a server that asks for certificates."""
     channels = {f"channel-{number}": [*ORGANIZATIONS] for number in range(CHANNELS)}
-    health = credentials_of(certificates.client("org-1"))
+    health = certificates.client("org-1").credentials()
     folder = tmp_path_factory.mktemp("served")
     with serving(folder, new_database(postgres), channels, settings_for_tls(certificates), health) as address:
         yield address
@@ -58,7 +45,7 @@ def free_channels() -> Iterator[str]:
 
 
 @dataclass
-class Network:
+class Partners:
     """Two organizations: org-1 has data and the functions, org-2 aggregates."""
 
     address: str
@@ -109,8 +96,8 @@ class Network:
         self.start(key).failure_reports.RegisterFailureReport(report)
 
 
-def extend(plan: Plan, network: Network, rounds: int) -> Plan:
-    """Add to a plan what `Network.plan` says."""
+def extend(plan: Plan, network: Partners, rounds: int) -> Plan:
+    """Add to a plan what `Partners.plan` says."""
     shared = None
     for _ in range(rounds):
         trained = plan.train(
@@ -128,14 +115,14 @@ def extend(plan: Plan, network: Network, rounds: int) -> Plan:
 
 
 @pytest.fixture
-def network(served_address: str, certificates: Layout, free_channels: Iterator[str]) -> Iterator[Network]:
+def network(served_address: str, certificates: Layout, free_channels: Iterator[str]) -> Iterator[Partners]:
     with opened(served_address, next(free_channels), certificates) as network:
         register(network)
         yield network
 
 
 @contextmanager
-def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[Network]:
+def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[Partners]:
     """Connect both organizations; without certificates by plain gRPC."""
     nothing = pb.Function()
     with ExitStack() as stack:
@@ -143,10 +130,10 @@ def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[
             stack.enter_context(Client(address, name, channel, certificates and certificates.client(name)))
             for name in ORGANIZATIONS
         )
-        yield Network(address, channel, data, hub, "", "", nothing, nothing, nothing)
+        yield Partners(address, channel, data, hub, "", "", nothing, nothing, nothing)
 
 
-def register(network: Network) -> None:
+def register(network: Partners) -> None:
     """Register the organizations, the data and the functions."""
     for client in (network.data, network.hub):
         client.organizations.RegisterOrganization(pb.RegisterOrganizationParam(address=""))
