@@ -26,12 +26,12 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.valkey import Valkey, find_binary
 from orchestrator.engine.transaction import Database
-from tests.faults.refusing import RefusingProxy
 from tests.kit.brokers import redis_server
 from tests.kit.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
 from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ
 from tests.kit.brokers.redis_server import RedisServer
 from tests.kit.containers import WorkerContainer, organization_worker
+from tests.kit.refusing import RefusingProxy
 from tests.kit.waiting import wait_until
 
 # The first tests of RabbitMQ and Redis install them where they are missing.

@@ -202,13 +202,20 @@ def growing(server: psutil.Process) -> Iterator[Callable[[], int]]:
 
 
 def test_large_requests_are_taken_one_after_another(runner, address):
+    request = pb.NewComputePlan(key=str(uuid.uuid4()), name="x" * 60 * MIB)
+
+    async def answered(greedy: AsyncClient) -> str:
+        while True:
+            try:
+                await greedy.plans.RegisterPlan(request)
+            except CallError as error:
+                # On a machine that does much else it may arrive too late for this server's settings.
+                if error.status is not grpc.StatusCode.UNAVAILABLE:
+                    return error.oe_code
+
     async def attack() -> None:
-        request = pb.NewComputePlan(key=str(uuid.uuid4()), name="x" * 60 * MIB)
         async with AsyncClient(address, GREEDY, CHANNEL, timeout=90) as greedy:
-            ended = await asyncio.gather(
-                *(greedy.plans.RegisterPlan(request) for _ in range(8)), return_exceptions=True
-            )
-        assert {error.oe_code for error in ended} == {"OE0101"}
+            assert {*await asyncio.gather(*(answered(greedy) for _ in range(8)))} == {"OE0101"}
 
     server = process_behind(address)
     before = server.memory_info().rss

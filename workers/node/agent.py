@@ -70,7 +70,9 @@ class Agent:
     def __init__(self, settings: WorkerSettings, channels: Channels) -> None:
         self._settings = settings
         self._folder = settings.node_folder
-        self._beats = [Heartbeat(client, settings.node, self._folder, settings.concurrency) for client in channels.clients]
+        self._beats = [
+            Heartbeat(client, settings.node, self._folder, settings.concurrency) for client in channels.clients
+        ]
         clients = {client.channel: client for client in channels.clients}
         self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
         self._adoption = Adoption(settings)
