@@ -99,7 +99,7 @@ _ROOM = statement(
          )
     SELECT $SPARE + $SPARE * (SELECT sum(slots) FROM known)
            - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN tasks ON tasks.key = sent.key
-              WHERE sent.queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL
+              WHERE sent.queue = :queue AND sent.message = '$RUN_TASK' AND claimed_at IS NULL
                 AND sent_at > clock_timestamp() - CAST(:silence AS interval)
                 AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
                 AND NOT EXISTS (SELECT FROM outbox AS again WHERE again.key = sent.key AND again.sent_at IS NULL))

@@ -39,7 +39,7 @@ _START = statement(
          poke AS (
              UPDATE outbox SET claimed_at = :now
              WHERE id IN (SELECT id FROM outbox JOIN started ON outbox.key = started.key
-                          WHERE message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
+                          WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
                           FOR UPDATE OF outbox SKIP LOCKED)
          ),
          unheard AS (

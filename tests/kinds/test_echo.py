@@ -172,7 +172,7 @@ def test_json_in_json_out_parents_first(installation: Installation):
 def test_what_its_service_refuses(installation: Installation):
     new = messages().NewPlan(key=str(uuid.uuid4()))
     new.tasks.add(key=str(uuid.uuid4()), json="{")
-    with pytest.raises(grpc.RpcError, match="OE0003"):
+    with pytest.raises(grpc.RpcError, match="OE0101"):
         installation.call("Submit", new)
 
 
