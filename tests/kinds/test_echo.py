@@ -198,15 +198,15 @@ def test_a_cancelled_attempt_stops(installation: Installation):
 
 
 def test_a_lost_worker_s_task_is_tried_again_by_another(installation: Installation):
-    _, (task,) = installation.submit({"sleep": 1000})
+    plan, (task,) = installation.submit({"sleep": 600})
     installation.await_state(task, "Doing")
     installation.workers["node-1"].send_signal(signal.SIGKILL)
     wait_until(lambda: "To do" in installation.states(task)[2:], 60, "the sweep")
-    plan = installation.client
-    assert plan.organization == ORGANIZATION
     installation.work("node-2")
     wait_until(lambda: installation.states(task).count("Doing") == 2, 60, "the second attempt")
     assert f"runs {task} attempt 2" in installation.log("node-2").read_text()
+    installation.call("Cancel", messages().Plan(key=plan))
+    installation.await_state(task, "Cancelled")
 
 
 def test_compute_does_not_know_its_tasks(installation: Installation):
