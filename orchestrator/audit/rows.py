@@ -5,7 +5,6 @@ the channel.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause
@@ -16,18 +15,10 @@ from orchestrator.core import pokes
 from orchestrator.engine import kinds
 from orchestrator.engine.kinds import Kind
 from orchestrator.engine.outbox import PURGE
-from orchestrator.engine.transaction import Database
 from orchestrator.store.statements import statement
 from orchestrator.trace import forgotten
 
 _PART = 200
-
-
-@contextmanager
-def snapshot(database: Database) -> Iterator[Connection]:
-    """Read as of one moment, and change nothing."""
-    with database.engine.connect() as connection:
-        yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 _GAPS = statement("""

@@ -51,7 +51,7 @@ def check(
         attempt_retention: how long attempts are kept of tasks that have ended; None for ever.
     """
     now = datetime.now(UTC) + TOLERANCE
-    with rows.snapshot(database) as connection:
+    with database.snapshot() as connection:
         gone = forgotten.of(connection, channel)
         kept = Kept(
             pokes_since=now - poke_retention,

@@ -166,7 +166,7 @@ class Experiment:
     def _count_messages(self) -> int:
         database = Database(self._federation.places.database_url, pool_size=1, retry_budget=1.0)
         try:
-            with database.engine.connect() as connection:
+            with database.begin() as connection:
                 return outbox.count_sent(connection)
         finally:
             database.close()

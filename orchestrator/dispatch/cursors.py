@@ -28,5 +28,5 @@ class Cursors:
         return 0
 
     def _note(self, sent: dict[UUID, int]) -> None:
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             subscriptions.note(connection, sent, datetime.now(UTC))

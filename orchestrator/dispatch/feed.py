@@ -80,7 +80,7 @@ class Feed:
 
     def begin(self) -> None:
         """Begin at the newest event; call once, before the first step."""
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             self._start = self._last = events.last_position(connection)
 
     async def step(self) -> int:

@@ -34,7 +34,7 @@ class Presence:
 
     def _note(self) -> None:
         rules = self._database.rules
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             begins = presence.note(connection, rules.gap)
         if begins:
             log.info("service.begins", seconds_until_a_lease_may_end=rules.lease.total_seconds())

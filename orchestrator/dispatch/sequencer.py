@@ -24,7 +24,7 @@ class Sequencer:
         return await asyncio.to_thread(self._place)
 
     def _place(self) -> int:
-        with self._database.engine.begin() as connection:
+        with self._database.begin() as connection:
             placed = events.place(connection, _BATCH)
             if placed:
                 crash.point("sequencer.before_commit")

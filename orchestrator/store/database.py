@@ -152,6 +152,12 @@ class Database(ABC, Generic[Call]):
                     raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Read as of one moment, and change nothing."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
     def close(self) -> None:
         """Close the connections that are idle."""
         self.engine.dispose()

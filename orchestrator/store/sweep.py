@@ -59,7 +59,7 @@ class Sweep:
             total += count
             if count < self.batch:
                 break
-        with database.engine.begin() as connection:
+        with database.begin() as connection:
             note(connection, self.name, now, total)
         if total:
             log.info("sweep.repaired", sweep=self.name, count=total)

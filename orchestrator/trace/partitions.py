@@ -15,8 +15,8 @@ from uuid import UUID
 import structlog
 from psycopg import errors as postgres
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
 
+from orchestrator.core.errors import UnavailableError
 from orchestrator.store.database import Database
 from orchestrator.trace.event_ids import lowest_id, time_of
 
@@ -86,11 +86,11 @@ _ALONE = "SET LOCAL lock_timeout = '1s'; LOCK TABLE ONLY events IN ACCESS EXCLUS
 def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
     """Make a change in a transaction that has the events for itself; return its count, 0 where others hold them."""
     try:
-        with database.engine.begin() as connection:
+        with database.begin() as connection:
             connection.execute(text(_ALONE))
             return change(connection)
-    except OperationalError as error:
-        if not isinstance(error.orig, postgres.LockNotAvailable):
+    except UnavailableError as error:
+        if not isinstance(getattr(error.__cause__, "orig", None), postgres.LockNotAvailable):
             raise
         log.warning("partitions.busy", hint="other transactions hold the events; it is tried again at the next run")
         return 0
@@ -101,7 +101,7 @@ def make(database: Database[Any], now: datetime) -> int:
 
     A month of which events lie in the default partition gets none: they would have to move.
     """
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         missing = _missing(connection, now)
     return _alone(database, lambda connection: _make(connection, now)) if missing else 0
 
@@ -138,7 +138,7 @@ def drop(database: Database[Any], before: datetime, position: int) -> int:
         before: only those of earlier times.
         position: of the last event that was forgotten.
     """
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         found = _done_with(connection, before, position)
     return _alone(database, lambda connection: _drop(connection, before, position)) if found else 0
 
@@ -180,5 +180,5 @@ def delete(database: Database[Any], position: int, limit: int) -> int:
         position: of the last event that was forgotten.
         limit: most events.
     """
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         return connection.execute(_DELETE, {"position": position, "limit": limit}).rowcount

@@ -1,6 +1,7 @@
 """Imports go down the list of rooms, never up."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     FUNCTIONS: {*OUTSIDE, WORKERS, ASSETS},
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
-    "migrations": {STORE},
+    "migrations": {STORE, PROTOS},
     "benchmarks": None,
 }
 PACKAGES = ("orchestrator", "workers", "beat", "migrations", "benchmarks")
@@ -133,6 +134,47 @@ def test_a_module_imports_only_rooms_below_its_own(file):
     room = room_of(name_of(file))
     assert not {module for module in imports_of(file.read_text()) if module.partition(".")[0] == "tests"}
     assert not forbidden(room, file.read_text()), f"{name_of(file)} ({room}) may not import them"
+
+
+# SQL stands with the noun whose table it changes or reads, and runs through one door.
+WITHOUT_SQL = ("rpc", "gateway", "calls", "dispatch", "cli", "embedded", "client", "broker")
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_only_the_store_opens_connections(file):
+    opened = re.findall(r"\.engine\.(?:begin|connect)\(", file.read_text())
+    assert not opened or room_of(name_of(file)) == STORE
+
+
+def has_sql(source: str) -> bool:
+    """Tell whether a module says something to the database, rather than asking a noun to."""
+    speaks = (
+        r"from sqlalchemy import .*\b(text|select|insert|update|delete)\b|store(\.| import .*\b)(statements|tables)\b"
+    )
+    return re.search(speaks, source) is not None
+
+
+@pytest.mark.parametrize("room", [*(f"orchestrator.{room}" for room in WITHOUT_SQL), "beat", "workers"])
+def test_a_room_without_sql(room):
+    files = [file for file in MODULES if name_of(file).startswith(f"{room}.")]
+    assert files
+    assert not [name_of(file) for file in files if has_sql(file.read_text())]
+
+
+def test_sql_is_found():
+    assert has_sql("from sqlalchemy import text")
+    assert has_sql("from orchestrator.store.statements import statement")
+    assert not has_sql("from sqlalchemy.exc import SQLAlchemyError")
+
+
+PRODUCTS = (COMPUTE, "orchestrator.executions", "orchestrator.problems")
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_products_never_import_one_another(product):
+    others = {other for other in PRODUCTS if other != product}
+    assert not (MAY_IMPORT.get(product) or set()) & others
+    assert not (MAY_IMPORT[ENGINE] & set(PRODUCTS))
 
 
 def test_an_import_up_the_list_is_found():

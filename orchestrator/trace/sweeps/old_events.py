@@ -29,18 +29,18 @@ def forget(database: Database[Any], now: datetime, limit: int, *, age: timedelta
     before, months = now - age, 0
     while months < limit and _forget_month(database, now, before, away):
         months += 1
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         last = forgotten.last(connection)
     return months + partitions.drop(database, before, last) + partitions.delete(database, last, limit)
 
 
 def _forget_month(database: Database[Any], now: datetime, before: datetime, away: timedelta) -> bool:
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         part = forgotten.next_part(connection, before)
         if part is None:
             return False
         ends = forgotten.ends(connection, part)
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         subscriptions.hold(connection)
         behind = subscriptions.farthest_behind(connection, now, away)
         if behind is not None and behind.position < part.last:
