@@ -27,7 +27,7 @@ def blocks(page: Path, language: str, heading: str = "") -> list[str]:
 
 def unindented(code: str) -> str:
     """Return code without indentation: an example may stand alone that lies in a class."""
-    return "\n".join(line.strip() for line in code.splitlines())
+    return "\n".join(line.strip() for line in code.splitlines() if line.strip())
 
 
 def defined(heading: str) -> dict[str, Any]:
