@@ -34,7 +34,7 @@ check: $(VENV)/.dev ## Lint and check the types
 	$(BIN)/mypy
 
 test: $(VENV)/.dev ## Run the whole test suite
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, AGAINST=path, ARGS=…)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \

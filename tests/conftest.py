@@ -5,6 +5,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from orchestrator.engine.transaction import Database
 # Fixtures of two folders: started once for both.
 from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
 from tests.kit.budget import Budget
-from tests.kit.groups import put_together
+from tests.kit.groups import Grouped, dear_first
 
 ROOT = Path(__file__).parent
 
@@ -36,9 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Form the groups of pytest-xdist."""
-    if config.getoption("dist", "no") == "loadgroup":
-        put_together(items, ROOT)
+    """Let several processes begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        dear_first(items, ROOT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped | None:
+    """Build once what is dear, where pytest-xdist is asked to keep together what belongs together."""
+    return Grouped(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

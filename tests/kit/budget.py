@@ -2,14 +2,17 @@
 
 Counted are the seconds, user and system, of pytest's processes with all their threads, of every process below them that
 has ended and was waited for (the kernel adds them up in whoever waited), and of those that still run: servers, workers,
-what these started, and what of that has ended. They are read when the tests of a file give way to those of another: a
-server that many files share is charged to those in whose time it worked, and its start to the first.
+what these started, and what of that has ended. They are read at the end of a test's setup, call and teardown, unless
+that was just done. A server that many files share is charged to those in whose time it worked, its start to the first.
 
-Not counted is what a process takes after its parent was killed, unless another of ours has taken it in; and what
-already ran, like an engine of containers.
+A process whose parent is killed becomes a child of init and is lost of sight, with all that it took: what was read of
+it stays charged, what it took since then, and what others take until the next reading, is not counted where the loss is
+larger. So a test that kills whole trees of processes looks cheaper than it is. What ran before and is only asked, like
+an engine of containers, is not counted at all.
 """
 
 import resource
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +24,8 @@ import pytest
 OVERHEAD = "(overhead)"
 """What it takes to import the tests, in each of pytest's processes, and to lead these."""
 DEAREST = 8
+_LOOK_SECONDS = 0.25
+"""The least time between two readings, each of which takes milliseconds."""
 
 
 def own() -> float:
@@ -122,13 +127,17 @@ class Budget:
         self._ledger = Ledger()
         self._parts: set[str] = set()
         self._leads = False
-        self._file, self._begin = OVERHEAD, 0.0
+        self._file, self._begin, self._looked = OVERHEAD, 0.0, 0.0
+
+    def _look(self) -> None:
+        now = spent()
+        self._ledger.charge(self._file, now - self._begin)
+        self._begin, self._looked = now, time.monotonic()
 
     def _turn_to(self, file: str) -> None:
         if file != self._file:
-            now = spent()
-            self._ledger.charge(self._file, now - self._begin)
-            self._file, self._begin = file, now
+            self._look()
+            self._file = file
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note which folders run as a whole."""
@@ -150,6 +159,11 @@ class Budget:
         """Charge what comes to the test's file."""
         self._turn_to(self._of(item.path))
         return (yield)
+
+    def pytest_runtest_makereport(self) -> None:
+        """Charge what a phase of a test took."""
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._look()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:

@@ -4,50 +4,44 @@ Tests that share a federation, a broker or the workers of a cluster are a group,
 folders with the largest budget begin, so that the cheap ones fill up the end.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.kit.budget import folder_of, read
 
-SHARED = {
-    "whole_stage": "stage",
-    "worker_containers": "celery",
-    "broker": "brokers",
-    "on_rabbitmq": "brokers",
-    "on_valkey": "brokers",
-    "rabbitmq": "brokers",
-    "losses": "federations",
+GROUPS = {
+    "faults/test_": "stage",
+    "integration/celery/test_": "celery",
+    "integration/brokers/test_": "brokers",
+    "attacks/test_broker_": "brokers",
 }
-"""Fixtures that are dear, and the group of those who use them; each of a fixture's parameters has one of its own."""
+"""Parts of the names of tests that share what is dear."""
+LOST = "answers-lost"
+"""In the name of a test of a federation that loses answers: another federation than the one that does not."""
 
 
-def group_of(item: pytest.Item, file: str) -> str:
-    """Return the name of a test's group.
+class Grouped(LoadScopeScheduling):
+    """Gives each group of tests to one process as a whole."""
 
-    Args:
-        item: the test.
-        file: its file, for those that share nothing dear.
-    """
-    for fixture in getattr(item, "fixturenames", ()):
-        if fixture in SHARED:
-            parameters: Mapping[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-            # A broker of each kind serves the whole group.
-            parameter = "" if fixture == "broker" else parameters.get(fixture, "")
-            return f"{SHARED[fixture]}{parameter}"
-    return file
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
 
-def put_together(items: list[pytest.Item], root: Path) -> None:
-    """Mark the tests with their groups, and put the dear folders first; the order in a folder stays.
+def group_of(nodeid: str) -> str:
+    """Return the group of a test, by its name."""
+    if "acceptance/test_" in nodeid:
+        return LOST if LOST in nodeid else "answered"
+    return next((group for part, group in GROUPS.items() if part in nodeid), nodeid.partition("::")[0])
+
+
+def dear_first(items: list[pytest.Item], root: Path) -> None:
+    """Put the tests of the dear folders first; their order in a folder stays.
 
     Args:
         items: all tests.
         root: folder of all tests.
     """
     budget = read(root)
-    files = {item: item.path.relative_to(root).as_posix() for item in items}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item, files[item])))
-    items.sort(key=lambda item: -budget.get(folder_of(files[item], budget), 0.0))
+    items.sort(key=lambda item: -budget.get(folder_of(item.path.relative_to(root).as_posix(), budget), 0.0))
