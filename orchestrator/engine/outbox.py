@@ -90,20 +90,28 @@ def waiting(connection: Connection) -> list[str]:
     return list(connection.execute(_WAITING).scalars())
 
 
-# What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already.
+# What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already. While all
+# slots are taken nobody can have claimed it, so that its age says nothing.
 _ROOM = statement(
     """
-    WITH known AS (
-             SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard
+    WITH node AS (
+             SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard,
+                    sum(attempts) FILTER (WHERE heard_at > clock_timestamp() - CAST(:silence AS interval)) AS running
              FROM nodes WHERE queue = :queue GROUP BY organization, name
+         ),
+         known AS (
+             SELECT coalesce(sum(slots) FILTER (WHERE heard), sum(slots)) AS slots,
+                    CASE WHEN sum(running) FILTER (WHERE heard) >= sum(slots) FILTER (WHERE heard)
+                         THEN '-infinity' ELSE clock_timestamp() - CAST(:silence AS interval) END AS since
+             FROM node HAVING count(*) FILTER (WHERE heard AND slots IS NULL) = 0
          )
-    SELECT $SPARE + $SPARE * (SELECT sum(slots) FROM known)
+    SELECT $SPARE + $SPARE * slots
            - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN tasks ON tasks.key = sent.key
               WHERE sent.queue = :queue AND sent.message = '$RUN_TASK' AND claimed_at IS NULL
-                AND sent_at > clock_timestamp() - CAST(:silence AS interval)
+                AND sent_at > (SELECT since FROM known)
                 AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
                 AND NOT EXISTS (SELECT FROM outbox AS again WHERE again.key = sent.key AND again.sent_at IS NULL))
-    WHERE EXISTS (SELECT FROM known) AND NOT EXISTS (SELECT FROM known WHERE heard AND slots IS NULL)
+    FROM known WHERE slots IS NOT NULL
     """,
     RUN_TASK=pokes.RUN_TASK,
     SPARE=str(2),
@@ -113,12 +121,13 @@ _ROOM = statement(
 def room(connection: Connection, queue: str, silence: timedelta) -> int | None:
     """Return how many more attempts may be announced at a queue now: so the order stays that of the database.
 
-    For each slot of its nodes two may be out, and two more, so that no slot waits for the relay.
+    For each slot of its nodes two may be out, and two more, so that no slot waits for the relay. Nodes that are silent
+    count only where none is heard.
 
     Args:
         connection: inside a transaction.
         queue: which one.
-        silence: how long a poke is believed to be on its way, and a node to live that is not heard.
+        silence: how long a poke is believed to be on its way to a free slot, and a node to live that is not heard.
 
     Returns:
         The number, 0 or less where there is no room; None where nobody knows the slots of those who read the queue.
@@ -132,7 +141,7 @@ _TAKE = statement(
     WITH runs AS (
              SELECT id, message, queue, key, attempt, priority FROM outbox
              WHERE sent_at IS NULL AND queue = :queue AND message = '$RUN_TASK'
-             ORDER BY priority DESC, id LIMIT least(:limit, CAST(:room AS int)) FOR UPDATE SKIP LOCKED
+             ORDER BY priority DESC, id LIMIT :room FOR UPDATE SKIP LOCKED
          ),
          others AS (
              SELECT id, message, queue, key, attempt, priority FROM outbox
@@ -156,7 +165,7 @@ def take(connection: Connection, queue: str, limit: int, room: int | None = None
         limit: most pokes that announce an attempt, and most others.
         room: see `room`.
     """
-    parameters = {"queue": queue, "limit": limit, "room": None if room is None else max(0, room)}
+    parameters = {"queue": queue, "limit": limit, "room": limit if room is None else min(max(0, room), limit)}
     taken = [
         (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority))
         for row in connection.execute(_TAKE, parameters)

@@ -15,16 +15,22 @@ from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-# The last poke was sent before somebody came (back) to read the queue; or it is older than an age that doubles with
-# each, up to an hour, and somebody reads, or nobody can tell. One that still waits for the broker is not lost.
-_DUE = """
-    (poked_at < since
-     OR (poked_at <= CAST(:now AS timestamptz) - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
+# A poke was sent before somebody came (back) to read the queue; or it is older than an age that doubles with each, up
+# to an hour, and somebody reads, or nobody can tell.
+_LOST = """
+    (coalesce($AT < since, false)
+     OR ($AT <= CAST(:now AS timestamptz) - least(CAST(:age AS interval) * power(2, pokes), interval '1 hour')
          AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
-    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.key = $TABLE.key AND sent_at IS NULL)
+"""
+# One that still waits, for the broker or for room, is not lost, and one that had to wait is not older than its sending.
+_DUE = """
+    $POKED_LOST
+    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.key = $TABLE.key AND message = '$MESSAGE'
+                    AND (sent_at IS NULL OR NOT $SENT_LOST))
     ORDER BY poked_at LIMIT :limit
 """
 _POKED = "poked_at = :now, pokes = CASE WHEN returned THEN 0 ELSE least(pokes + 1, 20) END"
+# The same row is sent again: so it keeps its place before those that were never sent.
 _REPEAT = """
     WITH lost AS (
              SELECT key, coalesce(poked_at < since, false) AS returned
@@ -32,12 +38,18 @@ _REPEAT = """
              WHERE status IN ($STATES) AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
          ),
          again AS (UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key RETURNING $TABLE.*),
+         kept AS (
+             UPDATE outbox SET sent_at = NULL FROM again
+             WHERE outbox.id = (SELECT max(id) FROM outbox
+                                WHERE outbox.key = again.key AND message = '$MESSAGE' AND attempt = $ATTEMPT)
+             RETURNING again.key
+         ),
          poke AS (
              INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
              SELECT '$MESSAGE', $QUEUE, $PRIORITY, key, $ATTEMPT, CAST(:now AS timestamptz) FROM again
-             RETURNING id
+             WHERE key NOT IN (SELECT key FROM kept)
          )
-    SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
 """
 
 
@@ -55,6 +67,8 @@ def repeating(table: str, queue: str, states: str, message: str, attempt: str = 
     return statement(
         _REPEAT,
         DUE=_DUE,
+        POKED_LOST=_LOST.replace("$AT", "poked_at"),
+        SENT_LOST=_LOST.replace("$AT", "sent_at"),
         POKED=_POKED,
         TABLE=table,
         QUEUE=queue,
@@ -69,7 +83,7 @@ _TASKS = repeating("tasks", "queue", "$TO_DO", RUN_TASK, "attempts + 1", "priori
 
 
 def repeat(database: Database[Any], now: datetime, limit: int, *, age: timedelta, lost: TextClause = _TASKS) -> int:
-    """Write a new poke for what is due and whose last one was lost; return how many.
+    """Poke again for what is due and whose last one was lost; return how many.
 
     One was sent before the queue's first node came, or came back after a silence; another is too old, unless the
     queue's nodes are silent. A queue that has never had a node may have workers that send no heartbeats.
