@@ -126,5 +126,5 @@ class BusyError(UnavailableError):
         super().__init__(f"{self.code}: {message}; try again in {self.pause:.1f} s")
 
 
-class UnknownKindError(LookupError):
+class UnknownKindError(UnimplementedError):
     """Rows name a kind of work that no distribution brings which is installed here."""

@@ -125,6 +125,11 @@ def every() -> Sequence[Kind]:
     return list(_registered().values())
 
 
+def names() -> list[str]:
+    """Return the names of all kinds; a sweep takes theirs first, so that what it must leave alone fills no batch."""
+    return list(_registered())
+
+
 def of(name: str) -> Kind:
     """Return a kind.
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.engine import retrying
+from orchestrator.engine import kinds, retrying
 from orchestrator.engine.transaction import Database, one_by_one
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -16,7 +16,7 @@ _EXPIRED = statement("""
       AND NOT EXISTS (SELECT FROM service
                       WHERE served_since > now() - CAST(:lease AS interval)
                          OR served_at < now() - CAST(:gap AS interval))
-    ORDER BY lease_until LIMIT :limit
+    ORDER BY kind = ANY(CAST(:known AS text[])) DESC, lease_until LIMIT :limit
 """)
 
 
@@ -27,7 +27,7 @@ def expire(database: Database, now: datetime, limit: int) -> int:
     """
     rules = database.rules
     with database.begin() as connection:
-        parameters = {"now": now, "limit": limit, "lease": rules.lease, "gap": rules.gap}
+        parameters = {"now": now, "limit": limit, "lease": rules.lease, "gap": rules.gap, "known": kinds.names()}
         found = connection.execute(_EXPIRED, parameters).all()
     return one_by_one(
         database,

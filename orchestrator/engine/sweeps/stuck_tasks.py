@@ -3,26 +3,26 @@
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.engine import plans
+from orchestrator.engine import kinds, plans
 from orchestrator.engine.transaction import Database, one_by_one
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 _STUCK_PLANS = statement("""
-    SELECT DISTINCT plans.key, plans.channel
+    SELECT DISTINCT plans.kind = ANY(CAST(:known AS text[])) AS known, plans.key, plans.channel
     FROM tasks JOIN plans ON plans.key = plan_key
     WHERE (status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
        OR (status IN ($NOT_DUE)
            AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
                        WHERE child = tasks.key AND parents.status IN ($STOPPED)))
-    ORDER BY plans.key LIMIT :limit
+    ORDER BY known DESC, plans.key LIMIT :limit
 """)
 
 
 def cancel(database: Database, _: datetime, limit: int) -> int:
     """Cancel tasks that can never run, plan by plan, each in a transaction; return of how many plans."""
     with database.begin() as connection:
-        found = connection.execute(_STUCK_PLANS, {"limit": limit}).all()
+        found = connection.execute(_STUCK_PLANS, {"limit": limit, "known": kinds.names()}).all()
     return one_by_one(database, found, lambda transaction, row: bool(plans.cancel_stuck(transaction, row.key)))
 
 
