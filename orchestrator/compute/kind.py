@@ -35,6 +35,10 @@ class Compute:
     plan_noun = "compute plan"
     services: Sequence[Service] = ()
 
+    def reads(self, transaction: Transaction, queue: str) -> bool:
+        """Say no: its queues are those of organizations."""
+        return False
+
     def snapshot(self, definition: bytes, status: int) -> bytes:
         """Return a task as clients see it, serialized."""
         return compute_tasks.snapshot(definition, status)

@@ -7,7 +7,7 @@ from orchestrator.core import fields, pokes
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
-from orchestrator.engine import attempts, nodes, queues, tasks
+from orchestrator.engine import attempts, kinds, nodes, queues, tasks
 from orchestrator.engine.transaction import Transaction
 
 
@@ -17,7 +17,7 @@ def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.Heartbea
     An attempt of another organization, or of another channel, is treated as one of a task that does not exist.
 
     Raises:
-        PermissionDeniedError: the queue that it reads is another organization's.
+        PermissionDeniedError: the queue that it reads is another organization's, or no kind of work lets it read it.
     """
     fields.check_text(asked.node, "node")
     queue = _queue(transaction, asked.queue)
@@ -44,8 +44,16 @@ def _queue(transaction: Transaction, named: str) -> str:
     if not named:
         return own
     fields.check_text(named, "queue")
-    if pokes.organization_of(named) not in (None, transaction.organization):
+    if named == own:
+        return named
+    if pokes.organization_of(named) is not None:
         raise PermissionDeniedError(f"queue {named} is another organization's; {own} is yours")
+    # Who is heard at a queue decides how many pokes are sent to it, and a queue that was heard is kept.
+    if not any(kind.reads(transaction, named) for kind in kinds.every()):
+        raise PermissionDeniedError(
+            f"queue {named}: no kind of work that is installed here lets {transaction.organization} read it; "
+            f"{own} is yours"
+        )
     return named
 
 

@@ -85,6 +85,9 @@ class Kind(Protocol):
     services: Sequence[Service]
     """Those that only this kind has."""
 
+    def reads(self, transaction: Transaction, queue: str) -> bool:
+        """Tell whether the caller's workers may read a queue that is no organization's; False where it is not known."""
+
     def snapshot(self, definition: bytes, status: TaskStatus) -> bytes:
         """Return a task as clients see it, serialized."""
 

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from orchestrator import protos as pb
 from orchestrator.compute import nodes
+from orchestrator.engine import heartbeats
 from tests.integration.attempts import LEASE, forged
 from tests.kit import messages
 from tests.kit.member import Member, refused
@@ -118,3 +121,22 @@ def test_a_token_counts_only_for_its_organization_and_channel(network, stranger)
     assert not receipt.HasField("delivered")
     assert not network.heartbeat(attempts[0]).stops
     assert network.attempts(living)[0].lease_until > before.lease_until
+
+
+@pytest.mark.parametrize(
+    ("queue", "reason"),
+    [
+        ("org.org-2", "another organization's; org.org-1 is yours"),
+        ("module.x", "no kind of work .* lets org-1 read it"),
+    ],
+)
+def test_a_queue_that_the_caller_may_not_read_is_refused(network, queue, reason):
+    before = network.rows("SELECT * FROM queues"), network.rows("SELECT * FROM nodes")
+    with refused("OE0102", f"queue {queue}.*{reason}"):
+        network.call(heartbeats.heartbeat, pb.HeartbeatParam(node="node-1", queue=queue))
+    assert (network.rows("SELECT * FROM queues"), network.rows("SELECT * FROM nodes")) == before
+
+
+def test_a_worker_may_name_the_queue_of_its_organization(network):
+    network.call(heartbeats.heartbeat, pb.HeartbeatParam(node="node-1", queue="org.org-1"))
+    assert [row.name for row in network.rows("SELECT name FROM queues")] == ["org.org-1"]

@@ -90,6 +90,9 @@ class Echo:
         Service(echo.DESCRIPTOR.services_by_name["EchoService"], {"Submit": submit, "Cancel": cancel}),
     )
 
+    def reads(self, transaction: Transaction, queue: str) -> bool:
+        return queue == QUEUE
+
     def snapshot(self, definition: bytes, status: int) -> bytes:
         return definition + echo.Task(status=status).SerializeToString()
 
