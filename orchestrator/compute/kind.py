@@ -35,7 +35,7 @@ class Compute:
     plan_noun = "compute plan"
     services: Sequence[Service] = ()
 
-    def reads(self, transaction: Transaction, queue: str) -> bool:
+    def reads(self, transaction: Transaction, queue: str) -> bool:  # noqa: ARG002
         """Say no: its queues are those of organizations."""
         return False
 

@@ -128,3 +128,49 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
     assert [stop.reason for stop in stops] == ["the task is Cancelled"] * 20
     observer.close()
     assert deadlocks(database) == 0
+
+
+def test_a_rename_and_a_failure_of_a_compute_plan_keep_both(
+    database: Database, observer: psycopg.Connection[Any], org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    task = new_task(function, plan)
+    org.send(tasks(task))
+    with psycopg.connect(database.url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("SELECT FROM compute_plans WHERE key = %s FOR UPDATE", [uuid.UUID(plan.key)])
+        failing = threads.submit(outcome, lambda: org.send(act(task, pb.TASK_ACTION_FAILED)))
+        await_blocked(observer, 1, failing)
+        rename = pb.UpdateComputePlanParam(key=plan.key, name="renamed")
+        renaming = threads.submit(outcome, lambda: org.send(rename))
+        await_blocked(observer, 2, renaming)
+        holder.rollback()
+        assert (failing.result(20), renaming.result(20)) == ("OK", "OK")
+    kept = org.send(pb.GetComputePlanParam(key=plan.key))
+    assert kept.name == "renamed"
+    assert kept.HasField("failure_date")
+    observer.close()
+    assert deadlocks(database) == 0
+
+
+def test_a_parent_s_completion_and_a_child_in_another_plan_see_each_other(
+    database: Database, observer: psycopg.Connection[Any], org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    other = org.register_plan()
+    parent = new_task(function, plan)
+    org.send(tasks(parent))
+    org.send(act(parent, pb.TASK_ACTION_EXECUTING))
+    org.send(models(new_model(parent)))
+    early, late = (new_task(function, other, [parent]) for _ in range(2))
+    for child in (early, late):
+        with psycopg.connect(database.url) as holder, ThreadPoolExecutor() as threads:
+            holder.execute("SELECT FROM plans WHERE key = %s FOR UPDATE", [uuid.UUID(plan.key)])
+            registering = threads.submit(outcome, lambda child=child: org.send(tasks(child)))
+            await_blocked(observer, 1, registering)
+            if child is early:
+                completing = threads.submit(outcome, lambda: org.send(act(parent, pb.TASK_ACTION_DONE)))
+                await_blocked(observer, 2, completing)
+            holder.rollback()
+            assert registering.result(20) == "OK"
+            assert completing.result(20) == "OK"
+    assert [org.status(child) for child in (early, late)] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT] * 2
+    observer.close()
+    assert deadlocks(database) == 0
