@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection, Row, text
 
 from orchestrator.core import crash
-from orchestrator.core.errors import UnknownKindError
+from orchestrator.core.errors import UnavailableError, UnknownKindError
 from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
@@ -102,10 +102,15 @@ def one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[T
 
     Args:
         database: where they are.
-        rows: each with its `channel`.
+        rows: each with its `channel`; a key comes first.
         repair: from a transaction of nobody in that channel, and the row, to whether there was something to do.
+
+    Raises:
+        UnavailableError: the database is at fault; the rest was not tried.
+        Exception: the first of what else ended a repair, after all were tried.
     """
     repaired = 0
+    failed: Exception | None = None
     for row in rows:
         crash.point("sweep.between")
         try:
@@ -113,4 +118,12 @@ def one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[T
         except UnknownKindError as error:
             # It holds up nothing else.
             log.error("sweep.left", reason=str(error))
+        except UnavailableError:
+            raise
+        except Exception as error:
+            # A fault of one kind, or of one row, holds up nothing else either; it is not hidden.
+            log.error("sweep.failed", key=str(row[0]), reason=str(error))
+            failed = failed or error
+    if failed:
+        raise failed
     return repaired

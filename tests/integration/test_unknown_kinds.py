@@ -1,9 +1,9 @@
-"""Tasks whose kind of work no distribution brings that is installed here: they are left alone, and hold up nothing."""
+"""Tasks that a sweep cannot repair, of a kind that is not installed here or with a broken row, hold up no other."""
 
 import pytest
 
 from orchestrator.calls.refusals import refusal
-from orchestrator.core.errors import UnknownKindError
+from orchestrator.core.errors import NotFoundError, UnknownKindError
 from orchestrator.core.rules import Rules
 from orchestrator.engine import kinds
 from orchestrator.engine.sweeps import due_retries, expired_leases, lost_pokes, stuck_tasks
@@ -28,6 +28,16 @@ def test_more_lost_attempts_than_a_batch_hold_up_nothing(database, network):
     assert made(expired_leases, database).sweep(database, after(LOST)) == 1
     assert network.word(known) == "To do"
     assert [network.row(task).token_hash is None for task in gone] == [False] * 5
+
+
+def test_a_row_that_cannot_be_repaired_holds_up_no_other_and_is_not_hidden(database, network):
+    broken, whole = network.register()[0], network.register(plan=network.new_plan())[0]
+    for task in (broken, whole):
+        network.claim(task)
+    network.execute("DELETE FROM plans WHERE key = (SELECT plan_key FROM tasks WHERE key = :key)", key=broken)
+    with pytest.raises(NotFoundError, match=r"plan .* does not exist"):
+        made(expired_leases, database).sweep(database, after(LOST))
+    assert network.words([broken, whole]) == ["Doing", "To do"]
 
 
 def test_more_stuck_plans_than_a_batch_hold_up_nothing(database, network):

@@ -9,7 +9,7 @@ from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 _STUCK_PLANS = statement("""
-    SELECT DISTINCT plans.kind = ANY(CAST(:known AS text[])) AS known, plans.key, plans.channel
+    SELECT DISTINCT plans.key, plans.channel, plans.kind = ANY(CAST(:known AS text[])) AS known
     FROM tasks JOIN plans ON plans.key = plan_key
     WHERE (status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
        OR (status IN ($NOT_DUE)
