@@ -18,6 +18,7 @@ OUTCOMES: Mapping[type[Exception], str] = {
     errors.ConflictError: "ALREADY_EXISTS",
     errors.InternalError: "INTERNAL",
     errors.UnimplementedError: "UNIMPLEMENTED",
+    errors.UnknownKindError: "UNIMPLEMENTED",
     errors.InvalidAssetError: "INVALID_ARGUMENT",
     errors.PermissionDeniedError: "PERMISSION_DENIED",
     errors.UnauthenticatedError: "UNAUTHENTICATED",
