@@ -31,10 +31,13 @@ _REPEAT = """
              FROM $TABLE LEFT JOIN queues ON queues.name = $QUEUE
              WHERE status IN ($STATES) AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
          ),
-         again AS (UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key RETURNING $TABLE.*),
+         again AS (
+             UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key
+             RETURNING $TABLE.key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority
+         ),
          poke AS (
              INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$MESSAGE', $QUEUE, $PRIORITY, key, $ATTEMPT, CAST(:now AS timestamptz) FROM again
+             SELECT '$MESSAGE', queue, priority, key, attempt, CAST(:now AS timestamptz) FROM again
              RETURNING id
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
