@@ -72,7 +72,9 @@ def ask(url: str, organization: str) -> str:
     """Commit a poke for a task that nobody knows; return its key."""
     database, key = Database(url, pool_size=1), uuid.uuid4()
     try:
-        database.run(organization, "channel", lambda transaction: transaction.pokes.run(pokes.queue(organization), key, 1))
+        database.run(
+            organization, "channel", lambda transaction: transaction.pokes.run(pokes.queue(organization), key, 1)
+        )
     finally:
         database.close()
     return str(key)
