@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import chdir
 from pathlib import Path
 
+import structlog
 from click.testing import CliRunner
 
 from orchestrator.cli.main import main
@@ -25,8 +26,12 @@ def run_bytes(
         Exception: what the command did not expect, where a process shows a traceback.
     """
     settings = {name: None for name in os.environ if name.startswith("ORCHESTRATOR_")} | dict(environment or {})
-    with chdir(folder or Path.cwd()):
-        done = CliRunner().invoke(main, arguments, prog_name="python -m orchestrator", env=settings)
+    logging = structlog.get_config()
+    try:
+        with chdir(folder or Path.cwd()):
+            done = CliRunner().invoke(main, arguments, prog_name="python -m orchestrator", env=settings)
+    finally:
+        structlog.configure(**logging)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout_bytes, done.stderr_bytes)
