@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 import migrations
@@ -58,6 +59,14 @@ def temporary() -> Iterator[Path]:
             patch.setenv("TMPDIR", folder)
             patch.setattr(tempfile, "tempdir", folder)
             yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Give the log back as it was: a command that runs in the tests' own process turns it to its own ends."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -46,14 +46,14 @@ class NodeVitals:
 
 @dataclass(frozen=True)
 class QueueVitals:
-    """The queue of an organization of which a node was heard at least once.
+    """A queue of which a node was heard at least once.
 
     Args:
-        organization: whose it is.
+        name: of the queue, as `org.hospital-1`.
         age: seconds since any of its nodes was heard, in whatever channel.
     """
 
-    organization: str
+    name: str
     age: float
 
 
@@ -65,7 +65,7 @@ class Vitals:
         presence: seconds since a server noted that it serves, as without that no lease ends; None where none ever did.
         sweeps: those that ran.
         nodes: those that were heard.
-        queues: of the organizations that were heard.
+        queues: those of which a node was heard.
     """
 
     presence: float | None

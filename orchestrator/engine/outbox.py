@@ -148,7 +148,10 @@ _TAKE = statement(
              WHERE sent_at IS NULL AND queue = :queue AND message <> '$RUN_TASK'
              ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
          )
-    SELECT * FROM runs UNION ALL SELECT * FROM others ORDER BY priority DESC, id
+    SELECT id, message, queue, key, attempt, priority FROM runs
+    UNION ALL
+    SELECT id, message, queue, key, attempt, priority FROM others
+    ORDER BY priority DESC, id
     """,
     RUN_TASK=pokes.RUN_TASK,
 )

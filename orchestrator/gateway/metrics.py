@@ -84,9 +84,9 @@ def _nodes(vitals: Vitals) -> Iterator[Metric]:
 def _queues(vitals: Vitals) -> Metric:
     unread = GaugeMetricFamily(
         "orchestrator_queue_unread_seconds",
-        "Seconds since any node of an organization was heard",
-        labels=["organization"],
+        "Seconds since any node that reads a queue was heard",
+        labels=["queue"],
     )
     for queue in vitals.queues:
-        unread.add_metric([queue.organization], queue.age)
+        unread.add_metric([queue.name], queue.age)
     return unread

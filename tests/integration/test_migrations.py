@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 import migrations
+from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
 from orchestrator.store.connecting import make_engine
@@ -46,7 +47,12 @@ def old(url: str) -> Iterator[Database]:
 
 
 def write(database: Database, *names: str) -> None:
-    database.run("org-1", "ours", lambda transaction: tell(transaction, *names))
+    """Write events alone: the other tables are those of an older release, perhaps."""
+    with database.begin() as connection:
+        transaction = database.transaction(connection, "org-1", "ours")
+        tell(transaction, *names)
+        told = {"now": transaction.now, "channel": "ours", **transaction.events.parameters(transaction.now)}
+        connection.execute(text(events.WRITE), told)
 
 
 def place(database: Database) -> None:
@@ -99,3 +105,70 @@ def test_events_stay_on_the_way_back(old: Database):
     migrations.upgrade(old.url)
     write(old, "f")
     assert order(old) == ["a", "b", "c", "d", "e", "f"]
+
+
+BEFORE_KINDS = """
+    INSERT INTO compute_plans (key, channel, owner, created_at, message, ended_at) VALUES
+        (:running, 'ours', 'org-1', now(), :running_message, NULL),
+        (:cancelled, 'ours', 'org-2', now(), :cancelled_message, now()),
+        (:failed, 'ours', 'org-1', now(), :failed_message, now());
+    INSERT INTO tasks (key, channel, owner, created_at, message, plan_key, function_key, worker, rank, status,
+                       pending_parents)
+    VALUES (:task, 'ours', 'org-1', now(), 'message', :running, :function, 'org-2', 0, 2, 0);
+    INSERT INTO outbox (kind, organization, asset_key, attempt, created_at) VALUES
+        ('task', 'org-2', :task, 1, now()), ('function', 'org-1', :function, 1, now()),
+        ('disable', 'org-2', :task, 1, now()), ('stop', 'org-2', :task, 1, now()), ('purge', 'org-2', :task, 0, now());
+    INSERT INTO queues (organization, heard_at, since) VALUES ('org-2', now(), now());
+    INSERT INTO nodes (channel, organization, name, heard_at, attempts) VALUES ('ours', 'org-2', 'node-1', now(), 1)
+"""
+AFTER_KINDS = {
+    "SELECT key, kind, channel, owner, outcome FROM plans": {
+        ("running", "compute", "ours", "org-1", None),
+        ("cancelled", "compute", "ours", "org-2", pb.STATUS_CANCELED),
+        ("failed", "compute", "ours", "org-1", pb.STATUS_FAILED),
+    },
+    "SELECT key, requires, kind, worker, queue, priority FROM tasks": {
+        ("task", "function", "compute", "org-2", "org.org-2", 0)
+    },
+    "SELECT message, queue, key, attempt FROM outbox": {
+        ("task.run", "org.org-2", "task", 1),
+        ("function.build", "org.org-1", "function", 1),
+        ("outputs.disable", "org.org-2", "task", 1),
+        ("stop_attempts", "org.org-2", "task", 1),
+        ("purge", "org.org-2", "task", 0),
+    },
+    "SELECT name FROM queues": {("org.org-2",)},
+    "SELECT name, queue, slots FROM nodes": {("node-1", "org.org-2", None)},
+}
+
+
+def test_what_is_stored_becomes_work_of_a_kind_and_back(url: str):
+    """A database of the release before is converted with its data; the way back keeps them too."""
+    keys = {name: uuid.uuid4() for name in ("running", "cancelled", "failed", "task", "function")}
+    names = {key: name for name, key in keys.items()}
+    plans = {"running": pb.ComputePlan(), "cancelled": pb.ComputePlan(), "failed": pb.ComputePlan()}
+    plans["cancelled"].cancelation_date.GetCurrentTime()
+    plans["failed"].failure_date.GetCurrentTime()
+    to(url, "0007")
+    with opened(url) as database:
+
+        def rows(query: str) -> set[tuple[object, ...]]:
+            with database.begin() as connection:
+                return {tuple(names.get(value, value) for value in row) for row in connection.execute(text(query))}
+
+        with database.begin() as connection:
+            messages = {f"{name}_message": plan.SerializeToString() for name, plan in plans.items()}
+            for each in BEFORE_KINDS.split(";"):
+                connection.execute(text(each), {**keys, **messages})
+        before = (
+            rows("SELECT kind, organization, asset_key FROM outbox"),
+            rows("SELECT key, ended_at FROM compute_plans"),
+        )
+        migrations.upgrade(url)
+        assert {query: rows(query) for query in AFTER_KINDS} == AFTER_KINDS
+        to(url, "0007")
+        after = (
+            rows("SELECT kind, organization, asset_key FROM outbox"),
+            rows("SELECT key, ended_at FROM compute_plans"),
+        )
+        assert after == before

@@ -18,6 +18,7 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine import presence, vitals
 from orchestrator.engine.sweeps import expired_leases
 from orchestrator.engine.transaction import Database
+from orchestrator.gateway import monitor
 from orchestrator.gateway.server import application
 from tests.kit.member import Member, after, at_once, made
 from tests.kit.servers import serving
@@ -35,8 +36,11 @@ def parsed(text: str) -> Samples:
 
 
 def scraped(read: Callable[[], Vitals] | None) -> httpx.Response:
+    async def ready() -> None:
+        """It is, always."""
+
     async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(application(lambda: None, read))
+        transport = httpx.ASGITransport(application(monitor.routes(ready, read)))
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             return await client.get("/metrics")
 
@@ -136,9 +140,9 @@ def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: M
     network.execute("DELETE FROM nodes")
     network.execute("UPDATE queues SET heard_at = heard_at - interval '1 hour' WHERE name = 'org.org-2'")
     shown = samples(database)
-    assert shown["orchestrator_queue_unread_seconds", "org-1"] < 30
-    assert shown["orchestrator_queue_unread_seconds", "org-2"] == pytest.approx(3600, abs=30)
-    assert ("orchestrator_queue_unread_seconds", "org-3") not in shown
+    assert shown["orchestrator_queue_unread_seconds", "org.org-1"] < 30
+    assert shown["orchestrator_queue_unread_seconds", "org.org-2"] == pytest.approx(3600, abs=30)
+    assert ("orchestrator_queue_unread_seconds", "org.org-3") not in shown
 
 
 def test_without_a_database_the_rest_is_shown():

@@ -48,11 +48,11 @@ counts of calls are each server's own.
       annotations:
         summary: {{ `Node {{ $labels.node }} of {{ $labels.organization }} was last heard {{ $value | humanizeDuration }} ago; its attempts are lost.` | quote }}
     - alert: OrchestratorQueueUnread
-      expr: max by (organization) (orchestrator_queue_unread_seconds{ {{- $job -}} }) > {{ mul 5 $lease }}
+      expr: max by (queue) (orchestrator_queue_unread_seconds{ {{- $job -}} }) > {{ mul 5 $lease }}
       for: 1m
       labels: {severity: warning}
       annotations:
-        summary: {{ `No node of {{ $labels.organization }} has been heard for {{ $value | humanizeDuration }}; its tasks wait.` | quote }}
+        summary: {{ `No node that reads {{ $labels.queue }} has been heard for {{ $value | humanizeDuration }}; its tasks wait.` | quote }}
     - alert: OrchestratorCallsFail
       expr: |
         sum(rate(orchestrator_calls_total{ {{- $job }}, code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"}[5m]))

@@ -37,16 +37,20 @@ _REPEAT = """
              FROM $TABLE LEFT JOIN queues ON queues.name = $QUEUE
              WHERE status IN ($STATES) AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
          ),
-         again AS (UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key RETURNING $TABLE.*),
+         again AS (
+             UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key
+             RETURNING $TABLE.key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority
+         ),
          kept AS (
              UPDATE outbox SET sent_at = NULL FROM again
-             WHERE outbox.id = (SELECT max(id) FROM outbox
-                                WHERE outbox.key = again.key AND message = '$MESSAGE' AND attempt = $ATTEMPT)
+             WHERE outbox.id = (SELECT max(id) FROM outbox AS sent
+                                WHERE sent.key = again.key AND sent.message = '$MESSAGE'
+                                  AND sent.attempt = again.attempt)
              RETURNING again.key
          ),
          poke AS (
              INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$MESSAGE', $QUEUE, $PRIORITY, key, $ATTEMPT, CAST(:now AS timestamptz) FROM again
+             SELECT '$MESSAGE', queue, priority, key, attempt, CAST(:now AS timestamptz) FROM again
              WHERE key NOT IN (SELECT key FROM kept)
          )
     SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0

@@ -108,7 +108,7 @@ def test_pokes_of_an_organization_without_a_broker_stay_and_are_told_once(
     assert [entry for entry in logs if entry["event"] == "relay.no_broker"] == [
         {
             "event": "relay.no_broker",
-            "organization": "nobody",
+            "queue": "org.nobody",
             "reason": "there is no URL for it",
             "log_level": "warning",
         }
@@ -130,8 +130,8 @@ def test_an_organization_that_has_left_every_channel_is_poked_no_more(
 
     with structlog.testing.capture_logs() as logs:
         asyncio.run(scenario())
-    assert [(entry["organization"], entry["reason"]) for entry in logs if entry["event"] == "relay.no_broker"] == [
-        ("a", "it is in no channel")
+    assert [(entry["queue"], entry["reason"]) for entry in logs if entry["event"] == "relay.no_broker"] == [
+        ("org.a", "its organization is in no channel")
     ]
     assert receive(on_valkey.url("a"), "a") is None
 

@@ -72,7 +72,9 @@ def ask(url: str, organization: str) -> str:
     """Commit a poke for a task that nobody knows; return its key."""
     database, key = Database(url, pool_size=1), uuid.uuid4()
     try:
-        database.run(organization, "channel", lambda transaction: transaction.pokes.run(organization, key, 1))
+        database.run(
+            organization, "channel", lambda transaction: transaction.pokes.run(pokes.queue(organization), key, 1)
+        )
     finally:
         database.close()
     return str(key)
@@ -101,7 +103,7 @@ def test_the_news_that_an_attempt_must_stop_reaches_its_organization_only(
 ) -> None:
     database = Database(server.database_url, pool_size=1)
     try:
-        database.run("a", "channel", lambda transaction: transaction.pokes.stop("a", uuid.uuid4(), 1))
+        database.run("a", "channel", lambda transaction: transaction.pokes.stop("org.a", uuid.uuid4(), 1))
     finally:
         database.close()
     wait_until(lambda: "attempts.stop_announced" in workers["a"].logs(), timeout=30, message="the news")

@@ -85,7 +85,7 @@ WELL = [
     SWEPT,
     series("orchestrator_presence_age_seconds", "3x60"),
     series("orchestrator_node_silent_seconds", "15x60", channel="c", organization="o", node="n"),
-    series("orchestrator_queue_unread_seconds", "15x60", organization="o"),
+    series("orchestrator_queue_unread_seconds", "15x60", queue="org.o"),
     series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
@@ -116,7 +116,7 @@ ILL = {
         UP,
         REACHABLE,
         SWEPT,
-        series("orchestrator_queue_unread_seconds", "5+60x60", organization="o"),
+        series("orchestrator_queue_unread_seconds", "5+60x60", queue="org.o"),
     ],
     "OrchestratorCallsFail": [
         UP,
