@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 
 import migrations
 from orchestrator.cli.main import main
-from orchestrator.engine import nodes, vitals
+from orchestrator.engine import nodes, outbox, vitals
 
 
 def renamed(statement: TextClause, *pairs: tuple[str, str]) -> TextClause:
@@ -26,4 +26,5 @@ if __name__ == "__main__":
     nodes._HEAR = renamed(nodes._HEAR, (", attempts,", ", running,"), (" attempts = :", " running = :"))
     nodes._LIST = renamed(nodes._LIST, (", attempts,", ", running AS attempts,"))
     vitals._NODES = renamed(vitals._NODES, (", attempts,", ", running AS attempts,"))
+    outbox._ROOM = renamed(outbox._ROOM, ("sum(attempts)", "sum(nodes.running)"))
     main()
