@@ -215,16 +215,16 @@ def test_a_broker_that_refuses_for_a_while_is_waited_for(refusing: Refusing, dat
     pids = [container.process.pid for container in containers]
     begun, key = len(containers[1].logs()), uuid.uuid4()
     relay = Relay(database, Brokers(None, lambda: {"b": used.writing("b")}))
-    relay.send("b")
+    relay.send("org.b")
     with refused(refusing, kind):
-        database.run("b", "channel", lambda transaction: transaction.pokes.run("b", key, 1))
+        database.run("b", "channel", lambda transaction: transaction.pokes.run("org.b", key, 1))
         with pytest.raises((kombu.exceptions.OperationalError, redis.RedisError)):
-            relay.send("b")
+            relay.send("org.b")
         # redis-py knows LOADING by itself, and says it in other words.
         answer = "dataset in memory" if kind == "LOADING" else "broker answers"
         wait_until(lambda: answer in containers[1].logs()[begun:], timeout=30, message="a refusal")
     resumed = len(containers[1].logs())
-    wait_until(lambda: relay.send("b") == 1, timeout=10, message="the poke to be sent")
+    wait_until(lambda: relay.send("org.b") == 1, timeout=10, message="the poke to be sent")
     relay.close()
     with redis.Redis.from_url(server.url) as client:
         last = uuid.uuid4().hex.encode()

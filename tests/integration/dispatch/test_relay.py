@@ -99,7 +99,7 @@ def test_two_relays_at_once_send_each_poke_once(database: Database, valkey: Valk
 
 def test_a_call_that_was_rolled_back_pokes_nobody(database: Database, valkey: Valkey, organization: str):
     def fail(transaction: object) -> None:
-        transaction.pokes.run(organization, uuid.uuid4(), 1)  # type: ignore[attr-defined]
+        transaction.pokes.run(pokes.queue(organization), uuid.uuid4(), 1)  # type: ignore[attr-defined]
         transaction.flush()  # type: ignore[attr-defined]
         raise ZeroDivisionError
 
