@@ -154,7 +154,7 @@ def test_a_task_of_another_does_not_run_and_everybody_sees_why(attack: Attack, f
     assert decline.reason.startswith("org-a has not approved function function of org-b")
     attack.swept(3)
     assert attack.declined(task) == decline, "it is declined once"
-    pokes = attack.rows("SELECT count(*) FROM outbox WHERE kind = 'task' AND asset_key = :key", key=uuid.UUID(task))
+    pokes = attack.rows("SELECT count(*) FROM outbox WHERE message = 'task.run' AND key = :key", key=uuid.UUID(task))
     assert pokes == [(1,)], "and not poked again"
     attack.never_ran(task)
     as_attacker = ["--data", str(attack.federation.folder), "--org", ATTACKER]
