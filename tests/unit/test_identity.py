@@ -148,6 +148,11 @@ def test_a_list_counts_for_its_own_issuer_only():
     with pytest.raises(ValueError, match=r"^1 holds .*not signed by the organization's authority"):
         trust({"org-a": [A.pem, revocation_list(forged, leaf)]})
     verify((leaf.pem,), "org-a", trust({"org-a": [A.pem, revocation_list(authority("else"), leaf)]}))
+    other = authority("org-a", A)
+    same = client(other, "org-a", serial=leaf.certificate.serial_number)
+    known = trust({"org-a": [A.pem, revocation_list(A, leaf)]})
+    denies((leaf.pem,), "org-a", "was revoked", known)
+    verify((same.chain,), "org-a", known)
     # Of an intermediate that no folder holds: it is checked with the chain.
     issuer = authority("org-a", A)
     leaf = client(issuer, "org-a")
