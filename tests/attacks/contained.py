@@ -38,7 +38,7 @@ class Contained:
         self.seen = folder / "seen"
         self._network = network
         sandbox = SandboxBox(shared=(Shared(self.seen, True),), shared_memory=10_000_000)
-        self._executor = Local(sandbox if kind == "sandbox" else OpenBox())
+        self.executor = Local(sandbox if kind == "sandbox" else OpenBox())
 
     @property
     def outputs(self) -> Path:
@@ -47,6 +47,10 @@ class Contained:
 
     def run(self, source: str, limits: Limits = LIMITS, lease: Path | None = None, **told: object) -> Outcome:
         """Run Python code; it finds what it is told in `told`, and `seen`, `outputs` as paths."""
+        return watch.run(self.executor, self.job(source, limits, lease, **told), self.stop)
+
+    def job(self, source: str, limits: Limits = LIMITS, lease: Path | None = None, **told: object) -> Job:
+        """Return what an executor is given to run the code; see `run`."""
         told |= {"seen": str(self.seen), "outputs": str(self.outputs)}
         head = (
             "import json, os, pathlib, signal, socket, subprocess, sys, tempfile, time\n"
@@ -54,8 +58,7 @@ class Contained:
             "seen, outputs = pathlib.Path(told['seen']), pathlib.Path(told['outputs'])\n"
         )
         (self.folder / "function" / "function.py").write_text(head + textwrap.dedent(source))
-        job = Job(self.folder, ["python3", "function.py"], limits, network=self._network, lease=lease)
-        return watch.run(self._executor, job, self.stop)
+        return Job(self.folder, ["python3", "function.py"], limits, network=self._network, lease=lease)
 
     def found(self) -> Mapping[str, object]:
         """Return what the function wrote into its output `found`, as JSON."""

@@ -101,10 +101,10 @@ def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @contextlib.contextmanager
-def silent(address: tuple[str, int], count: int) -> Iterator[list[socket.socket]]:
+def silent(address: tuple[str, int], count: int, source: str = "") -> Iterator[list[socket.socket]]:
     """Open connections that say nothing."""
     with contextlib.ExitStack() as held:
-        yield [held.enter_context(socket.create_connection(address, 10)) for _ in range(count)]
+        yield [held.enter_context(socket.create_connection(address, 10, (source, 0))) for _ in range(count)]
 
 
 def closed(connection: socket.socket) -> bool:
@@ -124,15 +124,28 @@ def count_open(connections: list[socket.socket]) -> int:
     return sum(not closed(connection) for connection in connections)
 
 
+def wait_for_few(connections: list[socket.socket], most: int = OF_ONE) -> None:
+    """Wait until all are closed but the first ones, which are closed when their time is over."""
+    wait_until(lambda: count_open(connections[most:]) == 0, PATIENCE, "what is too much to be closed")
+    assert count_open(connections[:most]), "it was their time that closed them, not their number"
+
+
 def test_silent_connections_to_a_store_are_few_and_short(store):
     before = store.process.memory_info().rss
     with silent((HOST, store.port), ATTACKS) as connections:
-        wait_until(lambda: count_open(connections) <= OF_ONE, PATIENCE, "what is too much to be closed")
+        wait_for_few(connections)
         assert store.serves(ELSEWHERE), "those of one address keep out another"
         assert store.process.memory_info().rss - before < 40 * MIB
         wait_until(lambda: count_open(connections) == 0, 3 * PATIENCE, "the handshakes to be given up")
     wait_until(store.serves, 10, "the store to answer")
     wait_until(lambda: store.process.memory_info().rss - before < 20 * MIB, 10, "the memory to come back")
+
+
+def test_silent_connections_of_several_addresses_to_a_store_are_few_too(store):
+    address = (HOST, store.port)
+    with silent(address, OF_ONE) as some, silent(address, OF_ONE, ELSEWHERE) as others:
+        wait_for_few([*some, *others], MOST)
+    wait_until(store.serves, 10, "the store to answer")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /nothing HTTP/1.1\r\nHost: x\r\nX-Slow: "])
@@ -168,7 +181,7 @@ def dripping(connection: socket.socket) -> None:
 def test_half_a_request_holds_no_connection_to_the_http_server(server):
     _, port = server
     with silent((HOST, port), ATTACKS) as connections:
-        wait_until(lambda: count_open(connections) <= OF_ONE, PATIENCE, "what is too much to be closed")
+        wait_for_few(connections)
         wait_until(lambda: count_open(connections) == 0, 3 * PATIENCE, "all to be closed")
     with socket.create_connection((HOST, port), 10) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX-Slow: ")

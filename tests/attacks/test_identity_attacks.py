@@ -1,7 +1,7 @@
 """Attacks on identity: one organization tries to act for another, over mutual TLS, with nothing but its own files.
 
-org-1 is the victim, org-2 the attacker with an authority of its own that no path length limits. org-3 has an authority
-with limits, org-4 one whose certificates are revoked, denied and renewed while its connections stand.
+org-1, org-2 and org-3 are those of `tests/kit/forged.py`; org-4 has an authority whose certificates are revoked, denied
+and renewed while its connections stand.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
 from tests.attacks.installation import CHANNEL, SECRET, Installation, Stream, ask, running
 from tests.kit import commands
+from tests.kit.forged import LEAF, LIMITED, NO_SKI, OF_OTHERS, PAST_LIMITS, A, B, Forged, between
 from tests.kit.issuing import NOW, Issued, authority, client, new_key, revocation_list, sign, subject
 from tests.kit.messages import new_key as new_uuid
 from tests.kit.messages import new_plan
@@ -32,9 +33,8 @@ from tests.kit.proxy import Proxy
 from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-1", "org-2", "org-3", "org-4")
-A, B = authority("org-1"), authority("org-2")
-LIMITED = authority("org-3", None, (x509.NameConstraints([x509.DNSName("org-3.example")], None), True), path_length=0)
 D = authority("org-4", days=400)
+# Most are refused in the TLS handshake already; what stands behind it is attacked in `tests/unit/test_identity.py`.
 REFUSED = ("PERMISSION_DENIED OE0102", "UNAVAILABLE")
 
 
@@ -51,35 +51,9 @@ def network(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield network
 
 
-def between(issuer: Issued, identifier: bytes | None) -> Issued:
-    """An intermediate with a Subject Key Identifier of the attacker's choice."""
-    return authority("org-1", issuer, identifier=identifier)
-
-
-NO_SKI, COPIED = between(B, None), between(B, A.identifier)
-FORGED: dict[str, tuple[Issued, bytes | None]] = {
-    "leaf by org-2": (client(B, "org-1"), None),
-    "leaf by org-2 that names the key of org-1": (client(B, "org-1", identifier=A.identifier), None),
-    "intermediate without identifier": (client(NO_SKI, "org-1", identifier=A.identifier), None),
-    "intermediate with the identifier of org-1": (client(COPIED, "org-1", identifier=A.identifier), None),
-    "two intermediates": (client(between(NO_SKI, A.identifier), "org-1", identifier=A.identifier), None),
-}
-with_root = client(COPIED, "org-1", identifier=A.identifier)
-FORGED["the root of org-1 in the chain"] = (with_root, with_root.chain + A.pem)
-LEAF = client(A, "org-1")
-FORGED["a leaf used as an authority"] = (client(LEAF, "org-1", identifier=A.identifier), None)
-FORGED["an authority of the attacker's own making"] = (
-    client(authority("org-1", identifier=A.identifier), "org-1", identifier=A.identifier),
-    None,
-)
-FORGED["ended"] = (client(A, "org-1", days=-0.01), None)
-FORGED["not begun"] = (client(A, "org-1", begin=1), None)
-
-
-@pytest.mark.parametrize("name", FORGED)
-def test_nobody_acts_for_another_organization(network: Installation, name: str):
-    leaf, chain = FORGED[name]
-    files = network.save("forged", leaf, chain)
+@pytest.mark.parametrize("forged", OF_OTHERS.values(), ids=OF_OTHERS)
+def test_nobody_acts_for_another_organization(network: Installation, forged: Forged):
+    files = network.save("forged", forged.leaf, forged.chain)
     assert network.call(files, "org-1").startswith(REFUSED)
     assert network.read(files) in (0, 401)
 
@@ -96,16 +70,9 @@ def test_honest_certificates_are_let_in_directly_and_through_intermediates(netwo
     assert network.read(both) == 404
 
 
-@pytest.mark.parametrize(
-    "leaf",
-    [
-        client(authority("org-3", LIMITED), "org-3"),
-        client(LIMITED, "org-3", extra=[(x509.SubjectAlternativeName([x509.DNSName("org-1.example")]), False)]),
-    ],
-    ids=["path length", "name constraints"],
-)
-def test_the_limits_of_an_authority_are_kept(network: Installation, leaf: Issued):
-    files = network.save("limited", leaf)
+@pytest.mark.parametrize("forged", PAST_LIMITS.values(), ids=PAST_LIMITS)
+def test_the_limits_of_an_authority_are_kept(network: Installation, forged: Forged):
+    files = network.save("limited", forged.leaf)
     assert network.call(files, "org-3").startswith(REFUSED)
     assert network.read(files) in (0, 401)
 

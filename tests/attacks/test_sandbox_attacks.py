@@ -1,5 +1,6 @@
 """What a function tries to see of us and to do to us, by the real executor. It writes nothing that would do harm."""
 
+import ctypes
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -67,6 +68,7 @@ found = {
     "loopback": tried(lambda: connected(socket.AF_INET, ("127.0.0.1", told["port"]))),
     "abstract": tried(lambda: connected(socket.AF_UNIX, "\\0" + told["abstract"])),
     "outside": tried(lambda: connected(socket.AF_INET, ("192.0.2.1", 9))),
+    "shared memory": ctypes.CDLL(None).shmget(told["shared memory"], 0, 0),
     # Asked, not tried: this runs on a machine that others use.
     "writable": [path for path in told["folders"] if os.access(path, os.W_OK)],
     "kernel": {path: tried(lambda: opened_for_writing(path)) for path in told["kernel"] if os.path.exists(path)},
@@ -90,6 +92,18 @@ KERNEL = (
 FOLDERS = ("/", "/dev", "/usr", "/etc", "/inputs", sys.prefix)
 
 
+@contextmanager
+def shared_memory() -> Iterator[int]:
+    """A segment of System V that everybody who sees it may use, as databases have; yield its key."""
+    library, key = ctypes.CDLL(None), uuid.uuid4().int % 2**31
+    segment = library.shmget(key, 1, 0o1666)  # made (IPC_CREAT), for all
+    assert segment >= 0
+    try:
+        yield key
+    finally:
+        library.shmctl(segment, 0, None)  # removed (IPC_RMID)
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
     """What one function found in its sandbox, next to a worker with secrets."""
@@ -103,7 +117,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
     lease.touch()
     os.utime(lease, (clock() + 600,) * 2)
     name = uuid.uuid4().hex
-    with closing(socket.create_server(("127.0.0.1", 0))) as server, closing(socket.socket(socket.AF_UNIX)) as abstract:
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as server,
+        closing(socket.socket(socket.AF_UNIX)) as abstract,
+        shared_memory() as key,
+    ):
         abstract.bind(f"\0{name}")
         abstract.listen()
         with pytest.MonkeyPatch.context() as patch:
@@ -117,6 +135,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
                 abstract=name,
                 folders=FOLDERS,
                 kernel=KERNEL,
+                **{"shared memory": key},
             )
     assert outcome == Outcome(Ending.EXITED, 0), contained.log.read_text()
     return contained.found()
@@ -139,6 +158,10 @@ def test_no_network_but_an_empty_loopback(found) -> None:
     assert "refused" in found["loopback"]
     assert "refused" in found["abstract"]
     assert "unreachable" in found["outside"]
+
+
+def test_no_shared_memory_of_other_programs_is_in_sight(found) -> None:
+    assert found["shared memory"] == -1
 
 
 def test_nothing_but_its_own_can_be_written(found) -> None:

@@ -32,6 +32,14 @@ def test_300_processes(tmp_path: Path) -> None:
     assert not processes_with(mark)
 
 
+def test_the_kernel_limits_the_processes_too(tmp_path: Path) -> None:
+    """Between two looks of ours; asked, not tried, since it does not stop who is root outside."""
+    contained = Contained(tmp_path)
+    source = "import resource; (outputs / 'found').write_text(json.dumps(resource.getrlimit(resource.RLIMIT_NPROC)))"
+    assert contained.run(source, limited(processes=50)) == Outcome(Ending.EXITED, 0)
+    assert contained.found() == [50, 50]
+
+
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize(
     "source",

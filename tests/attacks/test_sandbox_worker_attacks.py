@@ -19,11 +19,12 @@ from orchestrator.embedded.processes import ProcessError
 from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.valkey import Valkey
 from tests.kit.node import node
+from tests.kit.processes import launcher_of
 from tests.kit.recorded import serving
 from tests.kit.waiting import wait_until
 from tests.kit.world import TRAINS, World
 
-from .contained import processes_with
+from .contained import Contained, processes_with
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -61,6 +62,20 @@ def test_a_daemon_does_not_outlive_a_launcher_that_its_function_killed(
         wait_until(lambda: not processes_with(mark), message="the daemon to end")
     # Its launcher is not to be killed from a sandbox: there the time was over.
     assert [report.timed_out for report in world.recorded.failed] == [executor == "sandbox"]
+
+
+def test_a_sandbox_ends_with_its_launcher_though_nobody_is_left_to_end_it(tmp_path: Path) -> None:
+    """As when the kernel, short of memory, kills the worker and the launcher at once."""
+    contained, mark = Contained(tmp_path), uuid.uuid4().hex
+    daemon = [sys.executable, "-IS", "-c", "import time; time.sleep(600)", mark]
+    source = f"subprocess.Popen({daemon!r}, env={{}}, start_new_session=True)\ntime.sleep(600)"
+    contained.executor.start(contained.job(source))
+    try:
+        (pid,) = wait_until(lambda: processes_with(mark), 20, "the daemon")
+        os.kill(launcher_of(pid), signal.SIGKILL)
+        wait_until(lambda: not processes_with(mark), 20, "the daemon to end")
+    finally:
+        assert contained.executor.end(tmp_path, 0)
 
 
 KILLS = """

@@ -89,6 +89,7 @@ def sign(
     key: Any = None,
     days: float = 30.0,
     begin: float = -1.0,
+    serial: int | None = None,
 ) -> Issued:
     """Return a certificate with these extensions and no other, signed by itself without an issuer."""
     key = key or new_key()
@@ -98,7 +99,7 @@ def sign(
         .subject_name(name)
         .issuer_name(issuer.certificate.subject if issuer else name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(NOW + timedelta(days=begin))
         .not_valid_after(NOW + timedelta(days=days))
     )
@@ -142,18 +143,21 @@ def client(
     key: Any = None,
     days: float = 30.0,
     begin: float = -1.0,
+    serial: int | None = None,
 ) -> Issued:
     """Return a client's certificate.
 
     Args:
         identifier: its Authority Key Identifier; that of its issuer's key by default.
+        serial: its serial number; a random one by default.
     """
     aki = (
         x509.AuthorityKeyIdentifier(identifier, None, None)
         if identifier is not None
         else x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
     )
-    return sign(issuer, subject(organizations, "client"), [(aki, False), *extra], key=key, days=days, begin=begin)
+    name, extensions = subject(organizations, "client"), [(aki, False), *extra]
+    return sign(issuer, name, extensions, key=key, days=days, begin=begin, serial=serial)
 
 
 def revocation_list(issuer: Issued, *revoked: Issued, days: float = 7.0) -> bytes:

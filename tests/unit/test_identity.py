@@ -13,6 +13,9 @@ from orchestrator.core import authorities
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Denied, Presented, Trust
 from orchestrator.core.key_pairs import check_server
+from tests.kit.forged import LEAF, LIMITED, OF_OTHERS, PAST_LIMITS, Forged
+from tests.kit.forged import A as VICTIM
+from tests.kit.forged import B as ATTACKER
 from tests.kit.issuing import Issued, authority, client, new_key, revocation_list, sign, subject, usage
 
 A, A2, B = authority("org-a"), authority("org-a"), authority("org-b")
@@ -63,6 +66,26 @@ def test_another_organizations_authority_cannot_vouch_whatever_it_writes_into_it
         denies((forged.chain, A.pem), "org-a", "not issued by")
         with pytest.raises(PermissionDeniedError, match="speaks for no known organization"):
             TRUST.organizations_of(presented, datetime.now(UTC))
+
+
+FORGED = OF_OTHERS | PAST_LIMITS
+
+
+@pytest.fixture(scope="module")
+def attacked() -> Trust:
+    """Of the organizations whose certificates are forged; it lets in the honest ones."""
+    known = trust({"org-1": [VICTIM.pem], "org-2": [ATTACKER.pem], "org-3": [LIMITED.pem]})
+    verify((LEAF.chain,), "org-1", known)
+    verify((client(LIMITED, "org-3").chain,), "org-3", known)
+    return known
+
+
+@pytest.mark.parametrize("presented", FORGED.values(), ids=FORGED)
+def test_what_is_forged_is_refused_without_a_tls_handshake_before_it(attacked: Trust, presented: Forged):
+    """By itself: a handshake that refuses it first would hide that nobody else does."""
+    denies((presented.chain,), presented.organization, presented.why, attacked)
+    with pytest.raises(PermissionDeniedError, match="speaks for no known organization"):
+        attacked.organizations_of((presented.chain,), datetime.now(UTC))
 
 
 @pytest.mark.parametrize("names", [["org-b"], ["org-a "], ["ORG-A"], []], ids=str)
@@ -125,6 +148,11 @@ def test_a_list_counts_for_its_own_issuer_only():
     with pytest.raises(ValueError, match=r"^1 holds .*not signed by the organization's authority"):
         trust({"org-a": [A.pem, revocation_list(forged, leaf)]})
     verify((leaf.pem,), "org-a", trust({"org-a": [A.pem, revocation_list(authority("else"), leaf)]}))
+    other = authority("org-a", A)
+    same = client(other, "org-a", serial=leaf.certificate.serial_number)
+    known = trust({"org-a": [A.pem, revocation_list(A, leaf)]})
+    denies((leaf.pem,), "org-a", "was revoked", known)
+    verify((same.chain,), "org-a", known)
     # Of an intermediate that no folder holds: it is checked with the chain.
     issuer = authority("org-a", A)
     leaf = client(issuer, "org-a")
