@@ -94,11 +94,11 @@ def read_channels(file: Path) -> Mapping[str, frozenset[str]]:
 
 
 def read_broker_urls(file: Path) -> Mapping[str, str]:
-    """Return the broker URL of each organization that has one of its own.
+    """Return the broker URL of each organization, or queue of another kind, that has one of its own.
 
     Args:
-        file: YAML, `organizations: {id: URL, …}`, as `orchestrator broker provision` writes it; where a `relay`
-            beside it has another URL for an organization, that one is the server's.
+        file: YAML, `organizations: {id: URL, …}` and perhaps `queues: {name: URL, …}`, as `orchestrator broker
+            provision` writes it; where a `relay` beside them has another URL, that one is the server's.
 
     Raises:
         OSError: it cannot be read.
@@ -109,7 +109,7 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
     if "organizations" not in parts:
         raise document.error("organizations is missing")
     urls = {}
-    for name in ("organizations", "relay"):
+    for name in ("organizations", "queues", "relay"):
         for organization, entry in parts[name].mapping().items() if name in parts else ():
             urls[organization] = entry.text()
             if "://" not in urls[organization]:

@@ -46,14 +46,14 @@ _ADVICE: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
-def users(organizations: Iterable[str], database: int) -> dict[str, list[str]]:
+def users(names: Iterable[str], database: int) -> dict[str, list[str]]:
     """Return the rights of all users, as words of ACL SETUSER.
 
     Args:
-        organizations: their ids.
+        names: of the queues.
         database: the number in the URL, which the names of channels hold.
     """
-    queues = {pokes.account(organization): pokes.queue(organization) for organization in organizations}
+    queues = {pokes.account_of(name): name for name in names}
     sweeps = {pokes.MAINTENANCE: pokes.MAINTENANCE}
     return {
         **{account: _rights({account: queue}, database, _TAKING, _HEARING) for account, queue in queues.items()},
@@ -97,7 +97,8 @@ def set_up(broker_url: str, credentials: Credentials) -> bool:
     passwords = credentials.passwords
     with _client(broker_url) as client:
         with client.pipeline(transaction=True) as pipeline:
-            for account, words in users(credentials.organizations, database).items():
+            names = [*map(pokes.queue, credentials.organizations), *credentials.queues]
+            for account, words in users(names, database).items():
                 hashed = sha256(passwords[account].encode()).hexdigest()
                 pipeline.execute_command("ACL SETUSER", account, "reset", "on", f"#{hashed}", *words)
             pipeline.execute()

@@ -28,6 +28,7 @@ def _limit(option: str, name: str, text: str) -> Callable[[Command], Command]:
 
 @broker.command()
 @click.option("--org", "orgs", multiple=True, metavar="ID", help="An organization; repeat it.")
+@click.option("--queue", "others", multiple=True, metavar="NAME", help="A queue of another kind of work; repeat it.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -48,6 +49,7 @@ def _limit(option: str, name: str, text: str) -> Callable[[Command], Command]:
 @_limit("--max-bytes", "size", "Bytes of the messages in a queue on RabbitMQ.")
 def provision(
     orgs: tuple[str, ...],
+    others: tuple[str, ...],
     output: Path | None,
     address: str | None,
     rabbitmqctl: str,
@@ -58,7 +60,7 @@ def provision(
 
     On Redis or Valkey that is an ACL user for the organization's keys and channels; on RabbitMQ a vhost and its user,
     set up by rabbitmqctl, which needs no plugin. None can read or write another's queue. The maintenance worker and
-    Flower have accounts too. It may be repeated: the same accounts are set up again.
+    Flower have accounts too, and so has each --queue. It may be repeated: the same accounts are set up again.
 
     The file of --output is what ORCHESTRATOR_BROKER_URLS of `orchestrator serve` wants. Give each organization its
     own line only, for ORCHESTRATOR_BROKER_URL of its workers.
@@ -76,7 +78,7 @@ def provision(
         known = broker_credentials.read(output) if output else None
         if not orgs and known is None:
             raise click.UsageError("name at least one organization with --org")
-        made = broker_credentials.make(_at(url, address), orgs, known)
+        made = broker_credentials.make(_at(url, address), orgs, known, others)
         # The file is written when what it says is true; until then, or if this is killed, the old one is there, and
         # this may be repeated.
         with about_to_write(output, made.dump().encode()) if output else nullcontext():

@@ -1,15 +1,21 @@
 """What `orchestrator broker provision` gives to organizations, and keeps from the others."""
 
 import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import amqp
 import httpx
 import kombu.exceptions
 import pytest
 import redis
+from celery import Celery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orchestrator.broker import connection, credentials
+from orchestrator.core import pokes
+from orchestrator.settings import read_broker_urls
 from tests.kit.brokers.accounts import Provisioned, connected, elsewhere, receive, send, speaking
 from tests.kit.brokers.rabbitmq import RabbitMQ
 
@@ -170,3 +176,36 @@ def test_the_queue_on_rabbitmq_is_a_quorum_queue(on_rabbitmq: Provisioned, rabbi
 def test_what_is_published_to_rabbitmq_is_confirmed(on_rabbitmq: Provisioned) -> None:
     with speaking(on_rabbitmq.url("a"), "a") as app, app.connection_for_write() as connection:
         assert connection.default_channel.connection.confirm_publish
+
+
+QUEUE = "echo.main"
+
+
+def test_a_queue_that_is_no_organization_s_has_an_account_of_its_own(broker: Provisioned, tmp_path: Path) -> None:
+    file = tmp_path / "brokers.yaml"
+    file.write_text(broker.file.read_text())
+    done = broker.broker.provision("--queue", QUEUE, "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    made = credentials.read(file)
+    assert made is not None
+    assert made.organizations == broker.credentials.organizations
+    own, told = made.queues[QUEUE], read_broker_urls(file)[QUEUE]
+    assert urlsplit(own).username == QUEUE
+    key = str(uuid.uuid4())
+    with Celery("test", set_as_current=False) as app:
+        app.conf.update(connection.queue(told, QUEUE))
+        app.send_task(pokes.RUN_TASK, kwargs={"task": key, "attempt": 1}, retry=False)
+    with Celery("test", set_as_current=False) as app:
+        app.conf.update(connection.queue(own, QUEUE))
+        with app.connection_for_read() as opened:
+            message = opened.default_channel.basic_get(QUEUE, no_ack=True)
+            assert opened.default_channel.message_to_python(message).payload[1]["task"] == key
+    with pytest.raises(REFUSALS):
+        send(own if pokes.on_redis(own) else elsewhere(own, "a"), "a", key)
+
+
+@pytest.mark.parametrize("name", ["org.a", "maintenance", "relay", "flower"])
+def test_an_account_that_is_there_is_no_queue_s(on_valkey: Provisioned, name: str) -> None:
+    done = on_valkey.broker.provision("--queue", name, "--org", "a")
+    assert done.returncode != 0
+    assert f"queue {name} has an account already" in done.stderr
