@@ -9,10 +9,6 @@ if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
 
-class BenchError(Exception):
-    """A row could not be measured; the message says why, and what to look at."""
-
-
 @dataclass(frozen=True)
 class Number:
     """One thing that was measured.

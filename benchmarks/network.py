@@ -10,8 +10,8 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from benchmarks import requests
+from benchmarks.errors import BenchError
 from benchmarks.load import Driven, Life, drive
-from benchmarks.measure import BenchError
 from benchmarks.processor import spent
 from benchmarks.requests import new_function, new_plan
 from benchmarks.side import CALLERS, CHANNEL, LEAD, ORGANIZATIONS, Side, tree

@@ -16,8 +16,8 @@ import psutil
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from benchmarks.errors import BenchError
 from benchmarks.load import Target
-from benchmarks.measure import BenchError
 from orchestrator import protos as pb
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import RawCursor
 
-from benchmarks.measure import BenchError
+from benchmarks.errors import BenchError
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENTRY = re.compile(r"^@@(?P<database>[^@]*)@@(?P<process>\d+)@@", re.MULTILINE)

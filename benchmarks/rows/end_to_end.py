@@ -7,8 +7,9 @@ import time
 from functools import partial
 
 from benchmarks import bare
+from benchmarks.errors import BenchError
 from benchmarks.load import until_idle
-from benchmarks.measure import BenchError, Number, Numbers, Row
+from benchmarks.measure import Number, Numbers, Row
 from benchmarks.memory import peak, shared
 from benchmarks.network import PLANS, once, plan, register, runnable
 from benchmarks.processor import spent

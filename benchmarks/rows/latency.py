@@ -22,7 +22,8 @@ import grpc
 import redis
 
 from benchmarks import bare
-from benchmarks.measure import BenchError, Number, Numbers, Row
+from benchmarks.errors import BenchError
+from benchmarks.measure import Number, Numbers, Row
 from benchmarks.network import plan, register, runnable
 from benchmarks.requests import MODELS, TASKS, WORKER, new_model, new_task
 from benchmarks.side import LEAD, SITES, Side

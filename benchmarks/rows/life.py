@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import sql
+from benchmarks.errors import BenchError
 from benchmarks.load import Driven, Life
-from benchmarks.measure import BenchError, Number, Numbers, Row
+from benchmarks.measure import Number, Numbers, Row
 from benchmarks.network import driven, function, once, ready_tasks, settle
 from benchmarks.processor import spent
 from benchmarks.requests import older_life, worker_life

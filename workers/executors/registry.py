@@ -6,17 +6,22 @@ Another package adds one as an entry point of the group `orchestrator.executors`
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from workers.executors.executor import Executor, UnfitError
-
-if TYPE_CHECKING:
-    from workers.settings import WorkerSettings
 
 GROUP = "orchestrator.executors"
 """The group of entry points."""
 
-Make: TypeAlias = "Callable[[WorkerSettings], Executor]"
+Make: TypeAlias = Callable[[Any], Executor]
+"""From a worker's settings (`workers.settings`) to the executor."""
+
+
+class Chosen(Protocol):
+    """A worker's settings, as far as they name its executor."""
+
+    executor: str
+
 
 OURS = ("sandbox", "subprocess")
 """Those that this project has itself."""
@@ -27,7 +32,7 @@ def names() -> list[str]:
     return [*OURS, *sorted({point.name for point in entry_points(group=GROUP)} - set(OURS))]
 
 
-def make(settings: "WorkerSettings") -> Executor:
+def make(settings: Chosen) -> Executor:
     """Return the executor that a worker's settings name.
 
     Raises:
