@@ -15,8 +15,8 @@ from uuid import UUID
 import structlog
 from psycopg import errors as postgres
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
-from orchestrator.core.errors import UnavailableError
 from orchestrator.store.database import Database
 from orchestrator.trace.event_ids import lowest_id, time_of
 
@@ -85,15 +85,17 @@ _ALONE = "SET LOCAL lock_timeout = '1s'; LOCK TABLE ONLY events IN ACCESS EXCLUS
 
 def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
     """Make a change in a transaction that has the events for itself; return its count, 0 where others hold them."""
-    try:
-        with database.begin() as connection:
+    with database.begin() as connection:
+        try:
             connection.execute(text(_ALONE))
             return change(connection)
-    except UnavailableError as error:
-        if not isinstance(getattr(error.__cause__, "orig", None), postgres.LockNotAvailable):
-            raise
-        log.warning("partitions.busy", hint="other transactions hold the events; it is tried again at the next run")
-        return 0
+        except OperationalError as error:
+            # No fault of the database: nothing was changed, and nobody is to be told of one.
+            if not isinstance(error.orig, postgres.LockNotAvailable):
+                raise
+            connection.rollback()
+    log.warning("partitions.busy", hint="other transactions hold the events; it is tried again at the next run")
+    return 0
 
 
 def make(database: Database[Any], now: datetime) -> int:

@@ -128,6 +128,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
             patch.setenv("ORCHESTRATOR_BROKER_URL", "redis://:secret@host")
             outcome = contained.run(
                 LOOKS,
+                limited(time=180.0),
                 lease=lease,
                 secrets=[str(path) for path in secrets],
                 worker=os.getpid(),

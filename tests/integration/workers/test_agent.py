@@ -56,7 +56,7 @@ def test_an_idle_node_beats_in_each_channel(world: World) -> None:
         wait_until(lambda: len(world.recorded.heartbeats) >= 6, message="heartbeats")
     assert {channel for channel, _ in world.recorded.heartbeats} == {"known", "other"}
     for _, beat in world.recorded.heartbeats:
-        assert beat == pb.HeartbeatParam(node="node-1")
+        assert beat == pb.HeartbeatParam(node="node-1", slots=world.settings.concurrency)
 
 
 def test_one_call_renews_all_attempts_of_a_channel(world: World) -> None:
