@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 from psycopg import sql
 
 import migrations
@@ -24,6 +25,10 @@ from tests.kit.budget import Budget
 from tests.kit.groups import Grouped, dear_first
 
 ROOT = Path(__file__).parent
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 # What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
