@@ -1,6 +1,5 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
-import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine.transaction import Database
+from tests.kit import interrupts
 
 # Fixtures of two folders: started once for both.
 from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
@@ -30,10 +30,7 @@ ROOT = Path(__file__).parent
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-# What is ignored stays ignored in every program that a test starts; a shell has what it starts with `&` ignore these.
-for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, handler)
+interrupts.heed()
 
 
 def pytest_configure(config: pytest.Config) -> None:

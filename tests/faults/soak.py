@@ -15,6 +15,7 @@ from orchestrator.calls.loss import VARIABLE
 from orchestrator.client import CallError
 from tests.faults import monkeys
 from tests.faults.monkeys import MONKEYS, Monkey
+from tests.kit import interrupts
 from tests.kit.followed import Followed
 from tests.kit.runs import Broken, Kind
 from tests.kit.stage import Stage
@@ -112,6 +113,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
+    interrupts.heed()
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
