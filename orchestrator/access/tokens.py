@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import text
 
 from orchestrator.core.errors import NotFoundError, UnauthenticatedError
+from orchestrator.store.connection import Connection, Row
 
 _SHOWN = re.compile(r"orc_([0-9a-f]{16})_([0-9a-f]{64})")
 _NO_HASH = bytes(32)
@@ -147,7 +147,7 @@ def revoke(connection: Connection, identity: str, now: datetime) -> Token:
     return _token(row)
 
 
-def _token(row: Row[Any]) -> Token:
+def _token(row: Row) -> Token:
     return Token(row.id, row.organization, frozenset(row.channels), row.created_at, row.ends_at, row.revoked_at)
 
 

@@ -7,7 +7,7 @@ the channel.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, TextClause
+from sqlalchemy import TextClause
 
 from orchestrator import protos as pb
 from orchestrator.compute import assets
@@ -15,6 +15,7 @@ from orchestrator.core import pokes
 from orchestrator.engine import kinds
 from orchestrator.engine.kinds import Kind
 from orchestrator.engine.outbox import PURGE
+from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.trace import forgotten
 
@@ -63,7 +64,7 @@ _KIND_OF_TABLE = {
 }
 
 
-def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]) -> Iterator[Row[Any]]:
+def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]) -> Iterator[Row]:
     """Yield the assets of a channel: key, time, message, and id and snapshot of the last event, None without one.
 
     Args:
@@ -117,7 +118,7 @@ _TASKS = statement(
 )
 
 
-def tasks(connection: Connection, channel: str, kind: Kind) -> Iterator[Row[Any]]:
+def tasks(connection: Connection, channel: str, kind: Kind) -> Iterator[Row]:
     """Yield the tasks of a kind of work in a channel, each with its events, attempts, parents and pokes."""
     return _read(connection, _TASKS, channel, kind=kind.name, asset_kind=kind.asset_kind)
 
@@ -138,7 +139,7 @@ _TOLD_ONLY = statement(
 )
 
 
-def told_only(connection: Connection, channel: str) -> Iterator[Row[Any]]:
+def told_only(connection: Connection, channel: str) -> Iterator[Row]:
     """Yield the assets that the events of a channel tell of, and that have no row."""
     told = {*_KIND_OF_TABLE.values(), *(kind.asset_kind for kind in kinds.every())}
     return _read(connection, _TOLD_ONLY, channel, kinds=sorted(told))
@@ -158,17 +159,15 @@ _POKES_OF_NOTHING = statement(
 )
 
 
-def pokes_of_nothing(connection: Connection) -> Iterator[Row[Any]]:
+def pokes_of_nothing(connection: Connection) -> Iterator[Row]:
     """Yield the pokes, of all channels, for what does not exist."""
     return _stream(connection, _POKES_OF_NOTHING, {})
 
 
-def _read(connection: Connection, query: TextClause, channel: str, **parameters: object) -> Iterator[Row[Any]]:
+def _read(connection: Connection, query: TextClause, channel: str, **parameters: object) -> Iterator[Row]:
     gone = forgotten.of(connection, channel)
     yield from _stream(connection, query, {"channel": channel, "forgotten": gone.position if gone else 0, **parameters})
 
 
-def _stream(connection: Connection, query: TextClause, parameters: dict[str, object]) -> Iterator[Row[Any]]:
-    options = {"stream_results": True, "max_row_buffer": _PART}
-    with connection.execute(query, parameters, execution_options=options) as rows:
-        yield from rows
+def _stream(connection: Connection, query: TextClause, parameters: dict[str, object]) -> Iterator[Row]:
+    yield from connection.stream(query, parameters, _PART)

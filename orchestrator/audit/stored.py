@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection, Row
 
 from orchestrator import protos as pb
 from orchestrator.audit import rows
@@ -18,6 +17,7 @@ from orchestrator.core.states import TASK_WORDS, TERMINAL
 from orchestrator.engine import kinds
 from orchestrator.engine.kinds import Kind
 from orchestrator.engine.transaction import Database
+from orchestrator.store.connection import Connection, Row
 from orchestrator.trace import forgotten
 
 _STORED = (assets.functions, assets.compute_plans, assets.data_managers, assets.data_samples, assets.models)
@@ -98,7 +98,7 @@ def _check_assets(connection: Connection, channel: str, kept: Kept) -> Iterator[
                 yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_id or "", f"the {stored.noun} {words}")
 
 
-def check_task(row: Row[Any], kept: Kept, kind: Kind) -> Iterator[Violation]:
+def check_task(row: Row, kept: Kept, kind: Kind) -> Iterator[Violation]:
     """Yield what is wrong with a task.
 
     Args:
@@ -125,7 +125,7 @@ def check_task(row: Row[Any], kept: Kept, kind: Kind) -> Iterator[Violation]:
         yield Violation(Rule.POKES, row.key, "", words)
 
 
-def _check_told(row: Row[Any], message: Any, last: Any) -> Iterator[Violation]:
+def _check_told(row: Row, message: Any, last: Any) -> Iterator[Violation]:
     if row.status != last.status:
         words = f"the task is {_state(row.status)}, and the last event about it tells that it is"
         yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_ids[-1], f"{words} {_state(last.status)}")
@@ -136,12 +136,12 @@ def _check_told(row: Row[Any], message: Any, last: Any) -> Iterator[Violation]:
         yield Violation(Rule.ROW_AS_TOLD, row.key, row.event_ids[-1], "the task is not what the last event tells")
 
 
-def _whole(row: Row[Any]) -> bool:
+def _whole(row: Row) -> bool:
     """Tell whether the events of a task begin with its creation."""
     return bool(row.kinds[:1] == [pb.EVENT_ASSET_CREATED])
 
 
-def _attempt_faults(row: Row[Any], statuses: list[int], kept: Kept) -> Iterator[str]:
+def _attempt_faults(row: Row, statuses: list[int], kept: Kept) -> Iterator[str]:
     numbers, ended = row.numbers, row.ended
     if not numbers and row.status in TERMINAL and _attempts_forgotten(row, kept):
         return
@@ -170,11 +170,11 @@ def _attempt_faults(row: Row[Any], statuses: list[int], kept: Kept) -> Iterator[
             yield f"attempt {number + 1} was claimed before attempt {number} had ended"
 
 
-def _attempts_forgotten(row: Row[Any], kept: Kept) -> bool:
+def _attempts_forgotten(row: Row, kept: Kept) -> bool:
     return kept.attempts_since is not None and all(time < kept.attempts_since for time in row.times[-1:])
 
 
-def _told_end(row: Row[Any], statuses: list[int], kept: Kept, began: int | None, end: datetime, outcome: int) -> bool:
+def _told_end(row: Row, statuses: list[int], kept: Kept, began: int | None, end: datetime, outcome: int) -> bool:
     """Tell whether an event tells of the end of an attempt: the one after its beginning, or the first that is kept."""
     if began is None and _forgotten(kept, end - TOLERANCE):
         return True
@@ -182,7 +182,7 @@ def _told_end(row: Row[Any], statuses: list[int], kept: Kept, began: int | None,
     return statuses[place : place + 1] == [outcome] and abs(row.times[place] - end) <= TOLERANCE
 
 
-def _poke_faults(row: Row[Any], statuses: list[int], kept: Kept) -> Iterator[str]:
+def _poke_faults(row: Row, statuses: list[int], kept: Kept) -> Iterator[str]:
     poked = set(row.poked_attempts)
     strangers = set(row.poked_queues) - {row.queue}
     if strangers:

@@ -12,7 +12,7 @@ from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from orchestrator.store.connection import Connection
 
 _DAYS = 90
 _MOST_DAYS = 3660

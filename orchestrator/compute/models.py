@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from orchestrator import protos as pb
 from orchestrator.compute import results, tasks, validation
@@ -13,7 +13,7 @@ from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
-from orchestrator.store.statements import any_key
+from orchestrator.store.statements import any_key, statement
 
 
 def register_one(transaction: Transaction, new: pb.NewModel) -> pb.Model:
@@ -35,6 +35,9 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     return pb.RegisterModelsResponse(models=added)
 
 
+_FILLED = statement("SELECT output, count(*) AS count FROM models WHERE task_key = :task GROUP BY output")
+
+
 def add(
     transaction: Transaction, task: pb.ComputeTask, function: pb.Function, new_models: Sequence[pb.NewModel]
 ) -> list[pb.Model]:
@@ -45,9 +48,7 @@ def add(
     """
     if not new_models:
         return []
-    table = tables.models.c
-    query = select(table.output, func.count()).where(table.task_key == UUID(task.key)).group_by(table.output)
-    filled = {row[0]: row[1] for row in transaction.connection.execute(query)}
+    filled = {row.output: row.count for row in transaction.connection.execute(_FILLED, {"task": UUID(task.key)})}
     added, columns = [], []
     for new in new_models:
         identifier = new.compute_task_output_identifier

@@ -17,6 +17,7 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.store import connecting
+from orchestrator.store.connection import transaction_on
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class Relay:
         return False
 
     def _waiting(self) -> list[str]:
-        with self._engine.connect() as connection:
+        with transaction_on(self._engine) as connection:
             return outbox.waiting(connection)
 
     def send(self, queue: str) -> int:
@@ -80,7 +81,7 @@ class Relay:
             kombu.exceptions.OperationalError: its broker cannot be reached or refuses us; nothing is marked.
         """
         app = self._app(queue)
-        with self._engine.begin() as connection:
+        with transaction_on(self._engine) as connection:
             room = outbox.room(connection, queue, self._silence)
             taken = outbox.take(connection, queue, self._batch, room)
             if taken:

@@ -3,12 +3,10 @@
 import hashlib
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
-
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
 UNACKNOWLEDGED = (
@@ -77,7 +75,7 @@ _FIND = statement("""
 """)
 
 
-def find(transaction: Transaction, key: UUID, number: int) -> Row[Any] | None:
+def find(transaction: Transaction, key: UUID, number: int) -> Row | None:
     """Return how an attempt ended, and when the next one is due that waits for it; None where there is none."""
     return transaction.connection.execute(_FIND, {"key": key, "number": number}).one_or_none()
 
@@ -98,7 +96,7 @@ _REPEAT = statement("""
 
 def repeat_claim(transaction: Transaction, key: UUID, claim_id: str, token_hash: bytes, lease: timedelta) -> int | None:
     """Give the running attempt of a claim, whose answer was lost, a new token; return its number, None without one."""
-    return transaction.connection.execute(
+    repeated: int | None = transaction.connection.execute(
         _REPEAT,
         {
             "key": key,
@@ -110,6 +108,7 @@ def repeat_claim(transaction: Transaction, key: UUID, claim_id: str, token_hash:
             "now": transaction.now,
         },
     ).scalar_one_or_none()
+    return repeated
 
 
 _COUNT = statement("SELECT count(*) FROM attempts WHERE task_key = :key AND fault = :fault")
@@ -162,7 +161,7 @@ _RECEIPTS = statement("""
 """)
 
 
-def receipts(transaction: Transaction, plan: UUID) -> Sequence[Row[Any]]:
+def receipts(transaction: Transaction, plan: UUID) -> Sequence[Row]:
     """Return the attempts of a compute plan that were cancelled while they ran."""
     rows = transaction.connection.execute(_RECEIPTS, {"plan": plan, "channel": transaction.channel})
     return rows.all()

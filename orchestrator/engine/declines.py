@@ -42,7 +42,7 @@ def decline(transaction: Transaction, decline: pb.Decline) -> bool | None:
     Returns:
         Whether it is news; None where the task is not To do, not the caller's, or pauses before its next attempt.
     """
-    return transaction.connection.execute(
+    news: bool | None = transaction.connection.execute(
         _DECLINE,
         {
             "key": UUID(decline.compute_task_key),
@@ -52,6 +52,7 @@ def decline(transaction: Transaction, decline: pb.Decline) -> bool | None:
             "message": decline.SerializeToString(deterministic=True),
         },
     ).scalar_one_or_none()
+    return news
 
 
 # The tasks are locked in the order of their keys, as by all who change many of them.

@@ -1,11 +1,9 @@
 """Nodes: the worker processes of organizations, and when each was heard last."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
 _HEAR = statement("""
@@ -47,6 +45,6 @@ _LIST = statement("""
 """)
 
 
-def of_channel(transaction: Transaction) -> Sequence[Row[Any]]:
+def of_channel(transaction: Transaction) -> Sequence[Row]:
     """Return the nodes that were heard in the channel."""
     return transaction.connection.execute(_LIST, {"channel": transaction.channel}).all()

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from orchestrator.core import pokes
+from orchestrator.store.connection import Connection
 from orchestrator.store.statements import statement
 
 PURGE = "purge"

@@ -3,13 +3,13 @@
 A plan's row is what every change of its graph, and everything that ends it, holds alone; a Done shares it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator.core.errors import ConflictError, NotFoundError
@@ -58,7 +58,7 @@ def get(transaction: Transaction, key: UUID) -> Plan:
     Raises:
         NotFoundError: the channel has none with this key.
     """
-    found = transaction.connection.execute(_of(transaction, [key])).mappings().one_or_none()
+    found = transaction.connection.execute(_of(transaction, [key])).one_or_none()
     if found is None:
         raise NotFoundError(f"plan {key} does not exist")
     return _to_plan(found)
@@ -68,9 +68,9 @@ def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
     """Hold the latches of those plans of this channel that exist, until the transaction ends; return them by key."""
     if not keys:
         return {}
-    rows = transaction.connection.execute(_of(transaction, keys).with_for_update(key_share=True)).mappings().all()
+    rows = transaction.connection.execute(_of(transaction, keys).with_for_update(key_share=True)).all()
     transaction.locked()
-    return {row["key"]: _to_plan(row) for row in rows}
+    return {row.key: _to_plan(row) for row in rows}
 
 
 def share(transaction: Transaction, key: UUID) -> None:
@@ -85,8 +85,8 @@ def _of(transaction: Transaction, keys: Collection[UUID]) -> Any:
     return query.where(table.key == any_key(keys), table.channel == transaction.channel).order_by(table.key)
 
 
-def _to_plan(row: RowMapping) -> Plan:
-    return Plan(row["key"], row["kind"], row["owner"], row["ended_at"], row["outcome"])
+def _to_plan(row: Sequence[Any]) -> Plan:
+    return Plan(*row)
 
 
 _TAKE = statement(
@@ -96,7 +96,7 @@ _TAKE = statement(
 
 def take(transaction: Transaction, key: UUID) -> Plan | None:
     """Hold a plan's latch until the transaction ends; return None where another transaction has it."""
-    row = transaction.connection.execute(_TAKE, {"key": key}).mappings().one_or_none()
+    row = transaction.connection.execute(_TAKE, {"key": key}).one_or_none()
     return None if row is None else _to_plan(row)
 
 

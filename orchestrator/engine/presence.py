@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from orchestrator.store.connection import Connection
 
 # By the database's clock alone: those of the servers and of the sweeps' machine may differ.
 _NOTE = text("""

@@ -3,11 +3,9 @@
 import hashlib
 import secrets
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import Row
 
 from orchestrator import protos as pb
 from orchestrator.core import fields
@@ -18,6 +16,7 @@ from orchestrator.engine import attempts, endings, kinds, retrying, tasks
 from orchestrator.engine.kinds import Failure
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.connection import Row
 
 _LONGEST_REASON = 1000
 
@@ -119,7 +118,7 @@ def _own_task(transaction: Transaction, key: UUID) -> Task:
     return task
 
 
-def _check_reported_before(transaction: Transaction, attempt: pb.Attempt, report: Message) -> Row[Any]:
+def _check_reported_before(transaction: Transaction, attempt: pb.Attempt, report: Message) -> Row:
     """Check that this very report is the one that ended the attempt; return the attempt's row.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, TextClause, select
+from sqlalchemy import Select, TextClause, select
 
 from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
@@ -51,37 +51,23 @@ class Task:
 
 
 COLUMNS = "key, kind, plan_key, owner, worker, queue, priority, attempts, status, message"
-"""What a statement must select for `of_rows`; `ran` may come too."""
+"""What a statement must select first, in this order, for `of_rows`; for `moved` nothing else, or `ran`."""
 
 RETURNED = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
 """The same of the table `tasks`, beside others."""
 
+_SELECTED = len(COLUMNS.split(", "))
 _COLUMNS = [tables.tasks.c[name] for name in COLUMNS.split(", ")]
 
 
-def of_rows(rows: Iterable[RowMapping]) -> list[Task]:
+def of_rows(rows: Iterable[Sequence[Any]]) -> list[Task]:
     """Return the tasks that a statement has selected."""
-    return [
-        Task(
-            row["key"],
-            row["kind"],
-            row["plan_key"],
-            row["owner"],
-            row["worker"],
-            row["queue"],
-            row["priority"],
-            row["attempts"],
-            row["status"],
-            row["message"],
-            row.get("ran"),
-        )
-        for row in rows
-    ]
+    return [Task(*row[:_SELECTED]) for row in rows]
 
 
 def moved(transaction: Transaction, moving: TextClause, parameters: Mapping[str, Any]) -> list[Task]:
-    """Run a statement that selects tasks; return them."""
-    return of_rows(transaction.connection.execute(moving, parameters).mappings())
+    """Run a statement that selects tasks, and perhaps `ran`; return them."""
+    return [Task(*row) for row in transaction.connection.execute(moving, parameters)]
 
 
 class Run(Protocol):
@@ -214,7 +200,7 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Tas
     if not keys:
         return {}
     rows = transaction.connection.execute(_of_channel(transaction).where(tables.tasks.c.key == any_key(keys)))
-    return {task.key: task for task in of_rows(rows.mappings())}
+    return {task.key: task for task in of_rows(rows)}
 
 
 def get_for_update(transaction: Transaction, key: UUID) -> tuple[Task, bool]:
@@ -229,11 +215,11 @@ def get_for_update(transaction: Transaction, key: UUID) -> tuple[Task, bool]:
         .where(tables.tasks.c.key == key)
         .with_for_update(key_share=True)
     )
-    row = transaction.connection.execute(query).mappings().one_or_none()
+    row = transaction.connection.execute(query).one_or_none()
     if row is None:
         raise NotFoundError(f"task {key} does not exist")
     transaction.locked()
-    return of_rows([row])[0], row["token_hash"] is not None
+    return of_rows([row])[0], row.token_hash is not None
 
 
 def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[list[Task], str]:
@@ -249,7 +235,7 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
     for name, value in wanted.items():
         query = query.where(table[name] == value)
     rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
-    return of_rows(rows), token
+    return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
 def _of_channel(transaction: Transaction) -> Select[Any]:
@@ -261,7 +247,7 @@ _STATUSES = statement("SELECT status, count(*) AS count FROM tasks WHERE plan_ke
 
 def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
     """Return how many tasks of a plan are in each state."""
-    return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}  # type: ignore[misc]
+    return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}
 
 
 _CHILDREN = statement("SELECT DISTINCT status FROM tasks JOIN edges ON child = key WHERE parent = :parent")

@@ -1,10 +1,9 @@
 """The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import text
 
 from orchestrator.core import crash
 from orchestrator.core.errors import UnavailableError, UnknownKindError
@@ -12,6 +11,7 @@ from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
 from orchestrator.store import database
+from orchestrator.store.connection import Connection, Row
 from orchestrator.trace import events
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ NOBODY = ""
 """The caller of a sweep: no organization."""
 
 
-def one_by_one(database: Database, rows: Iterable[Row[Any]], repair: Callable[[Transaction, Row[Any]], bool]) -> int:
+def one_by_one(database: Database, rows: Iterable[Row], repair: Callable[[Transaction, Row], bool]) -> int:
     """Repair what a sweep has found, each in a transaction of its own; return how many were repaired.
 
     Args:

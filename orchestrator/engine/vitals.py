@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from orchestrator.core.vitals import NodeVitals, QueueVitals, SweepVitals, Vitals
 from orchestrator.engine import presence
 from orchestrator.engine.transaction import Database
+from orchestrator.store.connection import Connection
 
 _SWEEPS = text("SELECT name, extract(epoch FROM :now - ran_at) AS age, repaired FROM sweeps ORDER BY name")
 _NODES = text("""

@@ -110,10 +110,32 @@ def make_engine(url: str, **options: Any) -> Engine:
     engine = create_engine(
         "postgresql+psycopg://", creator=partial(connect, url), isolation_level="READ COMMITTED", **options
     )
+    generation = _Generation()
+    event.listen(engine, "connect", generation.made)
+    event.listen(engine, "invalidate", generation.dropped)
+    event.listen(engine, "checkout", generation.check)
     event.listen(engine, "checkout", _check)
     event.listen(engine, "checkin", _note)
     event.listen(engine, "handle_error", _drop)
     return engine
+
+
+class _Generation:
+    """The connections of a pool that were made since one of them was dropped: the older ones reach the same server."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+
+    def made(self, _: object, record: ConnectionPoolEntry) -> None:
+        record.info["made"] = time.monotonic()
+
+    def dropped(self, _: object, record: ConnectionPoolEntry, __: object) -> None:
+        if record.info.get("made", 0.0) >= self._began:
+            self._began = time.monotonic()
+
+    def check(self, _: object, record: ConnectionPoolEntry, __: object) -> None:
+        if record.info.get("made", 0.0) < self._began:
+            raise DisconnectionError("another connection of its time was dropped")
 
 
 def break_off() -> None:
@@ -137,10 +159,7 @@ def _check(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _
     since = record.info.get("idle_since")
     if since is not None and time.monotonic() - since > _IDLE_SECONDS and not _answers(connection):
         cut(connection)
-        # All that are as old are made anew when their turn comes.
-        error = DisconnectionError("the database does not answer on a connection that was idle")
-        error.invalidate_pool = True
-        raise error
+        raise DisconnectionError("the database does not answer on a connection that was idle")
 
 
 def _answers(connection: "psycopg.Connection[Any]") -> bool:

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+import psycopg
 import structlog
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
 from orchestrator.core.rules import Rules
 from orchestrator.store import connecting, faults
+from orchestrator.store.connection import Connection, transaction_on
 from orchestrator.store.faults import Verdict
 
 log = structlog.get_logger()
@@ -116,13 +117,13 @@ class Database(ABC, Generic[Call]):
                 if self._written is not None and transaction.written:
                     self._written()
                 return result
-            except DBAPIError as error:
-                if faults.verdict(error.orig) is not Verdict.REPEAT:
+            except psycopg.Error as error:
+                if faults.verdict(error) is not Verdict.REPEAT:
                     raise
                 if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError("other calls change the same assets; try again later") from error
                 deadline = deadline or time.monotonic() + self._retry_budget
-                log.info("transaction.retried", reason=type(error.orig).__name__)
+                log.info("transaction.retried", reason=type(error).__name__)
                 time.sleep(_PAUSE)
 
     @contextmanager
@@ -133,17 +134,17 @@ class Database(ABC, Generic[Call]):
             UnavailableError: the database is at fault, and may not be for long.
             ConflictError: there is one already.
             BadRequestError: a value cannot be kept.
-            DBAPIError: two transactions met, or the fault lasts.
+            psycopg.Error: two transactions met, or the fault lasts.
         """
         try:
-            with self.engine.begin() as connection:
+            with transaction_on(self.engine) as connection:
                 yield connection
         except PoolTimeoutError as error:
             raise UnavailableError("every database connection is busy; try again later") from error
-        except DBAPIError as error:
-            match faults.verdict(error.orig):
+        except psycopg.Error as error:
+            match faults.verdict(error):
                 case Verdict.PASSES:
-                    log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error.orig))
+                    log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error))
                     raise UnavailableError("the database is not available; try again later") from error
                 case Verdict.CONFLICT:
                     # No detail: what is there already may be another channel's.
@@ -155,13 +156,14 @@ class Database(ABC, Generic[Call]):
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Read as of one moment, and change nothing."""
-        with self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with self.begin() as connection:
+            connection.read_only()
+            yield connection
 
     def close(self) -> None:
         """Close the connections that are idle."""
         self.engine.dispose()
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).partition("\n")[0]
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0]

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Uuid, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, Uuid, tuple_
 
 from orchestrator.core.errors import BadRequestError
+from orchestrator.store.connection import Connection
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 10_000

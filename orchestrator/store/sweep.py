@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from orchestrator.core import crash
+from orchestrator.store.connection import Connection
 from orchestrator.store.database import Database
 
 log = structlog.get_logger()

@@ -12,12 +12,13 @@ from uuid import UUID
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
-from sqlalchemy import Connection, RowMapping, Select, Uuid, case, cast, exists, func, select, text
+from sqlalchemy import RowMapping, Select, Uuid, case, cast, exists, func, select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import OWN_KINDS
 from orchestrator.store import pages, tables
+from orchestrator.store.connection import Connection
 from orchestrator.trace.event_ids import new_ids
 
 _FIELD_OF_KIND = {
@@ -162,7 +163,7 @@ def place(connection: Connection, limit: int) -> int:
     """
     connection.execute(_PLACE_LOCK)
     row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
-    return row.count if row else 0  # type: ignore[return-value]
+    return row.count if row else 0
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ That they are forgotten is noted first, and holds from then on; the rows go late
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import text
 
+from orchestrator.store.connection import Connection, Row
 from orchestrator.trace.event_ids import lowest_id, time_of
 from orchestrator.trace.partitions import Month
 
@@ -91,7 +91,7 @@ _ENDS = text("""
 """)
 
 
-def ends(connection: Connection, part: Part) -> Sequence[Row[Any]]:
+def ends(connection: Connection, part: Part) -> Sequence[Row]:
     """Return of each channel the last event of a part, and the latest time in it; reads the whole part."""
     return connection.execute(_ENDS, {"after": part.after, "last": part.last}).all()
 
@@ -105,7 +105,7 @@ _NOTE = text("""
 """)
 
 
-def note(connection: Connection, ends: Sequence[Row[Any]]) -> None:
+def note(connection: Connection, ends: Sequence[Row]) -> None:
     """Forget the events of each channel up to the given ones; none are given where another sweep was quicker."""
     if ends:
-        connection.execute(_NOTE, [dict(row._mapping) for row in ends])
+        connection.execute(_NOTE, [row._asdict() for row in ends])

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import structlog
 from psycopg import errors as postgres
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import text
 
+from orchestrator.store.connection import Connection
 from orchestrator.store.database import Database
 from orchestrator.trace.event_ids import lowest_id, time_of
 
@@ -89,10 +89,8 @@ def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
         try:
             connection.execute(text(_ALONE))
             return change(connection)
-        except OperationalError as error:
+        except postgres.LockNotAvailable:
             # No fault of the database: nothing was changed, and nobody is to be told of one.
-            if not isinstance(error.orig, postgres.LockNotAvailable):
-                raise
             connection.rollback()
     log.warning("partitions.busy", hint="other transactions hold the events; it is tried again at the next run")
     return 0

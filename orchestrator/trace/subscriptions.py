@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import text
 
+from orchestrator.store.connection import Connection, Row
 from orchestrator.store.database import Transaction
 
 # Shared by streams that begin, held alone by whoever forgets events: it sees their rows, or they see what is gone.
@@ -75,8 +76,6 @@ _FARTHEST_BEHIND = text("""
 """)
 
 
-def farthest_behind(
-    connection: Connection, now: datetime, age: timedelta
-) -> Row[tuple[str, str, int, datetime]] | None:
+def farthest_behind(connection: Connection, now: datetime, age: timedelta) -> Row | None:
     """Return the stream that needs the oldest events, of those that live or ended no longer ago than `age`."""
     return connection.execute(_FARTHEST_BEHIND, {"now": now, "age": age}).one_or_none()

@@ -1,0 +1,217 @@
+"""A connection inside a transaction: what every statement of ours runs on.
+
+Named statements go to psycopg as they are, which prepares those that come again; they are what runs in each call. What
+is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls sees
+one kind of error: psycopg's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, TypeAlias, overload
+from uuid import uuid4
+
+import psycopg
+import sqlalchemy
+from psycopg.rows import namedtuple_row
+from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
+from sqlalchemy.dialects.postgresql import psycopg as dialects
+from sqlalchemy.exc import DBAPIError
+
+from orchestrator.store import faults
+
+_DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
+
+Parameters: TypeAlias = Mapping[str, Any]
+
+Row: TypeAlias = Any
+"""A named tuple."""
+
+
+class Rows:
+    """What a named statement has returned.
+
+    Args:
+        rows: named tuples.
+        rowcount: how many rows it has changed, or selected.
+    """
+
+    def __init__(self, rows: Sequence[Any], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def all(self) -> Sequence[Row]:
+        """Return all rows."""
+        return self._rows
+
+    def one(self) -> Row:
+        """Return the only row.
+
+        Raises:
+            LookupError: there is none, or more than one.
+        """
+        if len(self._rows) != 1:
+            raise LookupError(f"one row is expected, {len(self._rows)} came")
+        return self._rows[0]
+
+    def one_or_none(self) -> Row | None:
+        """Return the only row, None without one.
+
+        Raises:
+            LookupError: there is more than one.
+        """
+        return self.one() if self._rows else None
+
+    def scalars(self) -> Iterator[Any]:
+        """Yield the first column."""
+        return (row[0] for row in self._rows)
+
+    def scalar_one(self) -> Any:
+        """Return the first column of the only row; see `one`."""
+        return self.one()[0]
+
+    def scalar_one_or_none(self) -> Any:
+        """Return the first column of the only row, None without one; see `one_or_none`."""
+        return self.one()[0] if self._rows else None
+
+
+class Connection:
+    """A connection inside a transaction, which begins with the first statement.
+
+    Args:
+        engine: whose it is.
+        pooled: as its pool gave it.
+    """
+
+    def __init__(self, engine: Engine, pooled: PoolProxiedConnection) -> None:
+        self._engine = engine
+        self._pooled = pooled
+        driver: Any = pooled.driver_connection
+        self.driver: psycopg.Connection[Any] = driver
+        self._built: sqlalchemy.Connection | None = None
+
+    @overload
+    def execute(  # type: ignore[overload-overlap]
+        self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> Rows: ...
+
+    @overload
+    def execute(
+        self, query: Executable, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> CursorResult[Any]: ...
+
+    def execute(
+        self, query: Executable, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> Rows | CursorResult[Any]:
+        """Run a statement.
+
+        Args:
+            query: a named statement, or what SQLAlchemy has built.
+            parameters: by name; of several rows for what is to run once for each.
+
+        Raises:
+            psycopg.Error: Postgres, or the way to it, is at fault.
+        """
+        try:
+            if isinstance(query, TextClause):
+                return self._named(query, parameters)
+            if self._built is None:
+                self._built = sqlalchemy.Connection(self._engine, self._pooled)
+            return self._built.execute(query, parameters)
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                self._met(error.orig)
+                raise error.orig from error
+            raise
+        except psycopg.Error as error:
+            self._met(error)
+            raise
+
+    def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
+        cursor = self.driver.cursor(row_factory=namedtuple_row)
+        if isinstance(parameters, Sequence):
+            cursor.executemany(_sql(query), parameters)
+        else:
+            cursor.execute(_sql(query), parameters or {})
+        return Rows(cursor.fetchall() if cursor.description else (), cursor.rowcount)
+
+    def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
+        """Yield the rows of a named statement, of which only a part is in memory.
+
+        Args:
+            query: the statement.
+            parameters: by name.
+            part: how many rows are fetched at once.
+        """
+        with self.driver.cursor(f"part_{uuid4().hex}", row_factory=namedtuple_row) as cursor:
+            cursor.itersize = part
+            cursor.execute(_sql(query), parameters)
+            yield from cursor
+
+    def read_only(self) -> None:
+        """Read as of one moment from the first statement on, and change nothing."""
+        self.driver.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    def _met(self, error: psycopg.Error) -> None:
+        if self._pooled.is_valid and (self.driver.closed or faults.drops(error)):
+            self._pooled.invalidate(error)
+
+    def commit(self) -> None:
+        """End the transaction, and keep what it has changed.
+
+        Raises:
+            psycopg.Error: it is not known whether that was kept.
+        """
+        try:
+            self.driver.commit()
+        except psycopg.Error as error:
+            self._met(error)
+            raise
+
+    def rollback(self) -> None:
+        """End the transaction, and keep nothing.
+
+        Raises:
+            psycopg.Error: the connection is gone, and nothing was kept.
+        """
+        try:
+            if self._pooled.is_valid:
+                self.driver.rollback()
+        except psycopg.Error as error:
+            self._met(error)
+            raise
+
+
+@cache
+def _sql(query: TextClause) -> bytes:
+    """Return a named statement in the driver's words; they are few, and each is made once."""
+    return str(query.compile(dialect=_DIALECT)).encode()
+
+
+@contextmanager
+def transaction_on(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that the end of the block commits.
+
+    Args:
+        engine: whose pool lends a connection.
+
+    Raises:
+        sqlalchemy.exc.TimeoutError: all connections are lent.
+        psycopg.Error: Postgres, or the way to it, is at fault.
+    """
+    pooled = engine.pool.connect()
+    try:
+        connection = Connection(engine, pooled)
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            with suppress(psycopg.Error):
+                connection.rollback()
+            raise
+    finally:
+        if pooled.is_valid:
+            pooled.close()
