@@ -29,7 +29,7 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine import vitals
-from orchestrator.engine.transaction import Database
+from orchestrator.engine.transaction import EVENTS, POKES, Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
@@ -49,6 +49,9 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
+
+SEQUENCER_PAUSE = 0.01
+"""How long events gather while they are written without a break: places are given to many at once."""
 
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
@@ -92,19 +95,20 @@ def _check_schema(url: str) -> None:
 
 async def _serve(settings: ServerSettings) -> None:
     url = settings.database_url.get_secret_value()
-    woken: list[Pump] = []
+    waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
 
-    def wake() -> None:
-        for pump in woken:
-            loop.call_soon_threadsafe(pump.wake)
+    def wake(names: frozenset[str]) -> None:
+        for name in names & waiting.keys():
+            loop.call_soon_threadsafe(waiting[name].wake)
 
     database = Database(
         url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
     )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
-    sequencer, feeding = Pump("sequencer", Sequencer(database).step, 1.0), Pump("feed", feed.step, 2.0)
+    feeding = Pump("feed", feed.step, 2.0)
+    sequencer = Pump("sequencer", Sequencer(database, feeding.wake).step, 1.0, SEQUENCER_PAUSE)
     presence = Presence(database)
     pumps = [
         sequencer,
@@ -112,14 +116,14 @@ async def _serve(settings: ServerSettings) -> None:
         Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS),
         Pump("presence", presence.step, presence.period),
     ]
-    woken.append(sequencer)
+    waiting[EVENTS] = sequencer
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     files = _Files(settings)
     brokers = Brokers(default_broker, lambda: files.own_brokers.value if files.own_brokers else {}, files.members)
     relay = Relay(database, brokers) if settings.dispatches else None
     if relay:
-        pumps.append(Pump("relay", relay.step, 5.0))
-        woken.append(pumps[-1])
+        waiting[POKES] = Pump("relay", relay.step, 5.0)
+        pumps.append(waiting[POKES])
     # A thread that waits for an answer of the database would hold up the end for as long as that takes.
     impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
     impatience.daemon = True
@@ -139,7 +143,7 @@ async def _serve(settings: ServerSettings) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
-            tasks.append(background.create_task(listen(url, {WRITTEN: woken, PLACED: [feeding]})))
+            tasks.append(background.create_task(listen(url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})))
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             await _told_to_stop()

@@ -21,11 +21,11 @@ class Cursors:
         self._database = database
         self._feed = feed
 
-    async def step(self) -> int:
-        """Note them all, in a thread; return 0, since nothing is left to note."""
+    async def step(self) -> bool:
+        """Note them all, in a thread; return False, since nothing is left to note."""
         if sent := self._feed.sent():
             await asyncio.to_thread(self._note, sent)
-        return 0
+        return False
 
     def _note(self, sent: dict[UUID, int]) -> None:
         with self._database.begin() as connection:

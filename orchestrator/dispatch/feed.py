@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from orchestrator.core.errors import ClosedError, NotFoundError
 from orchestrator.engine.transaction import Database
-from orchestrator.trace import events, forgotten
-from orchestrator.trace.events import Placed
+from orchestrator.trace import forgotten, places
+from orchestrator.trace.places import Placed
 
 _KEPT = 4096
 _KEPT_BYTES = 16 * 1024 * 1024
@@ -58,8 +59,8 @@ class _Stream:
 class Feed:
     """Follows the order of readers, and lets any number of subscribers follow it from where they are.
 
-    A subscriber that is far behind, or slow, reads from the database until it reaches the window; it holds nothing
-    in memory but the batch that it sends.
+    A channel has a window, of its newest events, as long as somebody follows it. A subscriber that is far behind, or
+    slow, reads from the database until it reaches the window; it holds nothing in memory but the batch that it sends.
 
     Args:
         database: where the events are.
@@ -71,29 +72,43 @@ class Feed:
         self._database = database
         self._batch = batch
         self._kept = kept
-        self._channels: dict[str, _Window] = {}
+        self._followed: Counter[str] = Counter()
+        self._windows: dict[str, _Window] = {}
         self._streams: dict[UUID, _Stream] = {}
         self._ended: dict[UUID, int] = {}
-        self._start = self._last = 0
+        self._last = 0
         self._changed = asyncio.Condition()
         self._closed = False
 
     def begin(self) -> None:
         """Begin at the newest event; call once, before the first step."""
         with self._database.begin() as connection:
-            self._start = self._last = events.last_position(connection)
+            self._last = places.last_position(connection)
 
-    async def step(self) -> int:
-        """Pass on newly placed events; return how many."""
-        fresh = await asyncio.to_thread(self._read, self._last, _READ)
+    async def step(self) -> bool:
+        """Pass on newly placed events of the channels that are followed; return whether there may be more."""
+        windows = {channel: window for channel, window in self._windows.items() if self._followed[channel]}
+        last, fresh = self._last, list[Placed]()
+        if self._followed:
+            last, fresh = await asyncio.to_thread(self._look, list(windows))
         async with self._changed:
             for event in fresh:
                 # Those of our own kinds have their places too, but subscribers do not know them.
                 if event.message:
-                    self._window(event.channel).add(event)
-                self._last = event.position
+                    windows[event.channel].add(event)
+            self._last = fresh[-1].position if fresh else last
+            # What came before it is in the database alone.
+            opened = {channel: _Window(self._last, self._kept) for channel in self._followed}
+            self._windows = opened | windows
             self._changed.notify_all()
-        return len(fresh)
+        return self._last < last
+
+    def _look(self, channels: Collection[str]) -> tuple[int, list[Placed]]:
+        with self._database.begin() as connection:
+            last = places.last_position(connection)
+            if not channels:
+                return last, []
+            return last, places.read_after(connection, self._last, _READ, channels)
 
     async def changed(self, timeout: float) -> None:
         """Wait until events were passed on, or for some seconds."""
@@ -119,7 +134,8 @@ class Feed:
 
     def _sent(self, stream: _Stream) -> int:
         # Who has all that the channel tells goes on with the others, however quiet it is.
-        up_to_date = stream.position >= self._window(stream.channel).last
+        window = self._windows.get(stream.channel)
+        up_to_date = window is not None and stream.position >= window.last
         return max(stream.position, self._last) if up_to_date else stream.position
 
     async def follow(
@@ -147,14 +163,13 @@ class Feed:
         with self._following(stream, subscription):
             while True:
                 seen = self._last
-                window = self._window(channel)
-                if stream.position >= window.floor:
+                window = self._windows.get(channel)
+                if window is not None and stream.position >= window.floor:
                     batch = window.after(stream.position, self._batch)
                 else:
-                    batch = await asyncio.to_thread(self._read, stream.position, self._batch, channel)
+                    batch = await asyncio.to_thread(self._read, stream.position, channel)
                     if not batch:
                         stream.position = max(stream.position, seen)
-                        continue
                 for event in batch:
                     if self._closed:
                         raise ClosedError
@@ -163,37 +178,38 @@ class Feed:
                         yield event.message
                     stream.position = event.position
                 if not batch:
-                    await self._wait(window, stream.position, check)
+                    await self._wait(stream, check)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
-        if subscription is None:
-            yield
-            return
-        self._streams[subscription] = stream
+        self._followed[stream.channel] += 1
+        if subscription is not None:
+            self._streams[subscription] = stream
         try:
             yield
         finally:
-            del self._streams[subscription]
-            self._ended[subscription] = self._sent(stream)
+            self._followed[stream.channel] -= 1
+            if not self._followed[stream.channel]:
+                del self._followed[stream.channel]
+            if subscription is not None:
+                del self._streams[subscription]
+                self._ended[subscription] = self._sent(stream)
 
-    def _window(self, channel: str) -> _Window:
-        return self._channels.setdefault(channel, _Window(self._start, self._kept))
-
-    def _read(self, position: int, limit: int, channel: str | None = None) -> list[Placed]:
+    def _read(self, position: int, channel: str) -> list[Placed]:
         with self._database.begin() as connection:
-            found = events.read_after(connection, position, limit, channel)
+            found = places.read_after(connection, position, self._batch, [channel])
             # Asked afterwards: what is forgotten from now on was still there.
-            gone = forgotten.of(connection, channel) if channel is not None else None
+            gone = forgotten.of(connection, channel)
         if gone and gone.position > position:
             until = gone.until.isoformat(timespec="seconds")
             raise NotFoundError(f"events that come next were forgotten, up to {until}: subscribe again")
         return found
 
-    async def _wait(self, window: _Window, position: int, check: Callable[[], None]) -> None:
+    async def _wait(self, stream: _Stream, check: Callable[[], None]) -> None:
         def come() -> bool:
             check()
-            return self._closed or window.last > position
+            window = self._windows.get(stream.channel)
+            return self._closed or (window is not None and window.last > stream.position)
 
         async with self._changed:
             await self._changed.wait_for(come)

@@ -27,10 +27,10 @@ class Presence:
         self.period = database.rules.gap.total_seconds() / _NOTES
         self._database = database
 
-    async def step(self) -> int:
-        """Note it, in a thread; return 0, since nothing is left to note."""
+    async def step(self) -> bool:
+        """Note it, in a thread; return False, since nothing is left to note."""
         await asyncio.to_thread(self._note)
-        return 0
+        return False
 
     def _note(self) -> None:
         rules = self._database.rules

@@ -1,4 +1,8 @@
-"""An endless loop around one step that does a bounded batch: woken by a signal, and by a poll as a safety net."""
+"""An endless loop around one step that does a bounded batch: woken by a signal, and by a poll as a safety net.
+
+It follows the load: one that is idle starts at once; one that is woken again and again may pause between two steps, so
+that each finds more to do.
+"""
 
 import asyncio
 import contextlib
@@ -12,20 +16,22 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class Pump:
-    """Runs a step until it finds nothing more to do, then waits.
+    """Runs a step until nothing more is left to do, then waits.
 
     A step that fails is tried again, after a pause that grows to five seconds.
 
     Args:
         name: for the log.
-        step: does one batch and returns how many things it did.
+        step: does one batch and returns whether more may be left.
         poll: seconds after which it runs unasked.
+        pause: seconds after a step, before it heeds that it was woken again.
     """
 
-    def __init__(self, name: str, step: Callable[[], Awaitable[int]], poll: float) -> None:
+    def __init__(self, name: str, step: Callable[[], Awaitable[bool]], poll: float, pause: float = 0.0) -> None:
         self.name = name
         self._step = step
         self._poll = poll
+        self._pause = pause
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -46,6 +52,8 @@ class Pump:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
+            if self._pause:
+                await asyncio.sleep(self._pause)
             # Not wait_for: before Python 3.12 it lives through a cancellation that comes with its result.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):

@@ -36,11 +36,14 @@ class Relay:
         database: where the outbox is.
         brokers: where the queues are.
         batch: most pokes of one transaction.
+
+    Attributes:
+        batch: the same; as many may have left some behind.
     """
 
     def __init__(self, database: Database, brokers: Brokers, batch: int = 100) -> None:
         self._brokers = brokers
-        self._batch = batch
+        self.batch = batch
         self._silence = database.rules.silence
         # Not the pool of the calls: a broker that hangs holds a connection meanwhile.
         self._engine = connecting.make_engine(database.url, pool_size=_IDLE_CONNECTIONS, max_overflow=-1)
@@ -49,15 +52,15 @@ class Relay:
         self._lanes: dict[str, _Lane] = {}
         self._without: set[str] = set()
 
-    async def step(self) -> int:
-        """Wake the lane of each queue that has pokes to send; return 0, since nothing is left for this one."""
+    async def step(self) -> bool:
+        """Wake the lane of each queue that has pokes to send; return False, since nothing is left for this one."""
         for queue in await asyncio.get_running_loop().run_in_executor(self._looking, self._waiting):
             if not self.reaches(queue):
                 continue
             if queue not in self._lanes:
                 self._lanes[queue] = _Lane(self, queue)
             self._lanes[queue].wake()
-        return 0
+        return False
 
     def reaches(self, queue: str) -> bool:
         """Tell whether a queue has a broker now; that it has none is logged once."""
@@ -83,7 +86,7 @@ class Relay:
         app = self._app(queue)
         with transaction_on(self._engine) as connection:
             room = outbox.room(connection, queue, self._silence)
-            taken = outbox.take(connection, queue, self._batch, room)
+            taken = outbox.take(connection, queue, self.batch, room)
             if taken:
                 crash.point("relay.before_send")
             for _, poke in taken:
@@ -130,11 +133,12 @@ class _Lane:
     def __init__(self, relay: Relay, queue: str) -> None:
         threads = ThreadPoolExecutor(1, f"relay-{queue}")
 
-        async def step() -> int:
+        async def step() -> bool:
             # Its organization may have left every channel since.
             if not relay.reaches(queue):
-                return 0
-            return await asyncio.get_running_loop().run_in_executor(threads, relay.send, queue)
+                return False
+            sent = await asyncio.get_running_loop().run_in_executor(threads, relay.send, queue)
+            return sent >= relay.batch
 
         self._threads = threads
         self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS)

@@ -1,10 +1,11 @@
 """Gives committed events their place in the order of readers."""
 
 import asyncio
+from collections.abc import Callable
 
 from orchestrator.core import crash
 from orchestrator.engine.transaction import Database
-from orchestrator.trace import events
+from orchestrator.trace import places
 
 _BATCH = 5000
 
@@ -14,18 +15,23 @@ class Sequencer:
 
     Args:
         database: where the events are.
+        placed: called when events got their place.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, placed: Callable[[], None] = lambda: None) -> None:
         self._database = database
+        self._placed = placed
 
-    async def step(self) -> int:
-        """Place one batch, in a thread; return how many events got their place."""
-        return await asyncio.to_thread(self._place)
+    async def step(self) -> bool:
+        """Place one batch, in a thread; return whether there may be more."""
+        placed = await asyncio.to_thread(self._place)
+        if placed:
+            self._placed()
+        return placed >= _BATCH
 
     def _place(self) -> int:
         with self._database.begin() as connection:
-            placed = events.place(connection, _BATCH)
+            placed = places.place(connection, _BATCH)
             if placed:
                 crash.point("sequencer.before_commit")
         if placed:

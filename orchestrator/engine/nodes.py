@@ -24,6 +24,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
         queue: which it reads.
         slots: how many it can run at once; 0 where it does not say.
     """
+    transaction.makes_room = True
     transaction.connection.execute(
         _HEAR,
         {

@@ -18,6 +18,12 @@ log = structlog.get_logger()
 
 DEFAULT_RULES = Rules()
 
+EVENTS = "events"
+"""Written by a transaction: the sequencer waits for its commit."""
+
+POKES = "pokes"
+"""Written by a transaction, or made room for: the relay waits for its commit."""
+
 _WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
 _FLUSH = text(f"{_WRITE} SELECT")
 _FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
@@ -36,6 +42,7 @@ class Transaction(database.Transaction):
     Attributes:
         events: to tell.
         pokes: to send.
+        makes_room: whether another poke may be sent once it is committed.
     """
 
     def __init__(
@@ -50,15 +57,17 @@ class Transaction(database.Transaction):
         self.retry_policies = retry_policies
         self.events = events.Recorder()
         self.pokes = outbox.Recorder()
+        self.makes_room = False
 
     @property
-    def written(self) -> bool:
-        """Whether there are events or pokes."""
-        return bool(self.events or self.pokes)
+    def written(self) -> frozenset[str]:
+        """What waits for its commit: `EVENTS` to be placed, `POKES` to be sent."""
+        waiting = {EVENTS: bool(self.events), POKES: bool(self.pokes) or self.makes_room}
+        return frozenset(name for name, waits in waiting.items() if waits)
 
     def flush(self, *, notify: bool = True) -> None:
         """Write the events and the pokes in one statement."""
-        if self.written:
+        if self.events or self.pokes:
             parameters = self.events.parameters(self.now) | self.pokes.parameters()
             told = _FLUSH_AND_NOTIFY if notify else _FLUSH
             self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
@@ -82,7 +91,7 @@ class Database(database.Database[Transaction]):
         pool_size: int = 16,
         retry_budget: float = 0.5,
         rules: Rules = DEFAULT_RULES,
-        written: Callable[[], None] | None = None,
+        written: Callable[[frozenset[str]], None] | None = None,
         retry_policies: RetryPolicies = DEFAULT_POLICIES,
     ) -> None:
         super().__init__(url, pool_size, retry_budget, rules, written)

@@ -95,6 +95,7 @@ def start(
         },
     )
     transaction.locked()
+    transaction.makes_room = bool(started)
     return started[0] if started else None
 
 

@@ -25,8 +25,8 @@ class Readiness:
         self._healthy = healthy
         self._serves = True
 
-    async def step(self) -> int:
-        """Check once, and tell; return 0, since nothing is left to do."""
+    async def step(self) -> bool:
+        """Check once, and tell; return False, since nothing is left to do."""
         reason = ""
         try:
             await self._check()
@@ -39,4 +39,4 @@ class Readiness:
                 log.error("server.not_ready", reason=reason)
             else:
                 log.info("server.ready")
-        return 0
+        return False

@@ -51,9 +51,9 @@ class Transaction:
         self.now = datetime.now(UTC)
 
     @property
-    def written(self) -> bool:
-        """Whether it has something to make known with its commit."""
-        return False
+    def written(self) -> frozenset[str]:
+        """What waits for its commit; empty where it makes nothing known."""
+        return frozenset()
 
     def locked(self) -> None:
         """Take the time again after a lock, unless something bears it already: who waited comes later."""
@@ -77,9 +77,9 @@ class Database(ABC, Generic[Call]):
         retry_budget: seconds in which a transaction that met a deadlock or a serialization failure is tried again,
             counted from the first: Postgres takes a second to notice a deadlock. It is tried again once at least.
         rules: of leases.
-        written: called, in the thread of the call, when a transaction with events or pokes was committed. Postgres
-            lets one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them
-            itself; without it the transaction notifies.
+        written: called, in the thread of the call, with what waits for a transaction that was committed. Postgres lets
+            one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them itself;
+            without it the transaction notifies.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Database(ABC, Generic[Call]):
         pool_size: int = 16,
         retry_budget: float = 0.5,
         rules: Rules = DEFAULT_RULES,
-        written: Callable[[], None] | None = None,
+        written: Callable[[frozenset[str]], None] | None = None,
     ) -> None:
         self.rules = rules
         self._written = written
@@ -114,8 +114,8 @@ class Database(ABC, Generic[Call]):
                     transaction = self.transaction(connection, organization, channel)
                     result = use_case(transaction)
                     transaction.flush(notify=self._written is None)
-                if self._written is not None and transaction.written:
-                    self._written()
+                if self._written is not None and (waiting := transaction.written):
+                    self._written(waiting)
                 return result
             except psycopg.Error as error:
                 if faults.verdict(error) is not Verdict.REPEAT:

@@ -277,7 +277,7 @@ events = Table(
     postgresql_partition_by="RANGE (id)",
 )
 """`sequence` is drawn when a call writes its events, which share it; `position` is given after the commit: the order
-of readers. No index can keep positions apart over partitions: the lock of `trace.events.place` does, and the audit
+of readers. No index can keep positions apart over partitions: the lock of `trace.places.place` does, and the audit
 looks. The partitions are made by `trace.partitions`."""
 
 subscriptions = Table(

@@ -7,21 +7,20 @@ at a kind that they do not know, so `EventService` leaves them out; `GetTaskEven
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from types import SimpleNamespace
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
-from sqlalchemy import RowMapping, Select, Uuid, case, cast, exists, func, select, text
+from sqlalchemy import RowMapping, Select, Uuid, case, cast, exists, select
 
 from orchestrator import protos as pb
-from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import OWN_KINDS
 from orchestrator.store import pages, tables
-from orchestrator.store.connection import Connection
+from orchestrator.store.connection import Connection, Row
 from orchestrator.trace.event_ids import new_ids
 
-_FIELD_OF_KIND = {
+FIELD_OF_KIND = {
     pb.ASSET_FUNCTION: "function",
     pb.ASSET_COMPUTE_PLAN: "compute_plan",
     pb.ASSET_COMPUTE_TASK: "compute_task",
@@ -34,11 +33,13 @@ _FIELD_OF_KIND = {
     pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET: "compute_task_output_asset",
     pb.ASSET_PROFILING_STEP: "profiling_step",
 }
+"""The field of a message that bears the snapshot, by the kind of the asset."""
+
 _TASK_PROFILE = OWN_KINDS
 _TASK_DECLINE = OWN_KINDS + 1
-_OWN_FIELD_OF_KIND = {_TASK_PROFILE: "profiling_step", _TASK_DECLINE: "decline"}
+_OWNFIELD_OF_KIND = {_TASK_PROFILE: "profiling_step", _TASK_DECLINE: "decline"}
 
-_KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in _FIELD_OF_KIND.items()}
+_KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in FIELD_OF_KIND.items()}
 
 
 @dataclass(frozen=True)
@@ -134,47 +135,6 @@ WRITE = """
 """
 """Inserts the events of a transaction. They share the number that it draws; their ids ascend in their order."""
 
-# One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
-# length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
-# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
-_PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
-_PLACE = text("""
-    WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
-         batch AS (
-             SELECT id, row_number() OVER (ORDER BY sequence, id) AS ordinal
-             FROM (SELECT id, sequence FROM events WHERE position IS NULL
-                   ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES) AS unplaced
-         ),
-         placed AS (
-             UPDATE events SET position = last.position + batch.ordinal
-             FROM batch, last WHERE events.id = batch.id
-             RETURNING events.position
-         )
-    SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
-""")
-
-
-def place(connection: Connection, limit: int) -> int:
-    """Give committed events their place in the order of readers; return how many got one.
-
-    Args:
-        connection: inside a transaction.
-        limit: most events, unless the last call that fits in part has more: a call is placed whole.
-    """
-    connection.execute(_PLACE_LOCK)
-    row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
-    return row.count if row else 0
-
-
-@dataclass(frozen=True)
-class Placed:
-    """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""
-
-    channel: str
-    position: int
-    message: bytes
-
-
 _COLUMNS = [column for column in tables.events.c if column.name != "sequence"]
 
 # Earlier releases kept the profiling steps of tasks as the contract's kind.
@@ -188,56 +148,6 @@ _OF_CONTRACT = case(
     ),
     else_=tables.events.c.asset_kind < OWN_KINDS,
 )
-
-# A reader's memory is bounded however large events are: by octets too, but for the first.
-_READ_BYTES = 4 * 1024 * 1024
-_SIZE = func.octet_length(tables.events.c.asset)
-_BEFORE = func.sum(_SIZE).over(order_by=tables.events.c.position, rows=(None, 0)) - _SIZE
-
-
-def read_after(connection: Connection, position: int, limit: int, channel: str | None = None) -> list[Placed]:
-    """Return placed events after a position, in order; those of one channel, or of all.
-
-    Args:
-        connection: inside a transaction.
-        position: of the last event that the reader has.
-        limit: most events; fewer are given where they are large, but at least one if there is one.
-        channel: whose events; None for all.
-    """
-    table = tables.events.c
-    found = select(*_COLUMNS, _OF_CONTRACT.label("of_contract"), _BEFORE.label("before")).where(
-        table.position > position
-    )
-    if channel is not None:
-        found = found.where(table.channel == channel)
-    read = found.order_by(table.position).limit(limit).subquery()
-    rows = connection.execute(select(read).where(read.c.before < _READ_BYTES).order_by(read.c.position))
-    return [
-        Placed(row["channel"], row["position"], to_message(row).SerializeToString() if row["of_contract"] else b"")
-        for row in rows.mappings()
-    ]
-
-
-def last_position(connection: Connection) -> int:
-    """Return the place of the newest placed event, 0 when there is none."""
-    return connection.execute(_LAST).scalar_one()  # type: ignore[no-any-return]
-
-
-_LAST = text("SELECT coalesce(max(position), 0) FROM events WHERE position IS NOT NULL")
-
-
-def position_of(connection: Connection, channel: str, event: UUID) -> int | None:
-    """Return the place of an event, None while it has none.
-
-    Raises:
-        NotFoundError: the channel has no such event.
-    """
-    table = tables.events.c
-    query = select(table.position).where(table.id == event, table.channel == channel)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFoundError(f"event {event} does not exist in this channel")
-    return row.position  # type: ignore[no-any-return]
 
 
 def query() -> Select[tuple[object, ...]]:
@@ -275,23 +185,28 @@ def _to_task_event(row: RowMapping, own: type[Message] | None) -> pb.TaskEvent:
     if own is not None:
         event.other.Pack(own.FromString(row["asset"]))
         return event
-    field = _OWN_FIELD_OF_KIND.get(row["asset_kind"], "profiling_step")
+    field = _OWNFIELD_OF_KIND.get(row["asset_kind"], "profiling_step")
     getattr(event, field).ParseFromString(row["asset"])
     return event
 
 
 def to_message(row: RowMapping) -> pb.Event:
     """Return a row as a message, its snapshot included."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(row["created_at"])
-    event = pb.Event(
-        id=str(row["id"]),
-        asset_key=row["asset_key"],
-        asset_kind=row["asset_kind"],
-        event_kind=row["kind"],
-        channel=row["channel"],
-        timestamp=timestamp,
-        metadata=row["metadata"] or {},
-    )
-    getattr(event, _FIELD_OF_KIND[row["asset_kind"]]).ParseFromString(row["asset"])
+    event = header(SimpleNamespace(**row))
+    getattr(event, FIELD_OF_KIND[row["asset_kind"]]).ParseFromString(row["asset"])
     return event
+
+
+def header(row: Row) -> pb.Event:
+    """Return a row as a message without its snapshot."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(row.created_at)
+    return pb.Event(
+        id=str(row.id),
+        asset_key=row.asset_key,
+        asset_kind=row.asset_kind,
+        event_kind=row.kind,
+        channel=row.channel,
+        timestamp=timestamp,
+        metadata=row.metadata or {},
+    )

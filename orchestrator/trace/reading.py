@@ -11,7 +11,7 @@ from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.core.fields import parse_key
 from orchestrator.store import pages, tables
 from orchestrator.store.database import Transaction
-from orchestrator.trace import event_ids, events, forgotten, subscriptions
+from orchestrator.trace import event_ids, events, forgotten, places, subscriptions
 from orchestrator.trace.forgotten import Forgotten
 
 
@@ -81,7 +81,7 @@ def _position_after(transaction: Transaction, event_id: str, gone: Forgotten | N
     if gone and key == gone.event_id:
         return first
     try:
-        position = events.position_of(transaction.connection, transaction.channel, key)
+        position = places.position_of(transaction.connection, transaction.channel, key)
     except NotFoundError as error:
         if gone and event_ids.time_of(key) <= gone.until:
             raise _too_old(event_id, gone) from error

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
+import psycopg
+import pytest
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
@@ -17,11 +18,10 @@ class Counted(Organization):
 
     def __init__(self, database: Database, channel: str) -> None:
         super().__init__(Direct(database), "org-1", channel)
-        self._database = database
 
     def count(self, request: Any) -> int:
         """Return how many statements a request takes; each of `executemany` counts."""
-        with counting(self._database) as statements:
+        with counting() as statements:
             self.send(request)
         return len(statements)
 
@@ -33,14 +33,20 @@ class Counted(Organization):
 
 
 @contextmanager
-def counting(database: Database) -> Iterator[list[str]]:
+def counting() -> Iterator[list[str]]:
+    """Note the statements that this process sends, whoever sends them; each of `executemany` counts."""
     statements: list[str] = []
+    execute, executemany = psycopg.Cursor.execute, psycopg.Cursor.executemany
 
-    def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
-        statements.extend([statement] * (len(parameters) if many else 1))
+    def noted(cursor: Any, query: Any, *given: Any, **options: Any) -> Any:
+        statements.append(str(query))
+        return execute(cursor, query, *given, **options)
 
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
+    def noted_many(cursor: Any, query: Any, rows: Any, **options: Any) -> Any:
+        statements.extend([str(query)] * len(rows))
+        return executemany(cursor, query, rows, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", noted)
+        patch.setattr(psycopg.Cursor, "executemany", noted_many)
         yield statements
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)

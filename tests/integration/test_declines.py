@@ -17,8 +17,7 @@ from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import task_events
 from orchestrator.engine.sweeps import due_retries, lost_pokes
 from orchestrator.engine.transaction import Database
-from orchestrator.trace import events as stored_events
-from orchestrator.trace import forgotten, reading
+from orchestrator.trace import forgotten, places, reading
 from tests.kit import messages
 from tests.kit.member import Member, after, at_once, made, refused
 
@@ -197,8 +196,8 @@ def test_the_contract_does_not_tell_of_own_kinds_and_the_audit_holds(network):
     reconsider(network, task)
     assert network.call(reading.query, pb.QueryEventsParam(page_size=1000)).events == before
     with network.database.engine.begin() as connection:
-        placed = stored_events.place(connection, 1000)
-        found = stored_events.read_after(connection, 0, 1000, network.channel)
+        placed = places.place(connection, 1000)
+        found = places.read_after(connection, 0, 1000, [network.channel])
     assert placed == len(found) == len(before) + 2
     assert [event.message for event in found[-2:]] == [b"", b""], "they have places, and nothing for subscribers"
     assert list(stored.check(network.database, network.channel, timedelta(days=7))) == []
@@ -212,8 +211,8 @@ def test_a_subscriber_resumes_after_what_was_forgotten_though_own_kinds_came_las
         # The second part of the trace has events of our own kinds alone.
         decline(network, task, reason=reason)
         with network.database.engine.begin() as connection:
-            stored_events.place(connection, 1000)
-            end = stored_events.last_position(connection)
+            places.place(connection, 1000)
+            end = places.last_position(connection)
             forgotten.note(connection, forgotten.ends(connection, forgotten.Part(first, end)))
         begun = network.database.run("org-2", network.channel, lambda t: reading.subscribe(t, last))
         assert begun.position == end, "it has all that it could know"

@@ -15,7 +15,7 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
 from orchestrator.store.connecting import make_engine
 from orchestrator.store.tables import metadata
-from orchestrator.trace import events
+from orchestrator.trace import events, places
 from tests.kit.database import names_of, opened, tell
 
 
@@ -57,13 +57,13 @@ def write(database: Database, *names: str) -> None:
 
 def place(database: Database) -> None:
     with database.engine.begin() as connection:
-        events.place(connection, 100)
+        places.place(connection, 100)
 
 
 def order(database: Database) -> list[str]:
     place(database)
     with database.engine.begin() as connection:
-        return names_of(events.read_after(connection, 0, 100))
+        return names_of(places.read_after(connection, 0, 100))
 
 
 def is_partition(name: str | None, kind: str, _: object) -> bool:

@@ -54,7 +54,7 @@ def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
     database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function
 ):
     new = graph(function, plan, LARGE, [])
-    with counting(database) as statements:
+    with counting() as statements:
         registered = org.send(tasks(*reversed(new))).tasks
     assert len(statements) <= 10
     assert [task.key for task in registered] == [task.key for task in new]
@@ -62,7 +62,7 @@ def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
     query = pb.QueryTasksParam(page_size=5000, filter=pb.TaskQueryFilter(compute_plan_key=plan.key))
     seen = []
     for last in (False, True):
-        with counting(database) as statements:
+        with counting() as statements:
             page = org.send(query)
         assert len(statements) == 1
         assert len(page.tasks) == 5000

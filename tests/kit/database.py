@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.trace.events import Placed
+from orchestrator.trace.places import Placed
 from tests.kit.waiting import wait_until
 
 

@@ -22,7 +22,7 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
 from orchestrator.engine.transaction import Database
-from orchestrator.trace import events
+from orchestrator.trace import places
 from tests.kit import runs
 from tests.kit.disk import disk
 from tests.kit.followed import Followed
@@ -258,7 +258,7 @@ class Stage:
         with self.database() as database:
             wait_until(lambda: _unplaced(database) == 0, 20, "all events to have a place")
             with database.engine.connect() as connection:
-                while placed := events.read_after(connection, self._position, _READ, channel):
+                while placed := places.read_after(connection, self._position, _READ, [channel]):
                     for event in filter(lambda event: event.message, placed):
                         self._found += self._history.see(pb.Event.FromString(event.message))
                     self._position = placed[-1].position

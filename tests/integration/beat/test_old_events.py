@@ -16,8 +16,8 @@ from orchestrator.audit.rows import gaps
 from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.store.sweep import Sweep
-from orchestrator.trace import events, forgotten, reading, subscriptions
-from orchestrator.trace.events import Placed
+from orchestrator.trace import forgotten, places, reading, subscriptions
+from orchestrator.trace.places import Placed
 from orchestrator.trace.reading import Subscription
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 from tests.integration.beat.test_event_partitions import partitions
@@ -53,7 +53,7 @@ def write(database: Database, moment: datetime, *names: str, channel: str = CHAN
 
 def place(database: Database) -> None:
     with database.engine.begin() as connection:
-        events.place(connection, 1000)
+        places.place(connection, 1000)
 
 
 def three_months(database: Database) -> None:
@@ -65,7 +65,7 @@ def three_months(database: Database) -> None:
 
 def read(database: Database, position: int = 0, channel: str | None = CHANNEL) -> list[Placed]:
     with database.engine.begin() as connection:
-        return events.read_after(connection, position, 1000, channel)
+        return places.read_after(connection, position, 1000, [channel])
 
 
 def kept(database: Database) -> list[str]:

@@ -14,7 +14,7 @@ from orchestrator.audit import stored
 from orchestrator.audit.history import check
 from orchestrator.audit.violations import Rule, Violation
 from orchestrator.engine.transaction import Database
-from orchestrator.trace import events, forgotten
+from orchestrator.trace import forgotten, places
 from tests.kit.database import opened
 from tests.kit.servers import serving
 
@@ -30,12 +30,12 @@ def database(copy: str) -> Iterator[Database]:
         yield database
 
 
-def read(database: Database, position: int = 0) -> list[events.Placed]:
+def read(database: Database, position: int = 0) -> list[places.Placed]:
     with database.engine.begin() as connection:
-        return events.read_after(connection, position, 10_000, CHANNEL)
+        return places.read_after(connection, position, 10_000, [CHANNEL])
 
 
-def message(event: events.Placed) -> pb.Event:
+def message(event: places.Placed) -> pb.Event:
     return pb.Event.FromString(event.message)
 
 

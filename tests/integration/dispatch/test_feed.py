@@ -12,7 +12,7 @@ from orchestrator import protos as pb
 from orchestrator.dispatch.feed import ClosedError, Feed
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.trace import events
+from orchestrator.trace import places
 from tests.kit.database import forget_events, tell
 
 CHANNELS = ("ours", "theirs")
@@ -33,7 +33,7 @@ def write_large(database: Database, channel: str, name: str, size: int) -> None:
 
 def truth(database: Database, channel: str, position: int = 0) -> list[Any]:
     with database.engine.begin() as connection:
-        return events.read_after(connection, position, 10_000, channel)
+        return places.read_after(connection, position, 10_000, [channel])
 
 
 def key_of(message: bytes) -> str:
@@ -118,7 +118,7 @@ def test_a_subscriber_joins_the_window_wherever_it_comes_from(
         for channel, amount in while_stopped:
             await burst(channel, amount)
         with database.engine.begin() as connection:
-            last = events.last_position(connection)
+            last = places.last_position(connection)
         subscribers = [Subscriber(feed, channel, round(where * last)) for channel, where, _ in starts]
         for subscriber, (_, _, pauses) in zip(subscribers, starts, strict=True):
             if pauses:
@@ -195,7 +195,7 @@ def test_one_read_is_bounded_by_size_and_never_empty_before_the_end(database: Da
         write_large(database, "ours", str(number), size)
         write(database, "theirs", [f"other {number}"])
     with database.engine.begin() as connection:
-        events.place(connection, 100)
+        places.place(connection, 100)
     position, reads = 0, []
     while batch := truth(database, "ours", position):
         reads.append(len(batch))

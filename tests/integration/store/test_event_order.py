@@ -23,7 +23,7 @@ from orchestrator import protos as pb
 from orchestrator.compute import plans
 from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.trace import events
+from orchestrator.trace import places
 from tests.kit.database import Writer, forget_events, names_of, tell
 from tests.kit.waiting import wait_until
 
@@ -31,12 +31,12 @@ from tests.kit.waiting import wait_until
 def place(database: Database, limit: int = 5000) -> int:
     """Do one step of a sequencer."""
     with database.engine.begin() as connection:
-        return events.place(connection, limit)
+        return places.place(connection, limit)
 
 
 def read(database: Database, position: int = 0, limit: int = 10_000, channel: str | None = "ours") -> list[Any]:
     with database.engine.begin() as connection:
-        return events.read_after(connection, position, limit, channel)
+        return places.read_after(connection, position, limit, None if channel is None else [channel])
 
 
 def order(database: Database) -> list[str]:
@@ -46,7 +46,7 @@ def order(database: Database) -> list[str]:
         assert read(database, event.position) == placed[index + 1 :]
         event_id = pb.Event.FromString(event.message).id
         with database.engine.begin() as connection:
-            assert events.position_of(connection, "ours", uuid.UUID(event_id)) == event.position
+            assert places.position_of(connection, "ours", uuid.UUID(event_id)) == event.position
     return names_of(placed)
 
 
@@ -129,7 +129,7 @@ def test_who_is_rolled_back_leaves_no_gap(database: Database):
     assert [event.position for event in read(database)] == [1]
     assert order(database) == ["kept"]
     with database.engine.begin() as connection, pytest.raises(NotFoundError):
-        events.position_of(connection, "ours", lost_id)
+        places.position_of(connection, "ours", lost_id)
 
 
 def test_an_event_without_a_place_cannot_be_resumed_from_yet(database: Database):
@@ -137,15 +137,15 @@ def test_an_event_without_a_place_cannot_be_resumed_from_yet(database: Database)
     writer.write("a")
     (event_id,) = writer.event_ids()
     with database.engine.begin() as connection, pytest.raises(NotFoundError):
-        events.position_of(connection, "ours", event_id)
+        places.position_of(connection, "ours", event_id)
     writer.commit()
     with database.engine.begin() as connection:
-        assert events.position_of(connection, "ours", event_id) is None
+        assert places.position_of(connection, "ours", event_id) is None
         with pytest.raises(NotFoundError):
-            events.position_of(connection, "another channel", event_id)
+            places.position_of(connection, "another channel", event_id)
     place(database)
     with database.engine.begin() as connection:
-        assert events.position_of(connection, "ours", event_id) == 1
+        assert places.position_of(connection, "ours", event_id) == 1
 
 
 def test_the_events_of_a_call_are_neighbours_even_if_another_wrote_in_between(database: Database):
@@ -233,7 +233,7 @@ def test_a_second_sequencer_waits_and_goes_on_after_the_first(database: Database
     with ThreadPoolExecutor() as threads:
         connection = database.engine.connect()
         transaction = connection.begin()
-        assert events.place(connection, 1000) == 2
+        assert places.place(connection, 1000) == 2
         second = threads.submit(place, database)
         wait_until(lambda: blocked(database), message="the second sequencer behind the first")
         late = Writer(database)
@@ -252,7 +252,7 @@ def test_a_sequencer_that_dies_gives_no_place(database: Database):
     writer.commit()
     connection = database.engine.connect()
     connection.begin()
-    events.place(connection, 1000)
+    places.place(connection, 1000)
     pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     with psycopg.connect(database.url, autocommit=True) as killer:
         killer.execute("SELECT pg_terminate_backend(%s)", [pid])

@@ -12,7 +12,7 @@ from orchestrator.compute import plans
 from orchestrator.core.errors import ConflictError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.store.database import UnavailableError
-from orchestrator.trace import events
+from orchestrator.trace import places
 from tests.kit.database import deadlocks, names_of
 from tests.kit.messages import new_key, new_plan
 
@@ -54,8 +54,8 @@ def test_the_victim_of_a_deadlock_is_tried_again(database: Database):
     names = {plan.name for plan in (get(database, first), get(database, second))}
     assert len(names) == 1
     with database.engine.begin() as connection:
-        events.place(connection, 100)
-        told = names_of(events.read_after(connection, 0, 100))
+        places.place(connection, 100)
+        told = names_of(places.read_after(connection, 0, 100))
     assert sorted(told) == sorted([first, second] * 3)
 
 

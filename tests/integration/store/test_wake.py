@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from orchestrator.dispatch.listener import WRITTEN
-from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.engine.transaction import EVENTS, Database, Transaction
 from tests.kit.database import tell
 
 
@@ -16,9 +16,11 @@ class Woken:
 
     def __init__(self, url: str) -> None:
         self.events: list[int] = []
+        self.waiting: list[frozenset[str]] = []
         self._url = url
 
-    def __call__(self) -> None:
+    def __call__(self, waiting: frozenset[str]) -> None:
+        self.waiting.append(waiting)
         with psycopg.connect(self._url) as connection:
             row = connection.execute("SELECT count(*) FROM events").fetchone()
         self.events.append(row[0] if row else 0)
@@ -66,6 +68,7 @@ def test_a_commit_wakes_its_own_process_and_does_not_notify(waking: Database, wo
     for expected in (1, 2):
         waking.run("org-1", "ours", create)
         assert woken.events == list(range(1, expected + 1))
+    assert woken.waiting == [{EVENTS}] * 2
     assert notes(listener) == 0
 
 

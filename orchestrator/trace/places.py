@@ -1,0 +1,146 @@
+"""Places: the one order of readers, which events get after their commit.
+
+Nothing that a reader has is ever joined by something before it: who resumes after any place gets all that comes later.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from orchestrator import protos as pb
+from orchestrator.core.errors import NotFoundError
+from orchestrator.core.kinds import OWN_KINDS
+from orchestrator.store import tables
+from orchestrator.store.connection import Connection, Row
+from orchestrator.store.statements import statement
+from orchestrator.trace import events
+
+# One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
+# length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
+# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
+_PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+_PLACE = text("""
+    WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
+         batch AS (
+             SELECT id, row_number() OVER (ORDER BY sequence, id) AS ordinal
+             FROM (SELECT id, sequence FROM events WHERE position IS NULL
+                   ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES) AS unplaced
+         ),
+         placed AS (
+             UPDATE events SET position = last.position + batch.ordinal
+             FROM batch, last WHERE events.id = batch.id
+             RETURNING events.position
+         )
+    SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
+""")
+
+
+def place(connection: Connection, limit: int) -> int:
+    """Give committed events their place in the order of readers; return how many got one.
+
+    Args:
+        connection: inside a transaction.
+        limit: most events, unless the last call that fits in part has more: a call is placed whole.
+    """
+    connection.execute(_PLACE_LOCK)
+    row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
+    return row.count if row else 0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""
+
+    channel: str
+    position: int
+    message: bytes
+
+
+# A reader's memory is bounded however large events are: by octets too, but for the first. Earlier releases kept the
+# profiling steps of tasks as the contract's kind.
+_READ_BYTES = 4 * 1024 * 1024
+_READ = """
+    SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata, of_contract
+    FROM (SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata,
+                 CASE WHEN asset_kind = $PROFILING_STEP
+                      THEN EXISTS (SELECT FROM functions
+                                   WHERE functions.key = CAST(asset_key AS uuid) AND functions.channel = events.channel)
+                      ELSE asset_kind < $OWN_KINDS END AS of_contract,
+                 sum(octet_length(asset)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(asset)
+                     AS before
+          FROM events WHERE position > :position AND $CHANNEL ORDER BY position LIMIT :limit) AS read
+    WHERE before < $READ_BYTES ORDER BY position
+"""
+_PARTS = {
+    "PROFILING_STEP": str(pb.ASSET_PROFILING_STEP),
+    "OWN_KINDS": str(OWN_KINDS),
+    "READ_BYTES": str(_READ_BYTES),
+}
+_READ_ALL = statement(_READ, CHANNEL="true", **_PARTS)
+_READ_CHANNELS = statement(_READ, CHANNEL="channel = ANY(:channels)", **_PARTS)
+
+
+def read_after(
+    connection: Connection, position: int, limit: int, channels: Collection[str] | None = None
+) -> list[Placed]:
+    """Return placed events after a position, in order; those of some channels, or of all.
+
+    Args:
+        connection: inside a transaction.
+        position: of the last event that the reader has.
+        limit: most events; fewer are given where they are large, but at least one if there is one.
+        channels: whose events; None for all.
+    """
+    parameters = {"position": position, "limit": limit}
+    if channels is None:
+        rows = connection.execute(_READ_ALL, parameters)
+    else:
+        rows = connection.execute(_READ_CHANNELS, {**parameters, "channels": list(channels)})
+    return [Placed(row.channel, row.position, _serialized(row) if row.of_contract else b"") for row in rows]
+
+
+def _serialized(row: Row) -> bytes:
+    """Return a row as the bytes of its message; those of its snapshot are as they were stored."""
+    snapshot: bytes = row.asset
+    return events.header(row).SerializeToString() + _TAG_OF_KIND[row.asset_kind] + _varint(len(snapshot)) + snapshot
+
+
+def _varint(number: int) -> bytes:
+    """Return a number as protobuf writes it (its Encoding page, "Base 128 Varints")."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
+# The field of a message: its number and wire type 2 (its Encoding page, "Message Structure").
+_TAG_OF_KIND = {
+    kind: _varint(pb.Event.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+    for kind, field in events.FIELD_OF_KIND.items()
+}
+
+
+def last_position(connection: Connection) -> int:
+    """Return the place of the newest placed event, 0 when there is none."""
+    return connection.execute(_LAST).scalar_one()  # type: ignore[no-any-return]
+
+
+_LAST = text("SELECT coalesce(max(position), 0) FROM events WHERE position IS NOT NULL")
+
+
+def position_of(connection: Connection, channel: str, event: UUID) -> int | None:
+    """Return the place of an event, None while it has none.
+
+    Raises:
+        NotFoundError: the channel has no such event.
+    """
+    table = tables.events.c
+    query = select(table.position).where(table.id == event, table.channel == channel)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError(f"event {event} does not exist in this channel")
+    return row.position  # type: ignore[no-any-return]
