@@ -107,7 +107,7 @@ def check_task(row: Row, kept: Kept, kind: Kind) -> Iterator[Violation]:
         kind: of work.
     """
     bears: type[Any] = kind.own_assets.get(kind.asset_kind, pb.ComputeTask)
-    message = bears.FromString(kind.snapshot(row.message, row.status))
+    message = bears.FromString(row.message + kind.state(row.status))
     told = [bears.FromString(asset) for asset in row.assets]
     if told:
         yield from _check_told(row, message, told[-1])

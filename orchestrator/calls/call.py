@@ -188,9 +188,8 @@ class Calls:
 
         def use(transaction: Transaction) -> Response:
             transaction.certificate_ends = caller.certificate_ends
-            response = operation.use_case(transaction, request)
-            crash.point(f"server.before_commit.{operation.name}")
-            return response
+            transaction.before_commit = partial(crash.point, f"server.before_commit.{operation.name}")
+            return operation.use_case(transaction, request)
 
         response = self._database.run(caller.organization, caller.channel, use)
         crash.point(f"server.after_commit.{operation.name}")

@@ -2,18 +2,19 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, TextClause, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import ConflictError, NotFoundError
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import any_key
+from orchestrator.store.statements import statement
 
 Asset = TypeVar("Asset", bound=Message)
 
@@ -55,8 +56,11 @@ class Assets(Generic[Asset]):
             }
             for asset, extra in zip(assets, columns, strict=True)
         ]
-        statement = insert(self.table).on_conflict_do_nothing(index_elements=["key"]).returning(self.table.c.key)
-        kept = set(transaction.connection.execute(statement, rows).scalars())
+        if len(rows) == 1:
+            kept = set(transaction.connection.execute(_insert(self.table.name, tuple(rows[0])), rows[0]).scalars())
+        else:
+            many = insert(self.table).on_conflict_do_nothing(index_elements=["key"]).returning(self.table.c.key)
+            kept = set(transaction.connection.execute(many, rows).scalars())
         taken = [str(row["key"]) for row in rows if row["key"] not in kept]
         if taken or len(kept) < len(rows):
             raise ConflictError(f"{self.noun} {', '.join(taken) or 'given twice'} exists already")
@@ -72,15 +76,10 @@ class Assets(Generic[Asset]):
         Raises:
             NotFoundError: the channel has none with this key.
         """
-        query = select(self.table.c.message).where(self.table.c.key == key, self.table.c.channel == transaction.channel)
-        if lock:
-            query = query.with_for_update(key_share=True)
-        found = transaction.connection.execute(query).scalar_one_or_none()
-        if found is None:
+        found = self.get_many(transaction, [key], lock)
+        if not found:
             raise NotFoundError(f"{self.noun} {key} does not exist")
-        if lock:
-            transaction.locked()
-        return self.message.FromString(found)
+        return found[str(key)]
 
     def get_many(
         self, transaction: Transaction, keys: Collection[UUID], lock: bool = False, share: bool = False
@@ -88,18 +87,12 @@ class Assets(Generic[Asset]):
         """Return those assets of this channel that exist, by key; locked in the order of their keys where asked."""
         if not keys:
             return {}
-        table = self.table.c
-        query = (
-            select(table.key, table.message)
-            .where(table.key == any_key(keys), table.channel == transaction.channel)
-            .order_by(table.key)
-        )
-        if lock or share:
-            query = query.with_for_update(read=share, key_share=not share)
-        found = {str(row.key): self.message.FromString(row.message) for row in transaction.connection.execute(query)}
+        locks = "FOR NO KEY UPDATE" if lock else "FOR SHARE" if share else ""
+        parameters = {"keys": list(keys), "channel": transaction.channel}
+        rows = transaction.connection.execute(_select(self.table.name, locks), parameters)
         if lock or share:
             transaction.locked()
-        return found
+        return {str(row.key): self.message.FromString(row.message) for row in rows}
 
     def save(self, transaction: Transaction, asset: Asset, **columns: Any) -> None:
         """Write an asset that the transaction has locked."""
@@ -115,6 +108,25 @@ class Assets(Generic[Asset]):
         )
         rows, token = pages.read(transaction.connection, query, page, (table.created_at, table.key))
         return [self.message.FromString(row["message"]) for row in rows], token
+
+
+@cache
+def _select(table: str, locks: str) -> TextClause:
+    return statement(
+        "SELECT key, message FROM $TABLE WHERE key = ANY(:keys) AND channel = :channel ORDER BY key $LOCKS",
+        TABLE=table,
+        LOCKS=locks,
+    )
+
+
+@cache
+def _insert(table: str, columns: tuple[str, ...]) -> TextClause:
+    return statement(
+        "INSERT INTO $TABLE ($COLUMNS) VALUES ($VALUES) ON CONFLICT (key) DO NOTHING RETURNING key",
+        TABLE=table,
+        COLUMNS=", ".join(columns),
+        VALUES=", ".join(f":{column}" for column in columns),
+    )
 
 
 compute_plans = Assets("compute plan", tables.compute_plans, pb.ComputePlan)

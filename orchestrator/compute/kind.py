@@ -39,9 +39,9 @@ class Compute:
         """Say no: its queues are those of organizations."""
         return False
 
-    def snapshot(self, definition: bytes, status: int) -> bytes:
-        """Return a task as clients see it, serialized."""
-        return compute_tasks.snapshot(definition, status)
+    def state(self, status: int) -> bytes:
+        """Return the field that says a state."""
+        return compute_tasks.state(status)
 
     def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
         """Fill in the task, its function, and its inputs resolved to assets."""

@@ -12,7 +12,7 @@ from orchestrator.core.errors import (
     PermissionDeniedError,
 )
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import endings, kinds, plans, transitions
+from orchestrator.engine import endings, plans, transitions
 from orchestrator.engine.tasks import check_worker, child_statuses
 from orchestrator.engine.transaction import Transaction
 
@@ -38,11 +38,9 @@ def apply(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyT
 
 
 def _start(transaction: Transaction, key: UUID, reason: str) -> None:
-    started = transitions.start(transaction, key)
-    if started is None:
+    if transitions.start(transaction, key, reason=reason) is None:
         check_worker(transaction, tasks.get(transaction, key))
         raise endings.refusal(transaction, key, pb.STATUS_EXECUTING)
-    kinds.tell(transaction, started, reason)
 
 
 def _stop(transaction: Transaction, key: UUID, target: states.TaskStatus, reason: str) -> None:

@@ -17,10 +17,9 @@ KIND = "compute"
 _STATUS_TAG = pb.ComputeTask(status=pb.STATUS_DONE).SerializeToString()[:1]
 
 
-def snapshot(definition: bytes, status: int) -> bytes:
-    """Return a task's serialized message, from its definition and its state."""
-    # A later field wins in protobuf, so the status is appended to the definition, which never changes.
-    return definition + _STATUS_TAG + bytes((status,))
+def state(status: int) -> bytes:
+    """Return the field of a task that says its state, serialized."""
+    return _STATUS_TAG + bytes((status,))
 
 
 def definition(task: pb.ComputeTask) -> bytes:
@@ -33,7 +32,7 @@ def definition(task: pb.ComputeTask) -> bytes:
 
 def to_message(task: Task) -> pb.ComputeTask:
     """Return a task as the contract has it."""
-    return pb.ComputeTask.FromString(snapshot(task.definition, task.status))
+    return pb.ComputeTask.FromString(task.definition + state(task.status))
 
 
 def get(transaction: Transaction, key: UUID) -> pb.ComputeTask:

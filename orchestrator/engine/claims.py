@@ -40,7 +40,6 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     )
     if task is not None:
         number = task.attempts
-        kinds.tell(transaction, task, f"attempt {number} claimed by {asked.node or transaction.organization}")
     else:
         number = _claimed_before(transaction, key, asked, token)
         task = tasks.get(transaction, key)

@@ -88,8 +88,11 @@ class Kind(Protocol):
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether the caller's workers may read a queue that is no organization's; False where it is not known."""
 
-    def snapshot(self, definition: bytes, status: TaskStatus) -> bytes:
-        """Return a task as clients see it, serialized."""
+    def state(self, status: TaskStatus) -> bytes:
+        """Return what says a state when it is appended to a definition: so it is the task as clients see it.
+
+        The later of two values of a field wins in protobuf, so that a definition is never written twice.
+        """
 
     def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
         """Fill in what a worker needs that has claimed a task."""
@@ -151,8 +154,25 @@ def of(name: str) -> Kind:
 def tell(transaction: Transaction, task: Task, reason: str) -> None:
     """Tell, in the channel's events, that a task was moved, and why."""
     kind = of(task.kind)
-    snapshot = kind.snapshot(task.definition, task.status)
-    transaction.events.moved(str(task.key), kind.asset_kind, snapshot, reason)
+    transaction.events.moved(str(task.key), kind.asset_kind, task.definition + kind.state(task.status), reason)
+
+
+STATES = """
+    unnest(CAST(:kinds AS text[]), CAST(:asset_kinds AS smallint[]), CAST(:states AS bytea[]))
+        AS kinds (kind, asset_kind, state)
+"""
+"""In a statement: the kinds that are known, with what says a state in each."""
+
+
+@cache
+def state_parameters(status: TaskStatus) -> Mapping[str, object]:
+    """Return the parameters of `STATES`."""
+    known = _registered()
+    return {
+        "kinds": list(known),
+        "asset_kinds": [kind.asset_kind for kind in known.values()],
+        "states": [kind.state(status) for kind in known.values()],
+    }
 
 
 def poke(transaction: Transaction, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.engine.transaction import Transaction
+from orchestrator.engine.transaction import POKES, Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -24,7 +24,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
         queue: which it reads.
         slots: how many it can run at once; 0 where it does not say.
     """
-    transaction.makes_room = True
+    transaction.tells(POKES)
     transaction.connection.execute(
         _HEAR,
         {

@@ -195,12 +195,24 @@ def get(transaction: Transaction, key: UUID) -> Task:
     return found[key]
 
 
+_GET = statement("SELECT $COLUMNS FROM tasks WHERE key = ANY(:keys) AND channel = :channel", COLUMNS=COLUMNS)
+
+
 def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Task]:
     """Return those tasks of this channel that exist, by key."""
     if not keys:
         return {}
-    rows = transaction.connection.execute(_of_channel(transaction).where(tables.tasks.c.key == any_key(keys)))
+    rows = transaction.connection.execute(_GET, {"keys": list(keys), "channel": transaction.channel})
     return {task.key: task for task in of_rows(rows)}
+
+
+_LOCK = statement(
+    """
+    SELECT $COLUMNS, token_hash IS NOT NULL AS by_attempt FROM tasks
+    WHERE key = :key AND channel = :channel FOR NO KEY UPDATE
+    """,
+    COLUMNS=COLUMNS,
+)
 
 
 def get_for_update(transaction: Transaction, key: UUID) -> tuple[Task, bool]:
@@ -209,17 +221,11 @@ def get_for_update(transaction: Transaction, key: UUID) -> tuple[Task, bool]:
     Raises:
         NotFoundError: the channel has none with this key.
     """
-    query = (
-        _of_channel(transaction)
-        .add_columns(tables.tasks.c.token_hash)
-        .where(tables.tasks.c.key == key)
-        .with_for_update(key_share=True)
-    )
-    row = transaction.connection.execute(query).one_or_none()
+    row = transaction.connection.execute(_LOCK, {"key": key, "channel": transaction.channel}).one_or_none()
     if row is None:
         raise NotFoundError(f"task {key} does not exist")
     transaction.locked()
-    return of_rows([row])[0], row.token_hash is not None
+    return of_rows([row])[0], row.by_attempt
 
 
 def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[list[Task], str]:

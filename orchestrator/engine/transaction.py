@@ -26,6 +26,7 @@ POKES = "pokes"
 
 _WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
 _FLUSH = text(f"{_WRITE} SELECT")
+_NOTIFY = text("SELECT pg_notify('orchestrator_written', '')")
 _FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
 
 
@@ -42,7 +43,6 @@ class Transaction(database.Transaction):
     Attributes:
         events: to tell.
         pokes: to send.
-        makes_room: whether another poke may be sent once it is committed.
     """
 
     def __init__(
@@ -57,16 +57,22 @@ class Transaction(database.Transaction):
         self.retry_policies = retry_policies
         self.events = events.Recorder()
         self.pokes = outbox.Recorder()
-        self.makes_room = False
+        self._told: set[str] = set()
+
+    def tells(self, *names: str) -> None:
+        """Note that a statement has written what `EVENTS` or `POKES` stands for."""
+        self._told.update(names)
 
     @property
     def written(self) -> frozenset[str]:
         """What waits for its commit: `EVENTS` to be placed, `POKES` to be sent."""
-        waiting = {EVENTS: bool(self.events), POKES: bool(self.pokes) or self.makes_room}
-        return frozenset(name for name, waits in waiting.items() if waits)
+        recorded = {EVENTS: bool(self.events), POKES: bool(self.pokes)}
+        return frozenset(self._told).union(name for name, any_of_it in recorded.items() if any_of_it)
 
     def flush(self, *, notify: bool = True) -> None:
         """Write the events and the pokes in one statement."""
+        if self._told and notify:
+            self.connection.execute(_NOTIFY)
         if self.events or self.pokes:
             parameters = self.events.parameters(self.now) | self.pokes.parameters()
             told = _FLUSH_AND_NOTIFY if notify else _FLUSH

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import sqlalchemy
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
 from sqlalchemy.dialects.postgresql import psycopg as dialects
@@ -129,6 +130,17 @@ class Connection:
         except psycopg.Error as error:
             self._met(error)
             raise
+
+    def alone(self, query: TextClause, parameters: Parameters) -> Rows:
+        """Run a named statement; where no transaction has begun, it is one by itself."""
+        if self.driver.info.transaction_status is not TransactionStatus.IDLE:
+            return self.execute(query, parameters)
+        self.driver.autocommit = True
+        try:
+            return self.execute(query, parameters)
+        finally:
+            if self._pooled.is_valid:
+                self.driver.autocommit = False
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
         cursor = self.driver.cursor(row_factory=namedtuple_row)

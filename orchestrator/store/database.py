@@ -2,20 +2,20 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, TextClause
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
 from orchestrator.core.rules import Rules
 from orchestrator.store import connecting, faults
-from orchestrator.store.connection import Connection, transaction_on
+from orchestrator.store.connection import Connection, Rows, transaction_on
 from orchestrator.store.faults import Verdict
 
 log = structlog.get_logger()
@@ -26,6 +26,10 @@ Result = TypeVar("Result")
 DEFAULT_RULES = Rules()
 
 _PAUSE = 0.01
+
+
+def _nothing() -> None:
+    pass
 
 
 class Transaction:
@@ -39,9 +43,12 @@ class Transaction:
 
     Attributes:
         certificate_ends: when the certificate ends that proves who calls; None where nothing does.
+        before_commit: called once, before what it changes is committed.
     """
 
     certificate_ends: datetime | None = None
+
+    before_commit: Callable[[], None] = staticmethod(_nothing)
 
     def __init__(self, connection: Connection, organization: str, channel: str, rules: Rules = DEFAULT_RULES) -> None:
         self.rules = rules
@@ -59,6 +66,23 @@ class Transaction:
         """Take the time again after a lock, unless something bears it already: who waited comes later."""
         if not self.written:
             self.now = datetime.now(UTC)
+
+    def alone(self, query: TextClause, parameters: Mapping[str, Any]) -> Rows:
+        """Run a statement that is all that it changes; where nothing came before, it commits by itself.
+
+        What is read afterwards is of a later moment.
+        """
+        self._end()
+        return self.connection.alone(query, parameters)
+
+    def end(self, *, notify: bool) -> None:
+        """Write what it makes known; then nothing is left but the commit."""
+        self.flush(notify=notify)
+        self._end()
+
+    def _end(self) -> None:
+        before_commit, self.before_commit = self.before_commit, _nothing
+        before_commit()
 
     def flush(self, *, notify: bool = True) -> None:
         """Write what it makes known.
@@ -113,7 +137,7 @@ class Database(ABC, Generic[Call]):
                 with self.begin() as connection:
                     transaction = self.transaction(connection, organization, channel)
                     result = use_case(transaction)
-                    transaction.flush(notify=self._written is None)
+                    transaction.end(notify=self._written is None)
                 if self._written is not None and (waiting := transaction.written):
                     self._written(waiting)
                 return result

@@ -30,6 +30,20 @@ def new_ids(now: datetime, count: int) -> list[UUID]:
     return ids
 
 
+SQL = """
+    CAST(CAST(:event_high AS text)
+         || to_hex((-9223372036854775807 - 1) | ((ordinal & 1048575) << 42)
+                   | (CAST(floor(random() * 4294967296) AS bigint) << 10) | CAST(:event_low AS bigint)) AS uuid)
+"""
+"""The same in a statement, for a row whose `ordinal` is a bigint; up to 2^20 rows."""
+
+
+def sql_parameters(now: datetime) -> dict[str, object]:
+    """Return the parameters of `SQL`."""
+    milliseconds = (now - _EPOCH) // _MILLISECOND
+    return {"event_high": f"{milliseconds << 16 | _VERSION:016x}", "event_low": now.microsecond % 1000}
+
+
 def lowest_id(moment: datetime) -> UUID:
     """Return what no id of this moment or later is below, and all ids of earlier milliseconds are."""
     return UUID(int=(moment - _EPOCH) // _MILLISECOND << 80)

@@ -7,6 +7,7 @@ at a kind that they do not know, so `EventService` leaves them out; `GetTaskEven
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from string import Template
 from types import SimpleNamespace
 
 from google.protobuf.message import Message
@@ -18,7 +19,7 @@ from orchestrator import protos as pb
 from orchestrator.core.kinds import OWN_KINDS
 from orchestrator.store import pages, tables
 from orchestrator.store.connection import Connection, Row
-from orchestrator.trace.event_ids import new_ids
+from orchestrator.trace import event_ids
 
 FIELD_OF_KIND = {
     pb.ASSET_FUNCTION: "function",
@@ -115,7 +116,7 @@ class Recorder:
     def parameters(self, now: datetime) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for channel and time."""
         return {
-            "ids": new_ids(now, len(self.events)),
+            "ids": event_ids.new_ids(now, len(self.events)),
             "kinds": [event.kind for event in self.events],
             "asset_kinds": [event.asset_kind for event in self.events],
             "event_asset_keys": [event.asset_key for event in self.events],
@@ -148,6 +149,30 @@ _OF_CONTRACT = case(
     ),
     else_=tables.events.c.asset_kind < OWN_KINDS,
 )
+
+
+CALL = """
+    call AS MATERIALIZED (
+        SELECT nextval('events_sequence_seq') AS sequence,
+               CAST(:now AS timestamptz) + (clock_timestamp() - statement_timestamp()) AS now
+    )
+"""
+"""Of a statement that makes its events itself: their number and their time, taken when it has its locks, since who
+waited comes later."""
+
+MOVED = Template("""
+    INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+    OVERRIDING SYSTEM VALUE
+    SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $UPDATED,
+           asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
+    FROM moved
+""").substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED)
+"""Inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key, asset, reason; beside it stands `CALL`."""
+
+
+def moved_parameters(now: datetime) -> dict[str, object]:
+    """Return the parameters of `MOVED`, but for channel and time."""
+    return event_ids.sql_parameters(now)
 
 
 def query() -> Select[tuple[object, ...]]:

@@ -43,7 +43,7 @@ def submit(transaction: Transaction, asked: echo.NewPlan) -> echo.Submitted:
     tasks.check_new(transaction, [task.key for task in new])
     tasks.insert_many(transaction, new)
     for task in new:
-        snapshot = echo.Task.FromString(KIND.snapshot(task.definition, task.status))
+        snapshot = echo.Task.FromString(task.definition + KIND.state(task.status))
         transaction.events.own(pb.EVENT_ASSET_CREATED, str(task.key), _TASK, snapshot)
         if not task.parents:
             transaction.pokes.run(task.queue, task.key, 1, task.priority)
@@ -93,8 +93,8 @@ class Echo:
     def reads(self, transaction: Transaction, queue: str) -> bool:
         return queue == QUEUE
 
-    def snapshot(self, definition: bytes, status: int) -> bytes:
-        return definition + echo.Task(status=status).SerializeToString()
+    def state(self, status: int) -> bytes:
+        return echo.Task(status=status).SerializeToString()
 
     def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
         answer.work.Pack(echo.Work(json=echo.Task.FromString(task.definition).json))

@@ -14,6 +14,7 @@ from orchestrator.dispatch.feed import Feed
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import forgotten, reading
+from tests.integration.counted import counting
 from tests.integration.dispatch.test_feed import catch_up, key_of, write
 
 
