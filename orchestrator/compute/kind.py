@@ -34,6 +34,7 @@ class Compute:
     own_assets: Mapping[int, type[Message]] = {}
     plan_noun = "compute plan"
     services: Sequence[Service] = ()
+    follows_done = False
 
     def reads(self, transaction: Transaction, queue: str) -> bool:  # noqa: ARG002
         """Say no: its queues are those of organizations."""

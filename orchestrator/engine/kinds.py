@@ -85,6 +85,9 @@ class Kind(Protocol):
     services: Sequence[Service]
     """Those that only this kind has."""
 
+    follows_done: bool
+    """Whether `ended` does something when a task is Done."""
+
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether the caller's workers may read a queue that is no organization's; False where it is not known."""
 
@@ -157,21 +160,28 @@ def tell(transaction: Transaction, task: Task, reason: str) -> None:
     transaction.events.moved(str(task.key), kind.asset_kind, task.definition + kind.state(task.status), reason)
 
 
-STATES = """
-    unnest(CAST(:kinds AS text[]), CAST(:asset_kinds AS smallint[]), CAST(:states AS bytea[]))
-        AS kinds (kind, asset_kind, state)
-"""
-"""In a statement: the kinds that are known, with what says a state in each."""
+def states(name: str) -> str:
+    """Return what stands in a statement for all kinds that are known, with what says a state in each.
+
+    It is a table of kind, asset_kind and state, whose parameters `state_parameters` gives.
+
+    Args:
+        name: of the table.
+    """
+    return (
+        f"unnest(CAST(:{name}_kinds AS text[]), CAST(:{name}_asset_kinds AS smallint[]), "
+        f"CAST(:{name}_states AS bytea[])) AS {name} (kind, asset_kind, state)"
+    )
 
 
 @cache
-def state_parameters(status: TaskStatus) -> Mapping[str, object]:
-    """Return the parameters of `STATES`."""
+def state_parameters(name: str, status: TaskStatus) -> Mapping[str, object]:
+    """Return the parameters of `states` for one state."""
     known = _registered()
     return {
-        "kinds": list(known),
-        "asset_kinds": [kind.asset_kind for kind in known.values()],
-        "states": [kind.state(status) for kind in known.values()],
+        f"{name}_kinds": list(known),
+        f"{name}_asset_kinds": [kind.asset_kind for kind in known.values()],
+        f"{name}_states": [kind.state(status) for kind in known.values()],
     }
 
 

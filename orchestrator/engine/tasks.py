@@ -156,8 +156,18 @@ _INSERT_EDGES = statement("""
 """)
 
 
+# What makes a parent Done in one statement sees by it that it may not see all of its children (`engine.endings`).
+_EXTEND = statement("""
+    UPDATE plans SET extended = extended + 1
+    WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:parents AS uuid[])))
+""")
+
+
 def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
-    """Keep new tasks of the caller, and their edges; in two statements, however many they are."""
+    """Keep new tasks of the caller, and their edges; in three statements at most, however many they are.
+
+    The transaction holds the latches of their plans, and of those of their parents.
+    """
     transaction.connection.execute(
         _INSERT,
         {
@@ -177,6 +187,10 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
             "pending_parents": [task.pending_parents for task in new],
         },
     )
+    inner = {task.key for task in new}
+    outer = {parent for task in new for parent in task.parents} - inner
+    if outer:
+        transaction.connection.execute(_EXTEND, {"parents": list(outer)})
     edges = [(parent, task.key) for task in new for parent in task.parents]
     if edges:
         parents, children = zip(*edges, strict=True)

@@ -7,6 +7,7 @@ within each.
 """
 
 from datetime import datetime, timedelta
+from string import Template
 from uuid import UUID
 
 from sqlalchemy import TextClause
@@ -28,7 +29,7 @@ _START = statement(
              UPDATE tasks SET status = $DOING, attempts = attempts + 1, token_hash = :token_hash, due_at = NULL,
                               poked_at = NULL, pokes = 0
              WHERE key = :key AND channel = :channel AND worker = :organization AND status = $TO_DO
-               AND kind = ANY(CAST(:kinds AS text[]))
+               AND kind = ANY(CAST(:doing_kinds AS text[]))
                AND (:attempt = 0 OR attempts + 1 = :attempt) AND (due_at IS NULL OR due_at <= :now)
              RETURNING $COLUMNS
          ),
@@ -52,7 +53,7 @@ _START = statement(
                AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
          ),
          moved AS (
-             SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || state AS asset,
+             SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || doing.state AS asset,
                     coalesce(:reason, format('attempt %s claimed by %s', attempts, CAST(:claimed_by AS text))) AS reason
              FROM started JOIN $STATES USING (kind)
          ),
@@ -61,8 +62,8 @@ _START = statement(
     """,
     COLUMNS=COLUMNS,
     RUN_TASK=RUN_TASK,
-    CALL=events.CALL,
-    STATES=kinds.STATES,
+    CALL=events.call("started"),
+    STATES=kinds.states("doing"),
     MOVED=events.MOVED,
 )
 
@@ -98,7 +99,7 @@ def start(
     rows = transaction.alone(
         _START,
         {
-            **kinds.state_parameters(pb.STATUS_EXECUTING),
+            **kinds.state_parameters("doing", pb.STATUS_EXECUTING),
             **events.moved_parameters(transaction.now),
             "reason": reason,
             "claimed_by": node or transaction.organization,
@@ -238,30 +239,39 @@ def _retried(
     return again[0] if again else None
 
 
-_RELEASE = statement(
+def counted(children: str) -> str:
+    """Return what stands in a statement that makes a task Done: its children, `counted`, and of these the `ready` ones.
+
+    Args:
+        children: selects their keys.
     """
-    WITH child AS (
-             SELECT key FROM tasks WHERE key IN (SELECT child FROM edges WHERE parent = :parent)
+    return Template("""
+         child AS (
+             SELECT key FROM tasks WHERE key IN ($CHILDREN)
              ORDER BY key FOR NO KEY UPDATE
          ),
          counted AS (
              UPDATE tasks
              SET pending_parents = pending_parents - 1,
-                 status = CASE WHEN status = $WAITING AND pending_parents = 1 THEN $TO_DO ELSE status END,
-                 poked_at = CASE WHEN status = $WAITING AND pending_parents = 1 THEN CAST(:now AS timestamptz) END
+                 status = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN $$TO_DO ELSE status END,
+                 poked_at = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN CAST(:now AS timestamptz) END
              FROM child WHERE tasks.key = child.key
              RETURNING $RETURNED, rank, pending_parents
-         )
-    SELECT $COLUMNS FROM counted WHERE status = $TO_DO AND pending_parents = 0 ORDER BY rank, key
-    """,
+         ),
+         ready AS (SELECT * FROM counted WHERE status = $$TO_DO AND pending_parents = 0)
+""").substitute(RETURNED=RETURNED, CHILDREN=children)
+
+
+_RELEASE = statement(
+    "WITH $COUNTED SELECT $COLUMNS FROM ready ORDER BY rank, key",
     COLUMNS=COLUMNS,
-    RETURNED=RETURNED,
+    COUNTED=counted("SELECT child FROM edges WHERE parent = :key"),
 )
 
 
 def release_children(transaction: Transaction, parent: UUID) -> list[Task]:
     """Tell a task's children that it is Done; return those that are To do now."""
-    return tasks.moved(transaction, _RELEASE, {"parent": parent, "now": transaction.now})
+    return tasks.moved(transaction, _RELEASE, {"key": parent, "now": transaction.now})
 
 
 _WAITING_FOR = statement("SELECT DISTINCT plan_key FROM tasks WHERE requires = :requirement AND status = $BUILDING")

@@ -78,9 +78,11 @@ plans = Table(
     Column("owner", Text, nullable=False),
     Column("ended_at", DateTime(timezone=True)),
     Column("outcome", SmallInteger),
+    Column("extended", Integer, nullable=False, server_default=text("0")),
 )
 """The plans of tasks of any kind. A row is the latch of its tasks (`engine.plans`); `ended_at` says when the plan was
-cancelled or failed first, `outcome` which of the two."""
+cancelled or failed first, `outcome` which of the two; `extended` counts the registrations that put tasks below those
+that were there."""
 
 tasks = _asset(
     "tasks",

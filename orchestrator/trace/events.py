@@ -151,14 +151,22 @@ _OF_CONTRACT = case(
 )
 
 
-CALL = """
-    call AS MATERIALIZED (
-        SELECT nextval('events_sequence_seq') AS sequence,
-               CAST(:now AS timestamptz) + (clock_timestamp() - statement_timestamp()) AS now
-    )
-"""
-"""Of a statement that makes its events itself: their number and their time, taken when it has its locks, since who
-waited comes later."""
+def call(after: str) -> str:
+    """Return what stands in a statement that makes its events itself: their number and their time, as the table `call`.
+
+    They are taken when the statement has its locks, since who waited comes later.
+
+    Args:
+        after: the table that has them.
+    """
+    return f"""
+        call AS MATERIALIZED (
+            SELECT nextval('events_sequence_seq') AS sequence,
+                   CAST(:now AS timestamptz) + (clock_timestamp() - statement_timestamp()) AS now
+            FROM (SELECT count(*) FROM {after}) AS locked
+        )
+    """  # noqa: S608 - a name of ours
+
 
 MOVED = Template("""
     INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
@@ -167,7 +175,7 @@ MOVED = Template("""
            asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
     FROM moved
 """).substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED)
-"""Inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key, asset, reason; beside it stands `CALL`."""
+"""Inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key, asset, reason; beside it stands `call`."""
 
 
 def moved_parameters(now: datetime) -> dict[str, object]:

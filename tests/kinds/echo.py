@@ -86,6 +86,7 @@ class Echo:
     asset_kind = _TASK
     own_assets: Mapping[int, type[Message]] = {_TASK: echo.Task, _ANSWER: echo.Answer}
     plan_noun = "echo plan"
+    follows_done = False
     services: Sequence[Service] = (
         Service(echo.DESCRIPTOR.services_by_name["EchoService"], {"Submit": submit, "Cancel": cancel}),
     )
