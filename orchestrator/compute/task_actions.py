@@ -12,7 +12,7 @@ from orchestrator.core.errors import (
     PermissionDeniedError,
 )
 from orchestrator.core.fields import parse_key
-from orchestrator.engine import endings, plans, transitions
+from orchestrator.engine import completions, endings, plans, starts
 from orchestrator.engine.tasks import check_worker, child_statuses
 from orchestrator.engine.transaction import Transaction
 
@@ -25,7 +25,7 @@ def apply(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyT
         case pb.TASK_ACTION_EXECUTING:
             _start(transaction, key, reason)
         case pb.TASK_ACTION_DONE:
-            if not endings.complete_by_worker(transaction, key, reason):
+            if not completions.complete_by_worker(transaction, key, reason):
                 check_worker(transaction, tasks.get(transaction, key))
                 raise endings.refusal(transaction, key, pb.STATUS_DONE)
         case pb.TASK_ACTION_CANCELED | pb.TASK_ACTION_FAILED:
@@ -38,7 +38,7 @@ def apply(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyT
 
 
 def _start(transaction: Transaction, key: UUID, reason: str) -> None:
-    if transitions.start(transaction, key, reason=reason) is None:
+    if starts.start(transaction, key, reason=reason) is None:
         check_worker(transaction, tasks.get(transaction, key))
         raise endings.refusal(transaction, key, pb.STATUS_EXECUTING)
 

@@ -11,7 +11,7 @@ from orchestrator.core import fields
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
-from orchestrator.engine import attempts, kinds, tasks, transitions
+from orchestrator.engine import attempts, kinds, starts, tasks
 from orchestrator.engine.kinds import Policies
 from orchestrator.engine.transaction import Transaction
 
@@ -29,7 +29,7 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     fields.check_text(asked.node, "node")
     fields.check_text(asked.claim_id, "claim_id", least=1)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    task = transitions.start(
+    task = starts.start(
         transaction,
         key,
         attempt=asked.attempt,
@@ -67,6 +67,7 @@ def _claimed_before(transaction: Transaction, key: UUID, asked: pb.ClaimTaskPara
         return number
     task = tasks.get(transaction, key)
     tasks.check_worker(transaction, task)
+    kinds.of(task.kind)
     if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
         raise IncompatibleStatusError(
             f"task {key}: attempt {asked.attempt} is not due; another one is, or the pause before it is not over"

@@ -4,6 +4,8 @@ There are four ways, one statement each: by the attempt that runs it, which show
 runs it, for clients without attempts; by its owner, or its worker, from any state; and by a sweep, when the lease of
 its attempt ran out. Work of every kind ends in one of these.
 
+How a task becomes Done stands in `engine.completions`.
+
 A transition happens first, under its guard; what the caller reports with it is registered after, so that the same
 report given twice at once meets the guard, not the results of the first. A task that is Done shares its plan's latch;
 one that is stopped holds it alone.
@@ -18,14 +20,12 @@ from sqlalchemy import TextClause
 from orchestrator import protos as pb
 from orchestrator.core import states
 from orchestrator.core.errors import IncompatibleStatusError
-from orchestrator.core.pokes import RUN_TASK
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine import kinds, outbox, plans, tasks, transitions
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import COLUMNS, Task
-from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
-from orchestrator.trace import events
 
 Register = Callable[[Task], object]
 """Registers what a report brings for its task, before the events of the transition are told."""
@@ -56,124 +56,20 @@ def _ending(guard: str, expired: str = "") -> TextClause:
     return statement(_END, COLUMNS=COLUMNS, GUARD=guard, EXPIRED=expired)
 
 
-_BY_ATTEMPT = _ending("status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)")
-_WITHOUT_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash IS NULL"
-_BY_WORKER = _ending(_WITHOUT_ATTEMPT)
-# All of an ending that is reported with nothing else. Its snapshot may be older than its locks: where the graph was
-# extended since, the latch says so, and it does nothing. Its events draw their number when the children are locked.
-_COMPLETE_ALONE = statement(
-    """
-    WITH latch AS (
-             SELECT key, extended FROM plans
-             WHERE key = (SELECT plan_key FROM tasks WHERE key = :key) FOR SHARE
-         ),
-         ended AS (
-             UPDATE tasks SET status = $DONE, due_at = NULL, poked_at = NULL
-             WHERE key = :key AND channel = :channel AND kind = ANY(CAST(:quiet_kinds AS text[])) AND $GUARD
-               AND plan_key = (SELECT latch.key FROM latch JOIN plans USING (key, extended))
-             RETURNING $COLUMNS
-         ),
-         $COUNTED,
-         $CALL,
-         attempt AS (
-             UPDATE attempts SET ended_at = (SELECT now FROM call), outcome = $DONE
-             FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
-         ),
-         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key),
-         moved AS (
-             SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || state AS asset,
-                    CAST(:reason AS text) AS reason
-             FROM ended JOIN $DONE_STATES USING (kind)
-             UNION ALL
-             SELECT row_number() OVER (ORDER BY rank, key), asset_kind, key, message || state,
-                    format('its last parent %s is Done', CAST(:key AS uuid))
-             FROM ready JOIN $READY_STATES USING (kind)
-         ),
-         event AS ($MOVED),
-         poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call)
-             FROM ready ORDER BY rank, key
-         )
-    SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
-    """,
-    COLUMNS=COLUMNS,
-    GUARD=_WITHOUT_ATTEMPT,
-    COUNTED=transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
-    CALL=events.call("ready"),
-    DONE_STATES=kinds.states("done"),
-    READY_STATES=kinds.states("to_do"),
-    MOVED=events.MOVED,
-    RUN_TASK=RUN_TASK,
-)
+BY_ATTEMPT = _ending("status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)")
+"""By the attempt that runs a task, which shows its token."""
+
+WITHOUT_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash IS NULL"
+"""What guards `BY_WORKER`."""
+
+BY_WORKER = _ending(WITHOUT_ATTEMPT)
+"""By the organization that runs a task, for clients without attempts."""
+
 _BY_OWNER = _ending("status IN ($LIVE) AND :organization IN (owner, worker)")
 _BY_SWEEP = _ending(
     "status = $DOING AND token_hash = CAST(:token_hash AS bytea) AND EXISTS (SELECT FROM expired)",
     transitions.EXPIRED,
 )
-
-
-def complete_by_attempt(
-    transaction: Transaction, key: UUID, reason: str, *, token_hash: bytes, report_hash: bytes, register: Register
-) -> bool:
-    """Make a task Done that an attempt of the calling worker runs, and those of its children To do that can be now.
-
-    Args:
-        transaction: of the worker.
-        key: which task.
-        reason: why, for the event.
-        token_hash: SHA-256 of the attempt's token.
-        report_hash: SHA-256 of the report.
-        register: registers what was made.
-
-    Returns:
-        Whether the attempt held the task; nothing is changed otherwise.
-    """
-    ended = _end(transaction, _BY_ATTEMPT, key, pb.STATUS_DONE, token_hash=token_hash, report_hash=report_hash)
-    return _completed(transaction, ended, reason, register)
-
-
-def complete_by_worker(transaction: Transaction, key: UUID, reason: str) -> bool:
-    """Make a task Done that the calling worker runs without an attempt; see `complete_by_attempt`."""
-    if _completed_alone(transaction, key, reason):
-        return True
-    return _completed(transaction, _end(transaction, _BY_WORKER, key, pb.STATUS_DONE), reason, None)
-
-
-def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
-    """Make a task Done in one statement; return False where that cannot be, or may not."""
-    done = transaction.alone(
-        _COMPLETE_ALONE,
-        {
-            **kinds.state_parameters("done", pb.STATUS_DONE),
-            **kinds.state_parameters("to_do", pb.STATUS_WAITING_FOR_EXECUTOR_SLOT),
-            **events.moved_parameters(transaction.now),
-            "quiet_kinds": [kind.name for kind in kinds.every() if not kind.follows_done],
-            "key": key,
-            "channel": transaction.channel,
-            "organization": transaction.organization,
-            "reason": reason,
-            "now": transaction.now,
-        },
-    ).one_or_none()
-    if done is None:
-        return False
-    transaction.tells(EVENTS, *([POKES] if done.released else []))
-    return True
-
-
-def _completed(transaction: Transaction, ended: Task | None, reason: str, register: Register | None) -> bool:
-    if ended is None:
-        return False
-    children = transitions.release_children(transaction, ended.key)
-    if register:
-        register(ended)
-    kinds.tell(transaction, ended, reason)
-    for child in children:
-        kinds.tell(transaction, child, f"its last parent {ended.key} is Done")
-        kinds.poke(transaction, child)
-    kinds.of(ended.kind).ended(transaction, ended)
-    return True
 
 
 def fail_by_attempt(
@@ -201,9 +97,9 @@ def fail_by_attempt(
         Whether the attempt held the task; nothing is changed otherwise.
     """
     plans.hold(transaction, [task.plan])
-    ended = _end(
+    ended = end(
         transaction,
-        _BY_ATTEMPT,
+        BY_ATTEMPT,
         task.key,
         pb.STATUS_FAILED,
         token_hash=token_hash,
@@ -216,7 +112,7 @@ def fail_by_attempt(
 def fail_by_worker(transaction: Transaction, task: Task, reason: str, *, fault: FaultKind, register: Register) -> bool:
     """Make a task Failed that the calling worker runs without an attempt; see `fail_by_attempt`."""
     plans.hold(transaction, [task.plan])
-    ended = _end(transaction, _BY_WORKER, task.key, pb.STATUS_FAILED, fault=fault)
+    ended = end(transaction, BY_WORKER, task.key, pb.STATUS_FAILED, fault=fault)
     return _stopped(transaction, ended, reason, register)
 
 
@@ -235,7 +131,7 @@ def stop_by_owner(transaction: Transaction, task: Task, target: TaskStatus, reas
     plans.hold(transaction, [task.plan])
     # Before the statement that ends it: one that waits for a claim does not see the attempt that the claim began.
     tasks.get_for_update(transaction, task.key)
-    ended = _end(transaction, _BY_OWNER, task.key, target)
+    ended = end(transaction, _BY_OWNER, task.key, target)
     if ended and ended.ran is not None:
         transaction.pokes.stop(ended.queue, ended.key, ended.ran)
     return _stopped(transaction, ended, reason, None)
@@ -265,7 +161,7 @@ def fail_by_sweep(
     Returns:
         Whether it was ended; not while a report or a heartbeat of it is on its way.
     """
-    ended = _end(
+    ended = end(
         transaction,
         _BY_SWEEP,
         task.key,
@@ -289,7 +185,7 @@ def _stopped(transaction: Transaction, ended: Task | None, reason: str, register
     return True
 
 
-def _end(
+def end(
     transaction: Transaction,
     ending: TextClause,
     key: UUID,
@@ -299,6 +195,17 @@ def _end(
     report_hash: bytes | None = None,
     **guard: object,
 ) -> Task | None:
+    """End a task in one of the ways; return it, or None where the guard held it.
+
+    Args:
+        transaction: of whoever may.
+        ending: which way.
+        key: which task.
+        target: the state that it ends in.
+        fault: what ended its attempt, None without a fault.
+        report_hash: SHA-256 of the report, None without one.
+        guard: what else the way asks for.
+    """
     ended = tasks.moved(
         transaction,
         ending,

@@ -12,7 +12,7 @@ from orchestrator.core import fields
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
-from orchestrator.engine import attempts, endings, kinds, retrying, tasks
+from orchestrator.engine import attempts, completions, endings, kinds, retrying, tasks
 from orchestrator.engine.kinds import Failure
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
@@ -29,7 +29,7 @@ def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.Comple
         OrchestratorError: a result does not fit the task; nothing is kept.
     """
     key = parse_key(asked.attempt.compute_task_key, "compute_task_key")
-    completed = endings.complete_by_attempt(
+    completed = completions.complete_by_attempt(
         transaction,
         key,
         f"attempt {asked.attempt.number} completed",

@@ -1,0 +1,111 @@
+"""How a task starts: one statement, which begins its next attempt and tells of it."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from orchestrator import protos as pb
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import kinds, tasks
+from orchestrator.engine.tasks import COLUMNS, Task
+from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.store.statements import statement
+from orchestrator.trace import events
+
+# A poke that the relay holds is on its way, and is passed over. Who starts a task without a lease has workers that send
+# no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
+_START = statement(
+    """
+    WITH started AS (
+             UPDATE tasks SET status = $DOING, attempts = attempts + 1, token_hash = :token_hash, due_at = NULL,
+                              poked_at = NULL, pokes = 0
+             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $TO_DO
+               AND kind = ANY(CAST(:doing_kinds AS text[]))
+               AND (:attempt = 0 OR attempts + 1 = :attempt) AND (due_at IS NULL OR due_at <= :now)
+             RETURNING $COLUMNS
+         ),
+         $CALL,
+         attempt AS (
+             INSERT INTO attempts (task_key, number, node, claim_id, token_hash, claimed_at, lease_until)
+             SELECT key, attempts, CAST(:node AS text), CAST(:claim_id AS text), CAST(:token_hash AS bytea),
+                    (SELECT now FROM call), (SELECT now FROM call) + CAST(:lease AS interval)
+             FROM started
+         ),
+         decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
+         poke AS (
+             UPDATE outbox SET claimed_at = :now
+             WHERE id IN (SELECT id FROM outbox JOIN started ON outbox.key = started.key
+                          WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
+                          FOR UPDATE OF outbox SKIP LOCKED)
+         ),
+         unheard AS (
+             DELETE FROM queues USING started
+             WHERE CAST(:lease AS interval) IS NULL AND name = started.queue
+               AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
+         ),
+         moved AS (
+             SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || doing.state AS asset,
+                    coalesce(:reason, format('attempt %s claimed by %s', attempts, CAST(:claimed_by AS text))) AS reason
+             FROM started JOIN $STATES USING (kind)
+         ),
+         event AS ($MOVED)
+    SELECT $COLUMNS FROM started
+    """,
+    COLUMNS=COLUMNS,
+    RUN_TASK=RUN_TASK,
+    CALL=events.call("started"),
+    STATES=kinds.states("doing"),
+    MOVED=events.MOVED,
+)
+
+
+def start(
+    transaction: Transaction,
+    key: UUID,
+    *,
+    reason: str | None = None,
+    attempt: int = 0,
+    node: str | None = None,
+    claim_id: str | None = None,
+    token_hash: bytes | None = None,
+    lease: timedelta | None = None,
+) -> Task | None:
+    """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
+
+    It is all that a transaction changes; see `Transaction.alone`.
+
+    Args:
+        transaction: of the worker.
+        key: which task.
+        reason: why, for the event; None says who has claimed it.
+        attempt: the number that the next attempt must have; 0 for any.
+        node: who runs it.
+        claim_id: names the claim, so that it can be repeated.
+        token_hash: SHA-256 of the attempt's token; None for a client without attempts.
+        lease: how long it is believed to live without a heartbeat.
+
+    Returns:
+        The task, or None where it is not To do, not the caller's, or due for another attempt.
+    """
+    rows = transaction.alone(
+        _START,
+        {
+            **kinds.state_parameters("doing", pb.STATUS_EXECUTING),
+            **events.moved_parameters(transaction.now),
+            "reason": reason,
+            "claimed_by": node or transaction.organization,
+            "key": key,
+            "channel": transaction.channel,
+            "organization": transaction.organization,
+            "attempt": attempt,
+            "node": node,
+            "claim_id": claim_id,
+            "token_hash": token_hash,
+            "now": transaction.now,
+            "lease": lease,
+            "silence": transaction.rules.silence,
+        },
+    )
+    started = tasks.of_rows(rows)
+    if started:
+        transaction.tells(EVENTS, POKES)
+    return started[0] if started else None
