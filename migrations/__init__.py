@@ -35,6 +35,10 @@ class PendingContractionError(Exception):
     """An expanding half can only follow when the contracting half of the release before has been applied."""
 
 
+class NoWayBackError(Exception):
+    """A revision is not taken back: what was stored since would be lost, or taken for something else."""
+
+
 @dataclass(frozen=True)
 class State:
     """How a database and this release's code fit.

@@ -27,12 +27,14 @@ def url(postgres: Postgres) -> str:
 def to(url: str, revision: str) -> None:
     """Bring a database up or down to a revision."""
     engine = make_engine(url)
-    with engine.connect() as connection:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
-        step(config, revision)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
+            step(config, revision)
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture
@@ -172,3 +174,20 @@ def test_what_is_stored_becomes_work_of_a_kind_and_back(url: str):
             rows("SELECT key, ended_at FROM compute_plans"),
         )
         assert after == before
+
+
+OTHER_KIND = "INSERT INTO plans (key, kind, channel, owner) VALUES (gen_random_uuid(), 'echo', 'ours', 'org-1')"
+
+
+def test_the_way_back_is_refused_where_there_is_work_of_other_kinds(url: str):
+    migrations.upgrade(url)
+    with opened(url) as database:
+        with database.begin() as connection:
+            connection.execute(text(OTHER_KIND))
+        with pytest.raises(migrations.NoWayBackError, match=r"work of the kinds echo, .* delete its rows"):
+            to(url, "0007")
+        assert migrations.state(url).revision == "0008"
+        with database.begin() as connection:
+            connection.execute(text("DELETE FROM plans"))
+        to(url, "0007")
+    assert migrations.state(url).revision == "0007"
