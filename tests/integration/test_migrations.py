@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 import migrations
@@ -107,6 +108,19 @@ def test_events_stay_on_the_way_back(old: Database):
     migrations.upgrade(old.url)
     write(old, "f")
     assert order(old) == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_the_history_is_told_as_alembic_has_it():
+    """It is read off the modules, without running them."""
+    told = [
+        migrations.Revision(
+            script.revision,
+            getattr(script.module, "half", "expand"),
+            getattr(script.module, "serves_from", script.revision),
+        )
+        for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()
+    ]
+    assert migrations.history() == told[::-1]
 
 
 BEFORE_KINDS = """
