@@ -5,7 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import text
 
-from migrations import serves_from
+from migrations import history
 from orchestrator.store.tables import metadata
 
 _LOCK = 7230290
@@ -20,13 +20,14 @@ tell = context.config.attributes.get("tell", lambda _: None)
 def applied(*, ctx: Any, step: Any, **_: Any) -> None:
     """Note, in the transaction of a revision, whom the database serves from now on."""
     if ctx.connection.execute(text("SELECT to_regclass('compatibility')")).scalar() is not None:
-        script = context.script.get_revision(step.destination_revision_ids[0])
+        (at,) = step.destination_revision_ids
+        serves_from = next(each.serves_from for each in history() if each.revision == at)
         ctx.connection.execute(
             text("""
                 INSERT INTO compatibility (id, serves_from) VALUES (1, :serves_from)
                 ON CONFLICT (id) DO UPDATE SET serves_from = excluded.serves_from
             """),
-            {"serves_from": serves_from(script)},
+            {"serves_from": serves_from},
         )
     if step.is_upgrade:
         tell(f"{step.up_revision.revision} {step.up_revision.doc}")

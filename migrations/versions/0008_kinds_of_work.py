@@ -6,6 +6,7 @@ Revision: 0008, after 0007. Every row of tasks and outbox is written once: a min
 import sqlalchemy as sa
 from alembic import op
 
+from migrations import NoWayBackError
 from orchestrator import protos as pb
 
 revision = "0008"
@@ -100,7 +101,23 @@ def upgrade() -> None:
     op.create_index("outbox_out", "outbox", ["queue", "sent_at"], postgresql_where=sa.text(out))
 
 
+def _refuse_other_kinds() -> None:
+    """Refuse the way back where there is work that the release before would take for its own.
+
+    Raises:
+        NoWayBackError: there is some.
+    """
+    other = "SELECT kind FROM tasks WHERE kind <> 'compute' UNION SELECT kind FROM plans WHERE kind <> 'compute'"
+    if kinds := op.get_bind().execute(sa.text(f"{other} ORDER BY kind")).scalars().all():
+        raise NoWayBackError(
+            f"there is work of the kinds {', '.join(kinds)}, which no release before revision {revision} knows: stay "
+            "here; or, where nobody needs that work, delete its rows from tasks, plans, attempts, edges and outbox "
+            "first"
+        )
+
+
 def downgrade() -> None:
+    _refuse_other_kinds()
     op.execute(_NO_LIMIT)
     op.drop_index("outbox_out", table_name="outbox")
     op.drop_column("outbox", "claimed_at")

@@ -3,6 +3,8 @@
 A kind is found by its entry point in the group `orchestrator.kinds`, so that a distribution that is installed beside
 this one brings it without a change here. The engine queues, claims, leases, retries and ends work of every kind in the
 same way, and asks the kind only what this Protocol says.
+
+A kind that cannot be imported is left out, and each process says so once: its tasks wait, and all others go on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
+import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
@@ -21,6 +24,8 @@ from orchestrator.core.states import TaskStatus
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
+
+log = structlog.get_logger()
 
 GROUP = "orchestrator.kinds"
 """The group of entry points; the name of one is that of its kind."""
@@ -124,19 +129,35 @@ class Kind(Protocol):
         """Return what a task and its plan say of its attempts."""
 
 
+@dataclass(frozen=True)
+class _Registry:
+    """The kinds by their names, and of those that were left out what they met."""
+
+    kinds: Mapping[str, Kind]
+    left_out: Mapping[str, str]
+
+
 @cache
-def _registered() -> Mapping[str, Kind]:
-    return {point.name: cast(Kind, point.load()) for point in entry_points(group=GROUP)}
+def _registry() -> _Registry:
+    found: dict[str, Kind] = {}
+    left_out: dict[str, str] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            found[point.name] = cast(Kind, point.load())
+        except Exception as error:
+            left_out[point.name] = f"its entry point {point.value} cannot be imported: {error!r}"
+            log.error("kind.left_out", kind=point.name, entry_point=point.value, error=repr(error))
+    return _Registry(found, left_out)
 
 
 def every() -> Sequence[Kind]:
     """Return all kinds."""
-    return list(_registered().values())
+    return list(_registry().kinds.values())
 
 
 def names() -> list[str]:
     """Return the names of all kinds; a sweep takes theirs first, so that what it must leave alone fills no batch."""
-    return list(_registered())
+    return list(_registry().kinds)
 
 
 def of(name: str) -> Kind:
@@ -145,13 +166,15 @@ def of(name: str) -> Kind:
     Raises:
         UnknownKindError: there is none of this name.
     """
-    try:
-        return _registered()[name]
-    except KeyError:
-        known = ", ".join(sorted(_registered()))
-        raise UnknownKindError(
-            f"kind of work {name!r} is not known here ({known} are): install what brings it, also where beat runs"
-        ) from None
+    registry = _registry()
+    if name in registry.kinds:
+        return registry.kinds[name]
+    known = ", ".join(sorted(registry.kinds))
+    reason = registry.left_out.get(name)
+    advice = f"{reason}; mend or install" if reason else "install"
+    raise UnknownKindError(
+        f"kind of work {name!r} is not known here ({known} are): {advice} what brings it, also where beat runs"
+    )
 
 
 def tell(transaction: Transaction, task: Task, reason: str) -> None:

@@ -1,29 +1,26 @@
-"""A federation of real processes, one for each pytest-xdist worker that asks.
+"""Federations of real processes, one of a kind for each pytest-xdist worker that asks.
 
-All that is done in a federation is done twice: in one whose server answers, and in one that loses answers.
+Their servers lose answers: what is right where each twentieth call must be made again is right where none must. The
+command of the demo and the tests of other folders run in federations that answer.
 """
 
 from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS
 from orchestrator.embedded.federation import Federation, remove_data
-from tests.acceptance.losses import Losses
+from tests.acceptance import demonstrated, losses
+from tests.acceptance.demonstrated import Demonstrated
 from tests.kit.network import Network
 
 TIME_LIMIT_SECONDS = 3
 
 
-@pytest.fixture(scope="session", params=[0.0, 0.05], ids=["answered", "answers-lost"])
-def losses(request) -> Losses:
-    """The share of calls that are done and then answered UNAVAILABLE."""
-    return Losses(request.param)
-
-
 @pytest.fixture(scope="session")
-def federation(tmp_path_factory, losses) -> Iterator[Federation]:
+def federation(tmp_path_factory) -> Iterator[Federation]:
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
-    settings = {**losses.settings, "TRANSIENT_OUTPUT_PERIOD": 1}
+    settings = {**losses.SETTINGS, "TRANSIENT_OUTPUT_PERIOD": 1, "RETRY_BACKOFF": "100ms"}
     folder = tmp_path_factory.mktemp("federation")
     federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits)
     try:
@@ -38,3 +35,16 @@ def federation(tmp_path_factory, losses) -> Iterator[Federation]:
 def network(federation) -> Iterator[Network]:
     with Network(federation) as network:
         yield network
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Iterator[Demonstrated]:
+    """Three hospitals and their aggregator after the demo; the federation goes on."""
+    folder = tmp_path_factory.mktemp("demo")
+    federation = Federation(folder, [*HOSPITALS, AGGREGATOR], settings=losses.SETTINGS)
+    try:
+        with demonstrated.run(federation) as done:
+            yield done
+            losses.check(federation)
+    finally:
+        remove_data(federation.data)

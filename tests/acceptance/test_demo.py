@@ -6,101 +6,30 @@ import re
 import struct
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
-import redis
-from rich.console import Console
 from sqlalchemy import inspect, text
 
 from examples.breast_cancer.data import split
 from orchestrator import protos as pb
 from orchestrator.audit import history
-from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
-from orchestrator.cli.reading import pages
-from orchestrator.client import Client
-from orchestrator.embedded.federation import Federation, remove_data
+from orchestrator.cli.experiment import HOSPITALS
 from orchestrator.store.connecting import make_engine
-
-ROUNDS = 2
-TASKS = ROUNDS * (len(HOSPITALS) + 1) + len(HOSPITALS)
+from tests.acceptance.demonstrated import ROUNDS, TASKS
 
 pytestmark = pytest.mark.timeout(180)
 
 
-class Listened:
-    """Everything that was sent to a broker while the block ran."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = redis.Redis.from_url(url)
-        self.commands: list[str] = []
-
-    def __enter__(self) -> "Listened":
-        self._monitor = self._connection.monitor()
-        self._monitor.__enter__()
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-        return self
-
-    def _listen(self) -> None:
-        for command in self._monitor.listen():
-            self.commands.append(command["command"])
-            if "the test is over" in command["command"]:
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.echo("the test is over")
-        self._thread.join(30)
-        self._monitor.__exit__(None, None, None)
-        self._connection.close()
+def test_the_shared_model_is_good_and_every_task_is_done(demo):
+    assert demo.faults == []
+    assert re.search(rf"{TASKS} Done", demo.printed)
+    assert all(name in demo.printed for name in HOSPITALS)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, losses) -> Iterator[tuple[Federation, list[str], str, list[str]]]:
-    """The federation after the run, what it found wrong, what it printed, and what the broker heard."""
-    federation = Federation(tmp_path_factory.mktemp("demo"), [*HOSPITALS, AGGREGATOR], settings=losses.settings)
-    printed = io.StringIO()
-    try:
-        with Preparation(ROUNDS) as preparation, federation:
-            with Listened(federation.places.broker_url) as listened:
-                faults = Experiment(federation, Console(file=printed, width=120), ROUNDS).run(preparation, True)
-            yield federation, faults, printed.getvalue(), listened.commands
-            losses.check(federation)
-    finally:
-        remove_data(federation.data)
-
-
-@pytest.fixture(scope="module")
-def events(finished) -> list[pb.Event]:
-    """The trace in the order of readers."""
-    federation = finished[0]
-    certificates = federation.certificates(AGGREGATOR)
-    with Client(federation.places.address, AGGREGATOR, federation.channel, certificates) as client:
-        # By time, which two calls at once may not share with the order of readers: the last one there is not the last.
-        awaited = {event.id for event in pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")}
-        stream = client.events.SubscribeToEvents(pb.SubscribeToEventsParam())
-        found = []
-        for event in stream:
-            found.append(event)
-            awaited.discard(event.id)
-            if not awaited:
-                stream.cancel()
-                return found
-    raise AssertionError("the stream ended before the last event")
-
-
-def test_the_shared_model_is_good_and_every_task_is_done(finished):
-    _, faults, printed, _ = finished
-    assert faults == []
-    assert re.search(rf"{TASKS} Done", printed)
-    assert all(name in printed for name in HOSPITALS)
-
-
-def test_each_task_went_through_its_states_in_order(events):
+def test_each_task_went_through_its_states_in_order(demo):
     statuses: dict[str, list[int]] = {}
-    for event in events:
+    for event in demo.events:
         if event.asset_kind == pb.ASSET_COMPUTE_TASK:
             statuses.setdefault(event.asset_key, []).append(event.compute_task.status)
     assert len(statuses) == TASKS
@@ -113,10 +42,10 @@ def test_each_task_went_through_its_states_in_order(events):
     }
 
 
-def test_no_task_was_to_do_before_its_parents_were_done(events):
+def test_no_task_was_to_do_before_its_parents_were_done(demo):
     done: set[str] = set()
     looked_at = 0
-    for event in events:
+    for event in demo.events:
         if event.asset_kind != pb.ASSET_COMPUTE_TASK:
             continue
         task = event.compute_task
@@ -129,17 +58,13 @@ def test_no_task_was_to_do_before_its_parents_were_done(events):
     assert looked_at == 2 * TASKS
 
 
-def test_the_trace_keeps_every_promise(events):
-    violations = list(history.check(events))
+def test_the_trace_keeps_every_promise(demo):
+    violations = list(history.check(demo.events))
     assert not violations
 
 
-def test_each_task_has_one_attempt_and_one_accepted_completion(finished):
-    federation = finished[0]
-    engine = make_engine(federation.places.database_url)
-    with engine.connect() as connection:
-        rows = connection.execute(text("SELECT task_key, number, outcome FROM attempts")).all()
-    engine.dispose()
+def test_each_task_has_one_attempt_and_one_accepted_completion(demo):
+    rows = demo.attempts
     assert len({row.task_key for row in rows}) == len(rows) == TASKS
     assert {(row.number, row.outcome) for row in rows} == {(1, pb.STATUS_DONE)}
 
@@ -166,8 +91,8 @@ def check_no_patient(content: bytes) -> None:
             assert trace not in content
 
 
-def test_no_patient_is_in_the_database(finished):
-    engine = make_engine(finished[0].places.database_url)
+def test_no_patient_is_in_the_database(demo):
+    engine = make_engine(demo.federation.places.database_url)
     content = io.BytesIO()
     with engine.connect() as connection:
         for table in inspect(engine).get_table_names():
@@ -179,8 +104,8 @@ def test_no_patient_is_in_the_database(finished):
     check_no_patient(content.getvalue())
 
 
-def test_no_patient_went_through_the_broker(finished):
-    commands = "\n".join(finished[3])
+def test_no_patient_went_through_the_broker(demo):
+    commands = "\n".join(demo.heard)
     assert "task.run" in commands
     bodies = [base64.b64decode(body + "==") for body in re.findall(r"[A-Za-z0-9+/]{40,}", commands)]
     assert any(b'"attempt"' in body for body in bodies)

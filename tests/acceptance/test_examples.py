@@ -1,38 +1,27 @@
-"""The examples for data scientists, run in a small federation: the script as a process, the notebook cell by cell."""
+"""The examples for data scientists, run in a federation: the script as a process, the notebook cell by cell."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from examples.breast_cancer.registration import joined, register_organizations
-from orchestrator.embedded.federation import Federation, remove_data
-from tests.acceptance.losses import Losses
+from orchestrator.cli.experiment import HOSPITALS
+from tests.acceptance.demonstrated import Demonstrated
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HOSPITALS = ("hospital-1", "hospital-2")
-ROUNDS = 2
+ROUNDS = 1
 
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, losses: Losses) -> Iterator[Path]:
+@pytest.fixture
+def folder(demo: Demonstrated) -> Path:
     """The folder of a federation as `orchestrator up` leaves it for other programs."""
-    federation = Federation(tmp_path_factory.mktemp("examples"), [*HOSPITALS, "aggregator"], settings=losses.settings)
-    try:
-        with federation:
-            with joined(federation.running) as members:
-                register_organizations(members.values())
-            yield federation.folder
-            losses.check(federation)
-    finally:
-        remove_data(federation.data)
+    return demo.federation.folder
 
 
 def run_script(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -53,7 +42,7 @@ def test_the_script_trains_and_prints_the_performances(folder: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     check_scores(done.stdout, r"(hospital-\d): accuracy (0\.\d+|1\.0+), AUC")
-    assert len(re.findall(r"rank \d \S+ Done", done.stdout)) == ROUNDS * 3 + 2
+    assert len(re.findall(r"rank \d \S+ Done", done.stdout)) == ROUNDS * (len(HOSPITALS) + 1) + len(HOSPITALS)
 
 
 def test_the_script_says_what_to_do_when_no_federation_runs(tmp_path: Path):

@@ -7,14 +7,11 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orchestrator.core.pokes import RUN_TASK
-from orchestrator.embedded import running
 from orchestrator.embedded.processes import ProcessError
 from orchestrator.embedded.revival import Revival
 from orchestrator.embedded.valkey import Valkey
@@ -143,47 +140,6 @@ def node_that_cannot_isolate(world: World) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-
-
-def worker_of(up: psutil.Process, organization: str) -> psutil.Process | None:
-    for child in up.children():
-        with suppress(psutil.NoSuchProcess):
-            if child.cmdline()[-3:] == ["worker", "--org", organization]:
-                return child
-    return None
-
-
-def test_up_starts_again_what_was_killed(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    log = tmp_path / "up.log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "orchestrator", "up", "--orgs", "1", "--data", str(folder)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as up,
-    ):
-        try:
-            wait_until(lambda: up.poll() is not None or "Ctrl-C" in log.read_text(), 90, "the federation", 0.1)
-            assert running.read(folder) is not None, log.read_text()
-            family = psutil.Process(up.pid)
-            first = worker_of(family, "hospital-1")
-            assert first is not None
-            first.kill()
-            again = wait_until(
-                lambda: (found := worker_of(family, "hospital-1")) and found.pid != first.pid and found, 30, "a worker"
-            )
-            assert up.poll() is None
-            assert "worker-hospital-1 was killed by SIGKILL; it is started again in 0.5 s" in " ".join(
-                log.read_text().split()
-            )
-            up.send_signal(signal.SIGTERM)
-            assert up.wait(60) == 130
-            wait_until(lambda: not again.is_running(), message="what was started again to end too")
-        finally:
-            up.kill()
 
 
 class Frail:

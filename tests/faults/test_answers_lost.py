@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(180)
 def lossy(stage):
     server = stage.service("serve")
     assert server.environment is not None
+    assert lost(stage) == 0
     server.environment[VARIABLE] = str(SHARE)
     stage.kill("serve")
     stage.restore()

@@ -9,7 +9,7 @@ from tests.kit.followed import Followed
 from tests.kit.waiting import wait_until
 
 AWAY = "org-b"
-TASKS = 20
+TASKS = 8
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -19,7 +19,7 @@ from tests.kit.followed import Followed
 from tests.kit.stage import ORGANIZATIONS, Stage, insist
 from tests.kit.waiting import wait_until
 
-ROUNDS, WIDTH = 4, 2
+ROUNDS, WIDTH = 2, 2
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -110,7 +110,7 @@ def cancel(stage, plan) -> None:
 def test_a_worker_may_die_anywhere(stage, points):
     name = "worker-org-a"
     with mortal(stage, name) as worker:
-        plan = stage.plan(2 * ROUNDS, WIDTH)
+        plan = stage.plan(ROUNDS, WIDTH)
         for point in points:
             begin_again(stage, name, f"worker.{point}")
             # Its log says so as soon as it has noticed.

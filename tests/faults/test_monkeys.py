@@ -9,7 +9,7 @@ from tests.faults import monkeys
 from tests.faults.monkeys import MONKEYS, Monkey
 from tests.kit.waiting import wait_until
 
-ROUNDS, WIDTH = 5, 2
+ROUNDS, WIDTH = 3, 2
 HARM_SECONDS = 4.0
 STRIKES = 3
 

@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 import migrations
@@ -27,12 +28,14 @@ def url(postgres: Postgres) -> str:
 def to(url: str, revision: str) -> None:
     """Bring a database up or down to a revision."""
     engine = make_engine(url)
-    with engine.connect() as connection:
-        config = migrations._config()
-        config.attributes["connection"] = connection
-        step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
-        step(config, revision)
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            step = command.downgrade if revision < (migrations.state(url).revision or "") else command.upgrade
+            step(config, revision)
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture
@@ -107,6 +110,19 @@ def test_events_stay_on_the_way_back(old: Database):
     assert order(old) == ["a", "b", "c", "d", "e", "f"]
 
 
+def test_the_history_is_told_as_alembic_has_it():
+    """It is read off the modules, without running them."""
+    told = [
+        migrations.Revision(
+            script.revision,
+            getattr(script.module, "half", "expand"),
+            getattr(script.module, "serves_from", script.revision),
+        )
+        for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()
+    ]
+    assert migrations.history() == told[::-1]
+
+
 BEFORE_KINDS = """
     INSERT INTO compute_plans (key, channel, owner, created_at, message, ended_at) VALUES
         (:running, 'ours', 'org-1', now(), :running_message, NULL),
@@ -172,3 +188,20 @@ def test_what_is_stored_becomes_work_of_a_kind_and_back(url: str):
             rows("SELECT key, ended_at FROM compute_plans"),
         )
         assert after == before
+
+
+OTHER_KIND = "INSERT INTO plans (key, kind, channel, owner) VALUES (gen_random_uuid(), 'echo', 'ours', 'org-1')"
+
+
+def test_the_way_back_is_refused_where_there_is_work_of_other_kinds(url: str):
+    migrations.upgrade(url)
+    with opened(url) as database:
+        with database.begin() as connection:
+            connection.execute(text(OTHER_KIND))
+        with pytest.raises(migrations.NoWayBackError, match=r"work of the kinds echo, .* delete its rows"):
+            to(url, "0007")
+        assert migrations.state(url).revision == "0008"
+        with database.begin() as connection:
+            connection.execute(text("DELETE FROM plans"))
+        to(url, "0007")
+    assert migrations.state(url).revision == "0007"

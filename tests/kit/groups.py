@@ -13,13 +13,14 @@ from tests.kit.budget import folder_of, read
 
 GROUPS = {
     "faults/test_": "stage",
+    "acceptance/test_demo": "demo",
+    "acceptance/test_examples": "demo",
+    "acceptance/test_": "network",
     "integration/celery/test_": "celery",
     "integration/brokers/test_": "brokers",
     "attacks/test_broker_": "brokers",
 }
-"""Parts of the names of tests that share what is dear."""
-LOST = "answers-lost"
-"""In the name of a test of a federation that loses answers: another federation than the one that does not."""
+"""Parts of the names of tests that share what is dear; the first that fits counts."""
 
 
 class Grouped(LoadScopeScheduling):
@@ -31,8 +32,6 @@ class Grouped(LoadScopeScheduling):
 
 def group_of(nodeid: str) -> str:
     """Return the group of a test, by its name."""
-    if "acceptance/test_" in nodeid:
-        return LOST if LOST in nodeid else "answered"
     return next((group for part, group in GROUPS.items() if part in nodeid), nodeid.partition("::")[0])
 
 

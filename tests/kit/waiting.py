@@ -6,22 +6,29 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_SHARE = 0.05
+_LONGEST_SECONDS = 0.25
+
 
 def wait_until(condition: Callable[[], T], timeout: float = 10.0, message: str = "", interval: float = 0.02) -> T:
     """Return the condition's value as soon as it is true.
+
+    The longer it was waited for, the seldomer it is asked: many conditions are calls of servers, and what they take is
+    missed where the thing that is waited for comes about.
 
     Args:
         condition: asked again and again.
         timeout: seconds until the test fails.
         message: what was waited for.
-        interval: seconds between two questions.
+        interval: seconds between the first two questions, and the least between any.
 
     Raises:
         AssertionError: it was still false when the time was over.
     """
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begin
+        if waited > timeout:
             raise AssertionError(f"after {timeout:g} s still not: {message or condition} (last: {value!r})")
-        time.sleep(interval)
+        time.sleep(max(interval, min(_SHARE * waited, _LONGEST_SECONDS)))
     return value

@@ -66,6 +66,6 @@ def test_groups():
     assert group_of("tests/attacks/test_broker_servers.py::test_x") == group_of(
         "tests/integration/brokers/test_lanes.py::y"
     )
-    assert group_of("tests/acceptance/test_demo.py::test_x[answered]") == "answered"
-    assert group_of("tests/acceptance/test_demo.py::test_x[answers-lost]") == "answers-lost"
+    assert group_of("tests/acceptance/test_demo.py::test_x") == group_of("tests/acceptance/test_examples.py::y")
+    assert group_of("tests/acceptance/test_demo.py::test_x") != group_of("tests/acceptance/test_bad_input.py::y")
     assert group_of("tests/unit/test_rooms.py::test_x[a::b]") == "tests/unit/test_rooms.py"

@@ -5,8 +5,10 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -58,7 +60,7 @@ def run_everything(network: Partners) -> None:
     claimed(network.hub, retried.tasks[1].key, 1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ran(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database in which everything was run; nobody is connected to it."""
     name = f"audited_{uuid.uuid4().hex}"
@@ -73,14 +75,42 @@ def ran(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     return name
 
 
-@pytest.fixture
-def copy(postgres: Postgres, ran: str) -> Iterator[str]:
-    """The URL of a database of the test's own in which everything was run."""
+@contextmanager
+def copied(postgres: Postgres, ran: str) -> Iterator[str]:
     name = f"copy_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (name, ran))))
         yield postgres.url(name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def copy(postgres: Postgres, ran: str) -> Iterator[str]:
+    """The URL of a database of the test's own in which everything was run."""
+    with copied(postgres, ran) as url:
+        yield url
+
+
+class Audited(NamedTuple):
+    """A server of a true run.
+
+    Args:
+        address: host:port.
+        url: of its database.
+    """
+
+    address: str
+    url: str
+
+
+@pytest.fixture(scope="module")
+def true_run(postgres: Postgres, ran: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    """A server of a database in which everything was run; it stays true whatever the tests add."""
+    with (
+        copied(postgres, ran) as url,
+        serving(tmp_path_factory.mktemp("true"), url, {**CHANNELS, "empty": ["org-2"]}) as address,
+    ):
+        yield Audited(address, url)
 
 
 def options(address: str) -> list[str]:
@@ -101,15 +131,14 @@ def rules_of(output: str) -> set[str]:
     return {violation["rule"] for violation in json.loads(output)["violations"]}
 
 
-def test_a_true_run_keeps_every_promise(copy: str, tmp_path: Path):
-    with serving(tmp_path, copy, CHANNELS) as address:
-        code, output, errors = run("audit", *options(address), "check")
-        assert (code, errors) == (0, "")
-        assert "keep every promise" in output
-        environment = {"ORCHESTRATOR_DATABASE_URL": copy}
-        code, output, _ = run("audit", *options(address), "check", "--database", "--json", environment=environment)
-        found = json.loads(output)
-        assert (code, found) == (0, whole(CHANNEL, count_events(copy)))
+def test_a_true_run_keeps_every_promise(true_run: Audited):
+    code, output, errors = run("audit", *options(true_run.address), "check")
+    assert (code, errors) == (0, "")
+    assert "keep every promise" in output
+    environment = {"ORCHESTRATOR_DATABASE_URL": true_run.url}
+    words = ("check", "--database", "--json")
+    code, output, _ = run("audit", *options(true_run.address), *words, environment=environment)
+    assert (code, json.loads(output)) == (0, whole(CHANNEL, count_events(true_run.url)))
 
 
 def test_a_changed_event_is_found(copy: str, tmp_path: Path):
@@ -135,8 +164,8 @@ def test_a_changed_task_is_found(copy: str, tmp_path: Path):
         assert (code, rules_of(output)) == (1, {Rule.ROW_AS_TOLD, Rule.PENDING_PARENTS})
 
 
-def test_it_ends_although_others_go_on(copy: str, tmp_path: Path):
-    with serving(tmp_path, copy, CHANNELS) as address, Client(address, "org-1", CHANNEL) as client:
+def test_it_ends_although_others_go_on(true_run: Audited):
+    with Client(true_run.address, "org-1", CHANNEL) as client:
         ended = threading.Event()
 
         def go_on() -> int:
@@ -146,32 +175,30 @@ def test_it_ends_although_others_go_on(copy: str, tmp_path: Path):
                 count += 1
             return count
 
-        before = count_events(copy)
+        before = count_events(true_run.url)
         with ThreadPoolExecutor(1) as thread:
             registered = thread.submit(go_on)
             try:
-                code, output, _ = run("audit", *options(address), "check", "--json")
+                code, output, _ = run("audit", *options(true_run.address), "check", "--json")
             finally:
                 ended.set()
             assert (code, json.loads(output)["violations"]) == (0, [])
             assert before <= json.loads(output)["events"] < before + registered.result()
 
 
-def test_an_empty_channel_is_true(copy: str, tmp_path: Path):
-    with serving(tmp_path, copy, {**CHANNELS, "empty": ["org-2"]}) as address:
-        code, output, _ = run("audit", *options(address)[:-1], "empty", "check", "--json")
-        assert (code, json.loads(output)) == (0, whole("empty", 0))
+def test_an_empty_channel_is_true(true_run: Audited):
+    code, output, _ = run("audit", *options(true_run.address)[:-1], "empty", "check", "--json")
+    assert (code, json.loads(output)) == (0, whole("empty", 0))
 
 
-def test_an_orchestrator_or_a_database_that_is_not_there(copy: str, tmp_path: Path):
+def test_an_orchestrator_or_a_database_that_is_not_there(true_run: Audited):
     code, output, errors = run("audit", *options(f"127.0.0.1:{free_port()}"), "check")
     assert (code, output, "cannot be reached" in errors) == (3, "", True)
-    with serving(tmp_path, copy, CHANNELS) as address:
-        code, _, errors = run("audit", *options(address), "check", "--database")
-        assert (code, "ORCHESTRATOR_DATABASE_URL" in errors) == (2, True)
-        environment = {"ORCHESTRATOR_DATABASE_URL": f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none"}
-        code, _, errors = run("audit", *options(address), "check", "--database", environment=environment)
-        assert (code, "could not be read" in errors, "secret" in errors) == (3, True, False)
+    code, _, errors = run("audit", *options(true_run.address), "check", "--database")
+    assert (code, "ORCHESTRATOR_DATABASE_URL" in errors) == (2, True)
+    environment = {"ORCHESTRATOR_DATABASE_URL": f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none"}
+    code, _, errors = run("audit", *options(true_run.address), "check", "--database", environment=environment)
+    assert (code, "could not be read" in errors, "secret" in errors) == (3, True, False)
 
 
 def give_to_another_worker(connection: Tampered) -> tuple[str, str]:

@@ -13,8 +13,8 @@ import urllib.error
 import urllib.request
 import uuid
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -76,13 +76,31 @@ def command(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
+@contextmanager
+def up_logged(log: Path, *arguments: str) -> "Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]":
+    """Run `orchestrator …`, which is killed in the end, and return it with what reads what it has said."""
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process, log.read_text
+        finally:
+            process.kill()
+
+
 def family_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def until_ready(folder: Path, process: "subprocess.Popen[str]") -> running.Running:
+def until_ready(folder: Path, process: "subprocess.Popen[bytes]") -> running.Running:
     def ready() -> running.Running | None:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, "it has ended"
         return running.read(folder)
 
     return wait_until(ready, START_SECONDS, "a federation that is ready", interval=0.1)
@@ -240,31 +258,67 @@ def test_a_folder_has_one_federation_at_a_time(federation):
     federation.check()
 
 
-def test_down_ends_it_from_elsewhere_and_up_finds_its_data_again(open_folder):
+def worker_of(up: psutil.Process, organization: str) -> psutil.Process | None:
+    for child in up.children():
+        with suppress(psutil.NoSuchProcess):
+            if child.cmdline()[-3:] == ["worker", "--org", organization]:
+                return child
+    return None
+
+
+def check_revived(up: psutil.Process, said: Callable[[], str]) -> None:
+    """Check that a worker that is killed is started again."""
+    first = worker_of(up, "hospital-1")
+    assert first is not None
+    first.kill()
+
+    def again() -> bool:
+        found = worker_of(up, "hospital-1")
+        return found is not None and found.pid != first.pid
+
+    wait_until(again, 30, "a worker")
+    told = "worker-hospital-1 was killed by SIGKILL; it is started again in 0.5 s"
+    assert told in " ".join(said().split())
+
+
+def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(open_folder, gone):
     folder = open_folder / "data"
-    with command("up", "--orgs", "1", "--data", str(folder)) as up:
+    up_one = ("up", "--orgs", "1", "--data", str(folder))
+    with up_logged(open_folder / "first.log", *up_one) as (up, said):
         first = until_ready(folder, up)
-        family = family_of(up.pid)
         # What it tells people to try, as it stands there.
-        said = ""
-        while not (told := re.search(r"^Try in another terminal: orchestrator (.*)\n", said, re.MULTILINE)):
-            assert up.stdout is not None
-            line = up.stdout.readline()
-            assert line, said
-            said += line
+        told = wait_until(
+            lambda: re.search(r"^Try in another terminal: orchestrator (.*)\n", said(), re.MULTILINE), 10, "advice"
+        )
         with command(*shlex.split(told[1])) as tried:
             assert "plan" in tried.communicate(timeout=START_SECONDS)[0]
             assert tried.returncode == 0
+        assert first.flower in said()
+        check_revived(psutil.Process(up.pid), said)
+        # A federation that is killed leaves no process, and all its data.
+        family = family_of(up.pid)
+        up.kill()
+        gone(family)
+        assert len(family) > 10
+        assert "Traceback" not in said()
+    assert running.read(folder) is None
+    assert holder_of(folder) is None
+    with up_logged(open_folder / "second.log", *up_one) as (up, said):
+        again = until_ready(folder, up)
+        # Addresses of assets that were registered hold on.
+        assert again.stores == first.stores
+        with Client(again.address, "hospital-1", again.channel, again.certificates("hospital-1")) as client:
+            known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
+        assert [organization.id for organization in known] == list(ORGANIZATIONS)
+        family = family_of(up.pid)
         with command("down", "--data", str(folder)) as down:
             assert down.communicate(timeout=START_SECONDS)[0] == f"the federation in {folder} has ended\n"
             assert down.returncode == 0
-        output, _ = up.communicate(timeout=START_SECONDS)
-    assert up.returncode == 130
-    assert first.flower in said
-    assert "Traceback" not in said + output
+        assert up.wait(START_SECONDS) == 130
+        assert "Traceback" not in said()
     assert not [process for process in family if lives(process)]
     assert running.read(folder) is None
-    for address in (first.address, first.http_address, *(urlsplit(url).netloc for url in first.stores.values())):
+    for address in (again.address, again.http_address, *(urlsplit(url).netloc for url in again.stores.values())):
         host, _, port = address.rpartition(":")
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -272,32 +326,10 @@ def test_down_ends_it_from_elsewhere_and_up_finds_its_data_again(open_folder):
     with command("down", "--data", str(folder)) as down:
         assert "no federation runs" in down.communicate(timeout=START_SECONDS)[0]
         assert down.returncode == 1
-    with command("up", "--orgs", "1", "--data", str(folder)) as up:
-        again = until_ready(folder, up)
-        # Addresses of assets that were registered hold on.
-        assert again.stores == first.stores
-        with Client(again.address, "hospital-1", again.channel, again.certificates("hospital-1")) as client:
-            known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
-        assert [organization.id for organization in known] == list(ORGANIZATIONS)
-        with command("down", "--destroy", "--data", str(folder)) as down:
-            down.communicate(timeout=START_SECONDS)
-            assert down.returncode == 0
-    assert not folder.exists()
-
-
-def test_a_federation_that_is_killed_leaves_no_process(open_folder, gone):
-    folder = open_folder / "data"
-    with command("up", "--orgs", "1", "--data", str(folder)) as up:
-        until_ready(folder, up)
-        family = family_of(up.pid)
-        up.kill()
-        gone(family)
-    assert len(family) > 10
-    assert running.read(folder) is None
-    assert holder_of(folder) is None
     with command("down", "--destroy", "--data", str(folder)) as down:
         down.communicate(timeout=START_SECONDS)
         assert down.returncode == 0
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

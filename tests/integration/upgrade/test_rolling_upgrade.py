@@ -24,9 +24,9 @@ OURS = "orchestrator"
 NEXT = "tests.integration.upgrade.next_release"
 CHANNEL = "ours"
 CHANNELS = Path(__file__).parent / "channels.yaml"
-ENOUGH = 20
+ENOUGH = 10
 """Calls after which a load has been there."""
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 
 
 class Load(threading.Thread):
@@ -87,8 +87,9 @@ def run(module: str, url: str, *words: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-def migrate(module: str, url: str, *words: str) -> str:
-    done = run(module, url, "migrate", *words)
+def migrate(url: str, *words: str) -> str:
+    """Migrate to the new release."""
+    done = run(NEXT, url, "migrate", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -104,10 +105,11 @@ def served(url: str, folder: Path, module: str) -> Iterator[Load]:
 
 def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(url: str, tmp_path: Path):
     server = partial(served, url, tmp_path)
-    migrate(OURS, url)
+    migrations.upgrade(url)
+    check_next_refuses(url)
     with server(OURS) as old:
-        assert "9001" in migrate(NEXT, url, "--expand")
-        assert "not contracted yet" in migrate(NEXT, url, "--check")
+        assert "9001" in migrate(url, "--expand")
+        assert "not contracted yet" in migrate(url, "--check")
         old.go_on()
         with server(NEXT) as new, server(OURS) as restarted:
             for load in (old, new, restarted):
@@ -115,7 +117,7 @@ def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(
         # The way back: the new release is gone, and the old one goes on.
         old.go_on()
     with server(NEXT) as new:
-        assert "9002" in migrate(NEXT, url, "--contract")
+        assert "9002" in migrate(url, "--contract")
         new.go_on()
         refused = run(OURS, url, "serve")
         assert refused.returncode == 1
@@ -127,8 +129,8 @@ def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(
         assert "start a newer release" in advised.stderr
 
 
-def test_a_new_release_does_not_start_before_its_expanding_half(url: str):
-    migrate(OURS, url)
+def check_next_refuses(url: str) -> None:
+    """Check that a new release does not start before its expanding half."""
     refused = run(NEXT, url, "serve")
     assert refused.returncode == 1
     assert "this release needs 9001: run `orchestrator migrate`" in refused.stderr
@@ -145,7 +147,7 @@ def test_waiting_ends_when_the_tables_are_there_and_changes_nothing(url: str):
             assert waiting.stderr is not None
             assert "the database has no tables" in waiting.stderr.readline()
             assert migrations.state(url).revision is None
-            migrate(OURS, url)
+            migrations.upgrade(url)
             assert waiting.wait(timeout=60) == 0
         finally:
             waiting.kill()

@@ -10,13 +10,12 @@ from alembic import op
 
 import migrations
 
-before = max(file.stem[:4] for file in (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py"))
-
 revision = "9001"
-down_revision = before
+down_revision = max(file.stem[:4] for file in (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py"))
 branch_labels = None
 depends_on = None
-serves_from = before
+# Not this release's own number: a revision says it in a literal, and that number changes.
+serves_from = "0001"
 
 FOLLOW = """
     CREATE FUNCTION follow_nodes_running() RETURNS trigger LANGUAGE plpgsql AS $$
