@@ -20,10 +20,12 @@ class Siblings:
 
     Args:
         address: host:port of its gRPC.
+        credentials: of connections to it; without them they are plain.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self._address = address
+        self._credentials = credentials
         (self.supervisor,) = (
             child
             for child in psutil.Process().children()
@@ -44,12 +46,17 @@ class Siblings:
         port = _port(self._address)
         for _ in range(_TURNS):
             before = _connections(process, port, "ESTABLISHED")
-            with grpc.insecure_channel(self._address, _OWN) as channel:
+            with self._connected() as channel:
                 grpc.channel_ready_future(channel).result(START_SECONDS)
                 if _connections(process, port, "ESTABLISHED") - before:
                     yield channel
                     return
         raise AssertionError(f"no connection to {self._address} came to {process.pid}")
+
+    def _connected(self) -> grpc.Channel:
+        if self._credentials is None:
+            return grpc.insecure_channel(self._address, _OWN)
+        return grpc.secure_channel(self._address, self._credentials, _OWN)
 
     def _living(self) -> list[psutil.Process]:
         return [child for child in self.supervisor.children() if lives(child)]
