@@ -35,6 +35,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SERVES = ""
 """What a process tells when it serves; anything else is why it cannot."""
 
+_NO_PLACE = "there is no place for the files that ORCHESTRATOR_METRICS_ENABLED needs"
+
 
 def supervise(settings: ServerSettings) -> bool:
     """Serve by several processes until SIGTERM or SIGINT; return whether all of them ended well.
@@ -62,7 +64,14 @@ def _counts(held: contextlib.ExitStack) -> Counts:
     try:
         return held.enter_context(counted_together())
     except OSError as error:
-        raise StartError(f"there is no place for the files of ORCHESTRATOR_METRICS_ENABLED: {error}") from error
+        raise StartError(f"{_NO_PLACE}: {error}") from error
+
+
+def _begin(counts: Counts, number: int) -> None:
+    try:
+        counts.begin(number)
+    except OSError as error:
+        raise StartError(f"{_NO_PLACE}: {error}") from error
 
 
 @dataclass
@@ -120,14 +129,15 @@ class _Supervisor:
         patience = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
         words = [run.words for run in self._runs.values() if not run.words.closed]
         ready = set(wait([told, *words, *(run.process.sentinel for run in self._runs.values())], patience))
+        # First of all: what ends because it was asked to is no failure.
+        if told in ready:
+            os.read(told, 1)
+            self._stop()
         for number, run in list(self._runs.items()):
             if run.words in ready:
                 self._hear(run)
             if run.process.sentinel in ready:
                 self._bury(number)
-        if told in ready:
-            os.read(told, 1)
-            self._stop()
 
     def _start(self, number: int) -> None:
         words, mouth = _FORK.Pipe(duplex=False)
@@ -137,6 +147,7 @@ class _Supervisor:
         try:
             run.process.start()
         except OSError as error:
+            words.close()
             self._put_off(number, 0.0, f"no process can be started: {error.strerror}")
         else:
             self._runs[number] = run
@@ -159,7 +170,7 @@ class _Supervisor:
 
         try:
             if self._counts:
-                self._counts.begin(number)
+                _begin(self._counts, number)
             self._serve(self._settings, Sibling(serves, self._orphaned, self._counts))
         except StartError as error:
             mouth.send(str(error))
