@@ -10,9 +10,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import migrations
 from orchestrator.embedded.ports import free_port
@@ -72,9 +74,15 @@ def test_processes_share_both_addresses(siblings: Siblings):
     both = siblings.all_of(2)
     http = siblings.supervisor.environ()["ORCHESTRATOR_HTTP_ADDRESS"]
     assert siblings.listening(http) == both
-    for process in both:
-        with siblings.channel_to(process):
-            pass
+    for path in ("health", "ready"):
+        assert httpx.get(f"http://{http}/{path}").json() == {"status": "ok"}
+
+
+def test_each_process_says_whether_it_serves(siblings: Siblings):
+    for process in siblings.all_of(2):
+        with siblings.channel_to(process) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=END_SECONDS)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_one_that_is_killed_is_started_again_after_pauses_that_grow(siblings: Siblings, folder: Path):
