@@ -33,6 +33,7 @@ _PAGE = ROOT / "docs" / "performance.md"
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     help="Another checkout of this repository, measured in turn with this one.",
 )
+@click.option("--processes", type=click.IntRange(1), default=1, help="Of our server; the other side's has one.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all rounds there.")
 @click.option("--write-docs", is_flag=True, help="Write the table into docs/performance.md.")
 def main(
@@ -43,6 +44,7 @@ def main(
     rounds: int | None,
     rows: tuple[str, ...],
     against: Path | None,
+    processes: int,
     json_file: Path | None,
     write_docs: bool,
 ) -> None:
@@ -57,7 +59,7 @@ def main(
     wanted = chosen(sizes, rows)
     if not wanted:
         raise click.UsageError(f"no row begins with {' or '.join(rows)}")
-    checkouts = [Checkout("ours", ROOT)]
+    checkouts = [Checkout("ours", ROOT, processes)]
     if against:
         checkouts.append(Checkout("against", against))
     sides = [checkout.name for checkout in checkouts]

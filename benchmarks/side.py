@@ -54,10 +54,12 @@ class Checkout:
     Args:
         name: of the side, for the table.
         path: its folder.
+        processes: of its server; an older one has one, whatever it is told.
     """
 
     name: str
     path: Path
+    processes: int = 1
 
     @cached_property
     def interpreter(self) -> str:
@@ -262,6 +264,7 @@ class Side:
                 "CHANNEL_CONFIG": self._folder / "channels.yaml",
                 "GRPC_ADDRESS": self._address,
                 "HTTP_ADDRESS": f"{HOST}:{free_port()}",
+                "PROCESSES": self.checkout.processes,
                 **(secure if tls else {}),
             },
         )

@@ -38,23 +38,19 @@ class Listener(socket.socket):
     Args:
         address: host:port; the host may be an IPv6 address in brackets, `[::]` for all of both kinds.
         limits: of the connections.
+        shared: whether others of its kind may listen there too.
 
     Raises:
         OSError: the address cannot be listened on.
     """
 
-    def __init__(self, address: str, limits: Limits) -> None:
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        super().__init__(family, socket.SOCK_STREAM)
+    def __init__(self, address: str, limits: Limits, *, shared: bool = False) -> None:
+        super().__init__(_family(address), socket.SOCK_STREAM)
         self._limits = limits
         self._counts: Counter[str] = Counter()
         try:
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-            self.bind((host, int(port)))
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+            _bind(self, address)
             self.listen(min(1024, 2 * limits.connections))
         except BaseException:
             self.close()
@@ -69,6 +65,44 @@ class Listener(socket.socket):
                 self._counts[peer] += 1
                 return _Counted(connection, self._counts, peer), address
             connection.close()
+
+
+def hold(address: str) -> socket.socket:
+    """Return a socket that does not listen, and keeps an address for those of the same user that share it.
+
+    Args:
+        address: host:port, as a listener's.
+
+    Raises:
+        OSError: somebody listens there, or holds it.
+    """
+    holder = socket.socket(_family(address), socket.SOCK_STREAM)
+    try:
+        _bind(holder, address)
+        # Not before: then it would share what others have. From now on only who shares may listen.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except BaseException:
+        holder.close()
+        raise
+    return holder
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.getaddrinfo(*_split(address), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+
+
+def _bind(unbound: socket.socket, address: str) -> None:
+    host, port = _split(address)
+    unbound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if unbound.family == socket.AF_INET6:
+        unbound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+    unbound.bind((host, port))
 
 
 class _Counted(socket.socket):

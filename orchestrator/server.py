@@ -34,6 +34,7 @@ from orchestrator.files.watched import Watched
 from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.identity import Identity, Ways
+from orchestrator.gateway.metrics import exposition
 from orchestrator.gateway.server import application, serve_http
 from orchestrator.listening import Limits, Listener, runner
 from orchestrator.rpc.certificates import CertificateFiles
@@ -42,6 +43,7 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
+from orchestrator.starting import Sibling, StartError
 from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
 
@@ -65,12 +67,12 @@ READINESS_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 0.5
 
 
-class StartError(Exception):
-    """The server cannot start; the message says why and what to do."""
-
-
-def serve(settings: ServerSettings) -> None:
+def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: all of them.
+        sibling: what a process knows that is one of several.
 
     Raises:
         StartError: the database is not ready, or an address is taken.
@@ -78,7 +80,7 @@ def serve(settings: ServerSettings) -> None:
     _check_schema(settings.database_url.get_secret_value())
     try:
         with runner(_limits(settings)) as running:
-            running.run(_serve(settings))
+            running.run(_serve(settings, sibling))
     except AddressError as error:
         raise StartError(str(error)) from error
 
@@ -93,7 +95,7 @@ def _check_schema(url: str) -> None:
         raise StartError(complaint)
 
 
-async def _serve(settings: ServerSettings) -> None:
+async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     url = settings.database_url.get_secret_value()
     waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
@@ -131,13 +133,14 @@ async def _serve(settings: ServerSettings) -> None:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
         calls = Calls(database, feed, Admission(settings, threads))
+        counts = sibling.counts.registry() if sibling and sibling.counts else REGISTRY
         if files.certificates:
-            REGISTRY.register(Expiry(files.certificates))
+            counts.register(Expiry(files.certificates))
         server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
         probe = Probe(url)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
-        read_vitals = partial(vitals.read, database) if settings.metrics_enabled else None
-        monitoring = monitor.routes(probe.check, read_vitals)
+        exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
+        monitoring = monitor.routes(probe.check, exposed)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
         await server.start()
         async with asyncio.TaskGroup() as background:
@@ -146,7 +149,9 @@ async def _serve(settings: ServerSettings) -> None:
             tasks.append(background.create_task(listen(url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})))
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
-            await _told_to_stop()
+            if sibling:
+                sibling.serves()
+            await _told_to_stop(sibling.orphaned if sibling else None)
             log.info("server.stopping")
             impatience.start()
             await healthy.enter_graceful_shutdown()
@@ -220,11 +225,16 @@ class _Files:
             await feed.recheck()
 
 
-async def _told_to_stop() -> None:
-    stop = asyncio.Event()
+async def _told_to_stop(orphaned: int | None) -> None:
+    """Wait for a signal, or for the end of the supervisor."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    if orphaned is not None:
+        loop.add_reader(orphaned, stop.set)
     await stop.wait()
+    if orphaned is not None:
+        loop.remove_reader(orphaned)
 
 
 def _limits(settings: ServerSettings) -> Limits:
@@ -233,7 +243,7 @@ def _limits(settings: ServerSettings) -> Limits:
 
 def _listen(settings: ServerSettings, variable: str, address: str) -> Listener:
     try:
-        return Listener(address, _limits(settings))
+        return Listener(address, _limits(settings), shared=settings.processes > 1)
     except OSError as error:
         raise StartError(f"{variable} {address} cannot be listened on: {error.strerror}") from error
 

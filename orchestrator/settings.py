@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -207,6 +208,13 @@ class ServerSettings(RuleSettings):
     channel_config: Annotated[FilePath, _readable(read_channels)] = Field(
         description="a YAML file, channels: {name: [organization, …]}; read again when it changes"
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="server processes that share the addresses, each with all limits and all memory of the settings "
+        "for itself (1 to 64; more than 1 on Linux only)",
+    )
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
     http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
     broker_url: SecretStr | None = Field(
@@ -328,6 +336,21 @@ class ServerSettings(RuleSettings):
         return self
 
     @model_validator(mode="after")
+    def _can_share(self) -> Self:
+        if self.processes > 1:
+            if sys.platform != "linux":
+                raise ValueError(
+                    "ORCHESTRATOR_PROCESSES is wrong: expected 1, since only Linux shares addresses fairly"
+                )
+            for variable, address in self.addresses.items():
+                if address.endswith(":0"):
+                    raise ValueError(
+                        f"{variable} is wrong: expected a port that is not 0, since ORCHESTRATOR_PROCESSES is more "
+                        "than 1"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _complete_api(self) -> Self:
         if not self.api_identity:
             return self
@@ -344,6 +367,12 @@ class ServerSettings(RuleSettings):
         if not is_loopback(self.http_address):
             self._need("api_address", "ORCHESTRATOR_HTTP_ADDRESS is not a loopback address")
         return self
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """What is listened on, by variable."""
+        named = {"GRPC": self.grpc_address, "HTTP": self.http_address, "API": self.api_address}
+        return {f"ORCHESTRATOR_{name}_ADDRESS": address for name, address in named.items() if address}
 
     @property
     def api_warnings(self) -> list[str]:

@@ -119,7 +119,8 @@ class Admission:
                 return await asyncio.shield(work)
             finally:
                 # The caller may be gone: a thread cannot be told, and holds its place to its end.
-                await asyncio.wait([work])
+                if not work.done():
+                    await asyncio.wait([work])
                 work.exception()
                 # Its error knows this frame: together they would keep the request until they are collected.
                 del work

@@ -83,6 +83,7 @@ class Turns:
         self._of_lane = max(1, places - spare)
         self._of_one = max(1, places - 2 * spare)
         self._held: Counter[_Key] = Counter()
+        self._of_lanes: Counter[Lane] = Counter()
         # In the order of their last turns.
         self._waiting: dict[_Key, deque[asyncio.Future[None]]] = {}
 
@@ -90,6 +91,14 @@ class Turns:
     async def turn(self, organization: str, lane: Lane = Lane.CALL) -> AsyncIterator[None]:
         """Wait for a place, and hold it as long as the block lasts."""
         key = (lane, organization)
+        # Most calls come when there is room.
+        if not self._waiting and self._fits(key):
+            self._take(key)
+            try:
+                yield
+            finally:
+                self._give_back(key)
+            return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(granted)
         self._grant()
@@ -99,10 +108,29 @@ class Turns:
         finally:
             # Who is cancelled may have been granted a place that it never saw.
             if granted.done() and not granted.cancelled():
-                self._held[key] -= 1
-                self._grant()
+                self._give_back(key)
             else:
                 self._leave(key, granted)
+
+    def _fits(self, key: _Key) -> bool:
+        lane, _ = key
+        return (
+            self._of_lanes.total() < self._places
+            and self._of_lanes[lane] < self._of_lane
+            and self._held[key] < self._of_one
+        )
+
+    def _take(self, key: _Key) -> None:
+        self._held[key] += 1
+        self._of_lanes[key[0]] += 1
+
+    def _give_back(self, key: _Key) -> None:
+        self._of_lanes[key[0]] -= 1
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+        if self._waiting:
+            self._grant()
 
     def _leave(self, key: _Key, granted: "asyncio.Future[None]") -> None:
         waiting = self._waiting.get(key)
@@ -118,15 +146,8 @@ class Turns:
             if waiting:
                 self._waiting[key] = waiting
             if not granted.done():
-                self._held[key] += 1
+                self._take(key)
                 granted.set_result(None)
 
     def _next(self) -> _Key | None:
-        self._held = +self._held
-        if self._held.total() >= self._places:
-            return None
-        lanes = Counter[Lane]()
-        for (lane, _), count in self._held.items():
-            lanes[lane] += count
-        fit = [key for key in self._waiting if lanes[key[0]] < self._of_lane and self._held[key] < self._of_one]
-        return min(fit, key=self._held.__getitem__, default=None)
+        return min(filter(self._fits, self._waiting), key=self._held.__getitem__, default=None)

@@ -17,19 +17,32 @@ _WAIT_SECONDS = 1.0
 
 
 @click.command()
-def serve() -> None:
+@click.option(
+    "--processes",
+    type=int,
+    metavar="N",
+    help="Server processes that share the addresses; else ORCHESTRATOR_PROCESSES, else 1.",
+)
+def serve(processes: int | None) -> None:
     """Serve the gRPC contract until SIGTERM.
 
     ORCHESTRATOR_DATABASE_URL and ORCHESTRATOR_CHANNEL_CONFIG are enough for plain gRPC; without
-    ORCHESTRATOR_BROKER_URL nothing is dispatched to workers.
+    ORCHESTRATOR_BROKER_URL nothing is dispatched to workers. Of several processes each has all limits of the settings
+    for itself; one that dies is started again.
     """
-    settings = configure(ServerSettings)
+    settings = configure(ServerSettings, processes=processes)
     log.configure(settings.log_level)
-    from orchestrator import server
+    from orchestrator.starting import StartError
 
     try:
+        if settings.processes > 1:
+            from orchestrator import supervisor
+
+            sys.exit(0 if supervisor.supervise(settings) else 1)
+        from orchestrator import server
+
         server.serve(settings)
-    except server.StartError as error:
+    except StartError as error:
         raise Fault(str(error)) from error
 
 

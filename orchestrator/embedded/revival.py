@@ -1,14 +1,11 @@
 """Starts again what ended on its own: a federation goes on although a function, or the kernel, killed a part of it."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from orchestrator.core.pauses import Pauses
 from orchestrator.embedded.processes import Process, ProcessError, Service
-
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
-# One that ran for so long did not end because of how it was started.
-_CALM_SECONDS = 60.0
 
 
 class Revival:
@@ -26,7 +23,7 @@ class Revival:
         self._services = services
         self._tell = tell
         self._guard = guard
-        self._pauses: dict[str, float] = {}
+        self._pauses: defaultdict[str, Pauses] = defaultdict(Pauses)
         self._due: dict[str, float] = {}
         self._started: dict[str, float] = {}
 
@@ -56,8 +53,7 @@ class Revival:
 
     def _put_off(self, name: str, reason: str) -> None:
         now = time.monotonic()
-        calm = now - self._started.get(name, -_CALM_SECONDS) >= _CALM_SECONDS
-        pause = _FIRST_PAUSE_SECONDS if calm else min(2 * self._pauses[name], _LONGEST_PAUSE_SECONDS)
-        self._pauses[name], self._due[name] = pause, now + pause
+        pause = self._pauses[name].after(now - self._started.get(name, now))
+        self._due[name] = now + pause
         # The first line; the end of its log follows.
         self._tell(f"{reason.partition(';')[0]}; it is started again in {pause:g} s")

@@ -1,4 +1,4 @@
-"""What `/metrics` shows: the counts of this process, and the vitals of the sweeps, the nodes and the queues."""
+"""What `/metrics` shows: the counts of the server, and the vitals of the sweeps, the nodes and the queues."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,16 +12,17 @@ from orchestrator.core.vitals import Vitals
 _NODE = ["channel", "organization", "node"]
 
 
-def exposition(vitals: Callable[[], Vitals]) -> bytes:
+def exposition(counts: CollectorRegistry, vitals: Callable[[], Vitals]) -> bytes:
     """Return all metrics in Prometheus' text format.
 
     Args:
+        counts: of the server.
         vitals: reads those of the sweeps, the nodes and the queues; without a database, UnavailableError, they are left
             out.
     """
     registry = CollectorRegistry()
     registry.register(_VitalsCollector(vitals))
-    return generate_latest() + generate_latest(registry)
+    return generate_latest(counts) + generate_latest(registry)
 
 
 class _VitalsCollector(Collector):

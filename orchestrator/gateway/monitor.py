@@ -10,18 +10,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator.core.errors import BusyError, UnavailableError
-from orchestrator.core.vitals import Vitals
-from orchestrator.gateway.metrics import exposition
 
 _SCRAPES = 4
 
 
-def routes(ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | None) -> list[Route]:
+def routes(ready: Callable[[], Awaitable[None]], exposed: Callable[[], bytes] | None) -> list[Route]:
     """Return the routes.
 
     Args:
         ready: raises UnavailableError when the server cannot do its work.
-        vitals: reads those of the sweeps and the nodes for `/metrics`; None leaves that page out.
+        exposed: returns what `/metrics` shows; None leaves that page out.
     """
 
     async def live(_: Request) -> Response:
@@ -35,12 +33,12 @@ def routes(ready: Callable[[], Awaitable[None]], vitals: Callable[[], Vitals] | 
         return JSONResponse({"status": "ok"})
 
     made = [Route("/health", live), Route("/ready", is_ready)]
-    if vitals is not None:
-        made.append(Route("/metrics", _metrics(vitals)))
+    if exposed is not None:
+        made.append(Route("/metrics", _metrics(exposed)))
     return made
 
 
-def _metrics(vitals: Callable[[], Vitals]) -> Callable[[Request], Awaitable[Response]]:
+def _metrics(exposed: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
     scrapes = 0
 
     async def metrics(_: Request) -> Response:
@@ -49,7 +47,7 @@ def _metrics(vitals: Callable[[], Vitals]) -> Callable[[Request], Awaitable[Resp
             return _busy(BusyError(f"{scrapes} scrapes are in hand, and no more are taken"))
         scrapes += 1
         try:
-            return Response(await asyncio.to_thread(exposition, vitals), media_type=CONTENT_TYPE_LATEST)
+            return Response(await asyncio.to_thread(exposed), media_type=CONTENT_TYPE_LATEST)
         finally:
             scrapes -= 1
 

@@ -25,6 +25,8 @@ _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 _PENDING = 1_000_000
 _IDLE_MS = 30 * 60_000
+# All connections of a process that died go to the others, and would stay there. A call outlives its connection's age.
+_AGE_MS = 10 * 60_000
 # What workers call by themselves, and what a training is lost without.
 _WORKERS = "WorkerService"
 
@@ -54,13 +56,14 @@ def make_server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(settings.processes > 1)),
             ("grpc.max_allowed_incoming_connections", settings.grpc_connections),
             ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_time * 1000)),
             # Who is gone without a word, or holds a connection for nothing, makes room for others.
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
+            *([("grpc.max_connection_age_ms", _AGE_MS)] if settings.processes > 1 else []),
             # Beyond this gRPC itself drops calls, anybody's, and with a bare CANCELLED.
             ("grpc.server.max_pending_requests", _PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _PENDING),

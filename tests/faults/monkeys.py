@@ -76,6 +76,12 @@ def kill_server(stage: Stage, chance: random.Random) -> None:
     stage.start("serve")
 
 
+def kill_server_process(stage: Stage, chance: random.Random) -> None:
+    """Kill one of the orchestrator's processes, and not its supervisor."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        _kill(chance, psutil.Process(stage.service("serve").pid).children())
+
+
 def kill_beat(stage: Stage, _: random.Random) -> None:
     """Kill the maintenance worker and its beat."""
     stage.kill("beat")

@@ -41,6 +41,8 @@ class Soak:
         self._monkeys: list[Monkey] = [
             monkey for monkey in MONKEYS if stage.disk is not None or monkey is not monkeys.fill_disk
         ]
+        if stage.processes > 1:
+            self._monkeys.append(monkeys.kill_server_process)
         self._cancelled: dict[Followed, float] = {}
         self.plans: list[Followed] = []
         self.strikes: Counter[str] = Counter()
@@ -110,15 +112,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
     parser.add_argument("--seed", type=int, default=None, help="of chance; another one each time by default")
     parser.add_argument("--keep", type=Path, default=None, help="an empty folder, to keep all data and logs in")
+    parser.add_argument("--processes", type=int, default=1, help="of the server (default: 1)")
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
+    print(f"seed {seed}, {options.minutes:g} minutes, {options.processes} server processes", flush=True)
     interrupts.heed()
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
-        with Stage(folder, keep=options.keep is not None) as stage:
+        with Stage(folder, keep=options.keep is not None, processes=options.processes) as stage:
             server = stage.service("serve")
             assert server.environment is not None
             server.environment[VARIABLE] = str(LOST_ANSWERS)

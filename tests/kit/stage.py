@@ -70,23 +70,32 @@ class Stage:
         folder: an empty one.
         settings: more of the server's and the beat's.
         keep: whether its data are there after the block.
+        processes: of the server.
 
     Attributes:
         disk: the small disk of one organization; None where it cannot be made.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object] | None = None, *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, object] | None = None,
+        *,
+        keep: bool = False,
+        processes: int = 1,
+    ) -> None:
         self.folder = folder
         self.said = folder / "said"
         self.disk = folder / "disk" if os.getuid() == 0 else None
         self._keep = keep
+        self.processes = processes
         # What functions say of themselves is read outside of their sandbox.
         self._worker_settings = {**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"}
         self.federation = Federation(
             folder / "federation",
             ORGANIZATIONS,
             data=folder / "data",
-            settings={**SETTINGS, **(settings or {})},
+            settings={**SETTINGS, "PROCESSES": processes, **(settings or {})},
             worker_settings=self._worker_settings,
         )
         self._held = contextlib.ExitStack()

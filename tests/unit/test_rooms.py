@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING = (
+PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING, STARTING = (
     "orchestrator.protos",
     "orchestrator.core",
     "orchestrator.files",
@@ -21,6 +21,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.log",
     "orchestrator.removal",
     "orchestrator.listening",
+    "orchestrator.starting",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
@@ -63,7 +64,17 @@ MAY_IMPORT = {
         FILES,
         SETTINGS,
         LISTENING,
+        STARTING,
         "migrations",
+    },
+    "orchestrator.supervisor": {
+        "orchestrator.server",
+        "orchestrator.gateway",
+        CORE,
+        SETTINGS,
+        LOG,
+        LISTENING,
+        STARTING,
     },
     "orchestrator.embedded": {BROKER, CLIENT, FILES, CORE, PROTOS, REMOVAL},
     "orchestrator.cli": None,
@@ -72,6 +83,7 @@ MAY_IMPORT = {
     LOG: set(),
     REMOVAL: set(),
     LISTENING: set(),
+    STARTING: {"orchestrator.gateway"},
     VERSION: set(),
     "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},

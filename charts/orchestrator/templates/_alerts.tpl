@@ -53,6 +53,12 @@ counts of calls are each server's own.
       labels: {severity: warning}
       annotations:
         summary: {{ `No node that reads {{ $labels.queue }} has been heard for {{ $value | humanizeDuration }}; its tasks wait.` | quote }}
+    - alert: OrchestratorProcessEnds
+      expr: max by (pod, process) (increase(orchestrator_process_starts_total{ {{- $job -}} }[1h])) > 2
+      for: 1m
+      labels: {severity: warning}
+      annotations:
+        summary: {{ `Server process {{ $labels.process }} of {{ $labels.pod }} has ended again and again in the last hour.` | quote }}
     - alert: OrchestratorCallsFail
       expr: |
         sum(rate(orchestrator_calls_total{ {{- $job }}, code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED"}[5m]))

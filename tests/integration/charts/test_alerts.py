@@ -89,6 +89,7 @@ WELL = [
     series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
+    series("orchestrator_process_starts_total", "1x60", pod="p", process="0"),
     series("orchestrator_sweep_repaired_total", "7x60", sweep="sweep.unacknowledged_stops"),
     series("orchestrator_calls_refused_total", "7x60", organization="o"),
     series("orchestrator_server_certificate_seconds", f"{15 * DAY}-60x60"),
@@ -117,6 +118,12 @@ ILL = {
         REACHABLE,
         SWEPT,
         series("orchestrator_queue_unread_seconds", "5+60x60", queue="org.o"),
+    ],
+    "OrchestratorProcessEnds": [
+        UP,
+        REACHABLE,
+        SWEPT,
+        series("orchestrator_process_starts_total", "1+1x60", pod="p", process="0"),
     ],
     "OrchestratorCallsFail": [
         UP,

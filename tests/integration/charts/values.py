@@ -176,6 +176,7 @@ _O_FULL = merged(
             **_SIDECARS,
             **_PLACED,
             "settings": SERVER_SETTINGS,
+            "processes": 2,
             "autoscaling": {"enabled": True},
             "tlsRoute": ROUTE,
             "ingress": {

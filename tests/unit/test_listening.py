@@ -1,0 +1,54 @@
+"""Who may listen on an address that is held for those who share it."""
+
+import socket
+
+import pytest
+
+from orchestrator.embedded.ports import free_port
+from orchestrator.listening import Limits, Listener, hold
+
+LIMITS = Limits(8, 8, 1.0)
+
+
+@pytest.fixture
+def address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+def test_those_who_share_listen_beside_one_another(address: str):
+    with hold(address), Listener(address, LIMITS, shared=True), Listener(address, LIMITS, shared=True):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::]"])
+def test_who_does_not_share_is_refused_though_nobody_listens(address: str, host: str):
+    other = f"{host}:{address.rpartition(':')[2]}"
+    with hold(address):
+        with pytest.raises(OSError, match="in use"):
+            Listener(other, LIMITS)
+        with pytest.raises(OSError, match="in use"):
+            hold(other)
+        with Listener(address, LIMITS, shared=True):
+            pass
+        with pytest.raises(OSError, match="in use"):
+            Listener(other, LIMITS)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_address_that_somebody_listens_on_cannot_be_held(address: str, shared: bool):
+    with Listener(address, LIMITS, shared=shared), pytest.raises(OSError, match="in use"):
+        hold(address)
+
+
+def test_who_listens_alone_shares_with_nobody(address: str):
+    with Listener(address, LIMITS), pytest.raises(OSError, match="in use"):
+        Listener(address, LIMITS, shared=True)
+
+
+def test_connections_that_ended_a_moment_ago_are_in_nobodys_way(address: str):
+    host, port = address.split(":")
+    with Listener(address, LIMITS) as listener, socket.create_connection((host, int(port))):
+        # Who closes first keeps the port for a while.
+        listener.accept()[0].close()
+    with hold(address), Listener(address, LIMITS, shared=True):
+        pass
