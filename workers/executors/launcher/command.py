@@ -19,6 +19,7 @@ class Command:
 
     Args:
         command: its words.
+        environment: all that it sees of one.
         options: how it is run.
         output: a descriptor for what it says.
 
@@ -26,18 +27,23 @@ class Command:
         OSError: it cannot be started.
     """
 
-    def __init__(self, command: list[str], options: Options, output: int) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], options: Options, output: int) -> None:
         self._options = options
         self._said = b""
         self._status = -1
+        self._start = -1
         passed: tuple[int, ...] = ()
+        if options.waits:
+            start, self._start = os.pipe()
+            passed = (start,)
+            command = [*command, str(start)]
         if options.boxed:
             self._status, says = os.pipe()
             held, release = os.pipe()
             # By a file in memory: the command can read the command line of the sandbox's first process.
             end = command.index("--")
             given = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
-            passed = (says, held, given)
+            passed += (says, held, given)
             own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
             if options.syscalls:
                 passed += ((rules := _in_memory(bytes.fromhex(options.syscalls))),)
@@ -52,6 +58,7 @@ class Command:
         try:
             self.child = subprocess.Popen(
                 command,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -62,10 +69,20 @@ class Command:
         except subprocess.SubprocessError as error:
             raise OSError(0, f"its limits cannot be set: {error}") from error
         self.group = self.child.pid
+        for descriptor in passed:
+            os.close(descriptor)
         if options.boxed:
-            for descriptor in passed:
-                os.close(descriptor)
             self._release(release)
+
+    def start(self, words: list[str]) -> None:
+        """Have a command that waits become another.
+
+        Args:
+            words: of that one.
+        """
+        # One that has died reads nothing.
+        with contextlib.suppress(BrokenPipeError), open(self._start, "wb") as told:
+            told.write(b"".join(os.fsencode(word) + b"\0" for word in words))
 
     def _release(self, release: int) -> None:
         """Let the sandbox's first process go on, once it is limited; it leads the group of the function."""
