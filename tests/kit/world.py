@@ -176,8 +176,8 @@ class World:
 
     @property
     def files(self) -> list[str]:
-        """What lies in the node's folder."""
-        return [path.name for path in self.settings.node_folder.glob("*")]
+        """What lies in the node's folder, but for what is prepared for an attempt to come."""
+        return [path.name for path in self.settings.node_folder.glob("*") if not path.name.startswith("spare-")]
 
     def build(self, key: str) -> None:
         with connect(self.settings) as channels:

@@ -213,3 +213,7 @@ class Preparing(Protocol):
             OSError: it cannot be prepared.
         """
         ...
+
+    def prepared(self, folder: Path) -> bool:
+        """Wait for what is prepared in a folder; say whether it is there. From then on the folder may be renamed."""
+        ...

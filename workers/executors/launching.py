@@ -44,6 +44,7 @@ class Launched:
     def __init__(self, own: socket.socket) -> None:
         self._own = own
         self._said = b""
+        self._waits = False
         self.code: int | None = None
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while b"\n" not in self._said:
@@ -53,6 +54,17 @@ class Launched:
                 raise OSError("a launcher has ended before it started anything")
         self.pid = int(self._said.partition(b"\n")[0])
         self._born = processes.born(self.pid)
+
+    def waits(self, seconds: float) -> bool:
+        """Wait until its command waits for another; say whether it does.
+
+        Args:
+            seconds: to wait at most.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._waits and self.code is None and self._hear(deadline - time.monotonic()):
+            pass
+        return self._waits and self.code is None
 
     def start(self, words: Sequence[str], lease: int | None) -> None:
         """Have a command that waits become another; of a launcher that has ended nothing comes.
@@ -102,10 +114,12 @@ class Launched:
         except ConnectionError:
             said = b""
         self._said += said
-        words = self._said.split(b"\n")
-        if len(words) == 3:
-            self.code = int(words[1])
-        elif not said:
+        for word in map(int, self._said.split(b"\n")[1:-1]):
+            if word == options.WAITS:
+                self._waits = True
+            else:
+                self.code = word
+        if not said and self.code is None:
             self.code = _KILLED
         return True
 

@@ -141,6 +141,10 @@ class Local:
         self._runs[folder] = _Run(launched, limits, _quota(folder, limits))
         return True
 
+    def prepared(self, folder: Path) -> bool:
+        """Wait until something waits in a box; say whether it does."""
+        return self._runs[folder].launcher.waits(_PATIENCE_SECONDS)
+
     def start(self, job: Job) -> None:
         """Start a function under a launcher: in the box that was prepared in its folder, if it may run in that one.
 
@@ -151,7 +155,7 @@ class Local:
         prepared = self._runs.pop(job.prepared, None) if job.prepared else None
         if prepared is not None:
             same = replace(prepared.limits, time=job.limits.time) == job.limits
-            if same and entered.inside and not prepared.launcher.ended(0):
+            if same and entered.inside and prepared.launcher.waits(0):
                 launched = prepared.launcher
                 with _opened(job.lease) as lease:
                     launched.start(entered.inside, lease)

@@ -79,12 +79,19 @@ class Slot:
 
     def take(self) -> WorkingFolder | None:
         """Hand over what is prepared: its folder, to be taken over (see `WorkingFolder`); None when nothing is."""
-        spare, self._spare = self._spare, None
+        executor, spare = self.executor, self._spare
+        if spare is None or not isinstance(executor, Preparing):
+            return None
+        if not executor.prepared(spare.path):
+            log.warning("slot.lost")
+            self.close()
+            return None
+        self._spare = None
         return spare
 
     def close(self) -> None:
         """End what is prepared."""
-        spare = self.take()
+        spare, self._spare = self._spare, None
         if spare is not None:
             self.executor.end(spare.path, 0.0)
             spare.__exit__(None, None, None)

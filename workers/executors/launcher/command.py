@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 
@@ -31,12 +32,12 @@ class Command:
         self._options = options
         self._said = b""
         self._status = -1
-        self._start = -1
+        self._start: socket.socket | None = None
         passed: tuple[int, ...] = ()
         if options.waits:
-            start, self._start = os.pipe()
-            passed = (start,)
-            command = [*command, str(start)]
+            its, self._start = socket.socketpair()
+            passed = (its.detach(),)
+            command = [*command, str(passed[0])]
         if options.boxed:
             self._status, says = os.pipe()
             held, release = os.pipe()
@@ -74,6 +75,17 @@ class Command:
         if options.boxed:
             self._release(release)
 
+    @property
+    def waiting(self) -> list[int]:
+        """The descriptor that can be read once the command waits for another; none where it never does."""
+        return [] if self._start is None else [self._start.fileno()]
+
+    def wait(self) -> int:
+        """Hear that the command waits for another; return the descriptor, which tells nothing more."""
+        assert self._start is not None  # noqa: S101 - narrows the type
+        self._start.recv(1)
+        return self._start.fileno()
+
     def start(self, words: list[str]) -> None:
         """Have a command that waits become another.
 
@@ -81,8 +93,9 @@ class Command:
             words: of that one.
         """
         # One that has died reads nothing.
-        with contextlib.suppress(BrokenPipeError), open(self._start, "wb") as told:
-            told.write(b"".join(os.fsencode(word) + b"\0" for word in words))
+        if self._start is not None:
+            with contextlib.suppress(OSError), self._start:
+                self._start.sendall(b"".join(os.fsencode(word) + b"\0" for word in words))
 
     def _release(self, release: int) -> None:
         """Let the sandbox's first process go on, once it is limited; it leads the group of the function."""

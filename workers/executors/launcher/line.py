@@ -20,7 +20,7 @@ class Line:
         self._socket = socket.socket(fileno=os.dup(descriptor))
 
     def say(self, number: int) -> None:
-        """Tell a number: first our id, then how the command ended.
+        """Tell a number: first our id, then `options.WAITS` when that is so, in the end the exit code.
 
         Raises:
             OSError: nobody listens any more.

@@ -57,7 +57,7 @@ def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -
     pause = Pause(command.child.pid)
     deadline: float | None = None
     held, waits, lease = False, options.waits, options.lease
-    heard = [wake, line.descriptor, log.reader]
+    heard = [wake, line.descriptor, log.reader, *command.waiting]
     while command.child.poll() is None:
         seconds = left(lease)
         if deadline is not None:
@@ -73,6 +73,9 @@ def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -
         ready, _, _ = select.select(heard, [], [], None if waits else pace)
         if log.reader in ready and not log.pass_on():
             heard.remove(log.reader)
+        if waits and not {*command.waiting}.isdisjoint(ready):
+            heard.remove(command.wait())
+            line.say(orders.WAITS)
         signals = os.read(wake, 4096) if wake in ready else b""
         ordered = any(number in signals for number in _ORDERS)
         if line.descriptor in ready:

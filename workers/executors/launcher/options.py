@@ -12,6 +12,9 @@ may come with it."""
 RESUME = b"r"
 """The order to let it go on, if there is a lease."""
 
+WAITS = -1
+"""What a launcher says, after its id, when its command waits for `START`; its last word is the command's exit code."""
+
 
 class Options(NamedTuple):
     """How a command is run.

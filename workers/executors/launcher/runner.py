@@ -13,10 +13,11 @@ def main(descriptor: int) -> None:
     """Wait for a command, its words ended by null bytes, and run it; none comes when nobody needs us any more.
 
     Args:
-        descriptor: to read it from, to its end.
+        descriptor: a socket, to say that we wait, and to read the command from, to its end.
     """
-    with open(descriptor, "rb") as told:
-        words = [os.fsdecode(word) for word in told.read().split(b"\0")[:-1]]
+    with open(descriptor, "r+b", buffering=0) as told:
+        told.write(b".")
+        words = [os.fsdecode(word) for word in told.readall().split(b"\0")[:-1]]
     if not words:
         return
     program = _found(words[0])
