@@ -103,14 +103,14 @@ def shared_memory() -> Iterator[int]:
         library.shmctl(segment, 0, None)  # removed (IPC_RMID)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
+@pytest.fixture(scope="module", params=["sandbox", "prepared"])
+def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mapping[str, object]:
     """What one function found in its sandbox, next to a worker with secrets."""
     folder = tmp_path_factory.mktemp("attempt")
     secrets = [folder / "other attempt", folder / "key.pem", Path(f"/proc/{os.getpid()}/environ"), Path(__file__)]
     for file in secrets[:2]:
         file.write_text("secret")
-    contained = Contained(folder)
+    contained = Contained(folder, request.param)
     (folder / "inputs" / "model").write_text("weights")
     lease = folder / "task.owner"
     lease.touch()

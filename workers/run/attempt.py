@@ -104,7 +104,7 @@ def run(
             claim,
             folder,
             store,
-            Fetcher(settings, store, asking.channels.peers[client], consent_policy.stores),
+            Fetcher(settings, store, asking.channels.peers[client], slot.downloads, consent_policy.stores),
             Report(client, claim.attempt, folder, store, settings.store_url),
             network=network,
             prepared=spare.path if spare is not None else None,

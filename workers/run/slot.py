@@ -6,6 +6,7 @@ has started. Nothing of any function is in it, so it needs no consent, and each 
 
 import structlog
 
+from workers.assets.downloads import Downloads
 from workers.executors import registry
 from workers.executors.executor import Executor, Limits, Preparing
 from workers.folder import WorkingFolder
@@ -23,10 +24,14 @@ class Slot:
 
     Args:
         settings: the worker's.
+
+    Attributes:
+        downloads: connections to peers.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        self.downloads = Downloads(settings)
         self._executor: Executor | None = None
         self._spare: WorkingFolder | None = None
 
@@ -84,13 +89,17 @@ class Slot:
             return None
         if not executor.prepared(spare.path):
             log.warning("slot.lost")
-            self.close()
+            self._end()
             return None
         self._spare = None
         return spare
 
     def close(self) -> None:
-        """End what is prepared."""
+        """End what is prepared, close the connections."""
+        self.downloads.close()
+        self._end()
+
+    def _end(self) -> None:
         spare, self._spare = self._spare, None
         if spare is not None:
             self.executor.end(spare.path, 0.0)

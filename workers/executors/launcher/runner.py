@@ -74,13 +74,14 @@ def _run(program: str, words: list[str]) -> None:
         with open(path, "rb") as file:
             source = file.read()
         exec(compile(source, path, "exec", dont_inherit=True), script.__dict__)  # noqa: S102 - as Python does
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit:
         raise
     except BaseException as error:
         # Without our own line above the script's.
         below = error.__traceback__.tb_next if error.__traceback__ else None
         sys.excepthook(type(error), error.with_traceback(below), below)
-        raise SystemExit(1) from None
+        # To those outside of the sandbox Python ends so too when it was interrupted.
+        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 if __name__ == "__main__":
