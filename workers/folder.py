@@ -93,12 +93,13 @@ class Place:
 
 
 class WorkingFolder:
-    """An empty folder that only this user may enter, as long as the block runs.
+    """A fresh folder that only this user may enter, as long as the block runs.
 
     Args:
         parent: is made where it is missing.
         name: a prefix of the folder's name, for people.
         record: of the owner.
+        spare: one that was made ahead and becomes this one, with what is in it.
 
     Attributes:
         path: the folder.
@@ -108,12 +109,13 @@ class WorkingFolder:
             the agent is to do it, with what lies in the folder.
     """
 
-    def __init__(self, parent: Path, name: str, record: Record) -> None:
+    def __init__(self, parent: Path, name: str, record: Record, spare: Self | None = None) -> None:
         self.path = parent.absolute() / f"{name}-{uuid.uuid4().hex[:12]}"
         self.place = Place(self.path)
         self.stopped = False
         self.unsettled = False
         self._record = record
+        self._spare = spare
         self._lock = -1
 
     @property
@@ -134,12 +136,20 @@ class WorkingFolder:
                 file.write(self._record.dump())
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             draft.rename(self.place.owner)
-            self.path.mkdir(mode=0o700)
+            if self._spare is None:
+                self.path.mkdir(mode=0o700)
+            else:
+                self._spare._become(self.path)
         except BaseException:
             draft.unlink(missing_ok=True)
             self.__exit__(None, None, None)
             raise
         return self
+
+    def _become(self, path: Path) -> None:
+        self.path.rename(path)
+        self.place.leave()
+        os.close(self._lock)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

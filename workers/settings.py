@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     FilePath,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -204,6 +205,11 @@ class WorkerSettings(OrganizationSettings):
     archive_size_limit: PositiveInt = Field(
         GIB, description="the bytes that a function's archive may unpack to (1 or more)"
     )
+    archive_cache_size: NonNegativeInt = Field(
+        GIB,
+        description="the bytes of disk for functions' archives of other organizations that were fetched before, in "
+        "the work dir; the longest unused are removed first (0 keeps none)",
+    )
 
     @property
     def private(self) -> list[Path]:
@@ -215,6 +221,11 @@ class WorkerSettings(OrganizationSettings):
     def decisions_file(self) -> Path:
         """The file of what was approved and refused."""
         return decisions_file(self.organization, self.consent_policy, self.consent_decisions, self.work_dir)
+
+    @property
+    def kept_folder(self) -> Path:
+        """The folder of what was fetched before, for all nodes of the organization on this machine."""
+        return self.work_dir / f"{self.organization}.kept"
 
     @property
     def node_folder(self) -> Path:

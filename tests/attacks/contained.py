@@ -16,7 +16,8 @@ from workers.executors.sandbox import SandboxBox
 from workers.executors.subprocess import OpenBox
 
 LIMITS = Limits(time=30.0, grace=0.5, memory=None, file_size=50_000_000)
-EXECUTORS = ("sandbox", "subprocess")
+EXECUTORS = ("sandbox", "prepared", "subprocess")
+"""`prepared` is a sandbox that was set up before anything of its function was there."""
 
 
 class Contained:
@@ -38,12 +39,12 @@ class Contained:
         self.seen = folder / "seen"
         self._network = network
         sandbox = SandboxBox(shared=(Shared(self.seen, True),), shared_memory=10_000_000)
-        self.executor = Local(sandbox if kind == "sandbox" else OpenBox())
+        self.executor = Local(OpenBox() if kind == "subprocess" else sandbox)
 
     @property
     def outputs(self) -> Path:
         """Where the function finds its outputs."""
-        return Path("/outputs") if self.kind == "sandbox" else self.folder / "outputs"
+        return self.folder / "outputs" if self.kind == "subprocess" else Path("/outputs")
 
     def run(self, source: str, limits: Limits = LIMITS, lease: Path | None = None, **told: object) -> Outcome:
         """Run Python code; it finds what it is told in `told`, and `seen`, `outputs` as paths."""
@@ -51,6 +52,9 @@ class Contained:
 
     def job(self, source: str, limits: Limits = LIMITS, lease: Path | None = None, **told: object) -> Job:
         """Return what an executor is given to run the code; see `run`."""
+        if self.kind == "prepared":
+            assert self.executor.prepare(self.folder, limits)
+            assert self.executor.prepared(self.folder)
         told |= {"seen": str(self.seen), "outputs": str(self.outputs)}
         head = (
             "import json, os, pathlib, signal, socket, subprocess, sys, tempfile, time\n"
@@ -58,7 +62,9 @@ class Contained:
             "seen, outputs = pathlib.Path(told['seen']), pathlib.Path(told['outputs'])\n"
         )
         (self.folder / "function" / "function.py").write_text(head + textwrap.dedent(source))
-        return Job(self.folder, ["python3", "function.py"], limits, network=self._network, lease=lease)
+        prepared = self.folder if self.kind == "prepared" else None
+        command = ["python3", "function.py"]
+        return Job(self.folder, command, limits, network=self._network, lease=lease, prepared=prepared)
 
     def found(self) -> Mapping[str, object]:
         """Return what the function wrote into its output `found`, as JSON."""

@@ -1,12 +1,10 @@
 """What a function tries to see of us and to do to us, by the real executor. It writes nothing that would do harm."""
 
 import ctypes
-import json
 import os
 import platform
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,11 +20,12 @@ from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation
 from tests.kit.processes import launcher_of, lives
 from tests.kit.waiting import wait_until
-from workers.executors import bubblewrap, cgroup, launch, quota
+from workers.executors import bubblewrap, cgroup, quota
 from workers.executors.bubblewrap import NoSandboxError, Shared
 from workers.executors.cgroup import NoGroupError
 from workers.executors.executor import Ending, Outcome
 from workers.executors.launcher.options import Options
+from workers.executors.launching import ForkServer
 from workers.executors.lease import clock
 from workers.executors.subprocess import short_home
 
@@ -104,14 +103,14 @@ def shared_memory() -> Iterator[int]:
         library.shmctl(segment, 0, None)  # removed (IPC_RMID)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, object]:
+@pytest.fixture(scope="module", params=["sandbox", "prepared"])
+def found(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mapping[str, object]:
     """What one function found in its sandbox, next to a worker with secrets."""
     folder = tmp_path_factory.mktemp("attempt")
     secrets = [folder / "other attempt", folder / "key.pem", Path(f"/proc/{os.getpid()}/environ"), Path(__file__)]
     for file in secrets[:2]:
         file.write_text("secret")
-    contained = Contained(folder)
+    contained = Contained(folder, request.param)
     (folder / "inputs" / "model").write_text("weights")
     lease = folder / "task.owner"
     lease.touch()
@@ -351,9 +350,13 @@ def test_a_control_group_ends_what_hides(tmp_path: Path, control_group: Path) ->
     )
     daemon = [sys.executable, "-IS", "-c", child]
     kills = f"import os, subprocess; subprocess.run({daemon!r}, env={{}}); os.kill(os.getppid(), 9)"
-    words = [sys.executable, "-IS", launch.__file__, json.dumps(options._asdict()), sys.executable, "-IS", "-c", kills]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as launched:
-        assert launched.wait(20) == -signal.SIGKILL
+    words = [sys.executable, "-IS", "-c", kills]
+    server = ForkServer()
+    with (tmp_path / "lock").open("w") as lock:
+        launched = server.launch(tmp_path, options, words, {}, lock.fileno(), lock.fileno())
+    with closing(launched):
+        assert launched.ended(20)
+        assert launched.code == -signal.SIGKILL
     assert [pid for pid in processes_with(mark) if lives(pid)]
     assert cgroup.end(control_group.parent, control_group.name)
     assert not [pid for pid in processes_with(mark) if lives(pid)]

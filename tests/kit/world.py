@@ -24,6 +24,7 @@ from workers.functions import building
 from workers.node import agent as node_agent
 from workers.node.agent import Command
 from workers.run import attempt
+from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
 STORE_URL = "https://store.example.org"
@@ -33,10 +34,12 @@ from workers.run import attempt
 from workers.channels import connect
 from workers.consent.policy import Consent
 from workers.consent.declines import Asking
+from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 settings = WorkerSettings.model_validate_json(sys.stdin.readline())
 with connect(settings) as channels:
-    attempt.run(settings, Asking(channels, Consent.of(settings)), sys.argv[1], 2, claimed=lambda: None)
+    asking, slot = Asking(channels, Consent.of(settings)), Slot(settings)
+    attempt.run(settings, asking, slot, sys.argv[1], 2, claimed=lambda: None)
 """
 TRAINS = """
 total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
@@ -149,7 +152,9 @@ class World:
         """Run the attempt as a worker with an agent would."""
         with self.agent(), connect(self.settings) as channels:
             asking = Asking(channels, Consent.of(self.settings))
-            attempt.run(self.settings, asking, self.task, 2, claimed=lambda: self.claimed.append(self.task))
+            attempt.run(
+                self.settings, asking, Slot(self.settings), self.task, 2, claimed=lambda: self.claimed.append(self.task)
+            )
         assert not list(self.settings.node_folder.glob("*"))
 
     @contextmanager
@@ -171,8 +176,8 @@ class World:
 
     @property
     def files(self) -> list[str]:
-        """What lies in the node's folder."""
-        return [path.name for path in self.settings.node_folder.glob("*")]
+        """What lies in the node's folder, but for what is prepared for an attempt to come."""
+        return [path.name for path in self.settings.node_folder.glob("*") if not path.name.startswith("spare-")]
 
     def build(self, key: str) -> None:
         with connect(self.settings) as channels:

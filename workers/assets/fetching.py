@@ -15,6 +15,8 @@ import httpx
 import tenacity
 
 from workers.assets.addresses import Asset, check_store_url
+from workers.assets.downloads import Downloads
+from workers.assets.kept import Kept
 from workers.assets.peers import Peers
 from workers.assets.store import AssetStore, url
 from workers.channels import insist
@@ -43,6 +45,7 @@ class Fetcher:
         settings: who we are and whom we trust.
         store: the own store.
         peers: where the other organizations say that their stores are.
+        downloads: connections to peers, of this process.
         named: organization -> URL of its store, where this organization knows better.
         attempts: how often a peer that is not there is asked before giving up; one that asks for time gets two minutes.
     """
@@ -52,12 +55,15 @@ class Fetcher:
         settings: WorkerSettings,
         store: AssetStore,
         peers: Peers,
+        downloads: Downloads,
         named: Mapping[str, str] | None = None,
         attempts: int = 5,
     ) -> None:
         self._settings = settings
         self._store = store
         self._peers = peers
+        self._downloads = downloads
+        self._kept = Kept(settings.kept_folder, settings.archive_cache_size)
         self._named = {**(named or {}), settings.organization: settings.store_url}
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TemporaryFault),
@@ -66,13 +72,15 @@ class Fetcher:
             reraise=True,
         )
 
-    def fetch(self, asset: Asset, target: Path, size_limit: int) -> None:
+    def fetch(self, asset: Asset, target: Path, size_limit: int, *, keep: bool = False) -> None:
         """Write an asset to a file, and check that it is the registered one.
 
         Args:
             asset: which.
             target: the file; its folder must exist. It is absent after an error.
             size_limit: bytes.
+            keep: whether one that was fetched from a peer before will do, by its checksum: the orchestrator must just
+                have said that this organization may have it.
 
         Raises:
             AddressFault: its registered address is not that of its own file in its owner's store.
@@ -83,15 +91,30 @@ class Fetcher:
         self._check_address(asset)
         registered = asset.address
         try:
+            keep = keep and asset.owner != self._settings.organization
+            if keep and self._is_kept(registered.checksum.lower(), target):
+                return
             checksum = self._retrying(self._fetch, asset, target, size_limit)
             if not hmac.compare_digest(checksum, registered.checksum.lower()):
                 raise ChecksumFault(
                     f"{asset.what} from {registered.storage_address} has the checksum {checksum}, "
                     f"but {registered.checksum} is registered; its owner must put the registered file back"
                 )
+            if keep:
+                self._kept.put(checksum, target)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
+
+    def _is_kept(self, checksum: str, target: Path) -> bool:
+        if not self._kept.take(checksum, target):
+            return False
+        with target.open("rb") as file:
+            good = hmac.compare_digest(hashlib.file_digest(file, "sha256").hexdigest(), checksum)
+        if not good:
+            # As after a power cut.
+            self._kept.forget(checksum)
+        return good
 
     def _check_address(self, asset: Asset) -> None:
         owner = asset.owner
@@ -147,12 +170,7 @@ class Fetcher:
     @contextmanager
     def _download(self, address: str, what: str) -> Iterator[Iterator[bytes]]:
         try:
-            # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
-            environment = self._settings.proxy_from_environment
-            with (
-                httpx.Client(verify=self._tls(), trust_env=environment, timeout=30.0, follow_redirects=False) as peer,
-                peer.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer,
-            ):
+            with self._downloads.get(address) as answer:
                 if answer.status_code != httpx.codes.OK:
                     self._refused(answer, address, what)
                 yield answer.iter_raw(_CHUNK)
@@ -167,17 +185,6 @@ class Fetcher:
         reason = next(answer.iter_raw(_EXPLANATION), b"").decode(errors="replace")
         fault = _PatientFault if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InternalFault
         raise fault(f"{what} could not be fetched: {address} answered {answer.status_code} {reason}")
-
-    def _tls(self) -> ssl.SSLContext:
-        settings = self._settings
-        if settings.peer_ca_cert is None or settings.client_cert is None or settings.client_key is None:
-            raise InternalFault(
-                "assets of peers need ORCHESTRATOR_PEER_CA_CERT, ORCHESTRATOR_CLIENT_CERT and "
-                "ORCHESTRATOR_CLIENT_KEY, and this worker has been started without them"
-            )
-        context = ssl.create_default_context(cafile=settings.peer_ca_cert)
-        context.load_cert_chain(settings.client_cert, settings.client_key)
-        return context
 
 
 def _enough(state: tenacity.RetryCallState, attempts: int) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 MIB, GIB = 1024**2, 1024**3
+LOG = "log"
+"""The name of the log in a run's folder."""
 
 
 class UnfitError(RuntimeError):
@@ -96,6 +98,7 @@ class Job:
         outputs: files that it is to write, in `outputs`.
         network: whether it may use the network.
         lease: a file; the function may run until its time of modification (see `lease`). None: without end.
+        prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
     """
 
     folder: Path
@@ -106,11 +109,12 @@ class Job:
     outputs: Sequence[Resource] = ()
     network: bool = False
     lease: Path | None = None
+    prepared: Path | None = None
 
     @property
     def log(self) -> Path:
         """The file to which all is appended that the function says."""
-        return self.folder / "log"
+        return self.folder / LOG
 
 
 class Executor(Protocol):
@@ -188,4 +192,28 @@ class Executor(Protocol):
         Returns:
             Whether nothing of it is left.
         """
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """An executor that can prepare a run before anything of it is known."""
+
+    def prepare(self, folder: Path, limits: Limits) -> bool:
+        """Prepare a run; nothing of any function is in what is prepared.
+
+        Args:
+            folder: of that run, with the folders that a job's has, empty; `Job.prepared` tells it again.
+            limits: of that run; its time does not count.
+
+        Returns:
+            Whether anything was prepared; `Executor.end` ends it too.
+
+        Raises:
+            OSError: it cannot be prepared.
+        """
+        ...
+
+    def prepared(self, folder: Path) -> bool:
+        """Wait for what is prepared in a folder; say whether it is there. From then on the folder may be renamed."""
         ...

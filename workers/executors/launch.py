@@ -1,8 +1,4 @@
-"""Starts the launcher (see `launcher`): `launch.py OPTIONS COMMAND…`, with `Options` as JSON.
-
-The end of standard input is the order to end, with TERM first; before it, bytes may be told (see `launcher.options`).
-Exits with the command's code, 128 + n after signal n, 127 if it cannot be started.
-"""
+"""Starts the server that forks launchers (see `launcher`), on the socket that is its standard input."""
 
 import sys
 
@@ -10,6 +6,6 @@ if __name__ == "__main__":
     # By Python's options -IS nothing but the standard library is found: no folder where we happen to run, and no
     # package that another installed. Our own modules come after it. They are kept compiled, which this file is not.
     sys.path.append(__file__.rpartition("/workers/")[0])
-    from workers.executors.launcher.main import main
+    from workers.executors.launcher.forkserver import serve
 
-    sys.exit(main(sys.argv[1:]))
+    serve(0)

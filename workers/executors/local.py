@@ -6,22 +6,19 @@ away however it went. So any process can tell whether a run is alive without tru
 
 import contextlib
 import fcntl
-import json
 import os
-import select
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from workers.executors import cgroup, launch, strays, syscalls
-from workers.executors.executor import Ending, Job, Outcome
+from workers.executors import cgroup, strays, syscalls
+from workers.executors.executor import LOG, Ending, Job, Limits, Outcome
 from workers.executors.launcher import options
+from workers.executors.launching import ForkServer, Launched
 from workers.executors.quota import Quota
 
 log = structlog.get_logger()
@@ -38,10 +35,12 @@ class Entered:
     Args:
         words: of the command line.
         environment: all that it sees of one.
+        inside: the function's own words, for a box that waits for them; empty where it needs a box of its own.
     """
 
     words: Sequence[str]
     environment: dict[str, str]
+    inside: Sequence[str] = ()
 
 
 class Box(Protocol):
@@ -68,6 +67,20 @@ class Box(Protocol):
         """
         ...
 
+    def wait(self, folder: Path) -> Entered | None:
+        """Return how a box is started in which something waits for the words of a function.
+
+        Args:
+            folder: of an attempt to come; it may have another name by then.
+
+        Returns:
+            None where there is no such box.
+
+        Raises:
+            OSError: it cannot be prepared.
+        """
+        ...
+
     def leave(self, folder: Path) -> None:
         """Remove what it made outside of the attempt's folder."""
         ...
@@ -75,20 +88,9 @@ class Box(Protocol):
 
 @dataclass(frozen=True)
 class _Run:
-    process: "subprocess.Popen[bytes]"
+    launcher: Launched
+    limits: Limits
     quota: Quota
-
-    def tell(self, order: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            assert self.process.stdin is not None  # noqa: S101 - narrows the type
-            self.process.stdin.write(order)
-
-    def ended(self, seconds: float) -> bool:
-        """Wait for the launcher's end; `Popen.wait` would look again only after a pause that grows."""
-        if self.process.poll() is None:
-            with _followed(self.process.pid) as ends:
-                select.select(ends, [], [], seconds)
-        return self.process.poll() is not None
 
 
 class Local:
@@ -103,6 +105,7 @@ class Local:
         self._box = box
         self._groups = groups
         self._runs: dict[Path, _Run] = {}
+        self._server = ForkServer()
 
     def check(self) -> None:
         """See to it that functions can run here.
@@ -117,42 +120,71 @@ class Local:
     def build(self, function: Path, checksum: str) -> None:
         """Do nothing: a function's image is its archive, which each attempt unpacks afresh."""
 
-    def start(self, job: Job) -> None:
-        """Start a function under a launcher.
+    def prepare(self, folder: Path, limits: Limits) -> bool:
+        """Set up a box ahead, in which nothing of any function is, for the run that will have its folder.
+
+        Args:
+            folder: of that run, empty; it may get another name meanwhile, see `Job.prepared`.
+            limits: of that run; its time does not count.
+
+        Returns:
+            Whether there is one; `end` ends it too.
 
         Raises:
             OSError: it cannot be started.
         """
-        entered, limits = self._box.enter(job), job.limits
-        group = cgroup.make(self._groups, job.folder.name, limits.memory, limits.processes)
-        # Neither preexec_fn nor threads of ours between fork and exec; the launcher sets the limits (it says why).
-        with job.log.open("ab") as output, _inherited(job) as (lock, lease):
-            told = options.Options(
-                grace=limits.grace,
-                # A group's memory is what is used; address space, where there is none, what is asked for.
-                memory=0 if group else limits.memory or 0,
-                file_size=limits.file_size,
-                open_files=limits.open_files,
-                processes=0 if group else limits.processes,
-                log_size=limits.log_size,
-                lease=lease,
-                boxed=self._box.sealed,
-                syscalls=syscalls.program().hex() if self._box.sealed else "",
-                cgroup=str(group or ""),
-            )
-            process = subprocess.Popen(
-                [sys.executable, "-IS", launch.__file__, json.dumps(told._asdict()), *entered.words],
-                cwd=job.folder / "function",
-                env=entered.environment,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[each for each in (lock, lease) if each is not None],
-                bufsize=0,
-            )
-        folders = (job.folder / name for name in ("function", "home", "outputs"))
-        self._runs[job.folder] = _Run(process, Quota(folders, limits))
+        # A control group has the name of its run.
+        entered = self._box.wait(folder) if self._groups is None else None
+        if entered is None:
+            return False
+        launched = self._launch(folder, limits, entered, waits=True)
+        self._runs[folder] = _Run(launched, limits, _quota(folder, limits))
+        return True
+
+    def prepared(self, folder: Path) -> bool:
+        """Wait until something waits in a box; say whether it does."""
+        return self._runs[folder].launcher.waits(_PATIENCE_SECONDS)
+
+    def start(self, job: Job) -> None:
+        """Start a function under a launcher: in the box that was prepared in its folder, if it may run in that one.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        entered, launched = self._box.enter(job), None
+        prepared = self._runs.pop(job.prepared, None) if job.prepared else None
+        if prepared is not None:
+            same = replace(prepared.limits, time=job.limits.time) == job.limits
+            if same and entered.inside and prepared.launcher.waits(0):
+                launched = prepared.launcher
+                with _opened(job.lease) as lease:
+                    launched.start(entered.inside, lease)
+            else:
+                _ended(prepared.launcher, 0)
+        if launched is None:
+            launched = self._launch(job.folder, job.limits, entered, job.lease)
+        self._runs[job.folder] = _Run(launched, job.limits, _quota(job.folder, job.limits))
+
+    def _launch(
+        self, folder: Path, limits: Limits, entered: Entered, lease: Path | None = None, *, waits: bool = False
+    ) -> Launched:
+        group = cgroup.make(self._groups, folder.name, limits.memory, limits.processes)
+        told = options.Options(
+            grace=limits.grace,
+            # A group's memory is what is used; address space, where there is none, what is asked for.
+            memory=0 if group else limits.memory or 0,
+            file_size=limits.file_size,
+            open_files=limits.open_files,
+            processes=0 if group else limits.processes,
+            log_size=limits.log_size,
+            boxed=self._box.sealed,
+            syscalls=syscalls.program().hex() if self._box.sealed else "",
+            cgroup=str(group or ""),
+            waits=waits,
+        )
+        with (folder / LOG).open("ab") as output, _locked(folder) as lock, _opened(lease) as read:
+            inherited = [output.fileno(), lock, *([] if read is None else [read])]
+            return self._server.launch(folder / "function", told, entered.words, entered.environment, *inherited)
 
     def alive(self, folder: Path) -> bool:
         """Say whether the launcher of a run is there."""
@@ -170,22 +202,22 @@ class Local:
 
     def pause(self, folder: Path) -> None:
         """Stop the function's processes; without a lease the launcher does so by itself."""
-        self._runs[folder].tell(options.PAUSE)
+        self._runs[folder].launcher.tell(options.PAUSE)
 
     def resume(self, folder: Path) -> None:
         """Continue the function's processes, if it has a lease."""
-        self._runs[folder].tell(options.RESUME)
+        self._runs[folder].launcher.tell(options.RESUME)
 
     def outcome(self, folder: Path, seconds: float) -> Outcome | None:
         """Wait for the end of a run, and look after what it keeps."""
         run = self._runs[folder]
-        if not run.ended(seconds):
-            excess = run.quota.look(run.process.pid)
+        if not run.launcher.ended(seconds):
+            excess = run.quota.look(run.launcher.pid)
             return Outcome(Ending.EXCEEDED, reason=excess) if excess else None
         # What it left behind counts too: it is to be kept.
         if excess := run.quota.look(None):
             return Outcome(Ending.EXCEEDED, reason=excess)
-        code = run.process.returncode
+        code = run.launcher.code or 0
         return Outcome(Ending.EXITED, code if code >= 0 else 128 - code)
 
     def end(self, folder: Path, grace: float) -> bool:
@@ -194,7 +226,7 @@ class Local:
         if run is None:
             self._await_end(folder, grace)
         # A launcher that was killed could end nothing.
-        harmed = run is None or _ended(run, grace) < 0
+        harmed = run is None or _ended(run.launcher, grace) < 0
         ended = cgroup.end(self._groups, folder.name)
         if harmed:
             ended = strays.end(folder / "home") and ended
@@ -208,48 +240,46 @@ class Local:
             time.sleep(_POLL_SECONDS)
 
 
-def _ended(run: _Run, grace: float) -> int:
+def _ended(launcher: Launched, grace: float) -> int:
     """End a launcher; return its exit code."""
-    with run.process as process:
+    with contextlib.closing(launcher):
         if grace <= 0:
-            run.tell(options.KILL)
-        assert process.stdin is not None  # noqa: S101 - narrows the type
-        process.stdin.close()  # the order to end what still runs
-        if not run.ended(grace + _PATIENCE_SECONDS):
+            launcher.tell(options.KILL)
+        launcher.end()
+        if not launcher.ended(grace + _PATIENCE_SECONDS):
             # Something froze it; a sandbox ends with it.
-            log.error("launcher.hangs", pid=process.pid)
-            process.kill()
-    return process.returncode
+            log.error("launcher.hangs", pid=launcher.pid)
+            launcher.kill()
+            launcher.ended(_PATIENCE_SECONDS)
+    return -1 if launcher.code is None else launcher.code
 
 
 def _lock(folder: Path) -> Path:
     return folder / "launcher"
 
 
+def _quota(folder: Path, limits: Limits) -> Quota:
+    return Quota((folder / name for name in ("function", "home", "outputs")), limits)
+
+
 @contextlib.contextmanager
-def _inherited(job: Job) -> Iterator[tuple[int, int | None]]:
-    """Open what a launcher inherits: the lock that it holds, and the lease that it reads."""
-    with contextlib.ExitStack() as held:
-
-        def opened(path: Path, flags: int) -> int:
-            descriptor = os.open(path, flags, 0o600)
-            held.callback(os.close, descriptor)
-            return descriptor
-
-        lock = opened(_lock(job.folder), os.O_RDWR | os.O_CREAT)
+def _locked(folder: Path) -> Iterator[int]:
+    """Take the lock that the launcher of a run holds."""
+    lock = os.open(_lock(folder), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield lock, None if job.lease is None else opened(job.lease, os.O_RDONLY)
+        yield lock
+    finally:
+        os.close(lock)
 
 
 @contextlib.contextmanager
-def _followed(pid: int) -> Iterator[list[int]]:
-    """Open what becomes readable when a child ends; nothing where the kernel has no such thing."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        yield []
+def _opened(lease: Path | None) -> Iterator[int | None]:
+    if lease is None:
+        yield None
         return
+    descriptor = os.open(lease, os.O_RDONLY)
     try:
-        yield [descriptor]
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -11,8 +11,11 @@ from pathlib import Path
 from workers.executors import arguments, bubblewrap
 from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox, Shared
 from workers.executors.executor import Executor, Job
+from workers.executors.launcher import runner
 from workers.executors.local import Entered, Local
 from workers.settings import WorkerSettings
+
+_RUNNER = Path(runner.__file__).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,22 @@ class SandboxBox:
         ).place([*job.inputs, *job.outputs])
         given = len(job.inputs)
         arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
-        return Entered(sandbox.wrap([*job.command, f"@{ARGUMENTS}"]), sandbox.environment())
+        words = [*job.command, f"@{ARGUMENTS}"]
+        # In one that waits it would not see more than its folder.
+        inside = () if job.network or sandbox.inputs else words
+        return Entered(sandbox.wrap(words), sandbox.environment(), inside)
+
+    def wait(self, folder: Path) -> Entered | None:
+        """Return the command line of a sandbox in which Python has started and waits.
+
+        Raises:
+            NoSandboxError: there is no bubblewrap any more.
+            OSError: a file of the sandbox cannot be written.
+        """
+        sandbox = Sandbox(bubblewrap.find(self.program), folder, shared=self.shared, shared_memory=self.shared_memory)
+        # Bound now, and written when the function is known.
+        (folder / "arguments").touch()
+        return Entered(sandbox.wrap(["python3", "-c", _RUNNER]), sandbox.environment())
 
     def leave(self, folder: Path) -> None:
         """Do nothing: all that it made goes with its processes, or with the folder."""

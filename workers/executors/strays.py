@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from workers import processes
@@ -16,9 +16,26 @@ _PROC = Path("/proc")
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
 
+_kept: set[int] = set()
 
-def below(pid: int) -> dict[int, int]:
-    """Return the processes that descend from one, with how many threads each has."""
+
+def keep(pid: int) -> None:
+    """Say that a child of this process is no function's: `end_children` leaves it, and what descends from it."""
+    _kept.add(pid)
+
+
+def forget(pid: int) -> None:
+    """Say that such a child has ended."""
+    _kept.discard(pid)
+
+
+def below(pid: int, spared: Collection[int] = ()) -> dict[int, int]:
+    """Return the processes that descend from one, with how many threads each has.
+
+    Args:
+        pid: its id.
+        spared: children that are left out, with all that descends from them.
+    """
     children: dict[int, list[tuple[int, int]]] = {}
     for file in _PROC.glob("[0-9]*/stat"):
         number = int(file.parent.name)
@@ -27,7 +44,7 @@ def below(pid: int) -> dict[int, int]:
     found: dict[int, int] = {}
     parents = [pid]
     while parents:
-        born = children.get(parents.pop(), [])
+        born = [(child, threads) for child, threads in children.get(parents.pop(), []) if child not in spared]
         found.update(born)
         parents += [child for child, _ in born]
     return found
@@ -36,13 +53,15 @@ def below(pid: int) -> dict[int, int]:
 def end_children() -> None:
     """Kill what descends from this process: what a function left behind in a process that has no other children.
 
+    Those that are kept (see `keep`) are spared.
+
     Where this process is a subreaper (see `launcher.kernel`), nothing that it started can get away from it.
     """
     # Ordinary, and much cheaper than to look at all processes of the machine.
     if not _has_children():
         return
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while left := below(os.getpid()):
+    while left := below(os.getpid(), _kept):
         if time.monotonic() > deadline:
             return
         for pid in left:
@@ -77,13 +96,20 @@ def end(home: Path) -> bool:
 
 
 def _has_children() -> bool:
-    """Reap the children that have ended; say whether there are others."""
+    """Reap the children that have ended; say whether there are others that are not kept."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
         return False
-    return True
+    if not _kept:
+        return True
+    try:
+        found = [file.read_text().split() for file in Path("/proc/self/task").glob("*/children")]
+    except OSError:
+        # A thread that has ended meanwhile.
+        return True
+    return not found or any(int(pid) not in _kept for pids in found for pid in pids)
 
 
 def _at_home(home: Path) -> Iterator[int]:

@@ -37,6 +37,9 @@ class OpenBox:
         arguments.write(file, job.rank, job.inputs, job.outputs)
         return Entered([*job.command, f"@{file}"], _environment(job.folder / "home"))
 
+    def wait(self, folder: Path) -> Entered | None:
+        """Return None: a function is told where its folder is, and that is not known yet."""
+
     def leave(self, folder: Path) -> None:
         """Remove the link by which the function found its temporary files."""
         short_home(folder / "home").unlink(missing_ok=True)

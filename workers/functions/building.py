@@ -11,6 +11,7 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore, Stored, url
 from workers.channels import Channels, insist
@@ -54,7 +55,7 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
         unpacked = folder / "function"
         unpacked.mkdir()
         try:
-            fetcher = Fetcher(settings, store, channels.peers[client])
+            fetcher = Fetcher(settings, store, channels.peers[client], Downloads(settings))
             program.prepare(function, unpacked, fetcher, settings.archive_size_limit)
         except Fault as fault:
             _fail(settings, client, function, fault, store)

@@ -13,7 +13,7 @@ def prepare(function: pb.Function, folder: Path, fetcher: Fetcher, size_limit: i
     """Unpack a function into a folder; return the command of its ENTRYPOINT.
 
     Args:
-        function: as the orchestrator knows it.
+        function: as the orchestrator has just handed it to this organization.
         folder: an existing, empty folder.
         fetcher: where its archive comes from.
         size_limit: bytes that it may unpack to; the archive itself may not be larger either.
@@ -25,7 +25,7 @@ def prepare(function: pb.Function, folder: Path, fetcher: Fetcher, size_limit: i
     """
     packed = folder.with_name(f"{folder.name}.archive")
     try:
-        fetcher.fetch(addresses.archive(function), packed, size_limit)
+        fetcher.fetch(addresses.archive(function), packed, size_limit, keep=True)
         archive.unpack(packed, folder, size_limit)
     except (AddressFault, ChecksumFault) as fault:
         raise BuildFault(str(fault)) from fault

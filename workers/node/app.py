@@ -26,6 +26,7 @@ from workers.node import drain, pool
 from workers.node.acknowledgement import Acknowledgement
 from workers.node.supervisor import Supervisor
 from workers.run import attempt as attempts
+from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
 
@@ -38,6 +39,7 @@ class _Process:
         self._held: ExitStack | None = None
         self._channels: Channels | None = None
         self._asking: Asking | None = None
+        self.slot = Slot(settings)
 
     @property
     def channels(self) -> Channels:
@@ -65,7 +67,8 @@ class _Process:
         self._consent.follow()
 
     def end(self, **_: Any) -> None:
-        """Close the connections."""
+        """End what is prepared, close the connections."""
+        self.slot.close()
         self._consent.end()
         if self._held is not None:
             self._held.close()
@@ -107,11 +110,17 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         """
         try:
             attempts.run(
-                settings, process.asking, task, attempt, claimed=lambda: acknowledgement.answered(self.request.id)
+                settings,
+                process.asking,
+                process.slot,
+                task,
+                attempt,
+                claimed=lambda: acknowledgement.answered(self.request.id),
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
             strays.end_children()
+            process.slot.prepare()
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:

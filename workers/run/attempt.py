@@ -7,6 +7,7 @@ agent (see `agent`), in a process of its own, renews its lease and tells it to s
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import grpc
 import structlog
@@ -19,8 +20,8 @@ from workers.assets.store import AssetStore
 from workers.channels import insist
 from workers.consent.declines import Asking
 from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
-from workers.executors import registry, watch
-from workers.executors.executor import Ending, Executor, Job, Limits, Outcome
+from workers.executors import watch
+from workers.executors.executor import Ending, Job, Limits, Outcome
 from workers.executors.lease import clock
 from workers.folder import WorkingFolder, places
 from workers.functions import program
@@ -29,6 +30,7 @@ from workers.run import inputs, orders, outputs, report
 from workers.run.orders import Orders
 from workers.run.outputs import JOURNAL, Results
 from workers.run.report import Report
+from workers.run.slot import FOLDERS, Slot
 from workers.run.stopwatch import Stopwatch
 from workers.settings import WorkerSettings
 
@@ -38,12 +40,20 @@ _CLAIM_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 
-def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claimed: Callable[[], None]) -> None:
+def run(
+    settings: WorkerSettings,
+    asking: Asking,
+    slot: Slot,
+    task: str,
+    number: int,
+    claimed: Callable[[], None],
+) -> None:
     """Claim a task that a poke announced, and run it to its report; or decline it.
 
     Args:
         settings: the worker's.
         asking: says what is consented to; the first channel that knows the task is used.
+        slot: where it runs.
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
@@ -71,26 +81,33 @@ def run(settings: WorkerSettings, asking: Asking, task: str, number: int, claime
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
     record = Record.of_attempt(claim.attempt, client.channel)
+    consent_policy = asking.consent.policy
+    network = asked.function_owner in consent_policy.network
+    # What is prepared shows a function its own folder alone.
+    spare = None if network or _reads_samples(claim) else slot.take()
+    name = f"{task}-{claim.attempt.number}"
     with ExitStack() as held:
         try:
-            folder = held.enter_context(WorkingFolder(settings.node_folder, f"{task}-{claim.attempt.number}", record))
+            folder = held.enter_context(WorkingFolder(settings.node_folder, name, record, spare))
             orders.renew(folder.place, sent + claim.lease.ToTimedelta().total_seconds())
         except OSError as error:
             log.error("task.no_folder", task=task, attempt=claim.attempt.number, error=str(error))
+            if spare is not None:
+                slot.executor.end(spare.path, 0.0)
             with suppress(Stopped):
                 report.fail(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
             return
-        consent_policy = asking.consent.policy
         store = AssetStore(settings.store_root)
         _Attempt(
             settings,
-            registry.make(settings),
+            slot,
             claim,
             folder,
             store,
-            Fetcher(settings, store, asking.channels.peers[client], consent_policy.stores),
+            Fetcher(settings, store, asking.channels.peers[client], slot.downloads, consent_policy.stores),
             Report(client, claim.attempt, folder, store, settings.store_url),
-            network=asked.function_owner in consent_policy.network,
+            network=network,
+            prepared=spare.path if spare is not None else None,
         ).run()
 
 
@@ -100,7 +117,7 @@ class _Attempt:
     def __init__(
         self,
         settings: WorkerSettings,
-        executor: Executor,
+        slot: Slot,
         claim: pb.ClaimTaskResponse,
         folder: WorkingFolder,
         store: AssetStore,
@@ -108,9 +125,11 @@ class _Attempt:
         report: Report,
         *,
         network: bool,
+        prepared: Path | None,
     ) -> None:
         self._settings = settings
-        self._executor = executor
+        self._slot = slot
+        self._executor = slot.executor
         self._claim = claim
         self._working = folder
         self._folder = folder.path
@@ -118,6 +137,7 @@ class _Attempt:
         self._fetcher = fetcher
         self._report = report
         self._network = network
+        self._prepared = prepared
         self._orders = Orders(folder.place)
         self._log_file = folder.path / "log"
         self._stopwatch = Stopwatch(claim.task.key)
@@ -147,6 +167,9 @@ class _Attempt:
         except Released as order:
             self._results.discard(self._store)
             self._report.release(str(order))
+        finally:
+            if self._prepared is not None:
+                self._executor.end(self._prepared, 0.0)
 
     def _end_earlier_runs(self) -> None:
         """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""
@@ -165,9 +188,10 @@ class _Attempt:
 
     def _produce(self) -> None:
         claim, settings = self._claim, self._settings
-        function, given, wanted = (self._folder / name for name in ("function", "inputs", "outputs"))
-        for place in (function, given, wanted, self._folder / "home"):
-            place.mkdir()
+        function, given, wanted, _ = (self._folder / name for name in FOLDERS)
+        if self._prepared is None:
+            for name in FOLDERS:
+                (self._folder / name).mkdir()
         with self._stopwatch.step("prepare_function"):
             command = program.prepare(claim.function, function, self._fetcher, settings.archive_size_limit)
             self._executor.build(function, claim.function.archive.checksum)
@@ -194,7 +218,10 @@ class _Attempt:
             outputs=written,
             network=self._network,
             lease=self._working.place.owner,
+            prepared=self._prepared,
         )
+        # From here on it is the executor's.
+        self._prepared = None
         crash.point("worker.before_run")
         with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
             outcome = watch.run(self._executor, job, self._orders)
@@ -214,19 +241,14 @@ class _Attempt:
         crash.point("worker.stored")
 
     def _limits(self) -> Limits:
-        settings, seconds = self._settings, self._settings.task_time_limit
+        seconds = self._settings.task_time_limit
         if self._claim.HasField("time_limit"):
             seconds = min(seconds, self._claim.time_limit.ToTimedelta().total_seconds())
-        return Limits(
-            time=seconds,
-            grace=settings.task_kill_grace,
-            memory=settings.task_memory_limit,
-            file_size=settings.output_size_limit,
-            folder_size=settings.task_folder_limit,
-            folder_files=settings.task_file_limit,
-            processes=settings.task_process_limit,
-            log_size=settings.task_log_limit,
-        )
+        return self._slot.limits(seconds)
+
+
+def _reads_samples(claim: pb.ClaimTaskResponse) -> bool:
+    return any(asset.HasField("data_sample") for asset in claim.input_assets)
 
 
 def _judge(outcome: Outcome, limits: Limits) -> None:

@@ -26,6 +26,7 @@ from workers.node.agent import Agent, Command
 from workers.record import Record
 from workers.run import attempt, orders, report
 from workers.run.orders import Kind, Orders
+from workers.run.slot import Slot
 
 
 class Sleeper:
@@ -463,4 +464,4 @@ def test_an_owner_that_goes_in_order_meanwhile_is_not_seized(world: World, monke
 def world_run(world: World) -> None:
     with connect(world.settings) as channels:
         asking = Asking(channels, Consent.of(world.settings))
-        attempt.run(world.settings, asking, world.task, 2, claimed=lambda: None)
+        attempt.run(world.settings, asking, Slot(world.settings), world.task, 2, claimed=lambda: None)

@@ -288,7 +288,7 @@ def test_working_folders_are_gone_afterwards_whatever_their_mode(tmp_path: Path)
 
 
 def test_the_launcher_needs_the_standard_library_alone() -> None:
-    code = "import sys; from workers.executors.launcher import main; print(*sys.modules)"
+    code = "import sys; from workers.executors.launcher import forkserver; print(*sys.modules)"
     words = [sys.executable, "-IS", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {code}"]
     loaded = {name.partition(".")[0] for name in subprocess.check_output(words, text=True).split()}
     assert loaded - set(sys.stdlib_module_names) == {"__main__", "workers"}

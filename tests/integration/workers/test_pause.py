@@ -218,6 +218,4 @@ def test_a_function_does_not_go_on_unguarded(run: Run) -> None:
         function, *children = run.processes()
         worker.send_signal(signal.SIGSTOP)
         function.parent().kill()
-        wait_until(lambda: gone([function]), message="the function to end")
-    for child in children:
-        child.kill()
+        wait_until(lambda: gone([function, *children]), message="the function and all that it left to end")

@@ -8,8 +8,8 @@ import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.kit.waiting import wait_until
 from workers.assets import store_server
 from workers.assets.access import Access
 from workers.assets.addresses import Asset, model
+from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
 from workers.channels import connect
@@ -332,15 +333,19 @@ def settings_of(running: Running, tmp_path: Path, organization: str) -> WorkerSe
 
 
 @contextmanager
-def fetching(running: Running, tmp_path: Path, organization: str, **arguments: Any) -> Iterator[Fetcher]:
+def fetching(
+    running: Running, tmp_path: Path, organization: str, files: Mapping[str, Path] | None = None, **arguments: Any
+) -> Iterator[Fetcher]:
     certificates = running.layout.peer(organization)
     settings = settings_of(running, tmp_path, organization)
     with connect(settings) as channels:
         # To its peers it shows a certificate, to the recorded orchestrator it speaks plain gRPC.
-        files = {"client_cert": certificates.certificate, "client_key": certificates.key}
+        files = files or {"client_cert": certificates.certificate, "client_key": certificates.key}
         (peers,) = channels.peers.values()
         store = AssetStore(settings.store_root)
-        yield Fetcher(settings.model_copy(update=files), store, peers, attempts=2, **arguments)
+        settings = settings.model_copy(update=files)
+        with closing(Downloads(settings)) as downloads:
+            yield Fetcher(settings, store, peers, downloads, attempts=2, **arguments)
 
 
 def model_of(owner: str, address: str, checksum: str = "0" * 64, key: str = "") -> Asset:

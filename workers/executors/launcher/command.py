@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ class Command:
 
     Args:
         command: its words.
+        environment: all that it sees of one.
         options: how it is run.
         output: a descriptor for what it says.
 
@@ -26,18 +28,23 @@ class Command:
         OSError: it cannot be started.
     """
 
-    def __init__(self, command: list[str], options: Options, output: int) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], options: Options, output: int) -> None:
         self._options = options
         self._said = b""
         self._status = -1
+        self._start: socket.socket | None = None
         passed: tuple[int, ...] = ()
+        if options.waits:
+            its, self._start = socket.socketpair()
+            passed = (its.detach(),)
+            command = [*command, str(passed[0])]
         if options.boxed:
             self._status, says = os.pipe()
             held, release = os.pipe()
             # By a file in memory: the command can read the command line of the sandbox's first process.
             end = command.index("--")
             given = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in command[1:end]))
-            passed = (says, held, given)
+            passed += (says, held, given)
             own = ["--json-status-fd", str(says), "--block-fd", str(held), "--args", str(given)]
             if options.syscalls:
                 passed += ((rules := _in_memory(bytes.fromhex(options.syscalls))),)
@@ -52,6 +59,7 @@ class Command:
         try:
             self.child = subprocess.Popen(
                 command,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -62,10 +70,32 @@ class Command:
         except subprocess.SubprocessError as error:
             raise OSError(0, f"its limits cannot be set: {error}") from error
         self.group = self.child.pid
+        for descriptor in passed:
+            os.close(descriptor)
         if options.boxed:
-            for descriptor in passed:
-                os.close(descriptor)
             self._release(release)
+
+    @property
+    def waiting(self) -> list[int]:
+        """The descriptor that can be read once the command waits for another; none where it never does."""
+        return [] if self._start is None else [self._start.fileno()]
+
+    def wait(self) -> int:
+        """Hear that the command waits for another; return the descriptor, which tells nothing more."""
+        assert self._start is not None  # noqa: S101 - narrows the type
+        self._start.recv(1)
+        return self._start.fileno()
+
+    def start(self, words: list[str]) -> None:
+        """Have a command that waits become another.
+
+        Args:
+            words: of that one.
+        """
+        # One that has died reads nothing.
+        if self._start is not None:
+            with contextlib.suppress(OSError), self._start:
+                self._start.sendall(b"".join(os.fsencode(word) + b"\0" for word in words))
 
     def _release(self, release: int) -> None:
         """Let the sandbox's first process go on, once it is limited; it leads the group of the function."""

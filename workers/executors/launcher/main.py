@@ -1,6 +1,5 @@
-"""The launcher's program."""
+"""The run of one command, from its start to the end of all that descends from it."""
 
-import json
 import os
 import select
 import signal
@@ -10,6 +9,7 @@ import time
 from workers.executors.launcher import options as orders
 from workers.executors.launcher.command import Command
 from workers.executors.launcher.kernel import become_subreaper
+from workers.executors.launcher.line import Line
 from workers.executors.launcher.log import Log
 from workers.executors.launcher.options import Options
 from workers.executors.launcher.tree import Pause, end_all
@@ -19,13 +19,15 @@ _ORDERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _POLL_SECONDS = 0.05
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; return its exit code.
+def launch(line: Line, options: Options, words: list[str], environment: dict[str, str]) -> int:
+    """Run a command to its end, and end all that it started; return its exit code.
 
     Args:
-        arguments: the options, and the command's words.
+        line: gives orders; its end is the order to end, with TERM first.
+        options: how it is run.
+        words: of the command.
+        environment: all that it sees of one.
     """
-    options, words = Options(**json.loads(arguments[0])), arguments[1:]
     # Orphaned grandchildren, those in sessions of their own too, become our children, and can be found.
     become_subreaper()
     wake, alarm = os.pipe()
@@ -37,27 +39,27 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: None)
     log = Log(options.log_size)
     try:
-        command = Command(words, options, log.writer)
+        command = Command(words, environment, options, log.writer)
     except OSError as error:
         print(f"{words[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
         return 127
     finally:
         os.close(log.writer)
     try:
-        _wait(command, wake, options, log)
+        _wait(command, line, wake, options, log)
     finally:
         end_all(command.child)
         log.end()
     return command.exit_code()
 
 
-def _wait(command: Command, wake: int, options: Options, log: Log) -> None:
+def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -> None:
     pause = Pause(command.child.pid)
     deadline: float | None = None
-    held = False
-    heard = [wake, sys.stdin.fileno(), log.reader]
+    held, waits, lease = False, options.waits, options.lease
+    heard = [wake, line.descriptor, log.reader, *command.waiting]
     while command.child.poll() is None:
-        seconds = left(options.lease)
+        seconds = left(lease)
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0 and not held:
@@ -68,20 +70,28 @@ def _wait(command: Command, wake: int, options: Options, log: Log) -> None:
             return
         # Not until the lease is over: a sleep does not count the time for which the machine is suspended.
         pace = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
-        ready, _, _ = select.select(heard, [], [], pace)
+        ready, _, _ = select.select(heard, [], [], None if waits else pace)
         if log.reader in ready and not log.pass_on():
             heard.remove(log.reader)
+        if waits and not {*command.waiting}.isdisjoint(ready):
+            heard.remove(command.wait())
+            line.say(orders.WAITS)
         signals = os.read(wake, 4096) if wake in ready else b""
         ordered = any(number in signals for number in _ORDERS)
-        if sys.stdin.fileno() in ready:
-            told = os.read(sys.stdin.fileno(), 1)
+        if line.descriptor in ready:
+            told, leases = line.order()
             if told == orders.KILL:
                 return
-            if told:
+            if told == orders.START:
+                lease, waits = leases[0] if leases else None, False
+                command.start(line.read())
+            elif told:
                 held = told == orders.PAUSE
             else:
-                heard.remove(sys.stdin.fileno())
+                heard.remove(line.descriptor)
                 ordered = True
+        if ordered and waits:
+            return
         if ordered and deadline is None:
             deadline = time.monotonic() + options.grace
             command.ask_to_end()

@@ -6,8 +6,14 @@ KILL = b"k"
 """The order to end at once."""
 PAUSE = b"p"
 """The order to stop all that runs, until it is told to go on."""
+START = b"s"
+"""The order to a command that waits to become another, whose words follow in a line of JSON; the descriptor of a lease
+may come with it."""
 RESUME = b"r"
 """The order to let it go on, if there is a lease."""
+
+WAITS = -1
+"""What a launcher says, after its id, when its command waits for `START`; its last word is the command's exit code."""
 
 
 class Options(NamedTuple):
@@ -24,6 +30,8 @@ class Options(NamedTuple):
         lease: a descriptor (see `lease`); None for no lease.
         boxed: whether the command is bubblewrap.
         cgroup: the folder of a control group to run in; empty for the launcher's.
+        waits: whether the command waits for `START`; it gets a descriptor as one word more, from which it reads the
+            words of the one that it is to become, each with a null byte after it.
         syscalls: a filter of system calls for bubblewrap, in hexadecimal digits; empty for none.
     """
 
@@ -36,4 +44,5 @@ class Options(NamedTuple):
     lease: int | None = None
     boxed: bool = False
     cgroup: str = ""
+    waits: bool = False
     syscalls: str = ""

@@ -47,12 +47,12 @@ class Pause:
 
     def _found(self) -> list[tuple[int, str]]:
         """Return the ids and states of our descendants."""
-        children = _processes()
-        if not children:
+        known = _processes()
+        if not known:
             return [(-self._group, "")]
         found, parents = [], [os.getpid()]
         while parents:
-            born = children.get(parents.pop(), [])
+            born = known.get(parents.pop(), [])
             found += born
             parents += [pid for pid, _ in born]
         return found
@@ -72,21 +72,26 @@ def end_all(child: "subprocess.Popen[bytes]") -> None:
         try:
             if not os.waitpid(-1, os.WNOHANG)[0]:
                 # Where there is no /proc, the group must do.
-                _signal([pid for pid, _ in _processes().get(os.getpid(), [])], signal.SIGKILL)
+                _signal(children(), signal.SIGKILL)
                 os.waitpid(-1, 0)
         except ChildProcessError:
             return
 
 
+def children() -> list[int]:
+    """Return the ids of our children; none where there is no /proc."""
+    return [pid for pid, _ in _processes().get(os.getpid(), [])]
+
+
 def _processes() -> dict[int, list[tuple[int, str]]]:
     """Return the ids and states of the children of each process; nothing where there is no /proc."""
-    children: dict[int, list[tuple[int, str]]] = {}
+    found: dict[int, list[tuple[int, str]]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdecimal():
             with contextlib.suppress(OSError):
                 state, parent = _fields(int(name))
-                children.setdefault(int(parent), []).append((int(name), state))
-    return children
+                found.setdefault(int(parent), []).append((int(name), state))
+    return found
 
 
 def _state(pid: int) -> str:

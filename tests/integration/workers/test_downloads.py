@@ -1,0 +1,94 @@
+"""How a worker fetches from one peer again and again: over one connection, and an archive once."""
+
+import hashlib
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from orchestrator import protos as pb
+from workers.assets import addresses
+from workers.assets.addresses import Asset
+from workers.errors import InternalFault
+
+from .test_store_server import FRIEND, OWNER, STRANGER, Running, fetching, model_of, new_model, permissions, running
+
+__all__ = ["running"]
+
+
+@pytest.fixture
+def archive(running: Running) -> tuple[Asset, Path]:
+    running.recorded.organizations = {OWNER: running.address, FRIEND: ""}
+    key, content = str(uuid.uuid4()), b"an archive"
+    name = running.put(f"functions/{key}/archive", content)
+    function = pb.Function(key=key, owner=OWNER, archive=running.at(name), permissions=permissions(FRIEND))
+    function.archive.checksum = hashlib.sha256(content).hexdigest()
+    running.recorded.functions[key] = function
+    return addresses.archive(function), running.root / name
+
+
+def test_an_archive_is_fetched_once(running: Running, tmp_path: Path, archive: tuple[Asset, Path]) -> None:
+    asset, served = archive
+    target = tmp_path / "target"
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        fetcher.fetch(asset, target, 1000, keep=True)
+        served.unlink()
+        target.unlink()
+        fetcher.fetch(asset, target, 1000, keep=True)
+        assert target.read_bytes() == b"an archive"
+        with pytest.raises(InternalFault, match="answered 404"):
+            fetcher.fetch(asset, target, 1000)
+
+
+def test_one_that_was_damaged_is_fetched_again(running: Running, tmp_path: Path, archive: tuple[Asset, Path]) -> None:
+    asset, served = archive
+    target = tmp_path / "target"
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        fetcher.fetch(asset, target, 1000, keep=True)
+        kept = tmp_path / f"{FRIEND}.kept" / asset.address.checksum
+        kept.write_bytes(b"something")
+        fetcher.fetch(asset, target, 1000, keep=True)
+        assert target.read_bytes() == b"an archive"
+        assert kept.read_bytes() == b"an archive"
+        kept.write_bytes(b"something")
+        served.unlink()
+        with pytest.raises(InternalFault, match="answered 404"):
+            fetcher.fetch(asset, target, 1000, keep=True)
+    assert not target.exists()
+
+
+def test_a_model_is_asked_for_each_time(running: Running, tmp_path: Path) -> None:
+    running.recorded.organizations = {OWNER: running.address, FRIEND: ""}
+    name = new_model(running, b"model", permissions(FRIEND))
+    key = name.removeprefix("models/")
+    wanted = model_of(OWNER, f"{running.address}/{name}", hashlib.sha256(b"model").hexdigest(), key)
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        fetcher.fetch(wanted, tmp_path / "model", 1000)
+        running.recorded.models[key].permissions.CopyFrom(permissions(STRANGER))
+        with pytest.raises(InternalFault, match="answered 403"):
+            fetcher.fetch(wanted, tmp_path / "model", 1000)
+
+
+def test_a_renewed_certificate_is_shown_at_the_next_file(running: Running, tmp_path: Path) -> None:
+    """Of another organization here, so that it can be told apart."""
+    running.recorded.organizations = {OWNER: running.address, FRIEND: "", STRANGER: ""}
+    name = new_model(running, b"model", permissions(FRIEND))
+    key = name.removeprefix("models/")
+    wanted = model_of(OWNER, f"{running.address}/{name}", hashlib.sha256(b"model").hexdigest(), key)
+    own = tmp_path / "certificates"
+    own.mkdir()
+    shown = {"client_cert": own / "certificate", "client_key": own / "key"}
+
+    def show(organization: str) -> None:
+        certificates = running.layout.peer(organization)
+        shutil.copy(certificates.certificate, shown["client_cert"])
+        shutil.copy(certificates.key, shown["client_key"])
+
+    show(FRIEND)
+    with fetching(running, tmp_path, FRIEND, files=shown) as fetcher:
+        fetcher.fetch(wanted, tmp_path / "model", 1000)
+        fetcher.fetch(wanted, tmp_path / "model", 1000)
+        show(STRANGER)
+        with pytest.raises(InternalFault, match=r"answered 403.*org-3 may not read"):
+            fetcher.fetch(wanted, tmp_path / "model", 1000)

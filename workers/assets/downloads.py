@@ -1,0 +1,82 @@
+"""Connections to the asset stores of peers, kept open for a moment and made with the certificates of now."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from orchestrator.files.watched import Watched
+from workers.errors import InternalFault
+from workers.settings import WorkerSettings
+
+_SECONDS = 30.0
+
+
+class Downloads:
+    """Reads files of peers; one for each process, for one attempt after another.
+
+    What a connection begins with, our certificate and the trust in the peer's, holds for as long as it stands: a few
+    seconds after the last file. The peer asks at each file who we are, and whether we may read it.
+
+    Args:
+        settings: who we are and whom we trust.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._context: Watched[ssl.SSLContext] | None = None
+        self._used: ssl.SSLContext | None = None
+        self._client: httpx.Client | None = None
+
+    @contextmanager
+    def get(self, address: str) -> Iterator[httpx.Response]:
+        """Ask a peer for a file; yield its answer, to be read as a stream.
+
+        Args:
+            address: https URL.
+
+        Raises:
+            InternalFault: this worker has no certificates for peers.
+            OSError: a certificate file cannot be read.
+            httpx.TransportError: the peer is not there, or breaks off.
+            httpx.InvalidURL: the address is none.
+        """
+        with self._connected().stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer:
+            yield answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def _connected(self) -> httpx.Client:
+        if self._context is None:
+            files = self._files()
+            self._context = Watched("peer_certificate", lambda: files, self._tls)
+        context = self._context.look()
+        if self._client is None or context is not self._used:
+            self.close()
+            self._used = context
+            # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
+            environment = self._settings.proxy_from_environment
+            self._client = httpx.Client(verify=context, trust_env=environment, timeout=_SECONDS, follow_redirects=False)
+        return self._client
+
+    def _files(self) -> list[Path]:
+        settings = self._settings
+        files = (settings.peer_ca_cert, settings.client_cert, settings.client_key)
+        if not all(files):
+            raise InternalFault(
+                "assets of peers need ORCHESTRATOR_PEER_CA_CERT, ORCHESTRATOR_CLIENT_CERT and "
+                "ORCHESTRATOR_CLIENT_KEY, and this worker has been started without them"
+            )
+        return [file for file in files if file is not None]
+
+    def _tls(self) -> ssl.SSLContext:
+        authorities, certificate, key = self._files()
+        context = ssl.create_default_context(cafile=authorities)
+        context.load_cert_chain(certificate, key)
+        return context
