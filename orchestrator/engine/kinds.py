@@ -200,7 +200,7 @@ def states(name: str) -> str:
 @cache
 def state_parameters(name: str, status: TaskStatus) -> Mapping[str, object]:
     """Return the parameters of `states` for one state."""
-    known = _registered()
+    known = _registry().kinds
     return {
         f"{name}_kinds": list(known),
         f"{name}_asset_kinds": [kind.asset_kind for kind in known.values()],
