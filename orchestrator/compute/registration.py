@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
+from orchestrator.compute.declarations import Declared, Granted, Input
 from orchestrator.core import permissions, states
 from orchestrator.core.errors import (
     BadRequestError,
@@ -27,11 +28,13 @@ class Registered:
 
     Args:
         task: the task with its first status.
+        definition: its message without it, serialized.
         parents: the keys of its parents, each once.
         pending_parents: how many of them are not Done.
     """
 
     task: pb.ComputeTask
+    definition: bytes
     parents: tuple[str, ...]
     pending_parents: int
 
@@ -98,13 +101,19 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     if len(order) < len(new_tasks):
         stuck = next(key for key in new_tasks if key not in set(order))
         raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")
-    done: dict[str, pb.ComputeTask] = dict(known.parents)
+    before: dict[str, pb.ComputeTask] = dict(known.parents)
+    declared = {key: Declared(function) for key, function in known.functions.items()}
+    granted = Granted(caller, known.organizations)
     registered = []
     for key in order:
-        task = _Registration(new_tasks[key], caller, known, done).task(parents[key], now)
-        done[key] = task
-        pending = sum(done[parent].status != pb.STATUS_DONE for parent in parents[key])
-        registered.append(Registered(task, parents[key], pending))
+        above = parents[key]
+        task = _Registration(new_tasks[key], caller, known, before, declared, granted).task(above, now)
+        definition = task.SerializeToString()
+        statuses = [before[parent].status for parent in above]
+        task.status = states.initial_status(known.functions[task.function_key].status, statuses)
+        before[key] = task
+        pending = sum(status != pb.STATUS_DONE for status in statuses)
+        registered.append(Registered(task, definition, above, pending))
     return registered
 
 
@@ -116,16 +125,35 @@ class _Registration:
         caller: its owner.
         known: what the call refers to.
         tasks: the parents that exist and the tasks of this call that came before.
+        declared: what the functions declare, by their keys.
+        granted: the permissions of outputs.
     """
 
-    def __init__(self, new: pb.NewComputeTask, caller: str, known: Known, tasks: Mapping[str, pb.ComputeTask]) -> None:
+    def __init__(
+        self,
+        new: pb.NewComputeTask,
+        caller: str,
+        known: Known,
+        tasks: Mapping[str, pb.ComputeTask],
+        declared: Mapping[str, Declared],
+        granted: Granted,
+    ) -> None:
         self._new = new
         self._caller = caller
         self._known = known
         self._tasks = tasks
+        self._granted = granted
         self._function = self._usable_function()
+        self._all_declared = declared
+        self._declared = declared[self._function.key]
 
     def task(self, parent_keys: Collection[str], now: Timestamp) -> pb.ComputeTask:
+        """Return it without its status.
+
+        Args:
+            parent_keys: the keys of its parents, each once.
+            now: its date of creation.
+        """
         self._check_plan()
         self._check_identifiers()
         manager = self._data_manager()
@@ -139,13 +167,13 @@ class _Registration:
         else:
             logs = pb.Permission(authorized_ids=[self._caller])
             for parent in parents:
-                logs = permissions.union(logs, parent.logs_permission)
+                if parent.logs_permission != logs:
+                    logs = permissions.union(logs, parent.logs_permission)
         return pb.ComputeTask(
             key=self._new.key,
             owner=self._caller,
             compute_plan_key=self._new.compute_plan_key,
             rank=max((parent.rank + 1 for parent in parents), default=0),
-            status=states.initial_status(self._function.status, (parent.status for parent in parents)),
             worker=worker,
             creation_date=now,
             logs_permission=logs,
@@ -178,25 +206,25 @@ class _Registration:
             raise TerminatedPlanError(self._fail(f"compute plan {plan.key} has been cancelled and takes no more tasks"))
 
     def _check_identifiers(self) -> None:
-        declared = self._function.inputs
+        declared = self._declared.inputs
         seen = set()
         for given in self._new.inputs:
-            if given.identifier not in declared:
-                raise InvalidAssetError(self._fail(f"the function declares no input {given.identifier!r}"))
-            if given.identifier in seen and not declared[given.identifier].multiple:
-                raise InvalidAssetError(self._fail(f"input {given.identifier!r} takes one asset only"))
-            seen.add(given.identifier)
-            in_plan = given.WhichOneof("ref") == "parent_task_output"
-            if in_plan and declared[given.identifier].kind in _DATA_KINDS:
-                raise InvalidAssetError(
-                    self._fail(f"input {given.identifier!r} takes an asset key, not a parent's output")
-                )
-        for identifier, spec in declared.items():
-            if identifier not in seen and not spec.optional:
+            identifier = given.identifier
+            spec = declared.get(identifier)
+            if spec is None:
+                raise InvalidAssetError(self._fail(f"the function declares no input {identifier!r}"))
+            if identifier in seen and not spec.multiple:
+                raise InvalidAssetError(self._fail(f"input {identifier!r} takes one asset only"))
+            seen.add(identifier)
+            if spec.kind in _DATA_KINDS and given.WhichOneof("ref") == "parent_task_output":
+                raise InvalidAssetError(self._fail(f"input {identifier!r} takes an asset key, not a parent's output"))
+        for identifier in self._declared.needed:
+            if identifier not in seen:
                 raise InvalidAssetError(self._fail(f"input {identifier!r} is missing"))
 
     def _keys(self, kind: "pb.AssetKind.ValueType") -> list[str]:
-        return [given.asset_key for given in self._new.inputs if self._function.inputs[given.identifier].kind == kind]
+        inputs = self._declared.inputs
+        return [given.asset_key for given in self._new.inputs if inputs[given.identifier].kind == kind]
 
     def _data_manager(self) -> pb.DataManager | None:
         keys = self._keys(pb.ASSET_DATA_MANAGER)
@@ -232,7 +260,7 @@ class _Registration:
                 raise InvalidAssetError(self._fail(f"data sample {key} does not belong to its data manager"))
 
     def _check_model_input(self, given: pb.ComputeTaskInput, worker: str) -> None:
-        spec = self._function.inputs[given.identifier]
+        spec = self._declared.inputs[given.identifier]
         if spec.kind != pb.ASSET_MODEL:
             return
         if given.WhichOneof("ref") == "asset_key":
@@ -246,13 +274,12 @@ class _Registration:
             return
         self._check_parent_output(given.parent_task_output, spec, worker)
 
-    def _check_parent_output(self, ref: pb.ParentTaskOutputRef, spec: pb.FunctionInput, worker: str) -> None:
+    def _check_parent_output(self, ref: pb.ParentTaskOutputRef, spec: Input, worker: str) -> None:
         parent = self._tasks[ref.parent_task_key]
         shown = f"output {ref.output_identifier!r} of its parent {parent.key}"
-        declared = self._known.functions[parent.function_key].outputs
-        if ref.output_identifier not in declared:
+        output = self._all_declared[parent.function_key].outputs.get(ref.output_identifier)
+        if output is None:
             raise InvalidAssetError(self._fail(f"{shown} does not exist"))
-        output = declared[ref.output_identifier]
         if output.kind != spec.kind:
             raise InvalidAssetError(self._fail(f"{shown} is no model"))
         if output.multiple and not spec.multiple:
@@ -263,9 +290,9 @@ class _Registration:
             raise PermissionDeniedError(self._fail(f"{shown} may not be used by {worker}"))
 
     def _outputs(self) -> dict[str, pb.ComputeTaskOutput]:
-        declared = self._function.outputs
-        missing = declared.keys() - self._new.outputs.keys()
-        unknown = self._new.outputs.keys() - declared.keys()
+        declared = self._declared.outputs
+        asked = self._new.outputs
+        missing, unknown = declared.keys() - asked.keys(), asked.keys() - declared.keys()
         if missing or unknown:
             names = ", ".join(map(repr, sorted(missing or unknown)))
             fault = f"lacks the outputs {names}" if missing else f"has outputs {names} that"
@@ -277,6 +304,5 @@ class _Registration:
                     raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance must be public"))
                 if new.transient:
                     raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance cannot be transient"))
-            granted = permissions.grant_both(new.permissions, self._caller, self._known.organizations)
-            outputs[identifier] = pb.ComputeTaskOutput(permissions=granted, transient=new.transient)
+            outputs[identifier] = self._granted.of(new)
         return outputs

@@ -1,6 +1,7 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -26,29 +27,32 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> pb.Regis
     tasks.check_new(transaction, _keys(new.key for new in asked.tasks))
     known = _read(transaction, asked.tasks)
     registered = registration.register(asked.tasks, transaction.organization, known, timestamp(transaction.now))
-    rows = [_row(new_task) for new_task in registered]
+    # The same keys come again and again.
+    uuid_of = cache(UUID)
+    rows = [_row(new_task, uuid_of) for new_task in registered]
     tasks.insert_many(transaction, rows)
     for new_task, row in zip(registered, rows, strict=True):
-        transaction.events.created(new_task.task.key, new_task.task)
+        snapshot = row.definition + compute_tasks.state(row.status)
+        transaction.events.registered(new_task.task.key, pb.ASSET_COMPUTE_TASK, snapshot)
         if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
             transaction.pokes.run(row.queue, row.key, 1, row.priority)
     return pb.RegisterTasksResponse(tasks=[new_task.task for new_task in registered])
 
 
-def _row(registered: Registered) -> NewTask:
+def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:
     task = registered.task
     return NewTask(
-        key=UUID(task.key),
+        key=uuid_of(task.key),
         kind=compute_tasks.KIND,
-        plan=UUID(task.compute_plan_key),
+        plan=uuid_of(task.compute_plan_key),
         worker=task.worker,
         queue=pokes.queue(task.worker),
         status=task.status,
-        definition=compute_tasks.definition(task),
-        parents=[UUID(parent) for parent in registered.parents],
+        definition=registered.definition,
+        parents=[uuid_of(parent) for parent in registered.parents],
         pending_parents=registered.pending_parents,
         rank=task.rank,
-        requires=UUID(task.function_key),
+        requires=uuid_of(task.function_key),
     )
 
 

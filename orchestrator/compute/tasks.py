@@ -22,14 +22,6 @@ def state(status: int) -> bytes:
     return _STATUS_TAG + bytes((status,))
 
 
-def definition(task: pb.ComputeTask) -> bytes:
-    """Return a task's serialized message without its state."""
-    kept = pb.ComputeTask()
-    kept.CopyFrom(task)
-    kept.ClearField("status")
-    return kept.SerializeToString()
-
-
 def to_message(task: Task) -> pb.ComputeTask:
     """Return a task as the contract has it."""
     return pb.ComputeTask.FromString(task.definition + state(task.status))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import InvalidAssetError
-from orchestrator.core.fields import check_checksum, check_text, check_url, parse_key, parse_keys, shown
+from orchestrator.core.fields import check_checksum, check_key, check_text, check_url, parse_key, parse_keys, shown
 
 _INPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_DATA_SAMPLE, pb.ASSET_DATA_MANAGER})
 _OUTPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_PERFORMANCE})
@@ -108,23 +108,26 @@ def check_data_sample(new: pb.NewDataSample) -> None:
 
 def check_task(new: pb.NewComputeTask) -> None:
     """Check what a task says by itself; `compute.registration` checks what it refers to."""
-    parse_key(new.key)
-    parse_key(new.function_key, "function_key")
-    parse_key(new.compute_plan_key, "compute_plan_key")
+    check_key(new.key)
+    check_key(new.function_key, "function_key")
+    check_key(new.compute_plan_key, "compute_plan_key")
     check_metadata(new.metadata)
     for given in new.inputs:
-        field = f"input {shown(given.identifier)}"
-        check_text(given.identifier, field, least=1)
-        match given.WhichOneof("ref"):
-            case "asset_key":
-                parse_key(given.asset_key, f"{field}: asset_key")
-            case "parent_task_output":
-                parse_key(given.parent_task_output.parent_task_key, f"{field}: parent_task_key")
-            case _:
-                raise InvalidAssetError(f"{field}: neither an asset nor an output of a parent is given")
+        _check_input(given, f"input {shown(given.identifier)}")
     for identifier, output in new.outputs.items():
         if not output.HasField("permissions"):
             raise InvalidAssetError(f"output {shown(identifier)}: permissions are missing")
+
+
+def _check_input(given: pb.ComputeTaskInput, field: str) -> None:
+    check_text(given.identifier, field, least=1)
+    match given.WhichOneof("ref"):
+        case "asset_key":
+            check_key(given.asset_key, f"{field}: asset_key")
+        case "parent_task_output":
+            check_key(given.parent_task_output.parent_task_key, f"{field}: parent_task_key")
+        case _:
+            raise InvalidAssetError(f"{field}: neither an asset nor an output of a parent is given")
 
 
 def check_model(new: pb.NewModel) -> None:

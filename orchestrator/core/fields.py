@@ -18,9 +18,14 @@ def parse_key(key: str, field: str = "key") -> UUID:
     Raises:
         InvalidAssetError: it is none.
     """
+    check_key(key, field)
+    return UUID(key)
+
+
+def check_key(key: str, field: str = "key") -> None:
+    """Check a client's key; see `parse_key`."""
     if not _UUID.fullmatch(key):
         raise InvalidAssetError(f"{field}: {shown(key)} is not a UUID")
-    return UUID(key)
 
 
 def parse_keys(keys: Iterable[str], field: str) -> list[UUID]:

@@ -115,25 +115,27 @@ DEFAULT_POLICIES = RetryPolicies(
 )
 
 
+_COUNTS = frozenset(f"{_RETRY}{kind}.attempts" for kind in FaultKind)
+_SECONDS = frozenset({f"{_RETRY}backoff", f"{_RETRY}cap", TIME_LIMIT})
+
+
 def check_metadata(metadata: Mapping[str, str]) -> None:
     """Check the metadata keys that mean something to the orchestrator.
 
     Raises:
         InvalidAssetError: one of `orchestrator.retry.…` is not known, or a value is not what it should be.
     """
-    counts = {f"{_RETRY}{kind}.attempts" for kind in FaultKind}
-    seconds = {f"{_RETRY}backoff", f"{_RETRY}cap", TIME_LIMIT}
     for key, value in metadata.items():
-        if key in counts:
+        if key in _COUNTS:
             if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 1000):
                 raise InvalidAssetError(f"metadata {key!r}: a whole number from 1 to 1000 is expected")
-        elif key in seconds:
+        elif key in _SECONDS:
             if not _is_seconds(value):
                 raise InvalidAssetError(
                     f"metadata {key!r}: a number of seconds from {_SHORTEST} to {_LONGEST} is expected, as in 1.5"
                 )
         elif key.startswith(_RETRY):
-            known = ", ".join(sorted(counts | seconds))
+            known = ", ".join(sorted(_COUNTS | _SECONDS))
             raise InvalidAssetError(f"metadata {key!r} is not known; there are {known}")
 
 

@@ -5,6 +5,7 @@ is put together per call, a list with its filters, goes through SQLAlchemy, on t
 one kind of error: psycopg's.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -22,6 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from orchestrator.store import faults
 
 _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
+
+_ARRAY = re.compile(r"CAST\(%\((\w+)\)s AS (\w+)\[\]\)")
 
 Parameters: TypeAlias = Mapping[str, Any]
 
@@ -43,6 +46,9 @@ class Rows:
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
 
     def all(self) -> Sequence[Row]:
         """Return all rows."""
@@ -132,15 +138,16 @@ class Connection:
             raise
 
     def alone(self, query: TextClause, parameters: Parameters) -> Rows:
-        """Run a named statement; where no transaction has begun, it is one by itself."""
+        """Run a named statement; where no transaction has begun, it is one by itself.
+
+        So is each that follows, if it returned something. If it did not, a transaction begins with the next.
+        """
         if self.driver.info.transaction_status is not TransactionStatus.IDLE:
             return self.execute(query, parameters)
         self.driver.autocommit = True
-        try:
-            return self.execute(query, parameters)
-        finally:
-            if self._pooled.is_valid:
-                self.driver.autocommit = False
+        found = self.execute(query, parameters)
+        self.driver.autocommit = bool(found)
+        return found
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
         cursor = self.driver.cursor(row_factory=namedtuple_row)
@@ -200,7 +207,8 @@ class Connection:
 @cache
 def _sql(query: TextClause) -> bytes:
     """Return a named statement in the driver's words; they are few, and each is made once."""
-    return str(query.compile(dialect=_DIALECT)).encode()
+    # As text, each element of an array is searched for what must be escaped: seven times the cost.
+    return _ARRAY.sub(r"CAST(%(\1)b AS \2[])", str(query.compile(dialect=_DIALECT))).encode()
 
 
 @contextmanager
@@ -215,15 +223,16 @@ def transaction_on(engine: Engine) -> Iterator[Connection]:
         psycopg.Error: Postgres, or the way to it, is at fault.
     """
     pooled = engine.pool.connect()
+    connection = Connection(engine, pooled)
     try:
-        connection = Connection(engine, pooled)
-        try:
-            yield connection
-            connection.commit()
-        except BaseException:
-            with suppress(psycopg.Error):
-                connection.rollback()
-            raise
+        yield connection
+        connection.commit()
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
     finally:
         if pooled.is_valid:
+            if connection.driver.autocommit:
+                connection.driver.autocommit = False
             pooled.close()

@@ -70,7 +70,7 @@ class Transaction:
     def alone(self, query: TextClause, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement that is all that it changes; where nothing came before, it commits by itself.
 
-        What is read afterwards is of a later moment.
+        What is read afterwards, if it has returned something, is of later moments, and is not to be written to.
         """
         self._end()
         return self.connection.alone(query, parameters)

@@ -67,6 +67,16 @@ class Recorder:
         """Tell that an asset was created."""
         self._add(pb.EVENT_ASSET_CREATED, key, asset, None)
 
+    def registered(self, key: str, asset_kind: int, snapshot: bytes) -> None:
+        """Tell that a task was created.
+
+        Args:
+            key: of the task.
+            asset_kind: the number of tasks of its kind.
+            snapshot: its message, serialized.
+        """
+        self.events.append(Written(pb.EVENT_ASSET_CREATED, asset_kind, key, snapshot, None))
+
     def updated(self, key: str, asset: Message, reason: str = "") -> None:
         """Tell that an asset was changed, and why where there is more to say."""
         self._add(pb.EVENT_ASSET_UPDATED, key, asset, {"reason": reason} if reason else None)

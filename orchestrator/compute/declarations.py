@@ -1,0 +1,62 @@
+"""What the tasks of one call are checked against, in a form that costs little each time that it is asked."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from orchestrator import protos as pb
+from orchestrator.core import permissions
+
+
+class Input(NamedTuple):
+    """One input that a function declares."""
+
+    kind: "pb.AssetKind.ValueType"
+    multiple: bool
+    optional: bool
+
+
+class Output(NamedTuple):
+    """One output that a function declares."""
+
+    kind: "pb.AssetKind.ValueType"
+    multiple: bool
+
+
+class Declared:
+    """What a function declares, as tasks are checked against it.
+
+    Args:
+        function: as it is registered.
+    """
+
+    def __init__(self, function: pb.Function) -> None:
+        self.inputs = {name: Input(spec.kind, spec.multiple, spec.optional) for name, spec in function.inputs.items()}
+        self.outputs = {name: Output(spec.kind, spec.multiple) for name, spec in function.outputs.items()}
+        self.needed = [name for name, spec in self.inputs.items() if not spec.optional]
+
+
+class Granted:
+    """The permissions of outputs, of which most tasks of a call ask for the same.
+
+    Args:
+        caller: the owner of the tasks.
+        organizations: the members registered in the channel.
+    """
+
+    def __init__(self, caller: str, organizations: Collection[str]) -> None:
+        self._caller = caller
+        self._organizations = organizations
+        self._known: dict[bytes, pb.ComputeTaskOutput] = {}
+
+    def of(self, new: pb.NewComputeTaskOutput) -> pb.ComputeTaskOutput:
+        """Return an output as it is to be stored.
+
+        Raises:
+            BadRequestError: its permissions name an organization that is not registered.
+        """
+        asked = new.SerializeToString()
+        found = self._known.get(asked)
+        if found is None:
+            granted = permissions.grant_both(new.permissions, self._caller, self._organizations)
+            found = self._known[asked] = pb.ComputeTaskOutput(permissions=granted, transient=new.transient)
+        return found
