@@ -155,8 +155,8 @@ def counted(children: str) -> str:
              FROM child WHERE tasks.key = child.key
              RETURNING $RETURNED, rank, pending_parents
          ),
-         ready AS (SELECT * FROM counted WHERE status = $$TO_DO AND pending_parents = 0)
-""").substitute(RETURNED=RETURNED, CHILDREN=children)
+         ready AS (SELECT $COLUMNS, rank FROM counted WHERE status = $$TO_DO AND pending_parents = 0)
+""").substitute(RETURNED=RETURNED, COLUMNS=COLUMNS, CHILDREN=children)
 
 
 _RELEASE = statement(
