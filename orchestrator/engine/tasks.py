@@ -150,21 +150,19 @@ _INSERT = statement("""
                 CAST(:pending_parents AS int[]))
          AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank, status, pending_parents)
 """)
+# What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
 _INSERT_EDGES = statement("""
+    WITH grown AS (
+             UPDATE plans SET extended = extended + 1
+             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+         )
     INSERT INTO edges (parent, child)
     SELECT parent, child FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
 """)
 
 
-# What makes a parent Done in one statement sees by it that it may not see all of its children (`engine.endings`).
-_EXTEND = statement("""
-    UPDATE plans SET extended = extended + 1
-    WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:parents AS uuid[])))
-""")
-
-
 def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
-    """Keep new tasks of the caller, and their edges; in three statements at most, however many they are.
+    """Keep new tasks of the caller, and their edges; in two statements, however many they are.
 
     The transaction holds the latches of their plans, and of those of their parents.
     """
@@ -187,14 +185,13 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
             "pending_parents": [task.pending_parents for task in new],
         },
     )
-    inner = {task.key for task in new}
-    outer = {parent for task in new for parent in task.parents} - inner
-    if outer:
-        transaction.connection.execute(_EXTEND, {"parents": list(outer)})
     edges = [(parent, task.key) for task in new for parent in task.parents]
     if edges:
         parents, children = zip(*edges, strict=True)
-        transaction.connection.execute(_INSERT_EDGES, {"parents": list(parents), "children": list(children)})
+        outer = set(parents).difference(task.key for task in new)
+        transaction.connection.execute(
+            _INSERT_EDGES, {"parents": list(parents), "children": list(children), "outer": list(outer)}
+        )
 
 
 def get(transaction: Transaction, key: UUID) -> Task:
