@@ -197,12 +197,13 @@ class _Supervisor:
             if code not in (0, *(-each for each in _SIGNALS)):
                 self._well = False
                 _log.error("process.ended", process=number, reason=reason)
-        elif not self._serves:
-            raise StartError(reason)
         else:
             self._put_off(number, time.monotonic() - run.began, reason)
 
     def _put_off(self, number: int, seconds: float, reason: str) -> None:
+        """Start a process again after a pause, given how long it ran and why it ended."""
+        if not self._serves:
+            raise StartError(reason)
         pause = self._pauses[number].after(seconds)
         self._due[number] = time.monotonic() + pause
         _log.error("process.ended", process=number, reason=reason, starts_again_in=pause)

@@ -4,10 +4,12 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from beat import sweeps
@@ -19,6 +21,7 @@ from orchestrator.engine import presence, vitals
 from orchestrator.engine.sweeps import expired_leases
 from orchestrator.engine.transaction import Database
 from orchestrator.gateway import monitor
+from orchestrator.gateway.metrics import exposition
 from orchestrator.gateway.server import application
 from tests.kit.member import Member, after, at_once, made
 from tests.kit.servers import serving
@@ -40,7 +43,8 @@ def scraped(read: Callable[[], Vitals] | None) -> httpx.Response:
         """It is, always."""
 
     async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(application(monitor.routes(ready, read)))
+        exposed = partial(exposition, REGISTRY, read) if read else None
+        transport = httpx.ASGITransport(application(monitor.routes(ready, exposed)))
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
             return await client.get("/metrics")
 
