@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import TextClause, select
+from sqlalchemy import TextClause, literal_column, select
 
 from orchestrator.core.errors import BadRequestError, UnavailableError
 from orchestrator.engine.transaction import Database, Transaction
