@@ -47,6 +47,10 @@ def test_the_sweep_repairs_batch_by_batch(database: Database):
     assert sweep.sweep(database, datetime.now(UTC) + timedelta(days=366)) == 5
 
 
+def test_the_statement_counts(database: Database):
+    assert database.run("org-1", "channel", defined("A statement")["count_running"]) == 0
+
+
 def test_the_setting_is_read(monkeypatch: pytest.MonkeyPatch):
     settings = defined("A setting")["MoreSettings"]
     needed = {"database_url": "postgresql://unused", "broker_url": "redis://unused"}
