@@ -113,7 +113,10 @@ class Assets(Generic[Asset]):
 @cache
 def _select(table: str, locks: str) -> TextClause:
     return statement(
-        "SELECT key, message FROM $TABLE WHERE key = ANY(:keys) AND channel = :channel ORDER BY key $LOCKS",
+        """
+        SELECT key, message FROM $TABLE
+        WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel ORDER BY key $LOCKS
+        """,
         TABLE=table,
         LOCKS=locks,
     )

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-
 from orchestrator import protos as pb
 from orchestrator.compute import results, tasks, validation
 from orchestrator.compute.assets import models
@@ -12,8 +10,7 @@ from orchestrator.core.errors import BadRequestError, CannotDisableOutputError, 
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
-from orchestrator.store import tables
-from orchestrator.store.statements import any_key, statement
+from orchestrator.store.statements import statement
 
 
 def register_one(transaction: Transaction, new: pb.NewModel) -> pb.Model:
@@ -94,13 +91,14 @@ def by_output(transaction: Transaction, task_keys: Sequence[UUID]) -> dict[tuple
     return found
 
 
+_DISABLED = statement("SELECT task_key FROM models WHERE task_key = ANY(CAST(:tasks AS uuid[])) AND disabled")
+
+
 def disabled_parents(transaction: Transaction, task_keys: Sequence[UUID]) -> set[str]:
     """Return the keys of those tasks that have a disabled model."""
     if not task_keys:
         return set()
-    table = tables.models.c
-    query = select(table.task_key).where(table.task_key == any_key(task_keys), table.disabled)
-    return set(map(str, transaction.connection.execute(query).scalars()))
+    return set(map(str, transaction.connection.execute(_DISABLED, {"tasks": list(task_keys)}).scalars()))
 
 
 def disable(transaction: Transaction, task: UUID, identifier: str) -> None:
@@ -119,12 +117,12 @@ def disable(transaction: Transaction, task: UUID, identifier: str) -> None:
         transaction.events.disabled(model.key, model)
 
 
+_OF_TASKS = statement("""
+    SELECT output, message FROM models
+    WHERE task_key = ANY(CAST(:tasks AS uuid[])) AND channel = :channel ORDER BY position
+""")
+
+
 def _of_tasks(transaction: Transaction, task_keys: Sequence[UUID]) -> list[tuple[str, pb.Model]]:
-    table = tables.models.c
-    query = (
-        select(table.output, table.message)
-        .where(table.task_key == any_key(task_keys), table.channel == transaction.channel)
-        .order_by(table.position)
-    )
-    rows = transaction.connection.execute(query)
+    rows = transaction.connection.execute(_OF_TASKS, {"tasks": list(task_keys), "channel": transaction.channel})
     return [(row.output, pb.Model.FromString(row.message)) for row in rows]

@@ -9,6 +9,7 @@ from orchestrator.core.errors import ConflictError
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
+from orchestrator.store.statements import statement
 
 
 def register(transaction: Transaction, new: pb.RegisterOrganizationParam) -> pb.Organization:
@@ -46,8 +47,9 @@ def get_all(transaction: Transaction, _: pb.GetAllOrganizationsParam) -> pb.GetA
     return pb.GetAllOrganizationsResponse(organizations=[pb.Organization.FromString(message) for message in messages])
 
 
+_NAMES = statement("SELECT id FROM organizations WHERE channel = :channel")
+
+
 def names(transaction: Transaction) -> set[str]:
     """Return the ids of the channel's organizations."""
-    table = tables.organizations.c
-    query = select(table.id).where(table.channel == transaction.channel)
-    return set(transaction.connection.execute(query).scalars())
+    return set(transaction.connection.execute(_NAMES, {"channel": transaction.channel}).scalars())

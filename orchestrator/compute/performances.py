@@ -12,6 +12,7 @@ from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
+from orchestrator.store.statements import statement
 
 
 def register(transaction: Transaction, new: pb.NewPerformance) -> pb.Performance:
@@ -19,6 +20,9 @@ def register(transaction: Transaction, new: pb.NewPerformance) -> pb.Performance
     validation.check_performance(new)
     task = results.producing_task(transaction, parse_key(new.compute_task_key))
     return add(transaction, task, results.function_of(transaction, task), [new])[0]
+
+
+_FILLED = statement("SELECT output FROM performances WHERE task_key = :task")
 
 
 def add(
@@ -34,10 +38,8 @@ def add(
     """
     if not new_performances:
         return []
-    table = tables.performances.c
     key = UUID(task.key)
-    query = select(table.output).where(table.task_key == key)
-    filled = set(transaction.connection.execute(query).scalars())
+    filled = set(transaction.connection.execute(_FILLED, {"task": key}).scalars())
     added, rows = [], []
     for new in new_performances:
         identifier = new.compute_task_output_identifier

@@ -3,13 +3,12 @@
 A plan's row is what every change of its graph, and everything that ends it, holds alone; a Done shares it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator.core.errors import ConflictError, NotFoundError
@@ -18,7 +17,7 @@ from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
-from orchestrator.store.statements import any_key, statement
+from orchestrator.store.statements import statement
 
 
 @dataclass(frozen=True)
@@ -52,41 +51,45 @@ def register(transaction: Transaction, key: UUID, kind: str) -> None:
         raise ConflictError(f"{kinds.of(kind).plan_noun} {key} exists already")
 
 
+_OF_CHANNEL = """
+    SELECT key, kind, owner, ended_at, outcome FROM plans
+    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel ORDER BY key
+"""
+_GET = statement(_OF_CHANNEL)
+_HOLD = statement(f"{_OF_CHANNEL} FOR NO KEY UPDATE")
+_SHARE = statement(f"{_OF_CHANNEL} FOR SHARE")
+
+
 def get(transaction: Transaction, key: UUID) -> Plan:
     """Return a plan of this channel.
 
     Raises:
         NotFoundError: the channel has none with this key.
     """
-    found = transaction.connection.execute(_of(transaction, [key])).one_or_none()
-    if found is None:
+    found = _read(transaction, _GET, [key])
+    if not found:
         raise NotFoundError(f"plan {key} does not exist")
-    return _to_plan(found)
+    return found[key]
 
 
 def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
     """Hold the latches of those plans of this channel that exist, until the transaction ends; return them by key."""
     if not keys:
         return {}
-    rows = transaction.connection.execute(_of(transaction, keys).with_for_update(key_share=True)).all()
+    held = _read(transaction, _HOLD, keys)
     transaction.locked()
-    return {row.key: _to_plan(row) for row in rows}
+    return held
 
 
 def share(transaction: Transaction, key: UUID) -> None:
     """Keep others from holding a plan's latch alone until the transaction ends."""
-    transaction.connection.execute(_of(transaction, [key]).with_for_update(read=True))
+    _read(transaction, _SHARE, [key])
     transaction.locked()
 
 
-def _of(transaction: Transaction, keys: Collection[UUID]) -> Any:
-    table = tables.plans.c
-    query = select(table.key, table.kind, table.owner, table.ended_at, table.outcome)
-    return query.where(table.key == any_key(keys), table.channel == transaction.channel).order_by(table.key)
-
-
-def _to_plan(row: Sequence[Any]) -> Plan:
-    return Plan(*row)
+def _read(transaction: Transaction, query: TextClause, keys: Collection[UUID]) -> dict[UUID, Plan]:
+    rows = transaction.connection.execute(query, {"keys": list(keys), "channel": transaction.channel})
+    return {row.key: Plan(*row) for row in rows}
 
 
 _TAKE = statement(
@@ -97,7 +100,7 @@ _TAKE = statement(
 def take(transaction: Transaction, key: UUID) -> Plan | None:
     """Hold a plan's latch until the transaction ends; return None where another transaction has it."""
     row = transaction.connection.execute(_TAKE, {"key": key}).one_or_none()
-    return None if row is None else _to_plan(row)
+    return None if row is None else Plan(*row)
 
 
 _END = statement("UPDATE plans SET ended_at = :now, outcome = :outcome WHERE key = :key AND ended_at IS NULL")

@@ -11,7 +11,7 @@ from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDen
 from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import any_key, statement
+from orchestrator.store.statements import statement
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,16 @@ class NewTask:
     priority: int = 0
 
 
+_TAKEN = statement("SELECT key FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) LIMIT 1")
+
+
 def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
     """Check that no task bears any of these keys, in this channel or in another.
 
     Raises:
         ConflictError: one does.
     """
-    query = select(tables.tasks.c.key).where(tables.tasks.c.key == any_key(keys)).limit(1)
-    taken = transaction.connection.execute(query).scalar_one_or_none()
+    taken = transaction.connection.execute(_TAKEN, {"keys": list(keys)}).scalar_one_or_none()
     if taken:
         raise ConflictError(f"task {taken} exists already")
 
@@ -206,7 +208,9 @@ def get(transaction: Transaction, key: UUID) -> Task:
     return found[key]
 
 
-_GET = statement("SELECT $COLUMNS FROM tasks WHERE key = ANY(:keys) AND channel = :channel", COLUMNS=COLUMNS)
+_GET = statement(
+    "SELECT $COLUMNS FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel", COLUMNS=COLUMNS
+)
 
 
 def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Task]:
