@@ -65,7 +65,7 @@ def three_months(database: Database) -> None:
 
 def read(database: Database, position: int = 0, channel: str | None = CHANNEL) -> list[Placed]:
     with database.engine.begin() as connection:
-        return places.read_after(connection, position, 1000, [channel])
+        return places.read_after(connection, position, 1000, None if channel is None else [channel])
 
 
 def kept(database: Database) -> list[str]:
