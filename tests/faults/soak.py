@@ -51,6 +51,7 @@ class Soak:
         """Harm the federation for some time, with plans running."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            self._stage.revive()
             while sum(not plan.over for plan in self.plans) < PLANS:
                 self.plans.append(self._stage.plan(self._chance.randint(6, 24), self._chance.randint(2, 4)))
             if self._chance.random() < _CANCELLED:

@@ -201,12 +201,16 @@ class Stage:
         # Without burying it: that would end its whole group.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
-    def restore(self) -> None:
-        """Start what does not run, and return when all answers."""
+    def revive(self) -> None:
+        """Start what does not run, as whoever keeps services does: a server that met no database has ended."""
         for name in ("valkey", "postgres", "serve", "beat", *map("worker-{}".format, ORGANIZATIONS)):
             self.start(name)
         for name in map("store-{}".format, ORGANIZATIONS):
             self.start(name)
+
+    def restore(self) -> None:
+        """Start what does not run, and return when all answers."""
+        self.revive()
         places, first = self.federation.places, ORGANIZATIONS[0]
         certificates = self.federation.certificates(first)
         self.service("serve").wait_ready(
