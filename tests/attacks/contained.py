@@ -54,7 +54,7 @@ class Contained:
         """Return what an executor is given to run the code; see `run`."""
         if self.kind == "prepared":
             assert self.executor.prepare(self.folder, limits)
-            assert self.executor.prepared(self.folder)
+            assert self.executor.prepared(self.folder, 30.0)
         told |= {"seen": str(self.seen), "outputs": str(self.outputs)}
         head = (
             "import json, os, pathlib, signal, socket, subprocess, sys, tempfile, time\n"

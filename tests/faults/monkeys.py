@@ -55,7 +55,7 @@ def kill_child(stage: Stage, chance: random.Random) -> None:
 def kill_busy_child(stage: Stage, chance: random.Random) -> None:
     """Kill a process of a worker's pool that runs a function."""
     children = _children(stage, chance)
-    _kill(chance, [child for child in children if any("launch.py" in _words(each) for each in _below(child))])
+    _kill(chance, [child for child in children if any("function.py" in _words(each) for each in _below(child))])
 
 
 def kill_agent(stage: Stage, chance: random.Random) -> None:
@@ -209,7 +209,7 @@ def _children(stage: Stage, chance: random.Random, recursive: bool = False) -> l
 
 def _below(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
-        return process.children()
+        return process.children(recursive=True)
     return []
 
 
@@ -230,7 +230,8 @@ def frozen(stage: Stage, name: str, *, functions: bool) -> Iterator[None]:
     """Stop a worker, its agent and its pool, and its functions too, as long as the block runs."""
     whole = psutil.Process(stage.service(name).pid)
     children = whole.children(recursive=True)
-    stopped = [whole, *(child for child in children if functions or "function.py" not in _words(child))]
+    guarded = {each for child in children if "launch.py" in _words(child) for each in (child, *_below(child))}
+    stopped = [whole, *(child for child in children if functions or child not in guarded)]
     try:
         for process in stopped:
             with contextlib.suppress(psutil.NoSuchProcess):

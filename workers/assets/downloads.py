@@ -1,6 +1,7 @@
 """Connections to the asset stores of peers, kept open for a moment and made with the certificates of now."""
 
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ _SECONDS = 30.0
 
 
 class Downloads:
-    """Reads files of peers; one for each process, for one attempt after another.
+    """Reads files of peers, several at once; one for each process, for one attempt after another.
 
     What a connection begins with, our certificate and the trust in the peer's, holds for as long as it stands: a few
     seconds after the last file. The peer asks at each file who we are, and whether we may read it.
@@ -26,9 +27,10 @@ class Downloads:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
         self._context: Watched[ssl.SSLContext] | None = None
         self._used: ssl.SSLContext | None = None
-        self._client: httpx.Client | None = None
+        self._clients: list[httpx.Client] = []
 
     @contextmanager
     def get(self, address: str) -> Iterator[httpx.Response]:
@@ -43,27 +45,35 @@ class Downloads:
             httpx.TransportError: the peer is not there, or breaks off.
             httpx.InvalidURL: the address is none.
         """
-        with self._connected().stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer:
+        with self._lock:
+            client = self._connected()
+        with client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer:
             yield answer
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-        self._client = None
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self._used = None
 
     def _connected(self) -> httpx.Client:
         if self._context is None:
             files = self._files()
             self._context = Watched("peer_certificate", lambda: files, self._tls)
         context = self._context.look()
-        if self._client is None or context is not self._used:
-            self.close()
+        if context is not self._used:
+            # A download that is under way keeps the connection that it began with.
+            for old in self._clients[:-1]:
+                old.close()
+            del self._clients[:-1]
             self._used = context
             # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
             environment = self._settings.proxy_from_environment
-            self._client = httpx.Client(verify=context, trust_env=environment, timeout=_SECONDS, follow_redirects=False)
-        return self._client
+            self._clients.append(
+                httpx.Client(verify=context, trust_env=environment, timeout=_SECONDS, follow_redirects=False)
+            )
+        return self._clients[-1]
 
     def _files(self) -> list[Path]:
         settings = self._settings

@@ -214,6 +214,11 @@ class Preparing(Protocol):
         """
         ...
 
-    def prepared(self, folder: Path) -> bool:
-        """Wait for what is prepared in a folder; say whether it is there. From then on the folder may be renamed."""
+    def prepared(self, folder: Path, seconds: float) -> bool:
+        """Wait for what is prepared in a folder; say whether it is there. From then on the folder may be renamed.
+
+        Args:
+            folder: the run's.
+            seconds: to wait at most.
+        """
         ...

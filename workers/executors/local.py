@@ -141,9 +141,9 @@ class Local:
         self._runs[folder] = _Run(launched, limits, _quota(folder, limits))
         return True
 
-    def prepared(self, folder: Path) -> bool:
+    def prepared(self, folder: Path, seconds: float) -> bool:
         """Wait until something waits in a box; say whether it does."""
-        return self._runs[folder].launcher.waits(_PATIENCE_SECONDS)
+        return self._runs[folder].launcher.waits(seconds)
 
     def start(self, job: Job) -> None:
         """Start a function under a launcher: in the box that was prepared in its folder, if it may run in that one.

@@ -47,7 +47,8 @@ class Quota:
         # One may lie in another, in tests.
         self._folders = tuple(dict.fromkeys(folders))
         self._limits = limits
-        self._next = 0.0
+        # What ends before is looked at when it has ended: to look at all processes takes longer than many a function.
+        self._next = time.monotonic() + _PERIOD_SECONDS
 
     def look(self, launcher: int | None) -> str:
         """Return which limit is exceeded, a sentence; nothing while all are kept, or when it is too soon to look.

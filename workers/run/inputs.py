@@ -1,10 +1,12 @@
 """Brings the inputs of a task into its working folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from orchestrator import protos as pb
 from workers.assets import addresses
+from workers.assets.addresses import Asset
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
 from workers.errors import AddressFault, InternalFault
@@ -12,6 +14,8 @@ from workers.executors.executor import Resource
 
 # Far above what an opener, a script, can be.
 _OPENER_SIZE_LIMIT = 64 * 1024**2
+# From all peers together: more would only take each other's share of the network.
+_AT_ONCE = 4
 
 
 def prepare(
@@ -39,6 +43,7 @@ def prepare(
         grpc.RpcError: the orchestrator does not say where the store of a peer is.
     """
     resources = []
+    wanted: list[tuple[Asset, Path, int]] = []
     for number, asset in enumerate(assets):
         place = folder / str(number)
         kind = asset.WhichOneof("asset")
@@ -46,7 +51,7 @@ def prepare(
             model = asset.model
             if not model.address.storage_address:
                 raise InternalFault(f"the model {model.key} (input {asset.identifier!r}) has been deleted")
-            fetcher.fetch(addresses.model(model), place, model_size_limit)
+            wanted.append((addresses.model(model), place, model_size_limit))
         elif kind == "data_manager":
             manager = asset.data_manager
             if manager.owner != organization:
@@ -56,7 +61,7 @@ def prepare(
                 )
             place.mkdir()
             place = place / "__init__.py"
-            fetcher.fetch(addresses.opener(manager), place, _OPENER_SIZE_LIMIT)
+            wanted.append((addresses.opener(manager), place, _OPENER_SIZE_LIMIT))
         elif kind == "data_sample":
             key, owner = asset.data_sample.key, asset.data_sample.owner
             if owner != organization:
@@ -68,4 +73,18 @@ def prepare(
         else:
             raise InternalFault(f"the input {asset.identifier!r} is of a kind that this worker does not know")
         resources.append(Resource(asset.identifier, place, declared[asset.identifier].multiple))
+    _fetch(fetcher, wanted)
     return resources
+
+
+def _fetch(fetcher: Fetcher, wanted: Sequence[tuple[Asset, Path, int]]) -> None:
+    if len(wanted) < 2:
+        for each in wanted:
+            fetcher.fetch(*each)
+        return
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
+    try:
+        for fetched in [pool.submit(fetcher.fetch, *each) for each in wanted]:
+            fetched.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -15,6 +15,9 @@ from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
 
+# Nobody renews the lease of an attempt before it has its folder.
+_READY_SECONDS = 2.0
+
 FOLDERS = ("function", "inputs", "outputs", "home")
 """What is in the folder of an attempt, see `executor.Job`."""
 
@@ -87,7 +90,7 @@ class Slot:
         executor, spare = self.executor, self._spare
         if spare is None or not isinstance(executor, Preparing):
             return None
-        if not executor.prepared(spare.path):
+        if not executor.prepared(spare.path, _READY_SECONDS):
             log.warning("slot.lost")
             self._end()
             return None

@@ -156,6 +156,7 @@ WORKER_SETTINGS = {
     "taskLogLimit": 16777216,
     "outputSizeLimit": 107374182400,
     "archiveSizeLimit": 2147483648,
+    "archiveCacheSize": 4294967296,
 }
 ORGANIZATION_SETTINGS = {"logLevel": "WARNING", "proxyFromEnvironment": True}
 STORE_SETTINGS = {"storeConnections": 512, "storeConnectionsPerAddress": 512, "storeRequestTime": 2.5}

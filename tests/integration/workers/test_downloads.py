@@ -10,7 +10,9 @@ import pytest
 from orchestrator import protos as pb
 from workers.assets import addresses
 from workers.assets.addresses import Asset
-from workers.errors import InternalFault
+from workers.assets.store import AssetStore
+from workers.errors import ChecksumFault, InternalFault
+from workers.run import inputs
 
 from .test_store_server import FRIEND, OWNER, STRANGER, Running, fetching, model_of, new_model, permissions, running
 
@@ -92,3 +94,27 @@ def test_a_renewed_certificate_is_shown_at_the_next_file(running: Running, tmp_p
         show(STRANGER)
         with pytest.raises(InternalFault, match=r"answered 403.*org-3 may not read"):
             fetcher.fetch(wanted, tmp_path / "model", 1000)
+
+
+def test_models_are_fetched_several_at_once_and_one_that_is_wrong_ends_them(running: Running, tmp_path: Path) -> None:
+    running.recorded.organizations = {OWNER: running.address, FRIEND: ""}
+    contents = [f"model {number}".encode() for number in range(9)]
+    assets = []
+    for content in contents:
+        name = new_model(running, content, permissions(FRIEND))
+        key = name.removeprefix("models/")
+        address = pb.Addressable(
+            checksum=hashlib.sha256(content).hexdigest(), storage_address=f"{running.address}/{name}"
+        )
+        model = pb.Model(key=key, owner=OWNER, address=address)
+        assets.append(pb.ComputeTaskInputAsset(identifier="models", model=model))
+    declared = {"models": pb.FunctionInput(kind=pb.ASSET_MODEL, multiple=True)}
+    store = AssetStore(str(tmp_path / "own"))
+    (tmp_path / "inputs").mkdir()
+    with fetching(running, tmp_path, FRIEND) as fetcher:
+        read = inputs.prepare(assets, declared, tmp_path / "inputs", fetcher, store, FRIEND, 1000)
+        assert [resource.path.read_bytes() for resource in read] == contents
+        assets[4].model.address.checksum = "0" * 64
+        with pytest.raises(ChecksumFault, match=assets[4].model.key):
+            inputs.prepare(assets, declared, tmp_path / "inputs", fetcher, store, FRIEND, 1000)
+    assert not (tmp_path / "inputs" / "4").exists()

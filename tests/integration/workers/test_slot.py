@@ -55,7 +55,7 @@ class Prepared:
         before = folder
         if prepare:
             assert self.executor.prepare(folder, LIMITS)
-            assert self.executor.prepared(folder)
+            assert self.executor.prepared(folder, 30.0)
             folder = folder.rename(folder.with_name("renamed-" + folder.name))
         for name, text in files.items():
             (folder / "function" / name).write_text(text)
