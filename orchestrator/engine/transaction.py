@@ -1,6 +1,7 @@
 """The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from sqlalchemy import text
@@ -112,12 +113,20 @@ NOBODY = ""
 """The caller of a sweep: no organization."""
 
 
-def one_by_one(database: Database, rows: Iterable[Row], repair: Callable[[Transaction, Row], bool]) -> int:
-    """Repair what a sweep has found, each in a transaction of its own; return how many were repaired.
+def one_by_one(
+    database: Database,
+    find: Callable[[Connection, Sequence[Any]], Sequence[Row]],
+    repair: Callable[[Transaction, Row], bool],
+) -> int:
+    """Repair what a sweep finds, each in a transaction of its own; return how many were repaired.
+
+    A batch of rows that cannot be repaired, now and whenever they are found, holds up no other row: where some have
+    failed, it is looked again without them.
 
     Args:
         database: where they are.
-        rows: each with its `channel`; a key comes first.
+        find: from a connection, and the keys of those that have failed, to a batch without them; each row has its
+            `channel`, and its key comes first.
         repair: from a transaction of nobody in that channel, and the row, to whether there was something to do.
 
     Raises:
@@ -125,20 +134,26 @@ def one_by_one(database: Database, rows: Iterable[Row], repair: Callable[[Transa
         Exception: the first of what else ended a repair, after all were tried.
     """
     repaired = 0
-    failed: Exception | None = None
-    for row in rows:
-        crash.point("sweep.between")
-        try:
-            repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
-        except UnknownKindError as error:
-            # It holds up nothing else.
-            log.error("sweep.left", reason=str(error))
-        except UnavailableError:
-            raise
-        except Exception as error:
-            # A fault of one kind, or of one row, holds up nothing else either; it is not hidden.
-            log.error("sweep.failed", key=str(row[0]), reason=str(error))
-            failed = failed or error
+    failed: dict[Any, Exception] = {}
+    while True:
+        with database.begin() as connection:
+            found = find(connection, list(failed))
+        before = len(failed)
+        for row in found:
+            crash.point("sweep.between")
+            try:
+                repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
+            except UnknownKindError as error:
+                # It holds up nothing else.
+                log.error("sweep.left", reason=str(error))
+            except UnavailableError:
+                raise
+            except Exception as error:
+                # A fault of one kind, or of one row, holds up nothing else either; it is not hidden.
+                log.error("sweep.failed", key=str(row[0]), reason=str(error))
+                failed[row[0]] = error
+        if len(failed) == before:
+            break
     if failed:
-        raise failed
+        raise next(iter(failed.values()))
     return repaired

@@ -13,7 +13,7 @@ from tests.kit.organization import ORGANIZATIONS, Organization
 from tests.kit.servers import serving
 from tests.kit.transports import Wire, connect
 
-CHANNELS = 2000
+CHANNELS = 1200
 """More than there are tests."""
 
 

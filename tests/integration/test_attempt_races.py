@@ -23,7 +23,7 @@ from tests.kit import messages
 from tests.kit.database import deadlocks
 from tests.kit.member import Member, after, at_once, made
 
-TIMES = 30
+TIMES = 12
 TERMINAL = {"Done": pb.STATUS_DONE, "Failed": pb.STATUS_FAILED, "Cancelled": pb.STATUS_CANCELED}
 TO_DO = pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
 

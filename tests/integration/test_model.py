@@ -48,8 +48,8 @@ from tests.kit.organization import ORGANIZATIONS, Organization, refuses, task_ac
 from tests.kit.servers import serving
 from tests.kit.transports import Wire, connect
 
-CHANNELS = 3000
-EXAMPLES, STEPS = 40, 50
+CHANNELS = 1000
+EXAMPLES, STEPS = 20, 50
 READ_EVERY = 5
 """Steps between two readings of all rows. The events tell after each step what it changed."""
 

@@ -40,6 +40,17 @@ def test_a_row_that_cannot_be_repaired_holds_up_no_other_and_is_not_hidden(datab
     assert network.words([broken, whole]) == ["Doing", "To do"]
 
 
+def test_more_rows_that_cannot_be_repaired_than_a_batch_hold_up_no_other(database, network):
+    broken, whole = network.register(5), network.register(plan=network.new_plan())[0]
+    for task in (*broken, whole):
+        network.claim(task)
+    network.execute("DELETE FROM plans WHERE key = (SELECT plan_key FROM tasks WHERE key = :key)", key=broken[0])
+    for _ in range(2):
+        with pytest.raises(NotFoundError, match=r"plan .* does not exist"):
+            made(expired_leases, database).sweep(database, after(LOST))
+        assert network.words([*broken, whole]) == ["Doing"] * 5 + ["To do"]
+
+
 def test_more_stuck_plans_than_a_batch_hold_up_nothing(database, network):
     plans = [network.new_plan() for _ in range(6)]
     tasks = [network.register(plan=plan)[0] for plan in plans]

@@ -12,7 +12,7 @@ from orchestrator.store.sweep import Sweep
 _EXPIRED = statement("""
     SELECT task_key, number, attempts.token_hash, channel
     FROM attempts JOIN tasks ON key = task_key
-    WHERE ended_at IS NULL AND lease_until < :now AND status = $DOING
+    WHERE ended_at IS NULL AND lease_until < :now AND status = $DOING AND task_key <> ALL(CAST(:failed AS uuid[]))
       AND NOT EXISTS (SELECT FROM service
                       WHERE served_since > now() - CAST(:lease AS interval)
                          OR served_at < now() - CAST(:gap AS interval))
@@ -26,12 +26,10 @@ def expire(database: Database, now: datetime, limit: int) -> int:
     None is ended before the orchestrator has served for a whole lease without a gap: who lives has renewed it by then.
     """
     rules = database.rules
-    with database.begin() as connection:
-        parameters = {"now": now, "limit": limit, "lease": rules.lease, "gap": rules.gap, "known": kinds.names()}
-        found = connection.execute(_EXPIRED, parameters).all()
+    parameters = {"now": now, "limit": limit, "lease": rules.lease, "gap": rules.gap, "known": kinds.names()}
     return one_by_one(
         database,
-        found,
+        lambda connection, failed: connection.execute(_EXPIRED, {**parameters, "failed": failed}).all(),
         lambda transaction, row: retrying.expire(transaction, row.task_key, row.number, row.token_hash, now),
     )
 

@@ -11,19 +11,23 @@ from orchestrator.store.sweep import Sweep
 _STUCK_PLANS = statement("""
     SELECT DISTINCT plans.key, plans.channel, plans.kind = ANY(CAST(:known AS text[])) AS known
     FROM tasks JOIN plans ON plans.key = plan_key
-    WHERE (status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
-       OR (status IN ($NOT_DUE)
-           AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
-                       WHERE child = tasks.key AND parents.status IN ($STOPPED)))
+    WHERE plans.key <> ALL(CAST(:failed AS uuid[]))
+      AND ((status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
+           OR (status IN ($NOT_DUE)
+               AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
+                           WHERE child = tasks.key AND parents.status IN ($STOPPED))))
     ORDER BY known DESC, plans.key LIMIT :limit
 """)
 
 
 def cancel(database: Database, _: datetime, limit: int) -> int:
     """Cancel tasks that can never run, plan by plan, each in a transaction; return of how many plans."""
-    with database.begin() as connection:
-        found = connection.execute(_STUCK_PLANS, {"limit": limit, "known": kinds.names()}).all()
-    return one_by_one(database, found, lambda transaction, row: bool(plans.cancel_stuck(transaction, row.key)))
+    parameters = {"limit": limit, "known": kinds.names()}
+    return one_by_one(
+        database,
+        lambda connection, failed: connection.execute(_STUCK_PLANS, {**parameters, "failed": failed}).all(),
+        lambda transaction, row: bool(plans.cancel_stuck(transaction, row.key)),
+    )
 
 
 class Settings(Protocol):
