@@ -174,3 +174,34 @@ def test_a_parent_s_completion_and_a_child_in_another_plan_see_each_other(
     assert [org.status(child) for child in (early, late)] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT] * 2
     observer.close()
     assert deadlocks(database) == 0
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["without an attempt", "by its attempt"])
+def test_a_completion_waits_for_a_child_that_has_seen_its_parent_run(
+    database: Database,
+    observer: psycopg.Connection[Any],
+    org: Counted,
+    plan: pb.ComputePlan,
+    function: pb.Function,
+    claimed: bool,
+):
+    parent = new_task(function, plan)
+    child = new_task(function, plan, [parent])
+    org.send(tasks(parent))
+    if claimed:
+        attempt = org.send(pb.ClaimTaskParam(compute_task_key=parent.key, claim_id="claim")).attempt
+        done: Any = pb.CompleteTaskParam(attempt=attempt, models=[new_model(parent)])
+    else:
+        org.send(act(parent, pb.TASK_ACTION_EXECUTING))
+        org.send(models(new_model(parent)))
+        done = act(parent, pb.TASK_ACTION_DONE)
+    with psycopg.connect(database.url) as holder, ThreadPoolExecutor() as threads:
+        # It has its latch and has read its parent by then, and nobody sees its edge yet.
+        holder.execute("LOCK TABLE edges IN SHARE MODE")
+        registering = threads.submit(outcome, lambda: org.send(tasks(child)))
+        await_blocked(observer, 1, registering)
+        completing = threads.submit(outcome, lambda: org.send(done))
+        await_blocked(observer, 2, completing)
+        holder.rollback()
+        assert (registering.result(20), completing.result(20)) == ("OK", "OK")
+    assert org.status(child) == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
