@@ -28,5 +28,6 @@ def configure(level: str, **always: object) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line and its end at once: processes that share a log would mix them.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )

@@ -141,9 +141,10 @@ def _settings() -> Any:
 
 
 def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
-    from sqlalchemy.exc import SQLAlchemyError
+    import psycopg
 
     from orchestrator.audit import stored
+    from orchestrator.core.errors import UnavailableError
     from orchestrator.engine.transaction import Database
 
     database = Database(settings.database_url.get_secret_value(), pool_size=1)
@@ -155,7 +156,7 @@ def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
             timedelta(seconds=settings.poke_retention),
             timedelta(seconds=attempts) if attempts is not None else None,
         )
-    except SQLAlchemyError as error:
+    except (psycopg.Error, UnavailableError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise RemoteFault(f"the database of ORCHESTRATOR_DATABASE_URL could not be read: {reason}") from error
     finally:

@@ -94,6 +94,7 @@ def revoke(identity: str) -> None:
 @contextmanager
 def _transaction() -> "Iterator[Connection]":
     settings = configure(DatabaseSettings)
+    import psycopg
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
@@ -107,7 +108,7 @@ def _transaction() -> "Iterator[Connection]":
             raise Fault(complaint)
         with database.begin() as connection:
             yield connection
-    except (SQLAlchemyError, UnavailableError) as error:
+    except (SQLAlchemyError, psycopg.Error, UnavailableError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL cannot be used: {reason}") from error
     finally:

@@ -34,6 +34,7 @@ from workers.channels import connect
 from workers.consent.declines import Asking
 from workers.consent.policy import Consent
 from workers.run import attempt
+from workers.run.slot import Slot
 
 ORGANIZATION = "org-1"
 CHANNEL = "known"
@@ -280,7 +281,8 @@ def test_a_training_that_ends_while_the_database_is_read_only_is_done_at_its_fir
         plan.submit()
         claimed = threading.Event()
         asking = Asking(channels, Consent.of(world.settings))
-        runs = threading.Thread(target=attempt.run, args=(world.settings, asking, task.key, 1, claimed.set))
+        slot = Slot(world.settings)
+        runs = threading.Thread(target=attempt.run, args=(world.settings, asking, slot, task.key, 1, claimed.set))
         runs.start()
         try:
             assert claimed.wait(30)
