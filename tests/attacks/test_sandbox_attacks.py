@@ -6,6 +6,7 @@ import platform
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -281,6 +282,20 @@ def test_what_ordinary_training_does_works(tmp_path: Path, kind: str) -> None:
     assert outcome == Outcome(Ending.EXITED, 0), contained.log.read_text()
     assert contained.found() == {}
     assert not short_home(folder / "home").is_symlink()
+
+
+def test_a_python_that_lies_in_tmp_is_seen_though_functions_have_one_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = bubblewrap._python()
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        told = Path(place) / "told"
+        told.write_text("here")
+        monkeypatch.setattr(bubblewrap, "_python", lambda: [*ours, place])
+        contained = Contained(tmp_path)
+        source = f"assert pathlib.Path({str(told)!r}).read_text() == 'here'; assert not os.access({place!r}, os.W_OK)"
+        assert contained.run(source) == Outcome(Ending.EXITED, 0), contained.log.read_text()
 
 
 def test_a_place_that_lacks_a_part_of_what_functions_get_is_refused_before_any_runs(tmp_path: Path) -> None:

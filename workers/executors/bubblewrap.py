@@ -135,8 +135,9 @@ class Sandbox:
             *(word for name in _KERNEL for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
             *(word for name in _KEYS for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
             *("--dev", "/dev", "--size", str(self.shared_memory), "--tmpfs", "/dev/shm"),  # noqa: S108
-            *(word for path in _python() for word in ("--ro-bind", path, path)),
             *("--bind", str(folder / "home"), str(HOME)),
+            # After its /tmp, in which this Python may lie.
+            *(word for path in _python() for word in ("--ro-bind", path, path)),
             *("--bind", str(folder / "function"), str(FUNCTION)),
             *("--ro-bind", str(folder / "inputs"), str(INPUTS)),
             *("--bind", str(folder / "outputs"), str(OUTPUTS)),
