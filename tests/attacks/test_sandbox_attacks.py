@@ -364,11 +364,15 @@ def test_a_control_group_ends_what_hides(tmp_path: Path, control_group: Path) ->
         grace=1.0, memory=0, file_size=1000, open_files=100, processes=0, log_size=1000, cgroup=str(control_group)
     )
     daemon = [sys.executable, "-IS", "-c", child]
-    kills = f"import os, subprocess; subprocess.run({daemon!r}, env={{}}); os.kill(os.getppid(), 9)"
+    waits = "while not os.path.exists('go'): time.sleep(0.01)"
+    kills = f"import os, subprocess, time; subprocess.run({daemon!r}, env={{}})\n{waits}\nos.kill(os.getppid(), 9)"
     words = [sys.executable, "-IS", "-c", kills]
     server = ForkServer()
     with (tmp_path / "lock").open("w") as lock:
         launched = server.launch(tmp_path, options, words, {}, lock.fileno(), lock.fileno())
+    # Else it would end the orphans of its launcher itself.
+    server.stop()
+    (tmp_path / "go").touch()
     with closing(launched):
         assert launched.ended(20)
         assert launched.code == -signal.SIGKILL
