@@ -5,7 +5,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,8 +153,10 @@ class Place:
     def _found(self) -> psutil.Process | None:
         own = namespace(psutil.Process())
         for process in psutil.Process().children(recursive=True):
-            if process.name().startswith("python") and namespace(process) != own:
-                return process
+            # One of an attempt before may end meanwhile.
+            with suppress(psutil.NoSuchProcess, OSError):
+                if process.name().startswith("python") and namespace(process) != own:
+                    return process
         return None
 
     def told(self) -> list[str]:
