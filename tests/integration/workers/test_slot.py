@@ -126,6 +126,11 @@ def namespace(process: psutil.Process) -> str:
     return str(Path(f"/proc/{process.pid}/ns/mnt").readlink())
 
 
+def launches(process: psutil.Process, folder: Path) -> bool:
+    """Say whether it is a launcher, for a run in one of a node's folders."""
+    return "launch.py" in " ".join(process.cmdline()) and Path(process.cwd()).is_relative_to(folder)
+
+
 class Place:
     """One slot of a world's worker."""
 
@@ -153,9 +158,10 @@ class Place:
     def _found(self) -> psutil.Process | None:
         own = namespace(psutil.Process())
         for process in psutil.Process().children(recursive=True):
-            # One of an attempt before may end meanwhile.
-            with suppress(psutil.NoSuchProcess, OSError):
-                if process.name().startswith("python") and namespace(process) != own:
+            # One of an attempt before may end meanwhile; a worker of another fixture prepares too.
+            with suppress(psutil.Error, OSError):
+                ours = any(launches(each, self.world.settings.node_folder) for each in process.parents())
+                if ours and process.name().startswith("python") and namespace(process) != own:
                     return process
         return None
 
