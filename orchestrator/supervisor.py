@@ -137,11 +137,11 @@ class _Supervisor:
             if run.words in ready:
                 self._hear(run)
             if run.process.sentinel in ready:
-                self._bury(number)
+                self._reap(number)
 
     def _start(self, number: int) -> None:
-        words, mouth = _FORK.Pipe(duplex=False)
-        run = _Run(_FORK.Process(target=self._be, args=(number, mouth)), words, time.monotonic())
+        words, sender = _FORK.Pipe(duplex=False)
+        run = _Run(_FORK.Process(target=self._work, args=(number, sender)), words, time.monotonic())
         # A signal that comes between must not be heard by what is still a copy of the supervisor.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -153,9 +153,9 @@ class _Supervisor:
             self._runs[number] = run
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            mouth.close()
+            sender.close()
 
-    def _be(self, number: int, mouth: Connection) -> None:
+    def _work(self, number: int, sender: Connection) -> None:
         """Be one of the processes."""
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
@@ -166,14 +166,14 @@ class _Supervisor:
         def serves() -> None:
             # Nobody may hear it any more.
             with contextlib.suppress(OSError):
-                mouth.send(_SERVES)
+                sender.send(_SERVES)
 
         try:
             if self._counts:
                 _begin(self._counts, number)
             self._serve(self._settings, Sibling(serves, self._orphaned, self._counts))
         except StartError as error:
-            mouth.send(str(error))
+            sender.send(str(error))
             sys.exit(1)
 
     def _hear(self, run: _Run) -> None:
@@ -188,7 +188,7 @@ class _Supervisor:
             self._serves = True
             self._due |= {} if self._stopping else dict.fromkeys(range(1, self._settings.processes), 0.0)
 
-    def _bury(self, number: int) -> None:
+    def _reap(self, number: int) -> None:
         run = self._runs.pop(number)
         run.process.join()
         code = run.process.exitcode or 0

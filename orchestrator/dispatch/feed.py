@@ -1,4 +1,4 @@
-"""The newest events of every channel, kept in memory once for all subscribers of a server process."""
+"""The newest events of each channel that is followed, kept in memory once for all subscribers of a server process."""
 
 import asyncio
 import contextlib

@@ -102,13 +102,11 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
         {
             **kinds.state_parameters("done", pb.STATUS_DONE),
             **kinds.state_parameters("to_do", pb.STATUS_WAITING_FOR_EXECUTOR_SLOT),
-            **events.moved_parameters(transaction.now),
+            **events.moved_parameters(transaction.now, transaction.channel),
             "quiet_kinds": [kind.name for kind in kinds.every() if not kind.follows_done],
             "key": key,
-            "channel": transaction.channel,
             "organization": transaction.organization,
             "reason": reason,
-            "now": transaction.now,
         },
     ).one_or_none()
     if done is None:

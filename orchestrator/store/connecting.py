@@ -20,8 +20,6 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from orchestrator.store import faults
-
 DEFAULTS = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -100,8 +98,8 @@ async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
 def make_engine(url: str, **options: Any) -> Engine:
     """Return a pool of connections.
 
-    One that was idle for some seconds is asked for an answer before it is used, which costs no statement; and one that
-    met a fault of its server (see `faults.drops`) is closed, with all that are as old.
+    One that was idle for some seconds is asked for an answer before it is used, which costs no statement; and where one
+    is dropped, for a fault of its server (see `store.connection`), all that are as old are made anew.
 
     Args:
         url: `postgresql://…`.
@@ -116,7 +114,6 @@ def make_engine(url: str, **options: Any) -> Engine:
     event.listen(engine, "checkout", generation.check)
     event.listen(engine, "checkout", _check)
     event.listen(engine, "checkin", _note)
-    event.listen(engine, "handle_error", _drop)
     return engine
 
 
@@ -181,8 +178,3 @@ def _answers(connection: "psycopg.Connection[Any]") -> bool:
     except psycopg.Error:
         return False
     return True
-
-
-def _drop(context: Any) -> None:
-    if isinstance(context.original_exception, psycopg.Error) and faults.drops(context.original_exception):
-        context.is_disconnect = True

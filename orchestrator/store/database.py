@@ -68,7 +68,7 @@ class Transaction:
             self.now = datetime.now(UTC)
 
     def alone(self, query: TextClause, parameters: Mapping[str, Any]) -> Rows:
-        """Run a statement that is all that it changes; where nothing came before, it commits by itself.
+        """Run a statement that is all that it changes; where nothing came before, it commits by itself (autocommit).
 
         What is read afterwards, if it has returned something, is of later moments, and is not to be written to.
         """
@@ -129,7 +129,7 @@ class Database(ABC, Generic[Call]):
 
         Raises:
             UnavailableError: the database is at fault, as `faults` says, or does not answer.
-            OrchestratorError: what the use case raises; nothing is kept.
+            OrchestratorError: what the use case raises; nothing is kept, but for what was `alone`.
         """
         deadline = None
         while True:

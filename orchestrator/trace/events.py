@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
-from sqlalchemy import RowMapping, Select, Uuid, case, cast, exists, select
+from sqlalchemy import RowMapping, Select, select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.kinds import OWN_KINDS
@@ -149,16 +149,13 @@ WRITE = """
 _COLUMNS = [column for column in tables.events.c if column.name != "sequence"]
 
 # Earlier releases kept the profiling steps of tasks as the contract's kind.
-_OF_CONTRACT = case(
-    (
-        tables.events.c.asset_kind == pb.ASSET_PROFILING_STEP,
-        exists().where(
-            tables.functions.c.key == cast(tables.events.c.asset_key, Uuid),
-            tables.functions.c.channel == tables.events.c.channel,
-        ),
-    ),
-    else_=tables.events.c.asset_kind < OWN_KINDS,
-)
+OF_CONTRACT = Template("""
+    CASE WHEN events.asset_kind = $PROFILING_STEP
+         THEN EXISTS (SELECT FROM functions
+                      WHERE functions.key = CAST(events.asset_key AS uuid) AND functions.channel = events.channel)
+         ELSE events.asset_kind < $OWN_KINDS END
+""").substitute(PROFILING_STEP=pb.ASSET_PROFILING_STEP, OWN_KINDS=OWN_KINDS)
+"""In a statement: whether a row of `events` is of a kind that the contract knows."""
 
 
 def call(after: str) -> str:
@@ -188,14 +185,14 @@ MOVED = Template("""
 """Inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key, asset, reason; beside it stands `call`."""
 
 
-def moved_parameters(now: datetime) -> dict[str, object]:
-    """Return the parameters of `MOVED`, but for channel and time."""
-    return event_ids.sql_parameters(now)
+def moved_parameters(now: datetime, channel: str) -> dict[str, object]:
+    """Return the parameters of `MOVED` and of `call`."""
+    return {**event_ids.sql_parameters(now), "now": now, "channel": channel}
 
 
 def query() -> Select[tuple[object, ...]]:
     """Return the query of all events of the contract's kinds, to be narrowed."""
-    return select(*_COLUMNS).where(_OF_CONTRACT)
+    return select(*_COLUMNS).where(text(OF_CONTRACT))
 
 
 def to_messages(rows: Iterable[RowMapping]) -> list[pb.Event]:

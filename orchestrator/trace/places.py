@@ -11,7 +11,6 @@ from sqlalchemy import select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
-from orchestrator.core.kinds import OWN_KINDS
 from orchestrator.store import tables
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
@@ -58,28 +57,20 @@ class Placed:
     message: bytes
 
 
-# A reader's memory is bounded however large events are: by octets too, but for the first. Earlier releases kept the
-# profiling steps of tasks as the contract's kind.
+# A reader's memory is bounded however large events are: by octets too, but for the first.
 _READ_BYTES = 4 * 1024 * 1024
 _READ = """
     SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata, of_contract
     FROM (SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata,
-                 CASE WHEN asset_kind = $PROFILING_STEP
-                      THEN EXISTS (SELECT FROM functions
-                                   WHERE functions.key = CAST(asset_key AS uuid) AND functions.channel = events.channel)
-                      ELSE asset_kind < $OWN_KINDS END AS of_contract,
+                 $OF_CONTRACT AS of_contract,
                  sum(octet_length(asset)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(asset)
                      AS before
           FROM events WHERE position > :position AND $CHANNEL ORDER BY position LIMIT :limit) AS read
     WHERE before < $READ_BYTES ORDER BY position
 """
-_PARTS = {
-    "PROFILING_STEP": str(pb.ASSET_PROFILING_STEP),
-    "OWN_KINDS": str(OWN_KINDS),
-    "READ_BYTES": str(_READ_BYTES),
-}
+_PARTS = {"OF_CONTRACT": events.OF_CONTRACT, "READ_BYTES": str(_READ_BYTES)}
 _READ_ALL = statement(_READ, CHANNEL="true", **_PARTS)
-_READ_CHANNELS = statement(_READ, CHANNEL="channel = ANY(:channels)", **_PARTS)
+_READ_CHANNELS = statement(_READ, CHANNEL="channel = ANY(CAST(:channels AS text[]))", **_PARTS)
 
 
 def read_after(

@@ -43,8 +43,7 @@ def submit(transaction: Transaction, asked: echo.NewPlan) -> echo.Submitted:
     tasks.check_new(transaction, [task.key for task in new])
     tasks.insert_many(transaction, new)
     for task in new:
-        snapshot = echo.Task.FromString(task.definition + KIND.state(task.status))
-        transaction.events.own(pb.EVENT_ASSET_CREATED, str(task.key), _TASK, snapshot)
+        transaction.events.registered(str(task.key), _TASK, task.definition + KIND.state(task.status))
         if not task.parents:
             transaction.pokes.run(task.queue, task.key, 1, task.priority)
     return echo.Submitted()

@@ -50,7 +50,7 @@ def serve(line: int) -> None:
             ready, _, _ = select.select([line, wake], [], [])
             if wake in ready:
                 os.read(wake, _CHUNK)
-                _bury(launchers)
+                _reap(launchers)
             if line in ready:
                 byte, descriptors, _, _ = socket.recv_fds(told, 1, _DESCRIPTORS)
                 if not byte:
@@ -89,8 +89,8 @@ def _launch(descriptors: list[int]) -> None:
     os._exit(code)
 
 
-def _bury(launchers: set[int]) -> None:
-    """Bury the dead; kill what a launcher left behind that was killed, and so could not end it itself."""
+def _reap(launchers: set[int]) -> None:
+    """Reap the dead; kill what a launcher left behind that was killed, and so could not end it itself."""
     harmed = False
     for pid, status in _dead():
         harmed = harmed or (pid in launchers and os.WIFSIGNALED(status))
