@@ -4,26 +4,25 @@ from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
-from orchestrator.engine import endings, kinds, transitions
+from orchestrator.engine import endings, kinds, plans, transitions
 from orchestrator.engine.endings import Register
-from orchestrator.engine.tasks import COLUMNS, Task
+from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
 
-# All of an ending that is reported with nothing else. Its snapshot may be older than its locks: where the graph was
-# extended since, the latch says so, and it does nothing. Its events draw their number when the children are locked.
+# All of an ending that is reported with nothing else. Its snapshot may be older than its latch: where the graph was
+# extended between, the latch says so, and it does nothing. Its events draw their number when the children are locked.
 _COMPLETE_ALONE = statement(
     """
-    WITH latch AS (
-             SELECT key, extended FROM plans
-             WHERE key = (SELECT plan_key FROM tasks WHERE key = :key) FOR SHARE
-         ),
+    WITH latch AS MATERIALIZED (SELECT plan_key AS key, $SHARED AS extended FROM tasks WHERE key = :key),
          ended AS (
-             UPDATE tasks SET status = $DONE, due_at = NULL, poked_at = NULL
-             WHERE key = :key AND channel = :channel AND kind = ANY(CAST(:quiet_kinds AS text[])) AND $GUARD
-               AND plan_key = (SELECT latch.key FROM latch JOIN plans USING (key, extended))
-             RETURNING $COLUMNS
+             UPDATE task_states SET status = $DONE, due_at = NULL, poked_at = NULL
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel
+               AND kind = ANY(CAST(:quiet_kinds AS text[])) AND $GUARD
+               AND task_states.plan_key = (SELECT key FROM latch JOIN plans USING (key, extended))
+             RETURNING $RETURNED
          ),
          $COUNTED,
          $CALL,
@@ -50,6 +49,8 @@ _COMPLETE_ALONE = statement(
     SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
     """,
     COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
+    SHARED=plans.shared("plan_key"),
     GUARD=endings.WITHOUT_ATTEMPT,
     COUNTED=transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
     CALL=events.call("ready"),
