@@ -58,7 +58,10 @@ def _ending(guard: str, expired: str = "") -> TextClause:
     )
 
 
-BY_ATTEMPT = _ending("status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)")
+OF_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)"
+"""What guards `BY_ATTEMPT`."""
+
+BY_ATTEMPT = _ending(OF_ATTEMPT)
 """By the attempt that runs a task, which shows its token."""
 
 WITHOUT_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash IS NULL"
