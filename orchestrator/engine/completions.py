@@ -12,7 +12,7 @@ from orchestrator.engine.transaction import EVENTS, POKES, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
 
-# Its snapshot may be older than its latch: where the graph was extended between, the latch says so, and nothing is done.
+# Its snapshot may be older than its latch: where the graph grew between, the latch says so, and it does nothing.
 _MADE_DONE = """
     WITH latch AS MATERIALIZED (SELECT plan_key AS key, $SHARED AS extended FROM tasks WHERE key = :key),
          ended AS (
@@ -104,7 +104,6 @@ def complete_by_attempt(
     Returns:
         Whether the attempt held the task; nothing is changed otherwise.
     """
-    report = {"token_hash": token_hash, "report_hash": report_hash}
     moved = tasks.of_rows(
         transaction.connection.execute(
             _COMPLETE_BY_ATTEMPT,
@@ -113,7 +112,8 @@ def complete_by_attempt(
                 "channel": transaction.channel,
                 "organization": transaction.organization,
                 "now": transaction.now,
-                **report,
+                "token_hash": token_hash,
+                "report_hash": report_hash,
             },
         )
     )
@@ -121,7 +121,9 @@ def complete_by_attempt(
     if moved:
         ended, *children = moved
     else:
-        found = endings.end(transaction, endings.BY_ATTEMPT, key, pb.STATUS_DONE, **report)
+        found = endings.end(
+            transaction, endings.BY_ATTEMPT, key, pb.STATUS_DONE, token_hash=token_hash, report_hash=report_hash
+        )
         if found is None:
             return False
         ended, children = found, transitions.release_children(transaction, key)
