@@ -1,7 +1,8 @@
 """The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,16 +28,38 @@ class Registered:
     """A task as it is to be stored.
 
     Args:
-        task: the task with its first status.
+        new: as the client wrote it.
+        worker: the organization that runs it.
+        rank: how deep it lies in the graph.
+        status: its first.
         definition: its message without it, serialized.
         parents: the keys of its parents, each once.
         pending_parents: how many of them are not Done.
     """
 
-    task: pb.ComputeTask
+    new: pb.NewComputeTask
+    worker: str
+    rank: int
+    status: states.TaskStatus
     definition: bytes
     parents: tuple[str, ...]
     pending_parents: int
+
+
+class Parent(NamedTuple):
+    """What children are checked against, of a task that exists or comes before them in the call."""
+
+    key: str
+    function_key: str
+    status: "states.TaskStatus"
+    rank: int
+    logs_permission: pb.Permission
+    outputs: Mapping[str, pb.ComputeTaskOutput]
+
+    @classmethod
+    def of(cls, task: pb.ComputeTask) -> Self:
+        """Return it of a task that exists."""
+        return cls(task.key, task.function_key, task.status, task.rank, task.logs_permission, task.outputs)
 
 
 @dataclass(frozen=True)
@@ -75,8 +98,8 @@ def parent_keys(new: pb.NewComputeTask) -> tuple[str, ...]:
     )
 
 
-def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now: Timestamp) -> list[Registered]:
-    """Return the tasks as they are to be stored, parents before children.
+def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now: Timestamp) -> Iterator[Registered]:
+    """Yield the tasks as they are to be stored, parents before children.
 
     Args:
         tasks: valid by themselves (`compute.validation.check_task`), keys in lower case.
@@ -101,20 +124,17 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     if len(order) < len(new_tasks):
         stuck = next(key for key in new_tasks if key not in set(order))
         raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")
-    before: dict[str, pb.ComputeTask] = dict(known.parents)
+    before = {key: Parent.of(task) for key, task in known.parents.items()}
     declared = {key: Declared(function) for key, function in known.functions.items()}
     granted = Granted(caller, known.organizations)
-    registered = []
     for key in order:
-        above = parents[key]
-        task = _Registration(new_tasks[key], caller, known, before, declared, granted).task(above, now)
-        definition = task.SerializeToString()
+        new, above = new_tasks[key], parents[key]
+        task, outputs = _Registration(new, caller, known, before, declared, granted).task(above, now)
         statuses = [before[parent].status for parent in above]
-        task.status = states.initial_status(known.functions[task.function_key].status, statuses)
-        before[key] = task
-        pending = sum(status != pb.STATUS_DONE for status in statuses)
-        registered.append(Registered(task, definition, above, pending))
-    return registered
+        status = states.initial_status(known.functions[new.function_key].status, statuses)
+        before[key] = Parent(key, new.function_key, status, task.rank, task.logs_permission, outputs)
+        pending = sum(each != pb.STATUS_DONE for each in statuses)
+        yield Registered(new, task.worker, task.rank, status, task.SerializeToString(), above, pending)
 
 
 class _Registration:
@@ -134,7 +154,7 @@ class _Registration:
         new: pb.NewComputeTask,
         caller: str,
         known: Known,
-        tasks: Mapping[str, pb.ComputeTask],
+        tasks: Mapping[str, Parent],
         declared: Mapping[str, Declared],
         granted: Granted,
     ) -> None:
@@ -147,8 +167,10 @@ class _Registration:
         self._all_declared = declared
         self._declared = declared[self._function.key]
 
-    def task(self, parent_keys: Collection[str], now: Timestamp) -> pb.ComputeTask:
-        """Return it without its status.
+    def task(
+        self, parent_keys: Collection[str], now: Timestamp
+    ) -> tuple[pb.ComputeTask, Mapping[str, pb.ComputeTaskOutput]]:
+        """Return it without its status, and its outputs.
 
         Args:
             parent_keys: the keys of its parents, each once.
@@ -169,7 +191,8 @@ class _Registration:
             for parent in parents:
                 if parent.logs_permission != logs:
                     logs = permissions.union(logs, parent.logs_permission)
-        return pb.ComputeTask(
+        outputs = self._outputs()
+        task = pb.ComputeTask(
             key=self._new.key,
             owner=self._caller,
             compute_plan_key=self._new.compute_plan_key,
@@ -179,9 +202,10 @@ class _Registration:
             logs_permission=logs,
             metadata=self._new.metadata,
             inputs=self._new.inputs,
-            outputs=self._outputs(),
+            outputs=outputs,
             function_key=self._function.key,
         )
+        return task, outputs
 
     def _fail(self, what: str) -> str:
         return f"task {self._new.key}: {what}"

@@ -130,22 +130,49 @@ class NewTask:
     priority: int = 0
 
 
-_TAKEN = statement("SELECT key FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) LIMIT 1")
+_AROUND = statement(
+    """
+    SELECT $RETURNED, channel = :channel AS above
+    FROM tasks JOIN task_states USING (key)
+    WHERE key = ANY(CAST(:parents AS uuid[]))
+    UNION ALL
+    (SELECT $RETURNED, false FROM tasks JOIN task_states USING (key) WHERE key = ANY(CAST(:new AS uuid[])) LIMIT 1)
+    """,
+    RETURNED=RETURNED,
+)
 
 
-def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
-    """Check that no task bears any of these keys, in this channel or in another.
+def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> dict[UUID, Task]:
+    """Check that tasks are new; return those of their parents that exist in this channel, by key.
+
+    Args:
+        transaction: of the caller.
+        new: keys that no task bears yet, in this channel or in another.
+        parents: keys of other tasks.
 
     Raises:
-        ConflictError: one does.
+        ConflictError: one of the new ones is there.
     """
-    taken = transaction.connection.execute(_TAKEN, {"keys": list(keys)}).scalar_one_or_none()
-    if taken:
+    parameters = {"new": list(new), "parents": list(parents), "channel": transaction.channel}
+    rows = transaction.connection.execute(_AROUND, parameters).all()
+    keys = set(new)
+    if taken := next((row.key for row in rows if row.key in keys), None):
         raise ConflictError(f"task {taken} exists already")
+    return {row.key: of_rows([row])[0] for row in rows if row.above}
 
 
+# What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
 _INSERT = statement("""
-    WITH definition AS (
+    WITH edge AS (
+             INSERT INTO edges (parent, child)
+             SELECT parent, child
+             FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
+         ),
+         grown AS (
+             UPDATE plans SET extended = extended + 1
+             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+         ),
+         definition AS (
              INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue,
                                 priority, rank)
              SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
@@ -160,22 +187,20 @@ _INSERT = statement("""
                 CAST(:pending_parents AS int[]))
          AS state (key, plan_key, status, pending_parents)
 """)
-# What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
-_INSERT_EDGES = statement("""
-    WITH grown AS (
-             UPDATE plans SET extended = extended + 1
-             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
-         )
-    INSERT INTO edges (parent, child)
-    SELECT parent, child FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
-""")
 
 
-def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
-    """Keep new tasks of the caller, and their edges; in two statements, however many they are.
+def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collection[UUID]) -> None:
+    """Keep new tasks of the caller, and their edges, in one statement, however many they are.
 
-    The transaction holds the latches of their plans, and of those of their parents.
+    Args:
+        transaction: of the caller; it holds the latches of their plans, and of those of their parents.
+        new: the tasks.
+        outer: the parents of some of them that were there before the transaction.
+
+    Raises:
+        ConflictError: a task bears one of the keys, in this channel or in another.
     """
+    edges = [(parent, task.key) for task in new for parent in task.parents]
     transaction.connection.execute(
         _INSERT,
         {
@@ -193,15 +218,11 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
             "ranks": [task.rank for task in new],
             "statuses": [task.status for task in new],
             "pending_parents": [task.pending_parents for task in new],
+            "parents": [parent for parent, _ in edges],
+            "children": [child for _, child in edges],
+            "outer": list(outer),
         },
     )
-    edges = [(parent, task.key) for task in new for parent in task.parents]
-    if edges:
-        parents, children = zip(*edges, strict=True)
-        outer = set(parents).difference(task.key for task in new)
-        transaction.connection.execute(
-            _INSERT_EDGES, {"parents": list(parents), "children": list(children), "outer": list(outer)}
-        )
 
 
 def get(transaction: Transaction, key: UUID) -> Task:

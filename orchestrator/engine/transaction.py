@@ -29,6 +29,7 @@ POKES = "pokes"
 
 _WRITE = f"event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
 _TELL = "pg_notify('orchestrator_written', '')"
+_EVENTS = text(events.WRITE)
 _FLUSH = text(f"WITH {_WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
 _FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")
@@ -93,6 +94,15 @@ class Transaction(database.Transaction):
         if self._last is not None:
             raise ValueError("a transaction writes one thing last")
         self._last = _Last(change, parameters, check)
+
+    def write_part(self) -> None:
+        """Write the events so far, so that a call with very many holds few of them; it has taken all its locks."""
+        if self.events.sequence is None:
+            self.events.sequence = self.connection.execute(events.DRAW).scalar_one()
+        written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
+        self.connection.execute(_EVENTS, written)
+        self.events.written()
+        self.tells(EVENTS)
 
     def tells(self, *names: str) -> None:
         """Note that a statement has written what `EVENTS` or `POKES` stands for."""
