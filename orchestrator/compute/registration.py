@@ -128,13 +128,9 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     declared = {key: Declared(function) for key, function in known.functions.items()}
     granted = Granted(caller, known.organizations)
     for key in order:
-        new, above = new_tasks[key], parents[key]
-        task, outputs = _Registration(new, caller, known, before, declared, granted).task(above, now)
-        statuses = [before[parent].status for parent in above]
-        status = states.initial_status(known.functions[new.function_key].status, statuses)
-        before[key] = Parent(key, new.function_key, status, task.rank, task.logs_permission, outputs)
-        pending = sum(each != pb.STATUS_DONE for each in statuses)
-        yield Registered(new, task.worker, task.rank, status, task.SerializeToString(), above, pending)
+        checked = _Registration(new_tasks[key], caller, known, before, declared, granted)
+        registered, before[key] = checked.task(parents[key], now)
+        yield registered
 
 
 class _Registration:
@@ -167,10 +163,8 @@ class _Registration:
         self._all_declared = declared
         self._declared = declared[self._function.key]
 
-    def task(
-        self, parent_keys: Collection[str], now: Timestamp
-    ) -> tuple[pb.ComputeTask, Mapping[str, pb.ComputeTaskOutput]]:
-        """Return it without its status, and its outputs.
+    def task(self, parent_keys: tuple[str, ...], now: Timestamp) -> tuple[Registered, Parent]:
+        """Return it as it is to be stored, and as its children are checked against it.
 
         Args:
             parent_keys: the keys of its parents, each once.
@@ -187,16 +181,17 @@ class _Registration:
         if manager:
             logs = manager.logs_permission
         else:
-            logs = pb.Permission(authorized_ids=[self._caller])
+            logs = self._granted.own
             for parent in parents:
                 if parent.logs_permission != logs:
                     logs = permissions.union(logs, parent.logs_permission)
         outputs = self._outputs()
+        rank = max((parent.rank + 1 for parent in parents), default=0)
         task = pb.ComputeTask(
             key=self._new.key,
             owner=self._caller,
             compute_plan_key=self._new.compute_plan_key,
-            rank=max((parent.rank + 1 for parent in parents), default=0),
+            rank=rank,
             worker=worker,
             creation_date=now,
             logs_permission=logs,
@@ -205,7 +200,12 @@ class _Registration:
             outputs=outputs,
             function_key=self._function.key,
         )
-        return task, outputs
+        statuses = [parent.status for parent in parents]
+        status = states.initial_status(self._function.status, statuses)
+        pending = sum(each != pb.STATUS_DONE for each in statuses)
+        registered = Registered(self._new, worker, rank, status, task.SerializeToString(), parent_keys, pending)
+        # Nothing of the task's own message: any part of it keeps all of it in memory.
+        return registered, Parent(self._new.key, self._function.key, status, rank, logs, outputs)
 
     def _fail(self, what: str) -> str:
         return f"task {self._new.key}: {what}"
