@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -87,22 +87,40 @@ class Known:
     organizations: Collection[str]
 
 
-def parent_keys(new: pb.NewComputeTask) -> tuple[str, ...]:
-    """Return the keys of a task's parents, each once, in the order of its inputs."""
-    return tuple(
-        dict.fromkeys(
+Graph: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The tasks of a call by their keys, each with the keys of its parents, each once, in the order of its inputs."""
+
+
+def graph_of(tasks: Iterable[pb.NewComputeTask]) -> Graph:
+    """Return the graph of some tasks.
+
+    Raises:
+        ConflictError: two have the same key.
+    """
+    # Each access to a field makes a string of its own.
+    same: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for new in tasks:
+        key = new.key
+        if key in found:
+            raise ConflictError(f"task {key} is given twice")
+        above = (
             given.parent_task_output.parent_task_key
             for given in new.inputs
             if given.WhichOneof("ref") == "parent_task_output"
         )
-    )
+        found[same.setdefault(key, key)] = tuple(same.setdefault(parent, parent) for parent in dict.fromkeys(above))
+    return found
 
 
-def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now: Timestamp) -> Iterator[Registered]:
+def register(
+    tasks: Iterable[pb.NewComputeTask], parents: Graph, caller: str, known: Known, now: Timestamp
+) -> Iterator[Registered]:
     """Yield the tasks as they are to be stored, parents before children.
 
     Args:
         tasks: valid by themselves (`compute.validation.check_task`), keys in lower case.
+        parents: their graph.
         caller: the organization that registers them, their owner.
         known: everything they refer to outside of this call.
         now: their date of creation.
@@ -110,12 +128,7 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks.
     """
-    new_tasks: dict[str, pb.NewComputeTask] = {}
-    for new in tasks:
-        if new.key in new_tasks:
-            raise ConflictError(f"task {new.key} is given twice")
-        new_tasks[new.key] = new
-    parents = {key: parent_keys(new) for key, new in new_tasks.items()}
+    new_tasks = dict(zip(parents, tasks, strict=True))
     for key, above in parents.items():
         for parent in above:
             if parent not in new_tasks and parent not in known.parents:

@@ -47,8 +47,10 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> Answer:
         validation.check_task(new)
         retries.check_metadata(new.metadata)
         _lower_keys(new)
-    known = _read(transaction, asked.tasks)
-    registered = registration.register(asked.tasks, transaction.organization, known, timestamp(transaction.now))
+    graph = registration.graph_of(asked.tasks)
+    known = _read(transaction, asked.tasks, graph)
+    now = timestamp(transaction.now)
+    registered = registration.register(asked.tasks, graph, transaction.organization, known, now)
     # The same keys come again and again.
     uuid_of = cache(UUID)
     outer = {UUID(key) for key in known.parents}
@@ -99,13 +101,12 @@ def _keys(keys: Iterable[str]) -> list[UUID]:
     return [UUID(key) for key in dict.fromkeys(keys)]
 
 
-def _read(transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask]) -> registration.Known:
-    new_keys = {new.key for new in new_tasks}
-    parent_keys = _keys(
-        parent for new in new_tasks for parent in registration.parent_keys(new) if parent not in new_keys
-    )
+def _read(
+    transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask], graph: registration.Graph
+) -> registration.Known:
+    parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
     # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = compute_tasks.around(transaction, _keys(new_keys), parent_keys)
+    unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
     functions = assets.functions.get_many(transaction, _keys(new.function_key for new in new_tasks), share=True)
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)
