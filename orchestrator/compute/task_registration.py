@@ -1,6 +1,7 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from typing import ClassVar
@@ -51,22 +52,36 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> Answer:
     known = _read(transaction, asked.tasks, graph)
     now = timestamp(transaction.now)
     registered = registration.register(asked.tasks, graph, transaction.organization, known, now)
-    # The same keys come again and again.
-    uuid_of = cache(UUID)
+    parts, several = _parts(registered), len(asked.tasks) > _SLICE
     outer = {UUID(key) for key in known.parents}
     answer = Answer()
-    while part := list(islice(registered, _SLICE)):
-        rows = [_row(new_task, uuid_of) for new_task in part]
+    for rows in _ahead(parts) if several else parts:
         tasks.insert_many(transaction, rows, outer.intersection(parent for row in rows for parent in row.parents))
-        for new_task, row in zip(part, rows, strict=True):
+        for row in rows:
             snapshot = row.definition + compute_tasks.state(row.status)
             answer.add(snapshot)
-            transaction.events.registered(new_task.new.key, pb.ASSET_COMPUTE_TASK, snapshot)
+            transaction.events.registered(str(row.key), pb.ASSET_COMPUTE_TASK, snapshot)
             if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
                 transaction.pokes.run(row.queue, row.key, 1, row.priority)
-        if len(part) == _SLICE:
+        if several:
             transaction.write_part()
     return answer
+
+
+def _parts(registered: Iterator[Registered]) -> Iterator[list[NewTask]]:
+    # The same keys come again and again.
+    uuid_of = cache(UUID)
+    while part := [_row(each, uuid_of) for each in islice(registered, _SLICE)]:
+        yield part
+
+
+def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
+    """Yield them, each while the next is made in a thread: Postgres works at the same time."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = maker.submit(next, parts, None)
+            yield part
 
 
 def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:

@@ -60,6 +60,10 @@ def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
     assert len(statements) <= 8 + 2 * LARGE // 2000
     assert [task.key for task in registered] == [task.key for task in new]
     assert [task.rank for task in registered] == list(range(LARGE))
+    with database.begin() as connection:
+        told = connection.execute(text("SELECT asset_key, sequence FROM events WHERE asset_kind = 6 ORDER BY id")).all()
+    assert [event.asset_key for event in told] == [task.key for task in new]
+    assert len({event.sequence for event in told}) == 1
     query = pb.QueryTasksParam(page_size=5000, filter=pb.TaskQueryFilter(compute_plan_key=plan.key))
     seen = []
     for last in (False, True):
