@@ -29,6 +29,7 @@ from tests.kit.followed import Followed
 from tests.kit.functions import packed
 from tests.kit.network import Network
 from tests.kit.proxy import Proxy
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-a", "org-b", "org-c")
@@ -106,6 +107,9 @@ class Stage:
     def __enter__(self) -> "Stage":
         with contextlib.ExitStack() as held:
             self.said.mkdir(mode=0o700)
+            passable(self.folder)
+            self.federation.data.mkdir()
+            passable(self.federation.data)
             if self.disk and not held.enter_context(disk(self.disk, self.federation.data, FULL)):
                 self.disk = None
             if not self._keep:
