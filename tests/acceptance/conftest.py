@@ -23,7 +23,7 @@ def federation(tmp_path_factory) -> Iterator[Federation]:
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
     settings = {**losses.SETTINGS, "TRANSIENT_OUTPUT_PERIOD": 1, "RETRY_BACKOFF": "100ms"}
     folder = passable(tmp_path_factory.mktemp("federation"))
-    federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits)
+    federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits, flower=False)
     try:
         with federation:
             yield federation

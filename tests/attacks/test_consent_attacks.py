@@ -128,7 +128,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
     (data / "consent").mkdir()
     for name in (VICTIM, ATTACKER):
         commands.policy_of(data / "consent", name).write_text(OWN_ONLY)
-    federation = Federation(folder / "federation", [VICTIM, ATTACKER], data=data, settings=SETTINGS)
+    federation = Federation(folder / "federation", [VICTIM, ATTACKER], data=data, settings=SETTINGS, flower=False)
     try:
         with federation, Attack(federation) as attack:
             yield attack

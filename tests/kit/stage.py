@@ -99,6 +99,7 @@ class Stage:
             data=folder / "data",
             settings={**SETTINGS, "PROCESSES": processes, **(settings or {})},
             worker_settings=self._worker_settings,
+            flower=False,
         )
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
@@ -116,8 +117,6 @@ class Stage:
             if not self._keep:
                 held.callback(remove_data, self.federation.data)
             held.enter_context(self.federation)
-            # Nobody looks at it; to follow all that the sweeps tell takes a quarter of what an idle stage takes.
-            self.service("flower").stop()
             self.network = Network(self.federation)
             for name in ORGANIZATIONS:
                 client = self._connect(name)
