@@ -1,6 +1,5 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.kit import interrupts
 from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
 from tests.kit.budget import Budget
 from tests.kit.groups import Grouped, dear_first
+from tests.kit.temporary import Temporary, passable
 
 ROOT = Path(__file__).parent
 
@@ -33,8 +33,10 @@ settings.load_profile("tests")
 interrupts.heed()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Count what the tests of each folder take."""
+    """Give the tests a place for their files, and count what those of each folder take."""
+    config.pluginmanager.register(Temporary(config), "temporary")
     config.pluginmanager.register(Budget(ROOT), "budget")
 
 
@@ -52,15 +54,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped | No
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary() -> Iterator[Path]:
-    """The folder for temporary files of all that the tests start: who is killed leaves some."""
-    with tempfile.TemporaryDirectory(prefix="orchestrator-tests-", ignore_cleanup_errors=True) as folder:
-        # The servers' user must come through.
-        Path(folder).chmod(0o711)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("TMPDIR", folder)
-            patch.setattr(tempfile, "tempdir", folder)
-            yield Path(folder)
+def open_to_servers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let the servers' user through to a folder that a test opens to it: pytest's own are private."""
+    passable(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +70,7 @@ def log_as_before() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A Postgres that forgets everything if its machine loses power; make a database of your own in it."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"), fsync=False)
+    server = Postgres(passable(tmp_path_factory.mktemp("postgres")), fsync=False)
     try:
         server.start()
         yield server

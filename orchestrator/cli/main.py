@@ -4,6 +4,7 @@ Exit codes: 0 it worked; 1 it did not; 2 the command line or a setting is wrong;
 or refused the call; 130 it was interrupted.
 """
 
+import gc
 from importlib import import_module
 
 import click
@@ -32,8 +33,18 @@ _COMMANDS = {
 }
 
 
+_OBJECTS_UNTIL_COLLECTION = 10_000
+"""Python's own number, 700, has it look for garbage some thousand times, in vain, while it imports a server."""
+
+
 class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> object:
+        gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
+        # The log is the first to import structlog.
+        from orchestrator import log
+
+        # What a command prints is for people or machines; the servers say more, each at its own level.
+        log.configure("ERROR")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -60,7 +71,3 @@ def main() -> None:
     same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
     what it needs by variables named ORCHESTRATOR_….
     """
-    from orchestrator import log
-
-    # What a command prints is for people or machines; the servers say more, each at its own level.
-    log.configure("ERROR")

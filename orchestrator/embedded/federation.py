@@ -56,6 +56,7 @@ class Federation:
         data: folder for everything that is kept; `folder` by default. What is there is used again.
         settings: more settings of the server and the beat, without their prefix, as in LEASE.
         worker_settings: more settings of every worker, without their prefix, as in TASK_TIME_LIMIT.
+        flower: whether Flower is among them; nothing needs it but people.
         tell: called with a few words before each step of the start.
     """
 
@@ -68,6 +69,7 @@ class Federation:
         data: Path | None = None,
         settings: Mapping[str, object] | None = None,
         worker_settings: Mapping[str, object] | None = None,
+        flower: bool = True,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder = folder.absolute()
@@ -76,6 +78,7 @@ class Federation:
         self.channel = channel
         self._settings = settings or {}
         self._worker_settings = worker_settings or {}
+        self._flower = flower
         self._tell = tell
         self._postgres = Postgres(self.data / "postgres")
         self._supervisor = Supervisor()
@@ -111,7 +114,7 @@ class Federation:
         """Return one of its parts, to end it or to start it again, as tests do.
 
         Args:
-            name: `postgres`, `valkey`, `serve`, `beat`, `flower`, `worker-<organization>` or `store-<organization>`.
+            name: `postgres`, `valkey`, `serve`, `beat`, `worker-<organization>`, `store-<organization>`, or `flower`.
         """
         return self._services[name]
 
@@ -194,7 +197,7 @@ class Federation:
             stores={organization: places.store_url(organization) for organization in self.organizations},
             certificate_folder=certificates.root,
             consent_folder=places.consent,
-            flower=f"http://{credentials}@{HOST}:{places.flower_port}",
+            flower=f"http://{credentials}@{HOST}:{places.flower_port}" if self._flower else "",
             logs=places.logs,
         )
         self._held.callback((self.folder / FILE).unlink, missing_ok=True)
@@ -204,16 +207,17 @@ class Federation:
         """Start what does not need the database's tables while they are made, then the server; await all."""
         self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
         migrate, serve = commands.migrate(places), commands.serve(places, self._settings)
-        beat, flower = commands.beat(places, self._settings), commands.flower(places, credentials)
+        beat = commands.beat(places, self._settings)
+        flowers = [commands.flower(places, credentials)] if self._flower else []
         settings = self._isolated(self._worker_settings)
         workers = {organization: commands.worker(places, organization, settings) for organization in self.organizations}
         stores = {organization: commands.store(places, organization) for organization in self.organizations}
-        parts = (serve, beat, flower, *workers.values(), *stores.values())
-        self._services |= {process.name: process for process in parts}
+        others = (*workers.values(), *stores.values(), beat, *flowers)
+        self._services |= {process.name: process for process in (serve, *others)}
         try:
             migrate.start()
-            self._supervisor.start(*workers.values(), *stores.values(), beat, flower)
-            self._guard(*workers.values(), *stores.values(), beat, flower)
+            self._supervisor.start(*others)
+            self._guard(*others)
             migrate.wait_end(_START_SECONDS)
         finally:
             migrate.stop()
@@ -227,15 +231,17 @@ class Federation:
         for organization, store in stores.items():
             peer = places.certificates.peer(organization)
             store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
-        flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
+        for flower in flowers:
+            flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
         with readiness.Nodes(places.broker_url, self.organizations) as nodes:
             for organization, worker in workers.items():
                 worker.wait_ready(partial(nodes.answers, f"{organization}@{NODE}"), _START_SECONDS)
             beat.wait_ready(partial(nodes.answers, commands.MAINTENANCE_NODE), _START_SECONDS)
-        # In a thread: nobody needs its answer, and it comes late.
-        threading.Thread(
-            target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
-        ).start()
+        if flowers:
+            # In a thread: nobody needs its answer, and it comes late.
+            threading.Thread(
+                target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
+            ).start()
 
     def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
         """Return the settings of workers that run functions as well isolated as can be had here."""

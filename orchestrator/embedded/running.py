@@ -28,7 +28,7 @@ class Running:
         stores: organization -> https URL of its asset store.
         certificate_folder: see `orchestrator.embedded.certificates.Layout`.
         consent_folder: with the consent policy of each organization, see `orchestrator.embedded.commands.policy_of`.
-        flower: URL of Flower, with user and password: for the owner's terminal, never for a log.
+        flower: URL of Flower, with user and password: for the owner's terminal, never for a log; empty without it.
         logs: folder with a log for each process.
     """
 

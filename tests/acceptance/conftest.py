@@ -13,6 +13,7 @@ from orchestrator.embedded.federation import Federation, remove_data
 from tests.acceptance import demonstrated, losses
 from tests.acceptance.demonstrated import Demonstrated
 from tests.kit.network import Network
+from tests.kit.temporary import passable
 
 TIME_LIMIT_SECONDS = 3
 
@@ -21,8 +22,8 @@ TIME_LIMIT_SECONDS = 3
 def federation(tmp_path_factory) -> Iterator[Federation]:
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
     settings = {**losses.SETTINGS, "TRANSIENT_OUTPUT_PERIOD": 1, "RETRY_BACKOFF": "100ms"}
-    folder = tmp_path_factory.mktemp("federation")
-    federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits)
+    folder = passable(tmp_path_factory.mktemp("federation"))
+    federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits, flower=False)
     try:
         with federation:
             yield federation
@@ -40,7 +41,7 @@ def network(federation) -> Iterator[Network]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Iterator[Demonstrated]:
     """Three hospitals and their aggregator after the demo; the federation goes on."""
-    folder = tmp_path_factory.mktemp("demo")
+    folder = passable(tmp_path_factory.mktemp("demo"))
     federation = Federation(folder, [*HOSPITALS, AGGREGATOR], settings=losses.SETTINGS)
     try:
         with demonstrated.run(federation) as done:

@@ -18,6 +18,7 @@ from orchestrator.embedded import commands
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.engine.transaction import Database
 from tests.kit.network import Network
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 
 VICTIM, ATTACKER = "org-a", "org-b"
@@ -123,12 +124,11 @@ class Attack(Network):
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
-    folder = tmp_path_factory.mktemp("federation")
-    data = folder / "data"
-    (data / "consent").mkdir(parents=True)
+    folder, data = tmp_path_factory.mktemp("federation"), passable(tmp_path_factory.mktemp("data"))
+    (data / "consent").mkdir()
     for name in (VICTIM, ATTACKER):
         commands.policy_of(data / "consent", name).write_text(OWN_ONLY)
-    federation = Federation(folder / "federation", [VICTIM, ATTACKER], data=data, settings=SETTINGS)
+    federation = Federation(folder / "federation", [VICTIM, ATTACKER], data=data, settings=SETTINGS, flower=False)
     try:
         with federation, Attack(federation) as attack:
             yield attack

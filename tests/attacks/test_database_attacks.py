@@ -28,6 +28,7 @@ from orchestrator.store import connecting
 from tests.kit.proxy import Proxy
 from tests.kit.recorded import Recorded
 from tests.kit.servers import serving
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 from tests.kit.world import STORE_URL, World
 from workers.channels import connect
@@ -47,7 +48,7 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A Postgres whose settings a test may change."""
-    folder = tmp_path_factory.mktemp("primary")
+    folder = passable(tmp_path_factory.mktemp("primary"))
     server = Postgres(folder, fsync=False)
     try:
         server.start()

@@ -19,6 +19,7 @@ from orchestrator.client import Client
 from orchestrator.embedded import readiness
 from orchestrator.embedded.federation import Federation, remove_data
 from tests.kit.network import Network
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 
 MODEL = pb.FunctionInput(kind=pb.ASSET_MODEL, optional=True)
@@ -153,7 +154,8 @@ def act(client: Client, task: str, action: "pb.ComputeTaskAction.ValueType") -> 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     settings = {"RETRY_INTERNAL_ATTEMPTS": 1, "TRANSIENT_OUTPUT_PERIOD": 1}
-    federation = Federation(tmp_path_factory.mktemp("detour"), ["org-a", "org-b", "org-c"], settings=settings)
+    folder = passable(tmp_path_factory.mktemp("detour"))
+    federation = Federation(folder, ["org-a", "org-b", "org-c"], settings=settings, flower=False)
     try:
         with federation, Network(federation) as network:
             yield Attacked(network)

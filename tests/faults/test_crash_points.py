@@ -58,14 +58,28 @@ def check(stage: Stage, plan) -> None:
     assert stage.violations() == []
 
 
+RELAY = ("relay.before_send:2", "relay.before_mark:2")
+SEQUENCER = ("sequencer.before_commit:3", "sequencer.after_commit:3")
+
+
 @pytest.mark.parametrize(
     ("frail", "points"),
     [
-        pytest.param(False, [*around("RegisterPlan", 1), *around("RegisterTasks", 1)], id="registration"),
-        pytest.param(False, [*around("ClaimTask", 3), *around("CompleteTask", 3)], id="run"),
-        pytest.param(True, [*around("Heartbeat", 2), *around("FailTask", 2)], id="failure"),
-        pytest.param(False, ["relay.before_send:2", "relay.before_mark:2"], id="relay"),
-        pytest.param(False, ["sequencer.before_commit:3", "sequencer.after_commit:3"], id="sequencer"),
+        pytest.param(
+            True,
+            [
+                *around("RegisterPlan", 1),
+                *around("RegisterTasks", 1),
+                *around("Heartbeat", 2),
+                *around("FailTask", 2),
+            ],
+            id="registration and failure",
+        ),
+        pytest.param(
+            False,
+            [*around("ClaimTask", 3), *around("CompleteTask", 3), *RELAY, *SEQUENCER],
+            id="run, relay and sequencer",
+        ),
     ],
 )
 def test_the_server_may_die_anywhere(stage, frail, points):
@@ -79,15 +93,16 @@ def test_the_server_may_die_anywhere(stage, frail, points):
     check(stage, plan)
 
 
-@pytest.mark.parametrize("point", around("ApplyPlanAction", 1))
-def test_the_server_may_die_when_it_is_told_to_cancel(stage, point):
+def test_the_server_may_die_when_it_is_told_to_cancel(stage):
     plan = stage.plan(1, 1, stage.long)
     wait_until(lambda: plan.states()["EXECUTING"] >= 3, 60, "tasks to run")
+    before, after = around("ApplyPlanAction", 1)
     with mortal(stage, "serve") as server, ThreadPoolExecutor(1) as threads:
-        begin_again(stage, "serve", point)
+        begin_again(stage, "serve", before)
         cancelled = threads.submit(insist, lambda: cancel(stage, plan))
-        wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
-        begin_again(stage, "serve")
+        for point, following in ((before, after), (after, None)):
+            wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
+            begin_again(stage, "serve", following)
         cancelled.result()
     plan.wait()
     assert set(plan.states()) == {"CANCELED"}
@@ -104,14 +119,11 @@ def cancel(stage, plan) -> None:
             raise
 
 
-@pytest.mark.parametrize(
-    "points", [("claimed", "before_run", "ran"), ("stored", "before_report", "reported")], ids="-".join
-)
-def test_a_worker_may_die_anywhere(stage, points):
+def test_a_worker_may_die_anywhere(stage):
     name = "worker-org-a"
     with mortal(stage, name) as worker:
         plan = stage.plan(ROUNDS, WIDTH)
-        for point in points:
+        for point in ("claimed", "before_run", "ran", "stored", "before_report", "reported"):
             begin_again(stage, name, f"worker.{point}")
             # Its log says so as soon as it has noticed.
             wait_until(lambda: died(worker), 60, f"a process of the pool to die at worker.{point}")

@@ -2,18 +2,13 @@
 
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.faults import monkeys
+from tests.faults.hurt import ends_right
 from tests.faults.monkeys import MONKEYS, Monkey
-from tests.kit.stage import Stage
 from tests.kit.waiting import wait_until
-
-ROUNDS, WIDTH = 3, 2
-HARM_SECONDS = 4.0
-STRIKES = 3
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,34 +18,6 @@ def test_a_plan_ends_right_in_spite_of_a_monkey(stage, monkey: Monkey):
     if monkey is monkeys.fill_disk and stage.disk is None:
         pytest.skip("only root can make a small disk (tmpfs)")
     ends_right(stage, monkey)
-
-
-@pytest.fixture(scope="module")
-def wide_stage(tmp_path_factory) -> Iterator[Stage]:
-    with Stage(tmp_path_factory.mktemp("wide"), processes=2) as stage:
-        yield stage
-
-
-@pytest.mark.parametrize("monkey", [monkeys.kill_server_process, monkeys.kill_server, monkeys.stop_database])
-def test_a_plan_ends_right_in_spite_of_a_monkey_at_a_server_of_two_processes(wide_stage, monkey: Monkey):
-    ends_right(wide_stage, monkey)
-
-
-def ends_right(stage: Stage, monkey: Monkey) -> None:
-    """Run a plan beside a monkey, and check all that it promises."""
-    chance = random.Random(monkey.__name__)
-    plan = stage.plan(ROUNDS, WIDTH)
-    wait_until(lambda: plan.begun(1), 30, "the plan to begin")
-    strikes, deadline = 0, time.monotonic() + HARM_SECONDS
-    while not plan.over and strikes < STRIKES and (strikes == 0 or time.monotonic() < deadline):
-        monkey(stage, chance)
-        strikes += 1
-        time.sleep(0.3)
-    assert strikes
-    stage.restore()
-    plan.wait(90)
-    assert plan.faults() == []
-    assert stage.violations() == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ BYTES = 8 * 1024 * 1024
 
 @contextlib.contextmanager
 def disk(place: Path, data: Path, organization: str) -> Iterator[bool]:
-    """Give an organization a small disk for its working folders and its asset store; say whether that works."""
+    """Give an organization a small disk for its working folders and its asset store; say whether that works.
+
+    Args:
+        place: where it is mounted; it must not be there.
+        data: of a federation that was not started; it must be there.
+        organization: which.
+    """
     place.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={BYTES},mode=0700", "tmpfs", str(place)],
@@ -25,10 +31,9 @@ def disk(place: Path, data: Path, organization: str) -> Iterator[bool]:
             (data / "stores" / organization, "store"),
             (data / "work" / f"{organization}@node-1", "work"),
         ):
-            link.parent.mkdir(parents=True, mode=0o700)
+            link.parent.mkdir(mode=0o700)
             (place / target).mkdir(mode=0o700)
             link.symlink_to(place / target)
-        data.chmod(0o700)
         yield True
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)

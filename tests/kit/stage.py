@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
@@ -29,6 +30,7 @@ from tests.kit.followed import Followed
 from tests.kit.functions import packed
 from tests.kit.network import Network
 from tests.kit.proxy import Proxy
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-a", "org-b", "org-c")
@@ -97,6 +99,7 @@ class Stage:
             data=folder / "data",
             settings={**SETTINGS, "PROCESSES": processes, **(settings or {})},
             worker_settings=self._worker_settings,
+            flower=False,
         )
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
@@ -106,13 +109,14 @@ class Stage:
     def __enter__(self) -> "Stage":
         with contextlib.ExitStack() as held:
             self.said.mkdir(mode=0o700)
+            passable(self.folder)
+            self.federation.data.mkdir()
+            passable(self.federation.data)
             if self.disk and not held.enter_context(disk(self.disk, self.federation.data, FULL)):
                 self.disk = None
             if not self._keep:
                 held.callback(remove_data, self.federation.data)
             held.enter_context(self.federation)
-            # Nobody looks at it; to follow all that the sweeps tell takes a quarter of what an idle stage takes.
-            self.service("flower").stop()
             self.network = Network(self.federation)
             for name in ORGANIZATIONS:
                 client = self._connect(name)
@@ -236,26 +240,26 @@ class Stage:
         return server, broker
 
     @contextlib.contextmanager
-    def second_node(self, organization: str) -> Iterator[Process]:
-        """Run another worker of an organization, which takes its pokes too; the block begins when it was heard of."""
+    def second_nodes(self) -> Iterator[None]:
+        """Run another worker of each organization, which takes its pokes too; the block begins when all were heard."""
         places, name = self.federation.places, "node-2"
-        worker = commands.worker(places, organization, self._worker_settings, name)
-        worker.start()
-        try:
-            wait_until(lambda: name in self.nodes(organization), _READY_SECONDS, f"{name} of {organization}")
-            yield worker
-        finally:
-            worker.stop()
+        with contextlib.ExitStack() as started:
+            for organization in ORGANIZATIONS:
+                worker = commands.worker(places, organization, self._worker_settings, name)
+                started.callback(worker.stop)
+                worker.start()
+            for organization in ORGANIZATIONS:
+                wait_until(partial(self._heard, name, organization), _READY_SECONDS, f"{name} of {organization}")
+            yield
 
-    def nodes(self, organization: str) -> set[str]:
-        """Return the names of an organization's nodes that were heard in the last lease."""
+    def _heard(self, node: str, organization: str) -> bool:
+        """Say whether a node of an organization was heard in the last lease."""
         listed = self.client().worker.GetNodes(pb.GetNodesParam()).nodes
         least = datetime.now(UTC) - timedelta(seconds=LEASE_SECONDS)
-        return {
-            node.name
-            for node in listed
-            if node.organization == organization and node.last_heartbeat.ToDatetime(UTC) > least
-        }
+        return any(
+            (each.name, each.organization) == (node, organization) and each.last_heartbeat.ToDatetime(UTC) > least
+            for each in listed
+        )
 
     def service_port(self, name: str) -> int:
         """Return where the database or the broker listens."""

@@ -3,8 +3,6 @@
 import functools
 import hashlib
 import os
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from orchestrator import protos as pb
 from orchestrator.core import crash
 from tests.kit.functions import DOCKERFILE, READS, packed
+from tests.kit.pool import Forked, Pool
 from tests.kit.recorded import Recorded
 from workers.channels import connect
 from workers.consent.declines import Asking
@@ -28,19 +27,6 @@ from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
 STORE_URL = "https://store.example.org"
-ATTEMPT = """
-import sys
-from workers.run import attempt
-from workers.channels import connect
-from workers.consent.policy import Consent
-from workers.consent.declines import Asking
-from workers.run.slot import Slot
-from workers.settings import WorkerSettings
-settings = WorkerSettings.model_validate_json(sys.stdin.readline())
-with connect(settings) as channels:
-    asking, slot = Asking(channels, Consent.of(settings)), Slot(settings)
-    attempt.run(settings, asking, slot, sys.argv[1], 2, claimed=lambda: None)
-"""
 TRAINS = """
 total = float(inputs["start"].read_text()) + float((inputs["datasamples"] / "x").read_text())
 assert inputs["opener"].name == "__init__.py"
@@ -50,10 +36,18 @@ outputs["score"].write_text('{"all": 0.25}')
 
 
 class World:
-    """One organization with its store, and the orchestrator that it talks to."""
+    """One organization with its store, and the orchestrator that it talks to.
 
-    def __init__(self, root: Path, recorded: Recorded, address: str) -> None:
+    Args:
+        root: an empty folder.
+        recorded: the orchestrator.
+        address: where it listens.
+        pool: what `process` forks from.
+    """
+
+    def __init__(self, root: Path, recorded: Recorded, address: str, pool: Pool | None = None) -> None:
         self.root = root
+        self._pool = pool
         self.recorded = recorded
         self.store = root / "store"
         # What functions see of this machine besides their own.
@@ -158,21 +152,12 @@ class World:
         assert not list(self.settings.node_folder.glob("*"))
 
     @contextmanager
-    def process(self, crash_point: str = "") -> Iterator["subprocess.Popen[str]"]:
+    def process(self, crash_point: str = "") -> Iterator[Forked]:
         """Run the attempt in a process of its own, as one of the pool; it is killed at the end of the block."""
-        with subprocess.Popen(
-            [sys.executable, "-c", ATTEMPT, self.task],
-            stdin=subprocess.PIPE,
-            text=True,
-            env={**os.environ, crash.VARIABLE: crash_point},
-        ) as process:
-            try:
-                assert process.stdin is not None
-                process.stdin.write(self.settings.model_dump_json() + "\n")
-                process.stdin.flush()
-                yield process
-            finally:
-                process.kill()
+        assert self._pool is not None
+        words = self.settings.model_dump_json()
+        with self._pool.running(words, self.task, {crash.VARIABLE: crash_point}) as process:
+            yield process
 
     @property
     def files(self) -> list[str]:
@@ -193,3 +178,16 @@ class World:
             assert failed.logs_address.storage_address == f"{STORE_URL}/logs/{self.task}-2"
             assert failed.logs_address.checksum == hashlib.sha256(log.read_bytes()).hexdigest()
         return failed, log.read_text()
+
+
+def run_attempt(settings: str, task: str) -> None:
+    """Run a task's second attempt, in a process without an agent.
+
+    Args:
+        settings: the worker's, as JSON.
+        task: its key.
+    """
+    worker = WorkerSettings.model_validate_json(settings)
+    with connect(worker) as channels:
+        asking = Asking(channels, Consent.of(worker))
+        attempt.run(worker, asking, Slot(worker), task, 2, claimed=lambda: None)

@@ -13,6 +13,7 @@ import pytest
 from orchestrator.embedded import postgres_binaries
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import ProcessError
+from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the user")
@@ -24,8 +25,8 @@ PRIVATE = 0o700
 
 @pytest.fixture
 def folder(tmp_path: Path):
-    """A folder for a Postgres, of which nothing may be left in the end."""
-    folder = tmp_path / "postgres"
+    """A folder for a Postgres, which its user can enter, and of which nothing may be left in the end."""
+    folder = passable(tmp_path) / "postgres"
     yield folder
     server = Postgres(folder)
     location = server_location(folder)
@@ -266,6 +267,7 @@ def test_as_root_named_programs_out_of_reach_are_told(
     programs.mkdir()
     for program in ("initdb", "postgres"):
         (programs / program).touch(mode=0o755)
+    programs.chmod(PRIVATE)
     monkeypatch.setenv("ORCHESTRATOR_POSTGRES_BIN", str(programs))
 
     with pytest.raises(ProcessError, match=r"cannot reach its programs .* ORCHESTRATOR_POSTGRES_BIN"):
@@ -274,6 +276,7 @@ def test_as_root_named_programs_out_of_reach_are_told(
 
 @root_only
 def test_lost_data_is_told_not_replaced(server: Postgres, folder: Path):
+    folder.parent.chmod(PRIVATE)
     server.start()
     server.stop()
     shutil.rmtree(server_location(folder))
