@@ -88,7 +88,7 @@ def _decide(
 
         print_json({"decision": word, "kind": kind.value, "name": name, "file": str(file), "tasks": poked})
         return
-    from orchestrator.client.display import printable
+    from orchestrator.client.printing import printable
 
     click.echo(printable(f"{access.organization} has {word} {words}"))
     if approved:

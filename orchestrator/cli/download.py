@@ -12,7 +12,7 @@ import httpx
 
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 16 * 1024 * 1024

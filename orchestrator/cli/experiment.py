@@ -18,7 +18,7 @@ from orchestrator.cli.display import elapsed, show
 from orchestrator.cli.progress import Tracker
 from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
 from orchestrator.client import Client, Event, Plan
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database

@@ -34,7 +34,7 @@ def list_nodes(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
-        from orchestrator.client.display import printable
+        from orchestrator.client.printing import printable
 
         answer = client.worker.GetNodes(pb.GetNodesParam())
         ages = [_age(answer, node) for node in answer.nodes]

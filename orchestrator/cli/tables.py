@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
