@@ -54,7 +54,7 @@ def add_function(
     """Add a function; see `Client.add_function`."""
     place = Path(folder)
     declared = yield Work(partial(declaration.read, place))
-    key = _new_key(key)
+    again, key = key is not None, _new_key(key)
     with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
         archive = yield Work(partial(_pack, place, Path(packed.name)))
         adding = _Adding(stores, (yield from _own_store(organization)))
@@ -68,7 +68,7 @@ def add_function(
             outputs=declared.outputs,
             metadata={**declared.metadata, **(metadata or {})},
         )
-    function: pb.Function = yield from registration.register(new, organization)
+    function: pb.Function = yield from registration.register(new, organization, again)
     return function
 
 
@@ -84,7 +84,7 @@ def add_dataset(
     key: str | None,
 ) -> Steps[pb.DataManager]:
     """Add a data set; see `Client.add_dataset`."""
-    key = _new_key(key)
+    again, key = key is not None, _new_key(key)
     source = yield Work(partial(sources.of_file, _opener(Path(opener))))
     adding = _Adding(stores, (yield from _own_store(organization)))
     text = sources.of_text(description or f"# {name}\n")
@@ -97,7 +97,7 @@ def add_dataset(
         logs_permission=permissions(logs),
         metadata=metadata or {},
     )
-    manager: pb.DataManager = yield from registration.register(new, organization)
+    manager: pb.DataManager = yield from registration.register(new, organization, again)
     return manager
 
 

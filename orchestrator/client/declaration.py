@@ -70,13 +70,14 @@ def read(folder: Path) -> Declaration:
         ) from error
     parts = document.mapping("name", "description", "inputs", "outputs", "metadata")
     name = parts["name"].text() if parts["name"] else folder.resolve().name
+    inputs = _inputs(parts["inputs"])
     outputs = {identifier: _output(entry) for identifier, entry in parts["outputs"].mapping().items()}
     if not outputs:
         raise parts["outputs"].error("outputs are expected, at least one, as in `outputs: {model: {kind: model}}`")
     return Declaration(
         name,
         parts["description"].text() if parts["description"] else _readme(folder) or f"# {name}\n",
-        _inputs(parts["inputs"]),
+        inputs,
         outputs,
         {key: entry.text() for key, entry in parts["metadata"].mapping().items()},
     )
