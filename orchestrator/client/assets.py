@@ -154,6 +154,15 @@ class Assets:
         """
         return self._do(models.download(self._stores, wanted, path))
 
+    def model(self, wanted: Wanted) -> pb.Model:
+        """Return a model, given by its key, or by the task or the output that it is.
+
+        Raises:
+            StoreError: it is not there yet, or the output has several.
+            CallError: there is none, or the orchestrator does not answer.
+        """
+        return self._do(models.find(wanted))
+
     def scores(self, plan: Plan[Any] | str) -> Scores:
         """Return what the tasks of a compute plan, given itself or its key, have measured so far.
 

@@ -148,6 +148,10 @@ class AsyncClient:
         """Write a model to a file; see `Client.download`."""
         return await self._run(models.download(self._stores, wanted, path))
 
+    async def model(self, wanted: Wanted) -> pb.Model:
+        """Return a model; see `Client.model`."""
+        return await self._run(models.find(wanted))
+
     async def scores(self, plan: Plan[Any] | str) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))

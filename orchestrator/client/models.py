@@ -20,7 +20,7 @@ _PAGE = 1000
 
 def download(stores: Stores, wanted: Wanted, path: Path | str) -> Steps[Path]:
     """Write a model to a file; see `Client.download`."""
-    model = yield from _model(wanted)
+    model = yield from find(wanted)
     what = f"the model {model.key}"
     if not model.HasField("address"):
         raise StoreError(f"{what} was deleted, as its output was transient and no task needs it any more")
@@ -32,12 +32,8 @@ def download(stores: Stores, wanted: Wanted, path: Path | str) -> Steps[Path]:
     return target
 
 
-def outputs_of(task: str) -> Steps[dict[str, list[str]]]:
-    """Return the keys of what a task has made, by the identifiers of its outputs.
-
-    Raises:
-        CallError: the orchestrator does not answer.
-    """
+def _outputs_of(task: str) -> Steps[dict[str, list[str]]]:
+    """Return the keys of what a task has made, by the identifiers of its outputs; no call but the events tells."""
     found: dict[str, list[str]] = {}
     request = pb.QueryEventsParam(
         page_size=_PAGE,
@@ -53,7 +49,8 @@ def outputs_of(task: str) -> Steps[dict[str, list[str]]]:
         request.page_token = answer.next_page_token
 
 
-def _model(wanted: Wanted) -> Steps[pb.Model]:
+def find(wanted: Wanted) -> Steps[pb.Model]:
+    """Return a model; see `Client.model`."""
     if isinstance(wanted, pb.Model):
         return wanted
     if isinstance(wanted, Task):
@@ -64,7 +61,7 @@ def _model(wanted: Wanted) -> Steps[pb.Model]:
 
 
 def _made(output: Output) -> Steps[str]:
-    made = (yield from outputs_of(output.task)).get(output.identifier, [])
+    made = (yield from _outputs_of(output.task)).get(output.identifier, [])
     if len(made) == 1:
         return made[0]
     if made:
