@@ -48,7 +48,7 @@ def test_a_function_is_added_listed_and_shown(home: Home, ours: list[str], tmp_p
     assert (code, row_of(output, key)[:3]) == (0, [key, "mean", "org-1"])
     code, output, _ = run("function", *ours, "show", key[:10])
     assert code == 0
-    assert re.search(r"for +org-1, org-2\n", output)
+    assert re.search(r"for +org-1, org-2 *\n", output)
     assert re.search(r"models +model, multiple *\n", output)
     code, output, _ = run("function", *ours, "show", key[:10], "--json")
     assert (code, json.loads(output)["inputs"]["models"]["multiple"]) == (0, True)
