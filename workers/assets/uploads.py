@@ -247,7 +247,6 @@ class Upload:
         self._uploads.check_room(len(content))
         self._file.write(content)
         self._file.flush()
-        crash.point("store.upload_written")
 
     def finish(self) -> None:
         """Verify it and move it into the store; all has come.

@@ -168,7 +168,9 @@ def test_a_store_that_was_not_told_its_url_goes_by_the_registered_address(runnin
         running.recorded.organizations = {OWNER: registered}
         # The addresses are kept for a while.
         with connect(settings_of(running, tmp_path, OWNER)) as channels:
-            Access(channels, OWNER).check(name, frozenset({OWNER}))
+            access = Access(channels, OWNER)
+            assert access.address(name) == (f"{registered.rstrip('/')}/{name}" if registered else "")
+            access.check(name, frozenset({OWNER}))
 
     check(f"{running.address}/")
     for registered in ("", "https://elsewhere.example", f"{running.address}/models/?"):
