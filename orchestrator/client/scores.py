@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
+from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -76,17 +77,24 @@ class Scores(Sequence[Score]):
             row = cells.setdefault((each.round, each.score), {})
             row.setdefault(each.organization, []).append(f"{each.value:.4f}")
         rows = [
-            [str(number), score, *(" ".join(row.get(name, [])) for name in organizations)]
+            [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
             for (number, score), row in cells.items()
         ]
         return [["round", "score", *organizations], *rows]
 
     def csv(self) -> str:
-        """Return a line of comma-separated values for each score, after one with their names."""
+        """Return a line of comma-separated values for each score, after one with their names.
+
+        What is not printable in the texts of others is replaced.
+        """
         written = io.StringIO()
         lines = csv.DictWriter(written, _FIELDS, lineterminator="\n")
         lines.writeheader()
-        lines.writerows(asdict(each) for each in self._scores)
+        for each in self._scores:
+            fields = asdict(each)
+            lines.writerow(
+                {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
+            )
         return written.getvalue()
 
     def document(self) -> list[dict[str, Any]]:

@@ -54,6 +54,7 @@ def test_each_score_is_in_each_form_once(given_scores: list[Score]) -> None:
     assert [line["task"] for line in lines] == [each.task for each in scores]
     assert [line["value"] for line in lines] == [str(each.value) for each in scores]
     assert len(json.loads(json.dumps(scores.document(), allow_nan=False))) == len(given_scores)
+    assert scores.csv().replace("\n", "").isprintable()
     head, *rows = scores.table()
     assert head[:2] == ["round", "score"]
     assert sum(len(cell.split()) for row in rows for cell in row[2:]) == len(given_scores)
