@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Select, TextClause, select
+from sqlalchemy import TextClause, select
 
 from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
@@ -53,11 +53,14 @@ class Task:
 COLUMNS = "key, kind, plan_key, owner, worker, queue, priority, attempts, status, message"
 """What a statement must select first, in this order, for `of_rows`; for `moved` nothing else, or `ran`."""
 
-RETURNED = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
-"""The same of the table `tasks`, beside others."""
+_STATE = {"attempts", "status"}
+_OF_TABLES = {name: tables.task_states if name in _STATE else tables.tasks for name in COLUMNS.split(", ")}
 
-_SELECTED = len(COLUMNS.split(", "))
-_COLUMNS = [tables.tasks.c[name] for name in COLUMNS.split(", ")]
+RETURNED = ", ".join(f"{table.name}.{name}" for name, table in _OF_TABLES.items())
+"""The same of the tables `tasks` and `task_states`, beside others."""
+
+_COLUMNS = [table.c[name] for name, table in _OF_TABLES.items()]
+_SELECTED = len(_COLUMNS)
 
 
 def of_rows(rows: Iterable[Sequence[Any]]) -> list[Task]:
@@ -142,15 +145,20 @@ def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
 
 
 _INSERT = statement("""
-    INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, priority,
-                       rank, status, pending_parents, poked_at)
-    SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority,
-           rank, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]), CAST(:plans AS uuid[]),
-                CAST(:required AS uuid[]), CAST(:workers AS text[]), CAST(:queues AS text[]),
-                CAST(:priorities AS smallint[]), CAST(:ranks AS int[]), CAST(:statuses AS smallint[]),
+    WITH definition AS (
+             INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue,
+                                priority, rank)
+             SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
+             FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]),
+                         CAST(:plans AS uuid[]), CAST(:required AS uuid[]), CAST(:workers AS text[]),
+                         CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:ranks AS int[]))
+                  AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank)
+         )
+    INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
+    SELECT key, plan_key, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:plans AS uuid[]), CAST(:statuses AS smallint[]),
                 CAST(:pending_parents AS int[]))
-         AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank, status, pending_parents)
+         AS state (key, plan_key, status, pending_parents)
 """)
 # What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
 _INSERT_EDGES = statement("""
@@ -209,7 +217,11 @@ def get(transaction: Transaction, key: UUID) -> Task:
 
 
 _GET = statement(
-    "SELECT $COLUMNS FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel", COLUMNS=COLUMNS
+    """
+    SELECT $RETURNED FROM tasks JOIN task_states USING (key)
+    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel
+    """,
+    RETURNED=RETURNED,
 )
 
 
@@ -223,10 +235,10 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Tas
 
 _LOCK = statement(
     """
-    SELECT $COLUMNS, token_hash IS NOT NULL AS by_attempt FROM tasks
-    WHERE key = :key AND channel = :channel FOR NO KEY UPDATE
+    SELECT $RETURNED, token_hash IS NOT NULL AS by_attempt FROM tasks JOIN task_states USING (key)
+    WHERE key = :key AND channel = :channel FOR NO KEY UPDATE OF task_states
     """,
-    COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
 )
 
 
@@ -251,19 +263,19 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
         at: which page.
         wanted: columns and the values that they must have.
     """
-    table = tables.tasks.c
-    query = _of_channel(transaction).add_columns(table.created_at)
+    table, states = tables.tasks.c, tables.task_states.c
+    query = (
+        select(*_COLUMNS, table.created_at)
+        .join_from(tables.tasks, tables.task_states, table.key == states.key)
+        .where(table.channel == transaction.channel)
+    )
     for name, value in wanted.items():
-        query = query.where(table[name] == value)
+        query = query.where((states if name in _STATE else table)[name] == value)
     rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
     return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
-def _of_channel(transaction: Transaction) -> Select[Any]:
-    return select(*_COLUMNS).where(tables.tasks.c.channel == transaction.channel)
-
-
-_STATUSES = statement("SELECT status, count(*) AS count FROM tasks WHERE plan_key = :plan GROUP BY status")
+_STATUSES = statement("SELECT status, count(*) AS count FROM task_states WHERE plan_key = :plan GROUP BY status")
 
 
 def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
@@ -271,7 +283,7 @@ def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
     return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}
 
 
-_CHILDREN = statement("SELECT DISTINCT status FROM tasks JOIN edges ON child = key WHERE parent = :parent")
+_CHILDREN = statement("SELECT DISTINCT status FROM task_states JOIN edges ON child = key WHERE parent = :parent")
 
 
 def child_statuses(transaction: Transaction, parent: UUID) -> set[int]:

@@ -102,7 +102,7 @@ def test_a_start_and_a_done_are_one_statement_and_a_notification_whatever_the_nu
 
 
 @pytest.mark.parametrize("children", [0, 1, 3000])
-def test_a_completed_attempt_with_a_model_takes_six_statements(
+def test_a_completed_attempt_with_a_model_takes_three_statements_and_a_notification(
     org: Counted, plan: pb.ComputePlan, function: pb.Function, children: int
 ):
     root = new_task(function, plan)
@@ -110,7 +110,7 @@ def test_a_completed_attempt_with_a_model_takes_six_statements(
     org.send(tasks(root, *below))
     claimed = org.send(pb.ClaimTaskParam(compute_task_key=root.key, claim_id="claim"))
     report = pb.CompleteTaskParam(attempt=claimed.attempt, models=[new_model(root)])
-    assert org.count(report) == 6
+    assert org.count(report) == 3
     assert org.status(root) == pb.STATUS_DONE
     assert {org.status(task) for task in below[:3]} <= {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
 
