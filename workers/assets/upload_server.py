@@ -60,11 +60,11 @@ class UploadServer:
     # Not async: it waits for the disk, so Starlette gives it a thread.
     def look(self, request: Request) -> Response:
         """Say how much of an upload has come, and whether it would be taken."""
-        uploads, wanted = self._admit(request)
-        length = request.headers.get("Upload-Length")
-        if length is not None and not _LENGTH.fullmatch(length):
-            raise HTTPException(400, "Upload-Length is a number of bytes")
         try:
+            uploads, wanted = self._admit(request)
+            length = request.headers.get("Upload-Length")
+            if length is not None and not _LENGTH.fullmatch(length):
+                raise RefusedError(400, "Upload-Length is a number of bytes")
             come = uploads.offset(wanted, None if length is None else int(length))
         except RefusedError as error:
             raise _refusal(error) from error
@@ -128,10 +128,7 @@ class UploadServer:
             )
         if "content-encoding" in request.headers:
             raise RefusedError(415, "uploads are sent as they are, without a Content-Encoding")
-        try:
-            return self._uploads, Wanted(request.path_params["name"], request.path_params["checksum"])
-        except RefusedError as error:
-            raise _refusal(error) from error
+        return self._uploads, Wanted(request.path_params["name"], request.path_params["checksum"])
 
     def _identify(self, request: Request) -> None:
         try:

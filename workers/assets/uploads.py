@@ -4,6 +4,7 @@ What has come of a content lies in a file that is named by its checksum alone. S
 also under another name and after either side was restarted; and nobody reads it before all of it was verified.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from orchestrator.client.folders import FolderError
 from orchestrator.core import crash
 from workers.assets import samples
 from workers.assets.store import AssetStore
@@ -159,7 +161,8 @@ class Uploads:
         folder.mkdir(mode=0o700)
         try:
             try:
-                found = samples.unpack(file, folder, self.check_room)
+                with _room():
+                    found = samples.unpack(file, folder, self.check_room)
             except samples.SampleError as error:
                 raise RefusedError(422, str(error)) from error
             _check(wanted, found)
@@ -176,7 +179,12 @@ class Uploads:
             self._is_there(wanted)
 
     def _is_there(self, wanted: Wanted) -> bool:
-        found = self._store.checksum(wanted.name)
+        try:
+            found = self._store.checksum(wanted.name)
+        except FolderError as error:
+            raise RefusedError(
+                409, f"{wanted.name} is there already, and is nothing that was uploaded: {error}"
+            ) from error
         if found is not None and found != wanted.checksum:
             raise RefusedError(
                 409, f"{wanted.name} is there already with the checksum {found}, and is never replaced: take a new key"
@@ -245,8 +253,9 @@ class Upload:
             RefusedError: the disk is nearly full (507); what came before is kept.
         """
         self._uploads.check_room(len(content))
-        self._file.write(content)
-        self._file.flush()
+        with _room():
+            self._file.write(content)
+            self._file.flush()
 
     def finish(self) -> None:
         """Verify it and move it into the store; all has come.
@@ -257,6 +266,17 @@ class Upload:
         os.fsync(self._file.fileno())
         self._file.seek(0)
         self._uploads.finish(self._wanted, self._file)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Refuse what the disk, or somebody's share of it, has no room for after all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RefusedError(507, "the disk of the asset store is full; ask its administrator for room") from error
 
 
 def _check(wanted: Wanted, found: str) -> None:

@@ -1,5 +1,6 @@
 """The HTTP edge of uploads, asked without a network: of clients that are slow, or are not let in any more."""
 
+import errno
 import hashlib
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from orchestrator.core.errors import PermissionDeniedError
 from workers.assets import upload_server
 from workers.assets.store import AssetStore
 from workers.assets.upload_server import UploadServer
-from workers.assets.uploads import Uploads
+from workers.assets.uploads import Uploads, _room
+from workers.assets.wanted import RefusedError, Wanted
 
 CONTENT = bytes(3 * 1024 * 1024)
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -33,7 +35,7 @@ class Trusting:
             raise PermissionDeniedError("its certificate was revoked")
 
 
-def put(root: Path, trust: Trusting, receive: Callable[[], Any], uploads: bool = True) -> int:
+def put(root: Path, trust: Trusting, receive: Callable[[], Any], uploads: bool = True, method: str = "PUT") -> int:
     """Return the status of an upload whose body is what is received."""
     store = AssetStore(str(root))
     staged = Uploads(store, root / ".uploads", len(CONTENT), 0, 60) if uploads else None
@@ -45,7 +47,7 @@ def put(root: Path, trust: Trusting, receive: Callable[[], Any], uploads: bool =
 
     scope = {
         "type": "http",
-        "method": "PUT",
+        "method": method,
         "path": f"/uploads/{CHECKSUM}/functions/{uuid.UUID(int=1)}/archive",
         "headers": [(b"content-length", str(len(CONTENT)).encode())],
         "query_string": b"",
@@ -109,7 +111,8 @@ def test_a_certificate_that_does_not_hold_any_more_ends_an_upload(
 
 
 def test_the_store_that_has_no_place_for_uploads_takes_none(tmp_path: Path) -> None:
-    assert put(tmp_path, Trusting(9), pieces(CONTENT), uploads=False) == 501
+    for method in ("PUT", "GET"):
+        assert put(tmp_path, Trusting(9), pieces(CONTENT), uploads=False, method=method) == 501
 
 
 def test_a_disk_that_fills_up_meanwhile_keeps_what_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +122,22 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_has_come(tmp_path: Path, monk
     third = len(CONTENT) // 3
     assert put(tmp_path, Trusting(9), pieces(CONTENT[:third], CONTENT[third : 2 * third], CONTENT[2 * third :])) == 507
     assert come(tmp_path) == third
+
+
+def test_a_disk_that_is_full_all_the_same_is_told_as_one(tmp_path: Path) -> None:
+    """A quota, or another program, may take what seemed free."""
+    with pytest.raises(RefusedError, match="is full") as caught, _room():
+        raise OSError(errno.EDQUOT, "quota")
+    assert caught.value.status == 507
+    with pytest.raises(OSError, match="other"), _room():
+        raise OSError(errno.EIO, "other")
+
+
+def test_what_an_administrator_put_there_is_not_taken_for_an_upload(tmp_path: Path) -> None:
+    name = f"data_samples/{uuid.UUID(int=1)}"
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "link").symlink_to("/etc/passwd")
+    uploads = Uploads(AssetStore(str(tmp_path)), tmp_path / ".uploads", 100, 0, 60)
+    with pytest.raises(RefusedError, match="nothing that was uploaded") as caught:
+        uploads.offset(Wanted(name, CHECKSUM))
+    assert caught.value.status == 409
