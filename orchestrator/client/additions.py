@@ -2,10 +2,11 @@
 
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from orchestrator import protos as pb
 from orchestrator.client import declaration, folders, registration, sources
@@ -17,6 +18,7 @@ from orchestrator.client.task import Permissions, permissions
 
 Place: TypeAlias = Path | str
 Metadata: TypeAlias = Mapping[str, str] | None
+Row = TypeVar("Row")
 
 _BATCH = 100
 _SLICE = 500
@@ -57,17 +59,21 @@ def add_function(
     again, key = key is not None, _new_key(key)
     with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
         archive = yield Work(partial(_pack, place, Path(packed.name)))
-        adding = _Adding(stores, (yield from _own_store(organization)))
-        new = pb.NewFunction(
-            key=key,
-            name=name or declared.name,
-            description=(yield from adding.put(f"functions/{key}/description", sources.of_text(declared.description))),
-            archive=(yield from adding.put(f"functions/{key}/archive", archive)),
-            new_permissions=permissions(permitted),
-            inputs=declared.inputs,
-            outputs=declared.outputs,
-            metadata={**declared.metadata, **(metadata or {})},
-        )
+        contents = {
+            f"functions/{key}/description": sources.of_text(declared.description),
+            f"functions/{key}/archive": archive,
+        }
+        description, archived = yield from _put_all(stores, organization, contents)
+    new = pb.NewFunction(
+        key=key,
+        name=name or declared.name,
+        description=description,
+        archive=archived,
+        new_permissions=permissions(permitted),
+        inputs=declared.inputs,
+        outputs=declared.outputs,
+        metadata={**declared.metadata, **(metadata or {})},
+    )
     function: pb.Function = yield from registration.register(new, organization, again)
     return function
 
@@ -86,14 +92,17 @@ def add_dataset(
     """Add a data set; see `Client.add_dataset`."""
     again, key = key is not None, _new_key(key)
     source = yield Work(partial(sources.of_file, _opener(Path(opener))))
-    adding = _Adding(stores, (yield from _own_store(organization)))
-    text = sources.of_text(description or f"# {name}\n")
+    contents = {
+        f"data_managers/{key}/description": sources.of_text(description or f"# {name}\n"),
+        f"data_managers/{key}/opener": source,
+    }
+    described, opened = yield from _put_all(stores, organization, contents)
     new = pb.NewDataManager(
         key=key,
         name=name,
         new_permissions=permissions(permitted),
-        description=(yield from adding.put(f"data_managers/{key}/description", text)),
-        opener=(yield from adding.put(f"data_managers/{key}/opener", source)),
+        description=described,
+        opener=opened,
         logs_permission=permissions(logs),
         metadata=metadata or {},
     )
@@ -109,38 +118,34 @@ def add_samples(
     contents: list[Source] = []
     for place in places:
         contents.append((yield Work(partial(sources.of_folder, Path(place)))))
-    adding = _Adding(stores, (yield from _own_store(organization)))
+    base = yield from _own_store(organization)
     known = yield from _samples_of(manager, organization)
     missing = {content.checksum: content for content in contents if content.checksum not in known}
-    waiting: list[pb.NewDataSample] = []
-    for number, (checksum, content) in enumerate(missing.items(), start=1):
-        key = _new_key()
-        yield from adding.put(f"data_samples/{key}", content)
-        waiting.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=checksum))
-        # Now and then: who is cut off has what came before.
-        if len(waiting) == _BATCH or number == len(missing):
-            for sample in (yield from _register_samples(waiting)):
-                known[sample.checksum] = sample
-            waiting = []
+    with closing((yield Work(stores.connect))) as connection:
+        # A few at a time: who is cut off has what came before.
+        for batch in _batches(list(missing.values()), _BATCH):
+            new = []
+            for content in batch:
+                key = _new_key()
+                yield Work(partial(connection.put, base, f"data_samples/{key}", content))
+                new.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=content.checksum))
+            known |= {sample.checksum: sample for sample in (yield from _register_samples(new))}
     return [known[content.checksum] for content in contents]
 
 
-class _Adding:
-    """Puts files into an organization's own store.
+def _put_all(stores: Stores, organization: str, contents: Mapping[str, Source]) -> Steps[list[pb.Addressable]]:
+    """Put contents into the own store by their names; return what is registered of each."""
+    base = yield from _own_store(organization)
+    addresses = []
+    with closing((yield Work(stores.connect))) as connection:
+        for name, source in contents.items():
+            address = yield Work(partial(connection.put, base, name, source))
+            addresses.append(pb.Addressable(checksum=source.checksum, storage_address=address))
+    return addresses
 
-    Args:
-        stores: connects to it.
-        base: its https URL.
-    """
 
-    def __init__(self, stores: Stores, base: str) -> None:
-        self._stores = stores
-        self._base = base
-
-    def put(self, name: str, source: Source) -> Steps[pb.Addressable]:
-        """Put a content there; return what is registered of it."""
-        address = yield Work(partial(self._stores.put, self._base, name, source))
-        return pb.Addressable(checksum=source.checksum, storage_address=address)
+def _batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    return (rows[begin : begin + size] for begin in range(0, len(rows), size))
 
 
 def _new_key(given: str | None = None) -> str:
@@ -181,17 +186,10 @@ def _samples_of(manager: str, organization: str) -> Steps[dict[str, pb.DataSampl
     """Return the data samples of a data set by their checksums."""
     dataset = yield lambda client: client.datasets.GetDataset(pb.GetDatasetParam(key=manager))
     found: dict[str, pb.DataSample] = {}
-    keys = list(dataset.data_sample_keys)
-    for begin in range(0, len(keys), _SLICE):
-        for sample in (yield from _samples(keys[begin : begin + _SLICE])):
-            if sample.owner == organization:
-                found[sample.checksum] = sample
+    for keys in _batches(dataset.data_sample_keys, _SLICE):
+        answer = yield partial(_query, keys=keys)
+        found |= {sample.checksum: sample for sample in answer.data_samples if sample.owner == organization}
     return found
-
-
-def _samples(keys: Sequence[str]) -> Steps[list[pb.DataSample]]:
-    answer = yield partial(_query, keys=keys)
-    return list(answer.data_samples)
 
 
 def _query(client: object, keys: Sequence[str]) -> object:

@@ -8,8 +8,7 @@ import hashlib
 import hmac
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 
@@ -32,11 +31,12 @@ _PATIENCE_SECONDS = 120.0
 _FIRST_PATIENCE_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _EXPLANATION = 500
+_SMALL = 256 * 1024
 _AGAIN = frozenset({408, 500, 502, 503, 504})
 
 
 class Stores:
-    """Connections to asset stores, made anew for each thing that is done.
+    """How asset stores are reached; connections are made with the certificates of now.
 
     Args:
         certificates: who we are, and whom we trust; None where we have none.
@@ -46,6 +46,54 @@ class Stores:
     def __init__(self, certificates: Certificates | None, proxy_from_environment: bool = False) -> None:
         self._certificates = certificates
         self._proxy = proxy_from_environment
+
+    def connect(self) -> "Connection":
+        """Return a connection, to be closed afterwards.
+
+        Raises:
+            StoreError: there are no certificates, or no good ones.
+        """
+        certificates = self._certificates
+        if certificates is None or certificates.peers is None:
+            raise StoreError(
+                "asset stores are reached over mutual TLS: give Certificates with all four files, `peers` too, which "
+                "are the CA certificates of the organizations' asset stores"
+            )
+        context = tls(certificates, certificates.peers)
+        timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=_READ_SECONDS)
+        # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
+        return Connection(httpx.Client(verify=context, trust_env=self._proxy, timeout=timeout, follow_redirects=False))
+
+    def get(self, address: pb.Addressable, what: str, path: Path, limit: int | None = None) -> None:
+        """Download a file; what was there is replaced when all has come and is what was registered.
+
+        Args:
+            address: its URL and SHA-256.
+            what: the file for people, as in `the model 1f0c…`.
+            path: where to.
+            limit: most bytes.
+
+        Raises:
+            StoreError: it cannot be had, is too large, or is not the registered one.
+            OSError: the file cannot be written.
+        """
+        with closing(self.connect()) as connection, whole.replaced(path) as file:
+            fetch(connection.client, address, what, file, limit)
+
+
+class Connection:
+    """To asset stores, for one upload after another.
+
+    Args:
+        client: with our certificate, and the trust in theirs.
+    """
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def close(self) -> None:
+        """End it."""
+        self.client.close()
 
     def put(self, base: str, name: str, source: Source) -> str:
         """Upload a content into the own store; return its address there.
@@ -61,44 +109,13 @@ class Stores:
             OSError: a file cannot be read.
         """
         address = f"{base.rstrip('/')}/{name}"
-        with self._connected() as client:
-            given = _Upload(client, base.rstrip("/"), name, source).send()
+        given = _Upload(self.client, base.rstrip("/"), name, source).send()
         if given and given != address:
             raise StoreError(
                 f"the asset store says that {name} is at {printable(given)}, but it is registered as {base}, and the "
                 "others fetch from there alone: its ORCHESTRATOR_STORE_URL must be the registered address"
             )
         return address
-
-    def get(self, address: pb.Addressable, what: str, path: Path, limit: int | None = None) -> None:
-        """Download a file; what was there is replaced when all has come and is what was registered.
-
-        Args:
-            address: its URL and SHA-256.
-            what: the file for people, as in `the model 1f0c…`.
-            path: where to.
-            limit: most bytes.
-
-        Raises:
-            StoreError: it cannot be had, is too large, or is not the registered one.
-            OSError: the file cannot be written.
-        """
-        with self._connected() as client, whole.replaced(path) as file:
-            fetch(client, address, what, file, limit)
-
-    @contextmanager
-    def _connected(self) -> Iterator[httpx.Client]:
-        certificates = self._certificates
-        if certificates is None or certificates.peers is None:
-            raise StoreError(
-                "asset stores are reached over mutual TLS: give Certificates with all four files, `peers` too, which "
-                "are the CA certificates of the organizations' asset stores"
-            )
-        context = tls(certificates, certificates.peers)
-        timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=_READ_SECONDS)
-        # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
-        with httpx.Client(verify=context, trust_env=self._proxy, timeout=timeout, follow_redirects=False) as client:
-            yield client
 
 
 def tls(certificates: Certificates, authority: Path) -> ssl.SSLContext:
@@ -159,10 +176,12 @@ class _Upload:
 
     def send(self) -> str:
         """Send it, however often the connection breaks; return the address that the store gives."""
-        pause = _FIRST_PAUSE
+        pause, asked_before = _FIRST_PAUSE, False
         while True:
             try:
-                answer = self._look()
+                # What is small is sent at once.
+                answer = self._look() if asked_before or self._source.size > _SMALL else self._put(0)
+                asked_before = True
                 if answer.is_success and answer.headers.get("Upload-Complete") == "?0":
                     answer = self._put(_come(answer))
                 if answer.is_success:

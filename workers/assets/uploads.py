@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedRandom
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -105,7 +106,7 @@ class Uploads:
                 elif path.suffix == _PARTIAL:
                     with path.open("rb") as file:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        path.unlink()
+                        _remove(file, path)
                 else:
                     continue
                 removed += 1
@@ -149,12 +150,13 @@ class Uploads:
             else:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
                 _check(wanted, found)
+                os.fsync(file.fileno())
                 self._move(wanted, path)
         except RefusedError as error:
             if error.status != 507:
-                path.unlink(missing_ok=True)
+                _remove(file, path)
             raise
-        path.unlink(missing_ok=True)
+        _remove(file, path)
 
     def _finish_folder(self, wanted: Wanted, file: BufferedRandom) -> None:
         folder = self._folder / f"{uuid.uuid4().hex}{_FOLDER}"
@@ -227,8 +229,8 @@ class Uploads:
                 try:
                     yield file
                 finally:
-                    if not os.fstat(file.fileno()).st_size and _is_at(file, path):
-                        path.unlink()
+                    if not os.fstat(file.fileno()).st_size:
+                        _remove(file, path)
                 return
 
 
@@ -263,7 +265,6 @@ class Upload:
         Raises:
             RefusedError: it is something else (422).
         """
-        os.fsync(self._file.fileno())
         self._file.seek(0)
         self._uploads.finish(self._wanted, self._file)
 
@@ -287,7 +288,13 @@ def _check(wanted: Wanted, found: str) -> None:
         )
 
 
-def _is_at(file: BufferedRandom, path: Path) -> bool:
+def _remove(file: IO[bytes], path: Path) -> None:
+    """Remove a file that we have locked; what another has put in its place meanwhile stays."""
+    if _is_at(file, path):
+        path.unlink()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -197,8 +197,8 @@ def test_many_at_once_of_the_same_and_of_others(store: Store) -> None:
                 lambda: answered(peer.put(path_of(named, content), content=content)), timeout=20, message="its turn"
             ).status_code
 
-    with ThreadPoolExecutor(8) as pool:
-        codes = list(pool.map(send, range(24)))
+    with ThreadPoolExecutor(12) as pool:
+        codes = list(pool.map(send, range(60)))
     assert set(codes) <= {200, 201}
     assert (store.root / name).read_bytes() == contents[0]
     assert not list((store.root / ".uploads").glob("*.folder"))
