@@ -132,7 +132,8 @@ def render(described: Description) -> "Iterator[RenderableType]":
     given = [(ref.identifier, _given(ref)) for ref in task.inputs]
     yield tables.table("input", "given", title="Inputs", rows=given, whole=("given",))
     outputs = sorted(task.outputs.items())
-    yield tables.table("output", "is", "for", title="Outputs", rows=_rows_of_outputs(described, outputs))
+    rows = _rows_of_outputs(described, outputs)
+    yield tables.table("output", "is", "for", title="Outputs", rows=rows, whole=("is",), folded=("for",))
     if described.steps:
         steps = [(step.step, f"{step.duration / 1e6:.3f} s") for step in described.steps]
         yield tables.table("step", "took", title="Steps", rows=steps)
@@ -154,8 +155,10 @@ def _rows_of_outputs(
 
 
 def _address(model: pb.Model) -> str:
-    where = model.address.storage_address if model.HasField("address") else "deleted, as no task needs it"
-    return f"model {model.key}: {where}"
+    if not model.HasField("address"):
+        return f"model {model.key}, deleted"
+    # In a terminal there is no room for both; `orchestrator model get` finds it by its key.
+    return f"model {model.key}" + ("" if tables.narrow() else f": {model.address.storage_address}")
 
 
 def _given(ref: pb.ComputeTaskInput) -> str:

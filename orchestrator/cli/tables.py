@@ -23,7 +23,7 @@ _SHORT_KEY = 8
 
 def console() -> Console:
     """Return the standard output; where it is no terminal, lines are as long as they need to be."""
-    return Console(width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
+    return Console(width=None if narrow() else _ENDLESS, highlight=False)
 
 
 def table(
@@ -51,6 +51,11 @@ def table(
     return built
 
 
+def narrow() -> bool:
+    """Say whether the standard output is a terminal, in which a line ends somewhere."""
+    return sys.stdout.isatty()
+
+
 def short(keys: Iterable[str]) -> Callable[[str], str]:
     """Return what the key of a row is shown as: in a terminal its beginning, else all of it.
 
@@ -59,7 +64,7 @@ def short(keys: Iterable[str]) -> Callable[[str], str]:
     Args:
         keys: of all rows; no two are shown as the same.
     """
-    if not sys.stdout.isatty():
+    if not narrow():
         return lambda key: key
     known = set(keys)
     length = _SHORT_KEY
