@@ -179,3 +179,21 @@ def test_a_terminal_of_80_columns_has_a_line_for_each_row_and_breaks_no_key(
     assert sum(task.key in line for line in lines) == 1
     assert any(home.url in line for line in shown("org", "list"))
     assert sum("auc" in line for line in shown("plan", "scores", plan.key[:8])) == 1
+
+
+def test_consent_takes_the_beginning_of_a_key_too(
+    home: Home, certificates: Layout, served_address: str, tmp_path: Path
+) -> None:
+    function = home.function(tmp_path / "average", permissions="org-2")
+    theirs = as_organization(home, certificates, served_address, "org-2")
+    files = ("--decisions", str(tmp_path / "decisions.yaml"), "--work-dir", str(tmp_path))
+    code, output, errors = run("consent", *theirs, *files, "show", function.key[:8])
+    assert (code, errors) == (0, "")
+    assert function.key in output
+    assert "--- function.yaml" in output
+    code, output, errors = run("consent", *theirs, *files, "approve", "--function", function.key[:8])
+    assert (code, errors, output.splitlines()[0]) == (
+        0,
+        "",
+        f"org-2 has approved function average of org-1, archive sha256 {function.archive.checksum}",
+    )

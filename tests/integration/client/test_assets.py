@@ -115,16 +115,29 @@ def test_data_stay_at_home_and_are_known_by_their_content(home: Home, tmp_path: 
 
 
 def test_asyncio_does_the_same(home: Home, tmp_path: Path, certificates: Layout, served_address: str) -> None:
-    async def add() -> tuple[pb.Function, list[pb.DataSample]]:
+    async def run() -> None:
         async with AsyncClient(served_address, "org-1", home.client.channel, certificates.client("org-1")) as client:
+            assert (await client.register_organization(home.url)).address == home.url
             function, dataset = await asyncio.gather(
-                client.add_function(function_in(tmp_path / "average")), client.add_dataset(__file__, name="patients")
+                client.add_function(function_in(tmp_path / "average", MEASURES)),
+                client.add_dataset(__file__, name="patients"),
             )
-            return function, await client.add_samples(folders_in(tmp_path, b"one", b"two"), dataset)
+            home.is_there(function.archive)
+            samples = await client.add_samples(folders_in(tmp_path, b"one", b"two"), dataset)
+            assert {sample.key for sample in samples} <= home.samples()
+            with pytest.raises(TimeoutError):
+                await client.wait_ready(function, timeout=0.1)
+            home.built(function)
+            assert [ready.key for ready in await client.wait_ready(function)] == [function.key]
+            plan = client.plan("plan")
+            task = plan.task(function=function, worker="org-1")
+            await plan.submit()
+            key = done(home, task.key, b"content")
+            assert (await client.model(task)).key == key
+            assert (await client.download(task, tmp_path / "model")).read_bytes() == b"content"
+            assert [score.value for score in await plan.scores()] == [0.5]
 
-    function, samples = asyncio.run(add())
-    home.is_there(function.archive)
-    assert {sample.key for sample in samples} <= home.samples()
+    asyncio.run(run())
 
 
 def sending(home: Home, tmp_path: Path, size: int) -> "tuple[Future[list[pb.DataSample]], bytes]":
