@@ -102,11 +102,7 @@ def serve(settings: StoreSettings) -> int:
     with connect(settings) as channels:
         access = Access(channels, settings.organization, settings.store_url)
         store = AssetStore(settings.store_root)
-        try:
-            uploads = _uploads(store, settings)
-        except OSError as error:
-            log.error("store.not_started", error=f"the folder for uploads cannot be made: {error}")
-            return 1
+        uploads = _uploads(store, settings)
         app = make_app(store, access, trust.look, settings.organization, uploads)
         limits = Limits(settings.store_connections, settings.store_connections_per_address, settings.store_request_time)
         try:
@@ -140,7 +136,12 @@ def _uploads(store: AssetStore, settings: StoreSettings) -> Uploads | None:
     if folder is None:
         return None
     limits = (settings.store_upload_limit, settings.store_disk_reserve, settings.store_upload_age)
-    return Uploads(store, folder, *limits)
+    try:
+        return Uploads(store, folder, *limits)
+    except OSError as error:
+        # It may be meant so: reading goes on.
+        log.warning("store.takes_no_uploads", folder=str(folder), reason=error.strerror)
+        return None
 
 
 def _identify(presented: Presented, trust: Trust) -> frozenset[str]:

@@ -123,8 +123,8 @@ class UploadServer:
         if self._uploads is None:
             raise RefusedError(
                 501,
-                "this asset store takes no uploads: it is no folder of its machine, and its administrator has named "
-                "none for uploads (ORCHESTRATOR_STORE_UPLOADS)",
+                "this asset store takes no uploads: it may not write to its folder, or it is none of its machine, and "
+                "its administrator has named none for uploads (ORCHESTRATOR_STORE_UPLOADS)",
             )
         if "content-encoding" in request.headers:
             raise RefusedError(415, "uploads are sent as they are, without a Content-Encoding")

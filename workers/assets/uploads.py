@@ -39,6 +39,9 @@ class Uploads:
         limit: most bytes of one upload.
         reserve: bytes of the disk that stay free.
         age: seconds after which what nobody went on with is removed.
+
+    Raises:
+        OSError: the folder cannot be made, or not be written.
     """
 
     def __init__(self, store: AssetStore, folder: Path, limit: int, reserve: int, age: float) -> None:
@@ -48,6 +51,8 @@ class Uploads:
         self._reserve = reserve
         self._age = age
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
     def offset(self, wanted: Wanted, size: int | None = None) -> int | None:
         """Return how many bytes of an upload have come; None where all is in the store.

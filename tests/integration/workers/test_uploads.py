@@ -293,6 +293,17 @@ def test_the_disk_stays_free(tmp_path: Path, certificates: Layout, orchestrator:
             assert (answer.status_code, "is nearly full" in answer.json()["error"]) == (507, True)
 
 
+def test_a_store_that_may_not_write_serves_all_the_same(
+    tmp_path: Path, certificates: Layout, orchestrator: str
+) -> None:
+    # A file where the folder for uploads would be: root may write to any folder.
+    (tmp_path / ".uploads").touch()
+    with stored(tmp_path, certificates, OWNER, orchestrator) as store, store.peer(OWNER) as peer:
+        answer = peer.put(path_of(archive(), b"content"), content=b"content")
+        assert (answer.status_code, "takes no uploads" in answer.json()["error"]) == (501, True)
+        assert peer.get(f"/models/{uuid.uuid4()}").status_code == 404
+
+
 def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orchestrator: str) -> None:
     name, slow = archive(), Slow(os.urandom(4 * MIB))
     path = path_of(name, slow.content)
