@@ -176,12 +176,10 @@ class _Upload:
 
     def send(self) -> str:
         """Send it, however often the connection breaks; return the address that the store gives."""
-        pause, asked_before = _FIRST_PAUSE, False
+        pause, at_once = _FIRST_PAUSE, self._source.size <= _SMALL
         while True:
             try:
-                # What is small is sent at once.
-                answer = self._look() if asked_before or self._source.size > _SMALL else self._put(0)
-                asked_before = True
+                answer = self._put(0) if at_once else self._look()
                 if answer.is_success and answer.headers.get("Upload-Complete") == "?0":
                     answer = self._put(_come(answer))
                 if answer.is_success:
@@ -191,6 +189,7 @@ class _Upload:
                 fault, asked = f"the asset store at {self._base} cannot be reached: {error}", 0.0
             except httpx.InvalidURL as error:
                 raise StoreError(f"{self._base} is no URL of an asset store: {error}") from error
+            at_once = False
             if time.monotonic() > self._deadline:
                 raise StoreError(fault)
             time.sleep(max(asked, about(pause)))
