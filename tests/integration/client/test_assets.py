@@ -170,6 +170,17 @@ def test_a_connection_that_breaks_is_made_again(home: Home, tmp_path: Path) -> N
     assert list((home.store.root / ".uploads").iterdir()) == []
 
 
+def test_what_was_damaged_on_the_way_is_sent_anew(home: Home, tmp_path: Path) -> None:
+    """As by a power cut: the store's disk has bytes that were never sent."""
+    dataset = home.client.add_dataset(__file__, name="patients")
+    (folder,) = folders_in(tmp_path, os.urandom(MIB))
+    known = checksum((file.name, digest(file.path)) for file in files(folder))
+    (home.store.root / ".uploads" / f"tar-{known}.partial").write_bytes(bytes(MIB // 2))
+    (sample,) = home.client.add_samples([folder], dataset)
+    there = home.store.root / "data_samples" / sample.key
+    assert checksum((file.name, digest(file.path)) for file in files(there)) == known == sample.checksum
+
+
 def test_a_store_that_is_killed_and_comes_back_is_gone_on_with(
     tmp_path: Path, served_address: str, certificates: Layout, free_channels: Iterator[str]
 ) -> None:
