@@ -6,6 +6,7 @@ An upload is one PUT; when the connection breaks, what has come is asked for, an
 
 import hashlib
 import hmac
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ _CONNECT_SECONDS, _WRITE_SECONDS = 10.0, 30.0
 # Of an answer: the store may verify a hundred gigabytes before it.
 _READ_SECONDS = 900.0
 _PATIENCE_SECONDS = 120.0
+# Half of what a peer may be silent that should at least acknowledge.
+_SILENT_SECONDS = 15
 # Who has not been answered yet may have a wrong address, and wants to hear it.
 _FIRST_PATIENCE_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -83,10 +86,27 @@ def connect(context: ssl.SSLContext, proxy_from_environment: bool) -> Connection
         proxy_from_environment: whether by the proxy that `https_proxy` and the like name.
     """
     timeout = httpx.Timeout(_CONNECT_SECONDS, write=_WRITE_SECONDS, read=_READ_SECONDS)
-    # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
-    return Connection(
-        httpx.Client(verify=context, trust_env=proxy_from_environment, timeout=timeout, follow_redirects=False)
-    )
+    if proxy_from_environment:
+        # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken.
+        return Connection(httpx.Client(verify=context, timeout=timeout))
+    transport = httpx.HTTPTransport(verify=context, trust_env=False, socket_options=_lively())
+    return Connection(httpx.Client(transport=transport, trust_env=False, timeout=timeout))
+
+
+def _lively() -> list[tuple[int, int, int]]:
+    """Return the options of a socket that notices soon when nobody is there, while it sends and while it waits."""
+    probes = 3
+    wanted = {
+        "TCP_KEEPIDLE": _SILENT_SECONDS,
+        "TCP_KEEPINTVL": max(1, _SILENT_SECONDS // probes),
+        "TCP_KEEPCNT": probes,
+        "TCP_USER_TIMEOUT": 2000 * _SILENT_SECONDS,
+    }
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    # Not every system has all of them.
+    return options + [
+        (socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in wanted.items() if hasattr(socket, name)
+    ]
 
 
 def fetch(client: httpx.Client, address: pb.Addressable, what: str, file: IO[bytes], limit: int | None = None) -> None:
