@@ -8,18 +8,10 @@ Start a federation with `orchestrator up`, and run this in another terminal:
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from examples.breast_cancer.registration import (
-    Dataset,
-    Functions,
-    await_functions,
-    joined,
-    register_dataset,
-    register_functions,
-)
-from orchestrator import protos as pb
+from examples.breast_cancer.registration import Dataset, Functions, add_dataset, add_functions, joined
 from orchestrator.client import Client, Plan
 from orchestrator.client.display import show
 from orchestrator.embedded import running
@@ -64,16 +56,6 @@ def build_plan(client: Client, functions: Functions, datasets: Mapping[str, Data
     return plan
 
 
-def scores(client: Client, plan: Plan[None]) -> Iterator[tuple[str, Mapping[str, float]]]:
-    """Yield each hospital, and what it measured with the shared model on its own test patients."""
-    for task in plan.tasks:
-        if "accuracy" in task.outputs:
-            wanted = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
-            found = client.performances.QueryPerformances(wanted).Performances
-            hospital = client.tasks.GetTask(pb.GetTaskParam(key=task.key)).worker
-            yield hospital, {each.compute_task_output_identifier: each.performance_value for each in found}
-
-
 def main(data: Path, rounds: int) -> None:
     """Train in the federation that runs in a folder, and print how good the shared model is."""
     from examples.breast_cancer.data import split
@@ -83,18 +65,17 @@ def main(data: Path, rounds: int) -> None:
         sys.exit(f"no federation runs in {data}: start one with `orchestrator up`")
     hospitals = [name for name in federation.organizations if name != AGGREGATOR]
     patients = split(hospitals)
-    with joined(federation) as members:
-        analyst = members[AGGREGATOR]
-        functions = register_functions(analyst, hospitals)
-        datasets = {name: register_dataset(members[name], patients[name], AGGREGATOR) for name in hospitals}
-        await_functions(analyst.client, functions)
-        plan = build_plan(analyst.client, functions, datasets, rounds)
+    with joined(federation) as clients:
+        analyst = clients[AGGREGATOR]
+        functions = add_functions(analyst, hospitals)
+        datasets = {name: add_dataset(clients[name], patients[name], AGGREGATOR) for name in hospitals}
+        analyst.wait_ready(*functions.all)
+        plan = build_plan(analyst, functions, datasets, rounds)
         plan.submit()
-        progress = show(analyst.client, plan)
+        progress = show(analyst, plan)
         if progress.state != "Done":
             sys.exit(f"the compute plan is {progress.state}: see `orchestrator plan show {plan.key}`")
-        for hospital, measured in scores(analyst.client, plan):
-            print(f"{hospital}: accuracy {measured['accuracy']:.3f}, AUC {measured['auc']:.3f}")
+        print(plan.scores())
 
 
 if __name__ == "__main__":

@@ -253,6 +253,22 @@ class StoreSettings(OrganizationSettings):
         description="the seconds that a TLS handshake with the asset store, and after it a request's headers, may take "
         "(more than 0)",
     )
+    store_uploads: DirectoryPath | None = Field(
+        None,
+        description="a folder for uploads that are not whole yet, where the store is no folder of this machine: such a "
+        "store takes none without it; a store that is a folder keeps them in itself",
+    )
+    store_upload_limit: PositiveInt = Field(
+        100 * GIB, description="most bytes of one file or data sample that is uploaded (1 or more)"
+    )
+    store_upload_age: PositiveFloat = Field(
+        24 * 3600.0,
+        description="the seconds after which an upload that nobody went on with is removed (more than 0)",
+    )
+    store_disk_reserve: NonNegativeInt = Field(
+        GIB,
+        description="the bytes of the disk that uploads leave free (0 or more): what would take them is refused",
+    )
     store_cert: FilePath = Field(description="a file with the asset store's certificate")
     store_key: FilePath = Field(description="a file with the key of the asset store's certificate")
     tls_client_ca_cert_dir: Path = Field(

@@ -6,7 +6,6 @@ tumour cells. A data sample is a folder with one CSV file: a header, then a line
 """
 
 import csv
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -120,20 +119,6 @@ def write_hospital(folder: Path, hospital: Hospital) -> SampleFolders:
         write_samples(sample, features, labels)
     write_samples(folders.test[0], *hospital.test)
     return folders
-
-
-def folder_checksum(folder: Path) -> str:
-    """Return the SHA-256 of a folder, in hex: the names and contents of all files in it, at any depth.
-
-    Dates, owners and the folder's own name do not count.
-    """
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    total = hashlib.sha256()
-    for name in sorted(files):
-        # Digests have one length, so that no two folders run together into the same bytes.
-        total.update(hashlib.sha256(name.encode()).digest())
-        total.update(hashlib.sha256(files[name].read_bytes()).digest())
-    return total.hexdigest()
 
 
 @cache

@@ -78,15 +78,18 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
 
 _TASKS = statement(
     """
-    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, tasks.status, tasks.pending_parents,
-           tasks.attempts, tasks.message,
-           tasks.status = $TO_DO AND due_at IS NULL AND poked_at IS NULL AS silent,
-           EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = tasks.attempts) AS declined,
+    SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, state.status, state.pending_parents,
+           state.attempts, tasks.message,
+           state.status = $TO_DO AND due_at IS NULL
+               AND (poked_at IS NULL
+                    OR NOT EXISTS (SELECT FROM outbox WHERE message = '$RUN_TASK' AND key = tasks.key
+                                   AND attempt = state.attempts + 1 AND claimed_at IS NULL)) AS silent,
+           EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = state.attempts) AS declined,
            told.event_ids, told.assets, told.times, told.kinds,
            run.numbers, run.claimed, run.ended, run.outcomes,
            above.parents, above.pending,
            poked.attempts AS poked_attempts, poked.queues AS poked_queues
-    FROM tasks
+    FROM tasks JOIN task_states AS state ON state.key = tasks.key
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(CAST(id AS text) ORDER BY sequence, id), '{}') AS event_ids,
                coalesce(array_agg(asset ORDER BY sequence, id), '{}') AS assets,
@@ -104,7 +107,7 @@ _TASKS = statement(
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(CAST(parent AS text)), '{}') AS parents,
                count(*) FILTER (WHERE above.status <> $DONE) AS pending
-        FROM edges JOIN tasks AS above ON above.key = parent WHERE child = tasks.key
+        FROM edges JOIN task_states AS above ON above.key = parent WHERE child = tasks.key
     ) AS above
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(attempt), '{}') AS attempts,
@@ -130,7 +133,7 @@ _TOLD_ONLY = statement(
       AND NOT EXISTS (SELECT FROM data_samples WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM data_managers WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM functions WHERE CAST(key AS text) = asset_key)
-      AND NOT EXISTS (SELECT FROM tasks WHERE CAST(key AS text) = asset_key)
+      AND NOT EXISTS (SELECT FROM tasks JOIN task_states USING (key) WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM compute_plans WHERE CAST(key AS text) = asset_key)
       AND NOT EXISTS (SELECT FROM models WHERE CAST(key AS text) = asset_key)
     ORDER BY asset_key, sequence DESC, id DESC

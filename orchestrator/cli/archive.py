@@ -16,7 +16,7 @@ from orchestrator import protos as pb
 from orchestrator.cli import download
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.client import Client
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 from workers.assets import addresses
 from workers.assets.peers import Peers
 from workers.errors import BuildFault

@@ -164,7 +164,7 @@ def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
 
 
 def _line(violation: "Violation") -> str:
-    from orchestrator.client.display import printable
+    from orchestrator.client.printing import printable
 
     where = f" (event {violation.event_id})" if violation.event_id else ""
     about = f"{violation.asset_key}: " if violation.asset_key else ""

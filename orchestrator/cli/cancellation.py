@@ -13,7 +13,7 @@ from rich.live import Live
 from orchestrator import protos as pb
 from orchestrator.cli.tables import age, table
 from orchestrator.client import Client
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 
 _PERIOD_SECONDS = 0.5
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.errors import RemoteFault, UsageFault
+from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.folder import DEFAULT
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _OPTIONS = (
         "--peer-ca-cert",
         type=_FILE,
         envvar="ORCHESTRATOR_PEER_CA_CERT",
-        help="CA certificates of all organizations' asset stores, for logs.",
+        help="CA certificates of all organizations' asset stores, for what is uploaded, downloaded and read.",
     ),
     click.option(
         "--proxy-from-environment",
@@ -157,7 +157,9 @@ class Target:
             missing = "--org (ORCHESTRATOR_ORGANIZATION)" if not self.org else "--channel (ORCHESTRATOR_CHANNEL)"
             raise UsageFault(f"{missing} is missing: with an address it is needed too")
         proxy = self.proxy_from_environment
-        return Access(self.address, self.org, channel, self._given_certificates(), self.peer_ca_cert, proxy)
+        return Access(
+            self.address, self.org, channel, self._given_certificates(self.peer_ca_cert), self.peer_ca_cert, proxy
+        )
 
     def _running_here(self, channel: str | None) -> Access:
         from orchestrator.embedded import running
@@ -171,19 +173,19 @@ class Target:
                     "--channel (or ORCHESTRATOR_ADDRESS, …) which orchestrator is meant"
                 )
             organization = self.org or federation.organizations[0]
-            certificates = self._given_certificates() or federation.certificates(organization)
+            peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
+            certificates = self._given_certificates(peers) or federation.certificates(organization)
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
-        peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
         channel, proxy = channel or federation.channel, self.proxy_from_environment
         folder = federation.consent_folder
         return Access(federation.address, organization, channel, certificates, peers, proxy, folder)
 
-    def _given_certificates(self) -> "Certificates | None":
+    def _given_certificates(self, peers: Path | None) -> "Certificates | None":
         from orchestrator.client import Certificates
 
         if self.ca_cert and self.cert and self.key:
-            return Certificates(self.ca_cert, self.cert, self.key)
+            return Certificates(self.ca_cert, self.cert, self.key, peers)
         if self.ca_cert or self.cert or self.key:
             raise UsageFault("--ca-cert, --cert and --key belong together: give all three files, or none without TLS")
         return None
@@ -194,9 +196,12 @@ def connect(access: Access) -> Iterator["Client"]:
     """Open a connection, and end the command with one line where it or a call fails.
 
     Raises:
-        RemoteFault: the orchestrator cannot be reached, or refused a call.
+        RemoteFault: the orchestrator or an asset store cannot be reached, or refused.
+        UsageFault: a folder or a file in it is not what it should be.
+        Fault: a function was not built.
     """
-    from orchestrator.client import CallError, Client
+    from orchestrator.client import BuildError, CallError, Client, FolderError, StoreError
+    from orchestrator.core.documents import DocumentError
 
     if access.certificates is not None:
         tls(access.certificates, access.certificates.authority)
@@ -209,6 +214,12 @@ def connect(access: Access) -> Iterator["Client"]:
             yield client
     except CallError as error:
         raise RemoteFault(explain(error, access.address)) from error
+    except StoreError as error:
+        raise RemoteFault(str(error)) from error
+    except (FolderError, DocumentError) as error:
+        raise UsageFault(str(error)) from error
+    except (BuildError, TimeoutError) as error:
+        raise Fault(str(error)) from error
 
 
 def tls(certificates: "Certificates", authority: Path) -> ssl.SSLContext:
@@ -217,15 +228,12 @@ def tls(certificates: "Certificates", authority: Path) -> ssl.SSLContext:
     Raises:
         RemoteFault: the files are no certificates, or the key is not the certificate's.
     """
+    from orchestrator.client import StoreError, stores
+
     try:
-        context = ssl.create_default_context(cafile=authority)
-        context.load_cert_chain(certificates.certificate, certificates.key)
-    except (ssl.SSLError, OSError) as error:
-        raise RemoteFault(
-            f"{authority}, {certificates.certificate} and {certificates.key} are no PEM files of a CA certificate, a "
-            f"certificate and its key: {error}"
-        ) from error
-    return context
+        return stores.tls(certificates, authority)
+    except StoreError as error:
+        raise RemoteFault(str(error)) from error
 
 
 def explain(error: "CallError", address: str) -> str:

@@ -94,8 +94,8 @@ def _listed(names: Any) -> str:
 def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
     """Show a function: whose it is, whether it runs here, and the files of its archive to read.
 
-    FUNCTION is its key. The archive is fetched from its owner's asset store, and is the one that an approval is bound
-    to. What could steer a terminal is shown as other characters.
+    FUNCTION is its key, or as much of its beginning as no other has. The archive is fetched from its owner's asset
+    store, and is the one that an approval is bound to. What could steer a terminal is shown as other characters.
     """
     access = place.target.resolve()
     decided = place.consent(access)
@@ -106,7 +106,7 @@ def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
     from workers.consent.policy import Asked, judge
 
     with connect(access) as client:
-        found = client.functions.GetFunction(pb.GetFunctionParam(key=function))
+        found = reading.find(client, function, reading.FUNCTION)
         archive.check_address(client, found, decided.policy.stores)
     context = tls(access.certificates, access.peers)
     # Of a compute plan of one's own: what is asked here is whether the function runs.
@@ -135,7 +135,7 @@ def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
             )
         )
         rows = [(each.name, str(each.size), each.kind) for each in archive.files(folder)]
-        output.print(tables.table("file", "bytes", "is", rows=rows))
+        output.print(tables.table("file", "bytes", "is", rows=rows, folded=("file",)))
         if any("binary" in kind for _, _, kind in rows):
             click.echo("Binary files are not shown. Python runs compiled ones (.pyc) in the place of the source.")
         if into is None:

@@ -88,7 +88,7 @@ def _decide(
 
         print_json({"decision": word, "kind": kind.value, "name": name, "file": str(file), "tasks": poked})
         return
-    from orchestrator.client.display import printable
+    from orchestrator.client.printing import printable
 
     click.echo(printable(f"{access.organization} has {word} {words}"))
     if approved:
@@ -105,13 +105,13 @@ def _name(
     from workers.consent.decisions import Kind
 
     if function is not None:
-        found = client.functions.GetFunction(pb.GetFunctionParam(key=function))
+        found = reading.find(client, function, reading.FUNCTION)
         digest = found.archive.checksum.lower()
         if checksum and checksum.lower() != digest:
             raise Fault(f"function {found.key} has an archive with the checksum {digest} now; nothing was decided")
         return Kind.FUNCTIONS, digest, f"function {found.name} of {found.owner}, archive sha256 {digest}"
     if plan is not None:
-        meant = reading.find_plan(client, plan)
+        meant = reading.find(client, plan, reading.PLAN)
         return Kind.PLANS, meant.key, f"compute plan {meant.key} of {meant.owner}"
     name = organization or ""
     if name == client.organization:

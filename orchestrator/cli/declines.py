@@ -9,7 +9,7 @@ from typing import Any, Self
 from orchestrator import protos as pb
 from orchestrator.cli import reading
 from orchestrator.client import CallError, Client
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 
 _LOOK_SECONDS = 2.0
 

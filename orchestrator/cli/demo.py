@@ -31,9 +31,8 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
-    from examples.breast_cancer.registration import BuildError
     from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
-    from orchestrator.client import CallError
+    from orchestrator.client import BuildError, CallError, StoreError
     from orchestrator.embedded.federation import Federation, remove_data
     from orchestrator.embedded.processes import ProcessError
 
@@ -58,7 +57,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
                 )
                 federation.stay()
         console.print(f"Everything has ended, {time.monotonic() - begin:.1f} s after the start")
-    except (ProcessError, CallError, BuildError, OSError) as error:
+    except (ProcessError, CallError, StoreError, BuildError, OSError) as error:
         kept = True
         raise Fault(f"{error}{_remains(place)}") from error
     finally:

@@ -43,13 +43,12 @@ class Description:
         return sum(event.compute_task.status == pb.STATUS_EXECUTING for event in self.history)
 
 
-def read(client: Client, key: str) -> Description:
-    """Ask the orchestrator for a task and what belongs to it.
+def read(client: Client, task: pb.ComputeTask) -> Description:
+    """Ask the orchestrator for what belongs to a task.
 
     Raises:
-        CallError: there is no such task, or no answer.
+        CallError: there is no answer.
     """
-    task = client.tasks.GetTask(pb.GetTaskParam(key=key))
     models = client.models.GetComputeTaskOutputModels(pb.GetComputeTaskModelsParam(compute_task_key=task.key)).models
     outputs = {
         event.compute_task_output_asset.asset_key: event.compute_task_output_asset.compute_task_output_identifier
@@ -119,6 +118,8 @@ def render(described: Description) -> "Iterator[RenderableType]":
         "state",
         "reason",
         title="History",
+        whole=("time", "state"),
+        folded=("reason",),
         rows=[
             (
                 tables.moment(event.timestamp),
@@ -128,9 +129,11 @@ def render(described: Description) -> "Iterator[RenderableType]":
             for event in described.history
         ],
     )
-    yield tables.table("input", "given", title="Inputs", rows=[(ref.identifier, _given(ref)) for ref in task.inputs])
+    given = [(ref.identifier, _given(ref)) for ref in task.inputs]
+    yield tables.table("input", "given", title="Inputs", rows=given, whole=("given",))
     outputs = sorted(task.outputs.items())
-    yield tables.table("output", "is", "for", title="Outputs", rows=_rows_of_outputs(described, outputs))
+    rows = _rows_of_outputs(described, outputs)
+    yield tables.table("output", "is", "for", title="Outputs", rows=rows, whole=("is",), folded=("for",))
     if described.steps:
         steps = [(step.step, f"{step.duration / 1e6:.3f} s") for step in described.steps]
         yield tables.table("step", "took", title="Steps", rows=steps)
@@ -152,8 +155,10 @@ def _rows_of_outputs(
 
 
 def _address(model: pb.Model) -> str:
-    where = model.address.storage_address if model.HasField("address") else "deleted, as no task needs it"
-    return f"model {model.key}: {where}"
+    if not model.HasField("address"):
+        return f"model {model.key}, deleted"
+    # In a terminal there is no room for both; `orchestrator model get` finds it by its key.
+    return f"model {model.key}" + ("" if tables.narrow() else f": {model.address.storage_address}")
 
 
 def _given(ref: pb.ComputeTaskInput) -> str:

@@ -1,7 +1,5 @@
 """Downloads a file from an organization's asset store, and checks that it is the registered one."""
 
-import hashlib
-import hmac
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,8 @@ import httpx
 
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault
-from orchestrator.client.display import printable
+from orchestrator.client import StoreError, stores
+from orchestrator.client.printing import printable
 
 _CHUNK = 256 * 1024
 _IN_MEMORY = 16 * 1024 * 1024
@@ -35,18 +34,13 @@ def fetch(
     Raises:
         RemoteFault: it cannot be had, is too large, or is not the registered one.
     """
-    url = address.storage_address
-    if not url.startswith("https://"):
-        raise RemoteFault(f"{what} has the address {printable(url)!r}, which is no https URL")
-    digest = hashlib.sha256()
     with SpooledTemporaryFile(_IN_MEMORY) as file:
-        for chunk in _chunks(url, context, what, proxy_from_environment):
-            digest.update(chunk)
-            file.write(chunk)
-            if file.tell() > _LARGEST:
-                raise RemoteFault(f"{what} is larger than {_LARGEST} bytes")
-        if not hmac.compare_digest(digest.hexdigest(), address.checksum.lower()):
-            raise RemoteFault(f"{what} at {url} is not the registered one: its checksum is {digest.hexdigest()}")
+        try:
+            # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
+            with httpx.Client(verify=context, trust_env=proxy_from_environment, timeout=_TIMEOUT) as client:
+                stores.fetch(client, address, what, file, _LARGEST)
+        except StoreError as error:
+            raise RemoteFault(str(error)) from error
         file.seek(0)
         yield file
 
@@ -67,22 +61,3 @@ def write(file: IO[bytes], output: IO[bytes], raw: bool) -> None:
             line = "\t".join(printable(part) for part in text.split("\t")).encode() + end
         output.write(line)
     output.flush()
-
-
-def _chunks(url: str, context: ssl.SSLContext, what: str, proxy_from_environment: bool) -> Iterator[bytes]:
-    try:
-        # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
-        with (
-            httpx.Client(verify=context, trust_env=proxy_from_environment, timeout=_TIMEOUT) as store,
-            store.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
-        ):
-            if answer.status_code != httpx.codes.OK:
-                raise RemoteFault(f"{what} is refused: {url} answered {answer.status_code} {_reason(answer)}")
-            yield from answer.iter_raw(_CHUNK)
-    except (httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
-        raise RemoteFault(f"{what} cannot be fetched from {url}: {error}") from error
-
-
-def _reason(answer: httpx.Response) -> str:
-    text = answer.read()[:500].decode(errors="replace")
-    return printable(text.partition("\n")[0])

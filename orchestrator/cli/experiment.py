@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from examples.breast_cancer import registration
-from examples.breast_cancer.registration import Member
 from examples.federated_averaging import build_plan
 from orchestrator import protos as pb
 from orchestrator.cli import reading
@@ -18,11 +18,11 @@ from orchestrator.cli.display import elapsed, show
 from orchestrator.cli.progress import Tracker
 from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
 from orchestrator.client import Client, Event, Plan
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
-from workers.assets.store import own_name
+from workers.assets.store import AssetStore, own_name
 
 if TYPE_CHECKING:
     from examples.breast_cancer.baselines import Baselines
@@ -34,6 +34,7 @@ AGGREGATOR = "aggregator"
 _LOG_LINES = 15
 _PATIENCE_SECONDS = 10.0
 _CHECK_SECONDS = 0.5
+_READY_SECONDS = 60.0
 
 
 class Preparation:
@@ -79,30 +80,43 @@ class Experiment:
         Raises:
             ProcessError: a process of the federation ended.
             CallError: the orchestrator refused a call.
+            StoreError: an asset store refused an upload.
             BuildError: a function was not built.
+            TimeoutError: a function was not built within a minute.
         """
-        with registration.joined(self._federation.running) as members:
-            aggregator = members[AGGREGATOR]
+        with registration.joined(self._federation.running) as clients:
+            aggregator = clients[AGGREGATOR]
             self._console.print("Registering organizations, functions and data")
-            registration.register_organizations(members.values())
-            functions = registration.register_functions(aggregator, HOSPITALS)
+            for name, client in clients.items():
+                client.register_organization(self._federation.running.stores[name])
+            functions = registration.add_functions(aggregator, HOSPITALS)
             patients = preparation.hospitals.result()
-            datasets = {
-                name: registration.register_dataset(members[name], patients[name], AGGREGATOR) for name in HOSPITALS
-            }
-            registration.await_functions(aggregator.client, functions, self._federation.check)
-            plan = build_plan(aggregator.client, functions, datasets, self._rounds)
+            datasets = {name: registration.add_dataset(clients[name], patients[name], AGGREGATOR) for name in HOSPITALS}
+            self._await(aggregator, functions.all)
+            plan = build_plan(aggregator, functions, datasets, self._rounds)
             plan.submit()
             self._console.print(
                 f"Submitted a compute plan of {len(plan.tasks)} tasks, {self._rounds} rounds of training"
             )
             tracker = Tracker({function.key: function.name for function in functions.all})
             with show(self._console, tracker) as display:
-                for event in self._events(aggregator.client, plan):
+                for event in self._events(aggregator, plan):
                     display.take(event)
             for task in tracker.failed:
-                self._explain(members[task.worker], task, tracker.label(task))
-            return self._report(aggregator.client, tracker, preparation.baselines.result(), stays)
+                self._explain(clients[task.worker], task, tracker.label(task))
+            return self._report(aggregator, tracker, preparation.baselines.result(), stays)
+
+    def _await(self, client: Client, functions: Sequence[pb.Function]) -> None:
+        """Return once functions are built; a process that dies meanwhile is noticed too."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                client.wait_ready(*functions, timeout=_CHECK_SECONDS)
+                return
+            except TimeoutError:
+                self._federation.check()
+                if time.monotonic() > deadline:
+                    raise
 
     def _events(self, client: Client, plan: Plan[None]) -> Iterator[Event]:
         """Yield the plan's events until its end; a process that dies meanwhile is noticed too."""
@@ -130,21 +144,23 @@ class Experiment:
                 raise event
             yield event
 
-    def _explain(self, worker: Member, task: pb.ComputeTask, label: str) -> None:
+    def _explain(self, worker: Client, task: pb.ComputeTask, label: str) -> None:
         """Print a failure report and the end of the log that the task's worker kept."""
-        report = worker.client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=task.key))
+        report = worker.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=task.key))
         error_type = pb.ErrorType.Name(report.error_type).removeprefix("ERROR_TYPE_")
         self._console.print(
-            f"\n[bold red]{label} failed at {worker.name}[/]: {error_type} error, task {task.key}", soft_wrap=True
+            f"\n[bold red]{label} failed at {worker.organization}[/]: {error_type} error, task {task.key}",
+            soft_wrap=True,
         )
-        name = own_name(worker.store_url, report.logs_address.storage_address)
+        name = own_name(self._federation.running.stores[worker.organization], report.logs_address.storage_address)
         if name is None:
             self._console.print(f"No log was kept; see {self._federation.places.logs}")
             return
-        file, _ = worker.store.open(name)
+        store = AssetStore(str(self._federation.places.store_root(worker.organization)))
+        file, _ = store.open(name)
         with file:
             lines = file.read().decode(errors="replace").splitlines()
-        self._console.print(f"The end of its log, {name} in the asset store of {worker.name}:", soft_wrap=True)
+        self._console.print(f"The end of its log, {name} in the asset store of {worker.organization}:", soft_wrap=True)
         for line in lines[-_LOG_LINES:]:
             self._console.print(Text(f"  {printable(line)}"), soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """The `orchestrator` command: its subcommands are imported when they are called, so that `--help` is quick.
 
-Exit codes: 0 it worked; 1 it did not; 2 the command line or a setting is wrong; 3 the orchestrator cannot be reached
-or refused the call; 130 it was interrupted.
+Exit codes: 0 it worked; 1 it did not; 2 the command line, a setting or a file is wrong; 3 the orchestrator or an asset
+store cannot be reached or refused; 130 it was interrupted.
 """
 
 import gc
@@ -15,8 +15,11 @@ _COMMANDS = {
     "demo": "orchestrator.cli.demo:demo",
     "up": "orchestrator.cli.up:up",
     "down": "orchestrator.cli.up:down",
+    "function": "orchestrator.cli.function:function",
+    "data": "orchestrator.cli.data:data",
     "plan": "orchestrator.cli.plan:plan",
     "task": "orchestrator.cli.task:task",
+    "model": "orchestrator.cli.model:model",
     "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",

@@ -34,7 +34,7 @@ def list_nodes(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
-        from orchestrator.client.display import printable
+        from orchestrator.client.printing import printable
 
         answer = client.worker.GetNodes(pb.GetNodesParam())
         ages = [_age(answer, node) for node in answer.nodes]
@@ -52,7 +52,7 @@ def list_nodes(target: Target, as_json: bool) -> None:
         ]
         columns = ("organization", "node", "heard", "attempts", "state")
         console = tables.console()
-        console.print(tables.table(*columns, rows=rows))
+        console.print(tables.table(*columns, rows=rows, whole=columns[2:]))
         for line in _ending(answer):
             console.print(printable(line), soft_wrap=True, markup=False)
         for name in _away(answer, words):

@@ -49,7 +49,7 @@ def store(org: str | None) -> None:
 @connection_options
 @click.pass_context
 def org(context: click.Context, /, **options: Any) -> None:
-    """Register an organization in a channel."""
+    """Register an organization in a channel, and list those that are."""
     context.obj = Target(**options)
 
 
@@ -77,20 +77,28 @@ def register(target: Target, store_url: str) -> None:
         raise UsageFault(f"--address {store_url!r} is {error}") from error
     access = target.resolve()
     with connect(access) as client:
-        from orchestrator import protos as pb
-        from orchestrator.client import CallError
+        from orchestrator.client import StoreError
 
         try:
-            client.register(pb.RegisterOrganizationParam(address=store_url))
-        except CallError as error:
-            if error.oe_code != "OE0006":
-                raise
-            answer = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
-            registered = {known.id: known.address for known in answer.organizations}.get(access.organization, "")
-            if registered.removesuffix("/") != store_url:
-                raise Fault(
-                    f"{access.organization} is registered in {access.channel} already, with "
-                    f"{f'the address {registered!r}' if registered else 'no address'}, which cannot be changed; the "
-                    f"others can name {store_url} under `stores` in their consent policies"
-                ) from error
+            client.register_organization(store_url)
+        except StoreError as error:
+            raise Fault(str(error)) from error
     click.echo(f"{access.organization} is registered in {access.channel}; its assets are fetched from {store_url}")
+
+
+@org.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+@click.pass_obj
+def list_organizations(target: Target, as_json: bool) -> None:
+    """List the organizations of the channel, and where their asset stores are."""
+    with connect(target.resolve()) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import reading, tables
+
+        found = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
+    if as_json:
+        reading.print_json({"organizations": [reading.document(each) for each in found]})
+        return
+    rows = [(each.id, each.address, tables.minute(each.creation_date)) for each in found]
+    columns = ("organization", "asset store", "registered")
+    tables.console().print(tables.table(*columns, rows=rows, whole=columns[2:]))

@@ -1,4 +1,4 @@
-"""The commands of a user about compute plans: list, show, watch, cancel."""
+"""The commands of a user about compute plans: list, show, scores, watch, cancel."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ _STOP_SECONDS = 60.0
 @connection_options
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:
-    """List, show, watch and cancel compute plans.
+    """List, show, watch and cancel compute plans, and read their scores.
 
     KEY is a plan's key, or as much of its beginning as no other has.
     """
@@ -32,10 +32,9 @@ def plan(context: click.Context, /, **options: Any) -> None:
 @_JSON
 @click.pass_obj
 def list_plans(target: Target, limit: int, as_json: bool) -> None:
-    """List compute plans, the newest last, with their tasks by state."""
+    """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
-        from orchestrator.client import Progress
 
         found = list(reading.plans(client))[-limit:]
         all_progress = [_progress(client, plan) for plan in found]
@@ -46,19 +45,20 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
             ]
             reading.print_json({"plans": listed})
             return
+        key = tables.short(plan.key for plan in found)
         rows = [
             (
-                plan.key,
+                key(plan.key),
                 plan.name,
                 plan.owner,
-                tables.moment(plan.creation_date),
+                tables.minute(plan.creation_date),
                 progress.state,
-                *(str(number or "") for number in progress.counts.values()),
+                f"{progress.counts['Done']}/{len(progress.tasks)}",
             )
             for plan, progress in zip(found, all_progress, strict=True)
         ]
-        columns = ("plan", "name", "owner", "created", "state", *Progress().counts)
-        tables.console().print(tables.table(*columns, rows=rows))
+        columns = ("plan", "name", "owner", "created", "state", "done")
+        tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
 
 
 @plan.command()
@@ -71,7 +71,7 @@ def show(target: Target, key: str, as_json: bool) -> None:
         from orchestrator.cli import declines, reading, tables
         from orchestrator.core.states import TASK_WORDS
 
-        plan = reading.find_plan(client, key)
+        plan = reading.find(client, key, reading.PLAN)
         progress = _progress(client, plan)
         tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
         failures = {task.key: reading.failure_of(client, task) for task in tasks}
@@ -107,10 +107,11 @@ def show(target: Target, key: str, as_json: bool) -> None:
                 )
             )
         )
+        key_of = tables.short(task.key for task in tasks)
         rows = [
             (
                 str(task.rank),
-                task.key,
+                key_of(task.key),
                 names.get(task.function_key, task.function_key),
                 task.worker,
                 TASK_WORDS[task.status],
@@ -118,7 +119,8 @@ def show(target: Target, key: str, as_json: bool) -> None:
             )
             for task in tasks
         ]
-        output.print(tables.table("rank", "task", "function", "worker", "state", "error", rows=rows))
+        columns = ("rank", "task", "function", "worker", "state", "error")
+        output.print(tables.table(*columns, rows=rows, whole=("rank", "task", "state", "error")))
         for group in declines.grouped(declined):
             output.print(group.line, soft_wrap=True, markup=False)
 
@@ -137,7 +139,7 @@ def watch(target: Target, key: str) -> None:
         from orchestrator.cli import declines, reading, tables
         from orchestrator.client.display import show
 
-        found, output = reading.find_plan(client, key), tables.console()
+        found, output = reading.find(client, key, reading.PLAN), tables.console()
         with declines.Notices(client, found.key, partial(output.print, soft_wrap=True, markup=False)):
             progress = show(client, found.key, output)
         if progress.state != "Done":
@@ -168,12 +170,40 @@ def cancel(target: Target, key: str, wait: bool, timeout: float | None) -> None:
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading
 
-        found = reading.find_plan(client, key)
+        found = reading.find(client, key, reading.PLAN)
         if not (wait and found.HasField("cancelation_date")):
             client.cancel(found.key)
         click.echo(f"compute plan {found.key} is cancelled")
         if wait:
             _await_stops(client, found.key, timeout or _STOP_SECONDS)
+
+
+@plan.command()
+@_KEY
+@_JSON
+@click.option("--csv", "as_csv", is_flag=True, help="A line of comma-separated values for each score.")
+@click.pass_obj
+def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
+    """Show what the tasks of a compute plan have measured, by round and organization.
+
+    The round is what a task's metadata call `round` (or `round_idx`), or else those of the tasks before it; where none
+    does, it is the task's rank.
+    """
+    if as_json and as_csv:
+        raise UsageFault("--json and --csv are two forms of one answer: give one of them")
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading, tables
+
+        found = client.scores(reading.find(client, key, reading.PLAN).key)
+    if as_json:
+        reading.print_json({"scores": found.document()})
+    elif as_csv:
+        click.echo(found.csv(), nl=False)
+    elif found:
+        head, *rows = found.table()
+        tables.console().print(tables.table(*head, rows=rows, whole=("round", "score")))
+    else:
+        click.echo("no scores yet")
 
 
 def _await_stops(client: "Client", key: str, timeout: float) -> None:

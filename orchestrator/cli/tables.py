@@ -1,7 +1,7 @@
 """Tables for people."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,32 +11,66 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.client.display import printable
+from orchestrator.client.printing import printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import OverflowMethod, RenderableType
 
 _COLORS = {"Done": "green", "Failed": "red", "Cancelled": "yellow", "Doing": "cyan", "To do": "blue"}
 _ENDLESS = 10_000
+_SHORT_KEY = 8
 
 
 def console() -> Console:
     """Return the standard output; where it is no terminal, lines are as long as they need to be."""
-    return Console(width=None if sys.stdout.isatty() else _ENDLESS, highlight=False)
+    return Console(width=None if narrow() else _ENDLESS, highlight=False)
 
 
-def table(*columns: str, rows: Iterable[Iterable[str]], title: str = "") -> Table:
-    """Return a table; the words for states are coloured.
+def table(
+    *columns: str,
+    rows: Iterable[Iterable[str]],
+    title: str = "",
+    whole: Collection[str] = (),
+    folded: Collection[str] = (),
+) -> Table:
+    """Return a table, a line for each row; the words for states are coloured.
 
     Args:
         columns: their heads.
         rows: the cells, as text of anyone.
         title: above it.
+        whole: heads of columns that stay as wide as they are where there is not enough room, as those of keys; the
+            others are cut.
+        folded: heads of columns that go on in the next line instead, as those of reasons.
     """
-    built = Table(*columns, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    built = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in columns:
+        built.add_column(head, no_wrap=head in whole)
     for row in rows:
-        built.add_row(*(_cell(cell) for cell in row))
+        built.add_row(*(_cell(cell, head in folded) for head, cell in zip(columns, row, strict=True)))
     return built
+
+
+def narrow() -> bool:
+    """Say whether the standard output is a terminal, in which a line ends somewhere."""
+    return sys.stdout.isatty()
+
+
+def short(keys: Iterable[str]) -> Callable[[str], str]:
+    """Return what the key of a row is shown as: in a terminal its beginning, else all of it.
+
+    Every command takes the beginnings of keys.
+
+    Args:
+        keys: of all rows; no two are shown as the same.
+    """
+    if not narrow():
+        return lambda key: key
+    known = set(keys)
+    length = _SHORT_KEY
+    while len({key[:length] for key in known}) < len(known):
+        length += 1
+    return lambda key: key[:length]
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:
@@ -44,13 +78,18 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     built = Table(show_header=False, box=None, pad_edge=False)
     for name, value in pairs:
         if value:
-            built.add_row(Text(printable(name), style="bold"), _cell(value))
+            built.add_row(Text(printable(name), style="bold"), _cell(value, folded=True))
     return built
 
 
 def moment(given: Timestamp) -> str:
     """Return a time as the clock here shows it."""
     return f"{given.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def minute(given: Timestamp) -> str:
+    """Return a time to the minute, where there is little room."""
+    return moment(given)[:-3]
 
 
 def age(length: timedelta) -> str:
@@ -62,5 +101,6 @@ def age(length: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-def _cell(text: str) -> "RenderableType":
-    return Text(printable(text), style=_COLORS.get(text, ""), overflow="fold")
+def _cell(text: str, folded: bool) -> "RenderableType":
+    overflow: OverflowMethod = "fold" if folded else "ellipsis"
+    return Text(printable(text), style=_COLORS.get(text, ""), overflow=overflow, no_wrap=not folded)

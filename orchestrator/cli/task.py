@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def task(context: click.Context, /, **options: Any) -> None:
     """Show tasks, and the logs of those that failed.
 
-    KEY is a task's whole key, as `orchestrator plan show` prints it.
+    KEY is a task's key, or as much of its beginning as no other has.
     """
     context.obj = Target(**options)
 
@@ -30,9 +30,9 @@ def task(context: click.Context, /, **options: Any) -> None:
 def show(target: Target, key: str, as_json: bool) -> None:
     """Show a task: its state and how it came to it, its inputs, outputs, models and performances."""
     with connect(target.resolve()) as client:
-        from orchestrator.cli import description, tables
+        from orchestrator.cli import description, reading, tables
 
-        described = description.read(client, key)
+        described = description.read(client, reading.find(client, key, reading.TASK))
         if as_json:
             description.print_document(described)
         else:
@@ -52,10 +52,9 @@ def logs(target: Target, key: str, raw: bool) -> None:
     """
     access = target.resolve()
     with connect(access) as client:
-        from orchestrator import protos as pb
         from orchestrator.cli import download, reading
 
-        found = client.tasks.GetTask(pb.GetTaskParam(key=key))
+        found = reading.find(client, key, reading.TASK)
         report = reading.failure_of(client, found)
         if report is None or not report.HasField("logs_address"):
             raise Fault(_no_log(found, report))

@@ -73,7 +73,9 @@ def list_tokens() -> None:
         )
         for each in made
     )
-    console().print(table("token", "organization", "channels", "made", "ends (UTC)", "state", rows=rows))
+    console().print(
+        table("token", "organization", "channels", "made", "ends (UTC)", "state", rows=rows, whole=("token", "state"))
+    )
 
 
 @token.command()

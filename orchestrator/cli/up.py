@@ -37,8 +37,7 @@ def up(orgs: int, data: Path) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
-    from examples.breast_cancer.registration import joined, register_organizations
-    from orchestrator.client import CallError
+    from orchestrator.client import CallError, StoreError
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.processes import ProcessError
 
@@ -46,11 +45,12 @@ def up(orgs: int, data: Path) -> None:
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
     try:
         with Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation:
-            with joined(federation.running) as members:
-                register_organizations(members.values())
+            for name, store_url in federation.running.stores.items():
+                with federation.running.client(name) as client:
+                    client.register_organization(store_url)
             _describe(console, federation, data)
             federation.stay()
-    except (ProcessError, CallError, OSError) as error:
+    except (ProcessError, CallError, StoreError, OSError) as error:
         raise Fault(str(error)) from error
 
 

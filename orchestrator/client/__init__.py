@@ -3,23 +3,30 @@
 from orchestrator.client.asynchronous import AsyncClient
 from orchestrator.client.certificates import Certificates
 from orchestrator.client.connection import Client
-from orchestrator.client.errors import CallError, PlanError
+from orchestrator.client.errors import BuildError, CallError, PlanError, StoreError
+from orchestrator.client.folders import FolderError
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress
+from orchestrator.client.scores import Score, Scores
 from orchestrator.client.task import PUBLIC, Output, Task
 from orchestrator.client.watching import Event, Watch
 
 __all__ = [
     "PUBLIC",
     "AsyncClient",
+    "BuildError",
     "CallError",
     "Certificates",
     "Client",
     "Event",
+    "FolderError",
     "Output",
     "Plan",
     "PlanError",
     "Progress",
+    "Score",
+    "Scores",
+    "StoreError",
     "Task",
     "Watch",
 ]

@@ -1,7 +1,8 @@
 """The connection for programs that use asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -9,14 +10,21 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import registration, submission
+from orchestrator.client import additions, models, readiness, registration, submission
+from orchestrator.client import scores as measured
+from orchestrator.client.additions import Metadata, Place
+from orchestrator.client.assets import READY_SECONDS
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
-from orchestrator.client.connection import key_of, new_watch, options
+from orchestrator.client.connection import new_watch, options
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
-from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.models import Wanted
+from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
 from orchestrator.client.registration import New
-from orchestrator.client.steps import Result, Steps
+from orchestrator.client.scores import Scores
+from orchestrator.client.steps import Call, Result, Steps, Work
+from orchestrator.client.stores import Stores
+from orchestrator.client.task import Permissions
 from orchestrator.client.watching import PATIENCE, Event, Watch
 
 
@@ -38,6 +46,7 @@ class AsyncClient:
         self.organization = organization
         self.channel = channel
         self._functions: dict[str, pb.Function] = {}
+        self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
         interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
         how = options(proxy_from_environment)
@@ -71,7 +80,7 @@ class AsyncClient:
 
         Its functions are given as `await client.function(key)` returns them, or by the key once that was done.
         """
-        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit)
+        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit, self.scores)
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
@@ -91,6 +100,61 @@ class AsyncClient:
         """Register an asset, once, and return it; see `Client.register`."""
         asset: Message = await self._run(registration.register(new, self.organization))
         return asset
+
+    async def register_organization(self, store_url: str) -> pb.Organization:
+        """Register this organization; see `Client.register_organization`."""
+        return await self._run(additions.register_organization(self.organization, self.channel, store_url))
+
+    async def add_function(
+        self,
+        folder: Place,
+        *,
+        permissions: Permissions = (),
+        name: str = "",
+        metadata: Metadata = None,
+        key: str | None = None,
+    ) -> pb.Function:
+        """Add a function; see `Client.add_function`."""
+        return await self._run(
+            additions.add_function(self._stores, self.organization, folder, permissions, name, metadata, key)
+        )
+
+    async def add_dataset(
+        self,
+        opener: Place,
+        *,
+        name: str,
+        permissions: Permissions = (),
+        logs: Permissions = (),
+        description: str = "",
+        metadata: Metadata = None,
+        key: str | None = None,
+    ) -> pb.DataManager:
+        """Add a data set; see `Client.add_dataset`."""
+        who, stores = self.organization, self._stores
+        return await self._run(
+            additions.add_dataset(stores, who, opener, name, permissions, logs, description, metadata, key)
+        )
+
+    async def add_samples(self, folders: Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
+        """Add data samples; see `Client.add_samples`."""
+        return await self._run(additions.add_samples(self._stores, self.organization, dataset, folders))
+
+    async def wait_ready(self, *functions: str | pb.Function, timeout: float = READY_SECONDS) -> list[pb.Function]:
+        """Return functions once all of them are built; see `Client.wait_ready`."""
+        return await self._run(readiness.wait_ready(self._stores, functions, timeout))
+
+    async def download(self, wanted: Wanted, path: Path | str) -> Path:
+        """Write a model to a file; see `Client.download`."""
+        return await self._run(models.download(self._stores, wanted, path))
+
+    async def model(self, wanted: Wanted) -> pb.Model:
+        """Return a model; see `Client.model`."""
+        return await self._run(models.find(wanted))
+
+    async def scores(self, plan: Plan[Any] | str) -> Scores:
+        """Return what the tasks of a compute plan have measured; see `Client.scores`."""
+        return await self._run(measured.scores(key_of(plan)))
 
     async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
@@ -132,7 +196,7 @@ class AsyncClient:
             step = next(steps)
             while True:
                 try:
-                    answer = await (asyncio.sleep(step) if isinstance(step, float) else step(self))
+                    answer = await self._perform(step)
                 except CallError as error:
                     step = steps.throw(error)
                 else:
@@ -140,6 +204,12 @@ class AsyncClient:
         except StopIteration as stop:
             result: Result = stop.value
             return result
+
+    def _perform(self, step: Call | float | Work) -> Awaitable[Any]:
+        if isinstance(step, float):
+            return asyncio.sleep(step)
+        performed: Awaitable[Any] = asyncio.to_thread(step.do) if isinstance(step, Work) else step(self)
+        return performed
 
     def _known(self, key: str) -> pb.Function:
         if key not in self._functions:

@@ -26,11 +26,13 @@ class Certificates:
         authority: PEM file with the CA certificates of the servers that we trust.
         certificate: PEM file with our certificate.
         key: PEM file with its private key.
+        peers: PEM file with the CA certificates of all organizations' asset stores; who uploads or downloads needs it.
     """
 
     authority: Path
     certificate: Path
     key: Path
+    peers: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.

@@ -11,13 +11,15 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import registration, submission
+from orchestrator.client.assets import Assets
 from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.interceptors import Interceptor
-from orchestrator.client.plan import BATCH, Plan, new_plan
+from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
-from orchestrator.client.steps import Call, Result, Steps
+from orchestrator.client.steps import Call, Result, Steps, Work
+from orchestrator.client.stores import Stores
 from orchestrator.client.watching import PATIENCE, Event, Watch
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -46,7 +48,7 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-class Client:
+class Client(Assets):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -78,6 +80,7 @@ class Client:
         self.channel = channel
         self._timeout = timeout
         self._functions: dict[str, pb.Function] = {}
+        self._stores = Stores(certificates, proxy_from_environment)
         how = options(proxy_from_environment)
         if certificates is None:
             self._transport: grpc.Channel = grpc.insecure_channel(address, how)
@@ -124,7 +127,7 @@ class Client:
             metadata: anything, for people.
             key: a UUID; a random one by default.
         """
-        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit)
+        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit, self.scores)
 
     def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once.
@@ -223,11 +226,11 @@ class Client:
             result: Result = stop.value
             return result
 
-    def _perform(self, step: Call | float) -> Any:
+    def _perform(self, step: Call | float | Work) -> Any:
         if isinstance(step, float):
             time.sleep(step)
             return None
-        return step(self)
+        return step.do() if isinstance(step, Work) else step(self)
 
     def close(self) -> None:
         """End the connection; calls that are under way fail with CANCELLED."""
@@ -244,11 +247,6 @@ class Client:
             threading.Thread(target=self.close, daemon=True).start()
         else:
             self.close()
-
-
-def key_of(plan: Plan[Any] | str) -> str:
-    """Return the key of a compute plan that is given itself or by its key."""
-    return plan.lower() if isinstance(plan, str) else plan.key
 
 
 def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:

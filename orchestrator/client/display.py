@@ -10,6 +10,7 @@ from rich.text import Text
 from orchestrator import protos as pb
 from orchestrator.client.connection import Client, new_watch
 from orchestrator.client.plan import Plan
+from orchestrator.client.printing import printable
 from orchestrator.client.progress import Progress
 from orchestrator.client.watching import PATIENCE, Event, Watch
 from orchestrator.core.states import TASK_WORDS
@@ -79,11 +80,6 @@ def describe(event: Event) -> Text | None:
             return None
     reason = f" ({event.reason})" if event.reason else ""
     return Text(f"{event.time.astimezone():%H:%M:%S} {printable(what + reason)}")
-
-
-def printable(text: str) -> str:
-    """Return text of others without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _plan_state(plan: pb.ComputePlan, kind: str) -> str:

@@ -71,3 +71,11 @@ def _pause(error: grpc.RpcError) -> float:
 
 class PlanError(ValueError):
     """A compute plan that is being built does not fit the functions that it uses."""
+
+
+class StoreError(Exception):
+    """An asset store cannot be reached, refuses, or has something else than is registered; one line for people."""
+
+
+class BuildError(Exception):
+    """A function was not built; the message says why, with the end of the log where that may be read."""

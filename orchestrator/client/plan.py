@@ -16,11 +16,12 @@ for event in client.watch(plan):
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar, overload
 
 from orchestrator import protos as pb
 from orchestrator.client.errors import PlanError
+from orchestrator.client.scores import Scores
 from orchestrator.client.task import Input, Inputs, Permissions, Task, build, permissions
 
 Submission = TypeVar("Submission")
@@ -39,6 +40,7 @@ class Plan(Generic[Submission]):
         new: the plan without its tasks.
         declaration: returns a function as the orchestrator has it, by its key.
         submit: registers what is not registered yet, so many tasks with one call.
+        scores: asks for what a plan has measured.
 
     Attributes:
         message: the plan without its tasks.
@@ -54,6 +56,7 @@ class Plan(Generic[Submission]):
         new: pb.NewComputePlan,
         declaration: Callable[[str], pb.Function],
         submit: "Callable[[Plan[Submission], int], Submission]",
+        scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
     ) -> None:
         self.message = new
         self.key = new.key
@@ -63,6 +66,7 @@ class Plan(Generic[Submission]):
         self.sending: list[Task] | None = None
         self._declaration = declaration
         self._submit = submit
+        self._scores = scores
 
     def task(
         self,
@@ -182,6 +186,18 @@ class Plan(Generic[Submission]):
         """
         return self._submit(self, batch)
 
+    @overload
+    def scores(self: "Plan[None]") -> Scores: ...
+    @overload
+    def scores(self: "Plan[Awaitable[None]]") -> Awaitable[Scores]: ...
+    def scores(self: "Plan[Any]") -> Scores | Awaitable[Scores]:
+        """Return what its tasks have measured so far; a table by round and organization where it is shown.
+
+        Raises:
+            CallError: it is not registered, or the orchestrator does not answer.
+        """
+        return self._scores(self)
+
     def _on_data(
         self,
         function: str | pb.Function,
@@ -209,6 +225,11 @@ class Plan(Generic[Submission]):
 def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] | None) -> pb.NewComputePlan:
     """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does."""
     return pb.NewComputePlan(key=key.lower() if key else str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
+
+
+def key_of(plan: Plan[Any] | str) -> str:
+    """Return the key of a compute plan that is given itself or by its key."""
+    return plan.lower() if isinstance(plan, str) else plan.key
 
 
 def _identifier(function: pb.Function, kind: "pb.AssetKind.ValueType", role: str) -> str:

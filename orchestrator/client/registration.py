@@ -60,12 +60,13 @@ _KINDS: Mapping[type[Message], _Kind] = {
 }
 
 
-def register(new: New, caller: str) -> Steps[Any]:
+def register(new: New, caller: str, sent_before: bool = False) -> Steps[Any]:
     """Register an asset, and return it as the orchestrator has it.
 
     Args:
         new: the asset.
         caller: whose it will be.
+        sent_before: whether it may be there already, from another time.
 
     Raises:
         CallError: the orchestrator refused, or does not answer.
@@ -76,7 +77,9 @@ def register(new: New, caller: str) -> Steps[Any]:
         found = kind.find(answer, caller)
         return found is not None and getattr(found, "owner", caller) == caller and _same(new, found)
 
-    answer = yield from settle(lambda client: kind.send(client, new), lambda client: kind.look(client, new), is_ours)
+    answer = yield from settle(
+        lambda client: kind.send(client, new), lambda client: kind.look(client, new), is_ours, sent_before
+    )
     return kind.find(answer, caller)
 
 

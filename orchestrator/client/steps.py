@@ -1,18 +1,32 @@
 """Procedures of several calls, written once for the connection that waits and the one for asyncio.
 
 A procedure is a generator. It yields a call to make, as a function of the client, and is sent the answer, or thrown
-the `CallError`; or it yields a pause in seconds.
+the `CallError`; or it yields a pause in seconds, or work.
 """
 
 import random
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from orchestrator.client.errors import CallError
 
 Result = TypeVar("Result")
 Call: TypeAlias = Callable[[Any], Any]
-Steps: TypeAlias = Generator[Call | float, Any, Result]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What takes its time without the orchestrator, as reading files and talking to an asset store.
+
+    Args:
+        do: does it; asyncio gives it a thread. What it raises ends the procedure.
+    """
+
+    do: Callable[[], Any]
+
+
+Steps: TypeAlias = Generator[Call | float | Work, Any, Result]
 
 BUSY = "OE0201"
 """The code of a call that was refused because the server has too much in hand."""

@@ -61,9 +61,12 @@ class Assets(Generic[Asset]):
         else:
             many = insert(self.table).on_conflict_do_nothing(index_elements=["key"]).returning(self.table.c.key)
             kept = set(transaction.connection.execute(many, rows).scalars())
-        taken = [str(row["key"]) for row in rows if row["key"] not in kept]
-        if taken or len(kept) < len(rows):
-            raise ConflictError(f"{self.noun} {', '.join(taken) or 'given twice'} exists already")
+        if len(kept) < len(rows):
+            raise self.conflict([row["key"] for row in rows if row["key"] not in kept])
+
+    def conflict(self, taken: Collection[UUID]) -> ConflictError:
+        """Return why assets are not kept: their keys are taken; where none is, one was given twice."""
+        return ConflictError(f"{self.noun} {', '.join(map(str, taken)) or 'given twice'} exists already")
 
     def get(self, transaction: Transaction, key: UUID, lock: bool = False) -> Asset:
         """Return an asset of this channel.

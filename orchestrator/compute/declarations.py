@@ -36,16 +36,20 @@ class Declared:
 
 
 class Granted:
-    """The permissions of outputs, of which most tasks of a call ask for the same.
+    """The permissions that tasks get, which are the same for most tasks of a call.
 
     Args:
         caller: the owner of the tasks.
         organizations: the members registered in the channel.
+
+    Attributes:
+        own: the caller's alone.
     """
 
     def __init__(self, caller: str, organizations: Collection[str]) -> None:
         self._caller = caller
         self._organizations = organizations
+        self.own = pb.Permission(authorized_ids=[caller])
         self._known: dict[bytes, pb.ComputeTaskOutput] = {}
 
     def of(self, new: pb.NewComputeTaskOutput) -> pb.ComputeTaskOutput:

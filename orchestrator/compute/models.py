@@ -10,6 +10,7 @@ from orchestrator.core.errors import BadRequestError, CannotDisableOutputError, 
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
 
@@ -27,32 +28,43 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     keys = {parse_key(new.compute_task_key) for new in asked.models}
     if len(keys) > 1:
         raise BadRequestError("models: one call takes the models of one task only")
-    task = results.producing_task(transaction, keys.pop())
-    added = add(transaction, task, results.function_of(transaction, task), asked.models)
-    return pb.RegisterModelsResponse(models=added)
+    task, function = results.producing_task(transaction, keys.pop())
+    return pb.RegisterModelsResponse(models=add(transaction, task, function, asked.models))
 
 
-_FILLED = statement("SELECT output, count(*) AS count FROM models WHERE task_key = :task GROUP BY output")
+# An output that takes one model is full when it has one.
+_KEEP = """
+    INSERT INTO models (key, channel, owner, created_at, message, task_key, output, transient)
+    SELECT key, :channel, :model_owner, CAST(:now AS timestamptz), message, CAST(:model_task AS uuid), output, transient
+    FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_messages AS bytea[]), CAST(:model_outputs AS text[]),
+                CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
+         AS new (key, message, output, transient, multiple, ordinal)
+    WHERE multiple OR NOT EXISTS (SELECT FROM models AS other
+                                  WHERE other.task_key = CAST(:model_task AS uuid) AND other.output = new.output)
+    ORDER BY ordinal
+    ON CONFLICT (key) DO NOTHING RETURNING key
+"""
+_FILLED = statement("SELECT DISTINCT output FROM models WHERE task_key = :task")
 
 
 def add(
     transaction: Transaction, task: pb.ComputeTask, function: pb.Function, new_models: Sequence[pb.NewModel]
 ) -> list[pb.Model]:
-    """Keep valid models of a task that the transaction has locked.
+    """Keep valid models of a task that the transaction has locked; they are written with its events.
 
     Raises:
         OrchestratorError: the contract's error for an output that does not exist, is of another kind or is full.
     """
     if not new_models:
         return []
-    filled = {row.output: row.count for row in transaction.connection.execute(_FILLED, {"task": UUID(task.key)})}
-    added, columns = [], []
+    outputs: list[str] = []
+    added: list[pb.Model] = []
     for new in new_models:
         identifier = new.compute_task_output_identifier
         results.check_output(task, function, identifier, pb.ASSET_MODEL)
-        if filled.get(identifier) and not function.outputs[identifier].multiple:
-            raise ConflictError(f"output {identifier!r} of task {task.key} has its model already")
-        filled[identifier] = filled.get(identifier, 0) + 1
+        if identifier in outputs and not function.outputs[identifier].multiple:
+            raise _full(task, identifier)
+        outputs.append(identifier)
         added.append(
             pb.Model(
                 key=new.key.lower(),
@@ -63,12 +75,39 @@ def add(
                 creation_date=timestamp(transaction.now),
             )
         )
-        transient = task.outputs[identifier].transient
-        columns.append({"task_key": UUID(task.key), "output": identifier, "transient": transient})
-    models.insert_many(transaction, added, columns)
-    for model, row in zip(added, columns, strict=True):
-        results.record(transaction, model, model.key, str(row["output"]))
+    keys = [UUID(model.key) for model in added]
+    multiples = [function.outputs[output].multiple for output in outputs]
+
+    def check(kept: Sequence[Row]) -> None:
+        if len(kept) == len(added):
+            return
+        missing = set(keys).difference(row.key for row in kept)
+        full = set(transaction.connection.execute(_FILLED, {"task": UUID(task.key)}).scalars())
+        for key, output, multiple in zip(keys, outputs, multiples, strict=True):
+            if key in missing and not multiple and output in full:
+                raise _full(task, output)
+        raise models.conflict(missing)
+
+    transaction.last(
+        _KEEP,
+        {
+            "model_owner": task.worker,
+            "model_task": UUID(task.key),
+            "model_keys": keys,
+            "model_messages": [model.SerializeToString() for model in added],
+            "model_outputs": outputs,
+            "model_transients": [task.outputs[output].transient for output in outputs],
+            "model_multiples": multiples,
+        },
+        check,
+    )
+    for model, output in zip(added, outputs, strict=True):
+        results.record(transaction, model, model.key, output)
     return added
+
+
+def _full(task: pb.ComputeTask, output: str) -> ConflictError:
+    return ConflictError(f"output {output!r} of task {task.key} has its model already")
 
 
 def get(transaction: Transaction, wanted: pb.GetModelParam) -> pb.Model:

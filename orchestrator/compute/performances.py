@@ -18,8 +18,8 @@ from orchestrator.store.statements import statement
 def register(transaction: Transaction, new: pb.NewPerformance) -> pb.Performance:
     """Register a performance of a task that the caller runs."""
     validation.check_performance(new)
-    task = results.producing_task(transaction, parse_key(new.compute_task_key))
-    return add(transaction, task, results.function_of(transaction, task), [new])[0]
+    task, function = results.producing_task(transaction, parse_key(new.compute_task_key))
+    return add(transaction, task, function, [new])[0]
 
 
 _FILLED = statement("SELECT output FROM performances WHERE task_key = :task")

@@ -1,7 +1,8 @@
 """The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Self, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,16 +28,38 @@ class Registered:
     """A task as it is to be stored.
 
     Args:
-        task: the task with its first status.
+        new: as the client wrote it.
+        worker: the organization that runs it.
+        rank: how deep it lies in the graph.
+        status: its first.
         definition: its message without it, serialized.
         parents: the keys of its parents, each once.
         pending_parents: how many of them are not Done.
     """
 
-    task: pb.ComputeTask
+    new: pb.NewComputeTask
+    worker: str
+    rank: int
+    status: states.TaskStatus
     definition: bytes
     parents: tuple[str, ...]
     pending_parents: int
+
+
+class Parent(NamedTuple):
+    """What children are checked against, of a task that exists or comes before them in the call."""
+
+    key: str
+    function_key: str
+    status: "states.TaskStatus"
+    rank: int
+    logs_permission: pb.Permission
+    outputs: Mapping[str, pb.ComputeTaskOutput]
+
+    @classmethod
+    def of(cls, task: pb.ComputeTask) -> Self:
+        """Return it of a task that exists."""
+        return cls(task.key, task.function_key, task.status, task.rank, task.logs_permission, task.outputs)
 
 
 @dataclass(frozen=True)
@@ -64,22 +87,40 @@ class Known:
     organizations: Collection[str]
 
 
-def parent_keys(new: pb.NewComputeTask) -> tuple[str, ...]:
-    """Return the keys of a task's parents, each once, in the order of its inputs."""
-    return tuple(
-        dict.fromkeys(
+Graph: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The tasks of a call by their keys, each with the keys of its parents, each once, in the order of its inputs."""
+
+
+def graph_of(tasks: Iterable[pb.NewComputeTask]) -> Graph:
+    """Return the graph of some tasks.
+
+    Raises:
+        ConflictError: two have the same key.
+    """
+    # Each access to a field makes a string of its own.
+    same: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for new in tasks:
+        key = new.key
+        if key in found:
+            raise ConflictError(f"task {key} is given twice")
+        above = (
             given.parent_task_output.parent_task_key
             for given in new.inputs
             if given.WhichOneof("ref") == "parent_task_output"
         )
-    )
+        found[same.setdefault(key, key)] = tuple(same.setdefault(parent, parent) for parent in dict.fromkeys(above))
+    return found
 
 
-def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now: Timestamp) -> list[Registered]:
-    """Return the tasks as they are to be stored, parents before children.
+def register(
+    tasks: Iterable[pb.NewComputeTask], parents: Graph, caller: str, known: Known, now: Timestamp
+) -> Iterator[Registered]:
+    """Yield the tasks as they are to be stored, parents before children.
 
     Args:
         tasks: valid by themselves (`compute.validation.check_task`), keys in lower case.
+        parents: their graph.
         caller: the organization that registers them, their owner.
         known: everything they refer to outside of this call.
         now: their date of creation.
@@ -87,12 +128,7 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks.
     """
-    new_tasks: dict[str, pb.NewComputeTask] = {}
-    for new in tasks:
-        if new.key in new_tasks:
-            raise ConflictError(f"task {new.key} is given twice")
-        new_tasks[new.key] = new
-    parents = {key: parent_keys(new) for key, new in new_tasks.items()}
+    new_tasks = dict(zip(parents, tasks, strict=True))
     for key, above in parents.items():
         for parent in above:
             if parent not in new_tasks and parent not in known.parents:
@@ -101,20 +137,13 @@ def register(tasks: Iterable[pb.NewComputeTask], caller: str, known: Known, now:
     if len(order) < len(new_tasks):
         stuck = next(key for key in new_tasks if key not in set(order))
         raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")
-    before: dict[str, pb.ComputeTask] = dict(known.parents)
+    before = {key: Parent.of(task) for key, task in known.parents.items()}
     declared = {key: Declared(function) for key, function in known.functions.items()}
     granted = Granted(caller, known.organizations)
-    registered = []
     for key in order:
-        above = parents[key]
-        task = _Registration(new_tasks[key], caller, known, before, declared, granted).task(above, now)
-        definition = task.SerializeToString()
-        statuses = [before[parent].status for parent in above]
-        task.status = states.initial_status(known.functions[task.function_key].status, statuses)
-        before[key] = task
-        pending = sum(status != pb.STATUS_DONE for status in statuses)
-        registered.append(Registered(task, definition, above, pending))
-    return registered
+        checked = _Registration(new_tasks[key], caller, known, before, declared, granted)
+        registered, before[key] = checked.task(parents[key], now)
+        yield registered
 
 
 class _Registration:
@@ -134,7 +163,7 @@ class _Registration:
         new: pb.NewComputeTask,
         caller: str,
         known: Known,
-        tasks: Mapping[str, pb.ComputeTask],
+        tasks: Mapping[str, Parent],
         declared: Mapping[str, Declared],
         granted: Granted,
     ) -> None:
@@ -147,8 +176,8 @@ class _Registration:
         self._all_declared = declared
         self._declared = declared[self._function.key]
 
-    def task(self, parent_keys: Collection[str], now: Timestamp) -> pb.ComputeTask:
-        """Return it without its status.
+    def task(self, parent_keys: tuple[str, ...], now: Timestamp) -> tuple[Registered, Parent]:
+        """Return it as it is to be stored, and as its children are checked against it.
 
         Args:
             parent_keys: the keys of its parents, each once.
@@ -165,23 +194,31 @@ class _Registration:
         if manager:
             logs = manager.logs_permission
         else:
-            logs = pb.Permission(authorized_ids=[self._caller])
+            logs = self._granted.own
             for parent in parents:
                 if parent.logs_permission != logs:
                     logs = permissions.union(logs, parent.logs_permission)
-        return pb.ComputeTask(
+        outputs = self._outputs()
+        rank = max((parent.rank + 1 for parent in parents), default=0)
+        task = pb.ComputeTask(
             key=self._new.key,
             owner=self._caller,
             compute_plan_key=self._new.compute_plan_key,
-            rank=max((parent.rank + 1 for parent in parents), default=0),
+            rank=rank,
             worker=worker,
             creation_date=now,
             logs_permission=logs,
             metadata=self._new.metadata,
             inputs=self._new.inputs,
-            outputs=self._outputs(),
+            outputs=outputs,
             function_key=self._function.key,
         )
+        statuses = [parent.status for parent in parents]
+        status = states.initial_status(self._function.status, statuses)
+        pending = sum(each != pb.STATUS_DONE for each in statuses)
+        registered = Registered(self._new, worker, rank, status, task.SerializeToString(), parent_keys, pending)
+        # Nothing of the task's own message: any part of it keeps all of it in memory.
+        return registered, Parent(self._new.key, self._function.key, status, rank, logs, outputs)
 
     def _fail(self, what: str) -> str:
         return f"task {self._new.key}: {what}"

@@ -11,28 +11,48 @@ from orchestrator.core.errors import (
     IncompatibleKindError,
     IncompatibleStatusError,
     MissingOutputError,
+    NotFoundError,
 )
-from orchestrator.engine.tasks import check_worker
+from orchestrator.engine.tasks import RETURNED, check_worker, of_rows
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.statements import statement
+
+_PRODUCING = statement(
+    """
+    SELECT $RETURNED, token_hash IS NOT NULL AS by_attempt, functions.message AS function
+    FROM tasks JOIN task_states USING (key) JOIN functions ON functions.key = requires
+    WHERE tasks.key = :key AND tasks.channel = :channel AND kind = '$KIND' FOR NO KEY UPDATE OF task_states
+    """,
+    RETURNED=RETURNED,
+    KIND=tasks.KIND,
+)
 
 
-def producing_task(transaction: Transaction, key: UUID) -> pb.ComputeTask:
+def producing_task(transaction: Transaction, key: UUID) -> tuple[pb.ComputeTask, pb.Function]:
     """Return the task that the caller runs without an attempt, locked, so that it can register results for it.
 
+    Returns:
+        The task, and its function.
+
     Raises:
+        NotFoundError: the channel has none with this key.
         PermissionDeniedError: the caller is not its worker.
         BadRequestError: it is not Doing.
         IncompatibleStatusError: an attempt runs it, and reports its results when it completes.
     """
-    task, by_attempt = tasks.get_for_update(transaction, key)
+    row = transaction.connection.execute(_PRODUCING, {"key": key, "channel": transaction.channel}).one_or_none()
+    if row is None:
+        raise NotFoundError(f"task {key} does not exist")
+    transaction.locked()
+    task = tasks.to_message(of_rows([row])[0])
     check_worker(transaction, task)
     if task.status != pb.STATUS_EXECUTING:
         raise not_doing(task)
-    if by_attempt:
+    if row.by_attempt:
         raise IncompatibleStatusError(
             f"task {task.key} is run by a claimed attempt; its results come with CompleteTask"
         )
-    return task
+    return task, pb.Function.FromString(row.function)
 
 
 def not_doing(task: pb.ComputeTask) -> BadRequestError:

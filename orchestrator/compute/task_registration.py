@@ -1,22 +1,46 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import islice
+from typing import ClassVar
 from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.compute import assets, models, organizations, registration, validation
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.registration import Registered
-from orchestrator.core import pokes
+from orchestrator.core import pokes, wire
 from orchestrator.core.errors import BadRequestError
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine import plans, retries, tasks
 from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
+# What is built of a call at a time: its memory does not grow with the call, but for the request and the answer.
+_SLICE = 2000
+_TASKS = pb.RegisterTasksResponse.DESCRIPTOR.fields_by_name["tasks"].number
 
-def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> pb.RegisterTasksResponse:
+
+class Answer:
+    """The answer, whose tasks were serialized one by one; as messages they would take far more memory."""
+
+    message: ClassVar = pb.RegisterTasksResponse
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def add(self, task: bytes) -> None:
+        """Add a task, serialized."""
+        self._parts.append(wire.field(_TASKS, task))
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as protobuf names it
+        """Return its bytes."""
+        return b"".join(self._parts)
+
+
+def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> Answer:
     """Register tasks in compute plans of the caller, in any order; answer parents before children."""
     if not asked.tasks:
         raise BadRequestError("tasks: none given")
@@ -24,35 +48,55 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> pb.Regis
         validation.check_task(new)
         retries.check_metadata(new.metadata)
         _lower_keys(new)
-    tasks.check_new(transaction, _keys(new.key for new in asked.tasks))
-    known = _read(transaction, asked.tasks)
-    registered = registration.register(asked.tasks, transaction.organization, known, timestamp(transaction.now))
+    graph = registration.graph_of(asked.tasks)
+    known = _read(transaction, asked.tasks, graph)
+    now = timestamp(transaction.now)
+    registered = registration.register(asked.tasks, graph, transaction.organization, known, now)
+    parts, several = _parts(registered), len(asked.tasks) > _SLICE
+    outer = {UUID(key) for key in known.parents}
+    answer = Answer()
+    for rows in _ahead(parts) if several else parts:
+        tasks.insert_many(transaction, rows, outer.intersection(parent for row in rows for parent in row.parents))
+        for row in rows:
+            snapshot = row.definition + compute_tasks.state(row.status)
+            answer.add(snapshot)
+            transaction.events.registered(str(row.key), pb.ASSET_COMPUTE_TASK, snapshot)
+            if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+                transaction.pokes.run(row.queue, row.key, 1, row.priority)
+        if several:
+            transaction.write_part()
+    return answer
+
+
+def _parts(registered: Iterator[Registered]) -> Iterator[list[NewTask]]:
     # The same keys come again and again.
     uuid_of = cache(UUID)
-    rows = [_row(new_task, uuid_of) for new_task in registered]
-    tasks.insert_many(transaction, rows)
-    for new_task, row in zip(registered, rows, strict=True):
-        snapshot = row.definition + compute_tasks.state(row.status)
-        transaction.events.registered(new_task.task.key, pb.ASSET_COMPUTE_TASK, snapshot)
-        if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
-            transaction.pokes.run(row.queue, row.key, 1, row.priority)
-    return pb.RegisterTasksResponse(tasks=[new_task.task for new_task in registered])
+    while part := [_row(each, uuid_of) for each in islice(registered, _SLICE)]:
+        yield part
+
+
+def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
+    """Yield them, each while the next is made in a thread: Postgres works at the same time."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = maker.submit(next, parts, None)
+            yield part
 
 
 def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:
-    task = registered.task
     return NewTask(
-        key=uuid_of(task.key),
+        key=uuid_of(registered.new.key),
         kind=compute_tasks.KIND,
-        plan=uuid_of(task.compute_plan_key),
-        worker=task.worker,
-        queue=pokes.queue(task.worker),
-        status=task.status,
+        plan=uuid_of(registered.new.compute_plan_key),
+        worker=registered.worker,
+        queue=pokes.queue(registered.worker),
+        status=registered.status,
         definition=registered.definition,
         parents=[uuid_of(parent) for parent in registered.parents],
         pending_parents=registered.pending_parents,
-        rank=task.rank,
-        requires=uuid_of(task.function_key),
+        rank=registered.rank,
+        requires=uuid_of(registered.new.function_key),
     )
 
 
@@ -72,13 +116,12 @@ def _keys(keys: Iterable[str]) -> list[UUID]:
     return [UUID(key) for key in dict.fromkeys(keys)]
 
 
-def _read(transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask]) -> registration.Known:
-    new_keys = {new.key for new in new_tasks}
-    parent_keys = _keys(
-        parent for new in new_tasks for parent in registration.parent_keys(new) if parent not in new_keys
-    )
+def _read(
+    transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask], graph: registration.Graph
+) -> registration.Known:
+    parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
     # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = compute_tasks.get_many(transaction, parent_keys).values()
+    unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
     functions = assets.functions.get_many(transaction, _keys(new.function_key for new in new_tasks), share=True)
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 import yaml
 
 _TEXT = "tag:yaml.org,2002:str"
+_FLAGS = {"true": True, "false": False}
 _DEEPEST = 50
 
 
@@ -84,6 +85,19 @@ class Entry:
         if not isinstance(node, yaml.ScalarNode) or node.tag != _TEXT or not node.value:
             raise self.error("text is expected here; put what looks like a number, a date or yes and no in quotes")
         return str(node.value)
+
+    def flag(self) -> bool:
+        """Return whether true is written here; False where nothing is.
+
+        Raises:
+            DocumentError: it is neither `true` nor `false`.
+        """
+        if not self:
+            return False
+        node = self._node
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None or node.value not in _FLAGS:
+            raise self.error("true or false is expected here")
+        return _FLAGS[node.value]
 
     def error(self, message: str) -> DocumentError:
         """Return an error that says where this entry is."""

@@ -138,7 +138,7 @@ class Layout:
 
     def _of(self, organization: str, name: str, authority: Path) -> Certificates:
         folder = self.root / "organizations" / organization
-        return Certificates(authority, folder / f"{name}.crt", folder / f"{name}.key")
+        return Certificates(authority, folder / f"{name}.crt", folder / f"{name}.key", self.peers)
 
 
 def create_authority(folder: Path, organization: str, days: float = 3650.0) -> Authority:

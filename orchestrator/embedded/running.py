@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.client import Certificates
+from orchestrator.client import Certificates, Client
 from orchestrator.embedded.certificates import Layout
 from orchestrator.files import whole
 
@@ -55,6 +55,15 @@ class Running:
                 f"organization {organization!r} is not in this federation; name one of {', '.join(self.organizations)}"
             )
         return Layout(self.certificate_folder).client(organization)
+
+    def client(self, organization: str) -> Client:
+        """Return a connection as one of the organizations, to be closed afterwards.
+
+        Raises:
+            ValueError: it is not one of them.
+            OSError: its certificates cannot be read.
+        """
+        return Client(self.address, organization, self.channel, self.certificates(organization))
 
     @property
     def alive(self) -> bool:

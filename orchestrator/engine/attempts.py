@@ -70,7 +70,7 @@ def renew(
 
 _FIND = statement("""
     SELECT attempts.token_hash, ended_at, outcome, report_hash, due_at FROM attempts
-    LEFT JOIN tasks ON key = task_key AND tasks.attempts = number
+    LEFT JOIN task_states ON key = task_key AND task_states.attempts = number
     WHERE task_key = :key AND number = :number
 """)
 
@@ -82,11 +82,13 @@ def find(transaction: Transaction, key: UUID, number: int) -> Row | None:
 
 _REPEAT = statement("""
     WITH task AS (
-             UPDATE tasks SET token_hash = :token_hash
-             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $DOING
+             UPDATE task_states SET token_hash = :token_hash
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND worker = :organization
+               AND status = $DOING
                AND EXISTS (SELECT FROM attempts
-                           WHERE task_key = tasks.key AND number = tasks.attempts AND claim_id = :claim_id)
-             RETURNING key, attempts
+                           WHERE task_key = :key AND number = task_states.attempts AND claim_id = :claim_id)
+             RETURNING tasks.key, attempts
          )
     UPDATE attempts SET token_hash = :token_hash, lease_until = :now + CAST(:lease AS interval)
     FROM task WHERE task_key = task.key AND number = task.attempts

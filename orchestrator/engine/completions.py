@@ -1,37 +1,60 @@
 """How a task becomes Done, and what follows for its children; see `engine.endings` for the other ways to end."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
-from orchestrator.engine import endings, kinds, transitions
+from orchestrator.engine import endings, kinds, plans, tasks, transitions
 from orchestrator.engine.endings import Register
-from orchestrator.engine.tasks import COLUMNS, Task
+from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
 
-# All of an ending that is reported with nothing else. Its snapshot may be older than its locks: where the graph was
-# extended since, the latch says so, and it does nothing. Its events draw their number when the children are locked.
-_COMPLETE_ALONE = statement(
-    """
-    WITH latch AS (
-             SELECT key, extended FROM plans
-             WHERE key = (SELECT plan_key FROM tasks WHERE key = :key) FOR SHARE
-         ),
+# Its snapshot may be older than its latch: where the graph grew between, the latch says so, and it does nothing.
+_MADE_DONE = """
+    WITH latch AS MATERIALIZED (SELECT plan_key AS key, $SHARED AS extended FROM tasks WHERE key = :key),
          ended AS (
-             UPDATE tasks SET status = $DONE, due_at = NULL, poked_at = NULL
-             WHERE key = :key AND channel = :channel AND kind = ANY(CAST(:quiet_kinds AS text[])) AND $GUARD
-               AND plan_key = (SELECT latch.key FROM latch JOIN plans USING (key, extended))
-             RETURNING $COLUMNS
+             UPDATE task_states SET status = $DONE, token_hash = NULL, due_at = NULL, poked_at = NULL
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND $GUARD
+               AND task_states.plan_key = (SELECT key FROM latch JOIN plans USING (key, extended))
+             RETURNING $RETURNED
          ),
          $COUNTED,
+         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key),
+"""
+_PARTS = {
+    "MADE_DONE": _MADE_DONE,
+    "COLUMNS": COLUMNS,
+    "RETURNED": RETURNED,
+    "SHARED": plans.shared("plan_key"),
+    "COUNTED": transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
+}
+
+_COMPLETE_BY_ATTEMPT = statement(
+    """
+    $MADE_DONE
+         attempt AS (
+             UPDATE attempts SET ended_at = :now, outcome = $DONE, report_hash = :report_hash
+             FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
+         )
+    SELECT $COLUMNS, -1 AS rank FROM ended UNION ALL SELECT $COLUMNS, rank FROM ready ORDER BY rank, key
+    """,
+    GUARD=endings.OF_ATTEMPT,
+    **_PARTS,
+)
+
+# All of an ending that is reported with nothing else. Its events draw their number when the children are locked.
+_COMPLETE_ALONE = statement(
+    """
+    $MADE_DONE
          $CALL,
          attempt AS (
              UPDATE attempts SET ended_at = (SELECT now FROM call), outcome = $DONE
              FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
          ),
-         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key),
          moved AS (
              SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || state AS asset,
                     CAST(:reason AS text) AS reason
@@ -49,14 +72,13 @@ _COMPLETE_ALONE = statement(
          )
     SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
     """,
-    COLUMNS=COLUMNS,
-    GUARD=endings.WITHOUT_ATTEMPT,
-    COUNTED=transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
+    GUARD=f"kind = ANY(CAST(:quiet_kinds AS text[])) AND {endings.WITHOUT_ATTEMPT}",
     CALL=events.call("ready"),
     DONE_STATES=kinds.states("done"),
     READY_STATES=kinds.states("to_do"),
     MOVED=events.MOVED,
     RUN_TASK=RUN_TASK,
+    **_PARTS,
 )
 
 
@@ -82,17 +104,42 @@ def complete_by_attempt(
     Returns:
         Whether the attempt held the task; nothing is changed otherwise.
     """
-    ended = endings.end(
-        transaction, endings.BY_ATTEMPT, key, pb.STATUS_DONE, token_hash=token_hash, report_hash=report_hash
+    moved = tasks.of_rows(
+        transaction.connection.execute(
+            _COMPLETE_BY_ATTEMPT,
+            {
+                "key": key,
+                "channel": transaction.channel,
+                "organization": transaction.organization,
+                "now": transaction.now,
+                "token_hash": token_hash,
+                "report_hash": report_hash,
+            },
+        )
     )
-    return _completed(transaction, ended, reason, register)
+    transaction.locked()
+    if moved:
+        ended, *children = moved
+    else:
+        found = endings.end(
+            transaction, endings.BY_ATTEMPT, key, pb.STATUS_DONE, token_hash=token_hash, report_hash=report_hash
+        )
+        if found is None:
+            return False
+        ended, children = found, transitions.release_children(transaction, key)
+    _follow(transaction, ended, children, reason, register)
+    return True
 
 
 def complete_by_worker(transaction: Transaction, key: UUID, reason: str) -> bool:
     """Make a task Done that the calling worker runs without an attempt; see `complete_by_attempt`."""
     if _completed_alone(transaction, key, reason):
         return True
-    return _completed(transaction, endings.end(transaction, endings.BY_WORKER, key, pb.STATUS_DONE), reason, None)
+    ended = endings.end(transaction, endings.BY_WORKER, key, pb.STATUS_DONE)
+    if ended is None:
+        return False
+    _follow(transaction, ended, transitions.release_children(transaction, key), reason, None)
+    return True
 
 
 def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
@@ -115,10 +162,9 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
     return True
 
 
-def _completed(transaction: Transaction, ended: Task | None, reason: str, register: Register | None) -> bool:
-    if ended is None:
-        return False
-    children = transitions.release_children(transaction, ended.key)
+def _follow(
+    transaction: Transaction, ended: Task, children: Sequence[Task], reason: str, register: Register | None
+) -> None:
     if register:
         register(ended)
     kinds.tell(transaction, ended, reason)
@@ -126,4 +172,3 @@ def _completed(transaction: Transaction, ended: Task | None, reason: str, regist
         kinds.tell(transaction, child, f"its last parent {ended.key} is Done")
         kinds.poke(transaction, child)
     kinds.of(ended.kind).ended(transaction, ended)
-    return True

@@ -15,10 +15,11 @@ from orchestrator.store.statements import statement
 
 _DECLINE = statement("""
     WITH declined AS (
-             UPDATE tasks SET due_at = NULL, poked_at = NULL, pokes = 0
-             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $TO_DO
-               AND (due_at IS NULL OR due_at <= :now)
-             RETURNING key, channel, worker, plan_key, attempts
+             UPDATE task_states SET due_at = NULL, poked_at = NULL, pokes = 0
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND worker = :organization
+               AND status = $TO_DO AND (due_at IS NULL OR due_at <= :now)
+             RETURNING tasks.key, channel, worker, tasks.plan_key, attempts
          ),
          kept AS (
              INSERT INTO declines (task_key, channel, worker, plan_key, attempts, declined_at, message)
@@ -58,17 +59,19 @@ def decline(transaction: Transaction, decline: pb.Decline) -> bool | None:
 # The tasks are locked in the order of their keys, as by all who change many of them.
 _RECONSIDER = statement("""
     WITH chosen AS (
-             SELECT tasks.key FROM tasks JOIN declines ON task_key = tasks.key AND declines.attempts = tasks.attempts
-             WHERE tasks.key = ANY(CAST(:keys AS uuid[])) AND tasks.channel = :channel
-               AND tasks.worker = :organization AND status = $TO_DO
-             ORDER BY tasks.key FOR NO KEY UPDATE OF tasks
+             SELECT key FROM tasks JOIN task_states USING (key)
+                             JOIN declines ON task_key = key AND declines.attempts = task_states.attempts
+             WHERE key = ANY(CAST(:keys AS uuid[])) AND tasks.channel = :channel AND tasks.worker = :organization
+               AND status = $TO_DO
+             ORDER BY key FOR NO KEY UPDATE OF task_states
          ),
          gone AS (
              DELETE FROM declines USING chosen WHERE task_key = chosen.key RETURNING task_key, declines.message
          ),
          again AS (
-             UPDATE tasks SET poked_at = :now, pokes = 0 FROM gone WHERE tasks.key = gone.task_key
-             RETURNING tasks.key, tasks.attempts, queue, priority, gone.message
+             UPDATE task_states SET poked_at = :now, pokes = 0
+             FROM gone JOIN tasks ON tasks.key = gone.task_key WHERE task_states.key = gone.task_key
+             RETURNING tasks.key, task_states.attempts, queue, priority, gone.message
          )
     SELECT key, attempts, queue, priority, message FROM again ORDER BY key
 """)
@@ -108,12 +111,12 @@ def page(
         plan: of this compute plan alone.
         task: of this task alone.
     """
-    table, tasks = tables.declines.c, tables.tasks.c
+    table, state = tables.declines.c, tables.task_states.c
     query = (
         select(table.declined_at, table.task_key, table.message)
-        .join(tables.tasks, tasks.key == table.task_key)
-        .where(table.channel == transaction.channel, tasks.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT)
-        .where(tasks.attempts == table.attempts)
+        .join(tables.task_states, state.key == table.task_key)
+        .where(table.channel == transaction.channel, state.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT)
+        .where(state.attempts == table.attempts)
     )
     if worker:
         query = query.where(table.worker == worker)

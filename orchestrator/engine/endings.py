@@ -23,7 +23,7 @@ from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine import kinds, outbox, plans, tasks, transitions
 from orchestrator.engine.retries import FaultKind
-from orchestrator.engine.tasks import COLUMNS, Task
+from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
@@ -32,14 +32,14 @@ Register = Callable[[Task], object]
 
 # The state that it leaves guards the change and, for an attempt's own report, its token.
 _END = """
-    WITH latch AS (
-             SELECT key FROM plans WHERE key = (SELECT plan_key FROM tasks WHERE key = :key) FOR SHARE
-         ),
+    WITH latch AS (SELECT plan_key FROM tasks WHERE key = :key AND $SHARED IS NOT NULL),
          $EXPIRED
          ended AS (
-             UPDATE tasks SET status = :target, token_hash = NULL, due_at = NULL, poked_at = NULL
-             WHERE key = :key AND channel = :channel AND plan_key = (SELECT key FROM latch) AND $GUARD
-             RETURNING $COLUMNS
+             UPDATE task_states SET status = :target, token_hash = NULL, due_at = NULL, poked_at = NULL
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel
+               AND task_states.plan_key = (SELECT plan_key FROM latch) AND $GUARD
+             RETURNING $RETURNED
          ),
          attempt AS (
              UPDATE attempts SET ended_at = :now, outcome = :target, fault = :fault, report_hash = :report_hash
@@ -53,10 +53,15 @@ _END = """
 
 
 def _ending(guard: str, expired: str = "") -> TextClause:
-    return statement(_END, COLUMNS=COLUMNS, GUARD=guard, EXPIRED=expired)
+    return statement(
+        _END, COLUMNS=COLUMNS, RETURNED=RETURNED, SHARED=plans.shared("plan_key"), GUARD=guard, EXPIRED=expired
+    )
 
 
-BY_ATTEMPT = _ending("status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)")
+OF_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash = CAST(:token_hash AS bytea)"
+"""What guards `BY_ATTEMPT`."""
+
+BY_ATTEMPT = _ending(OF_ATTEMPT)
 """By the attempt that runs a task, which shows its token."""
 
 WITHOUT_ATTEMPT = "status = $DOING AND worker = :organization AND token_hash IS NULL"

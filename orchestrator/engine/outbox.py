@@ -105,7 +105,7 @@ _ROOM = statement(
              FROM node HAVING count(*) FILTER (WHERE heard AND slots IS NULL) = 0
          )
     SELECT $SPARE + $SPARE * slots
-           - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN tasks ON tasks.key = sent.key
+           - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN task_states ON task_states.key = sent.key
               WHERE sent.queue = :queue AND sent.message = '$RUN_TASK' AND claimed_at IS NULL
                 AND sent_at > (SELECT since FROM known)
                 AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL

@@ -1,6 +1,7 @@
 """Plans: the latch of their tasks, and how all tasks of one end.
 
-A plan's row is what every change of its graph, and everything that ends it, holds alone; a Done shares it.
+A plan's latch is what every change of its graph, and everything that ends it, holds alone; a Done shares it. It is an
+advisory lock, which many can share without a write; who holds it alone locks the plan's row too, to read it anew.
 """
 
 from collections.abc import Collection
@@ -53,11 +54,37 @@ def register(transaction: Transaction, key: UUID, kind: str) -> None:
 
 _OF_CHANNEL = """
     SELECT key, kind, owner, ended_at, outcome FROM plans
-    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel ORDER BY key
+    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel $ALONE ORDER BY key
 """
-_GET = statement(_OF_CHANNEL)
-_HOLD = statement(f"{_OF_CHANNEL} FOR NO KEY UPDATE")
-_SHARE = statement(f"{_OF_CHANNEL} FOR SHARE")
+# As `share_latch` of the database names it.
+_LATCH = "hashtextextended(CAST(plans.key AS text), 0)"
+_GET = statement(_OF_CHANNEL, ALONE="")
+_HOLD = statement(
+    """
+    WITH latch AS MATERIALIZED (
+             SELECT pg_advisory_xact_lock($LATCH) FROM plans
+             WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel ORDER BY key
+         )
+    $OF_CHANNEL FOR NO KEY UPDATE
+    """,
+    OF_CHANNEL=_OF_CHANNEL,
+    LATCH=_LATCH,
+    ALONE="AND (SELECT count(*) FROM latch) > 0",
+)
+
+
+def shared(plan: str) -> str:
+    """Return what shares a plan's latch, in a statement, until the transaction ends.
+
+    Its value is how often the plan was extended, as of then; the statement itself may see what was before.
+
+    Args:
+        plan: the plan's key, in SQL.
+    """
+    return f"share_latch({plan})"
+
+
+_SHARE = statement("SELECT $SHARED FROM plans WHERE key = :key AND channel = :channel", SHARED=shared("key"))
 
 
 def get(transaction: Transaction, key: UUID) -> Plan:
@@ -83,7 +110,7 @@ def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
 
 def share(transaction: Transaction, key: UUID) -> None:
     """Keep others from holding a plan's latch alone until the transaction ends."""
-    _read(transaction, _SHARE, [key])
+    transaction.connection.execute(_SHARE, {"key": key, "channel": transaction.channel})
     transaction.locked()
 
 
@@ -93,7 +120,11 @@ def _read(transaction: Transaction, query: TextClause, keys: Collection[UUID]) -
 
 
 _TAKE = statement(
-    "SELECT key, kind, owner, ended_at, outcome FROM plans WHERE key = :key FOR NO KEY UPDATE SKIP LOCKED"
+    """
+    SELECT key, kind, owner, ended_at, outcome FROM plans
+    WHERE key = :key AND pg_try_advisory_xact_lock($LATCH) FOR NO KEY UPDATE SKIP LOCKED
+    """,
+    LATCH=_LATCH,
 )
 
 
@@ -112,13 +143,16 @@ def end(transaction: Transaction, key: UUID, outcome: TaskStatus) -> bool:
     return transaction.connection.execute(_END, parameters).rowcount > 0
 
 
-_LOCK_TASKS = statement("SELECT FROM tasks WHERE plan_key = :plan AND status IN ($LIVE) ORDER BY key FOR NO KEY UPDATE")
+_LOCK_TASKS = statement(
+    "SELECT FROM task_states WHERE plan_key = :plan AND status IN ($LIVE) ORDER BY key FOR NO KEY UPDATE"
+)
 _CANCEL = statement(
     """
     WITH ended AS (
-             UPDATE tasks SET status = $CANCELLED, token_hash = NULL, due_at = NULL, poked_at = NULL
-             WHERE plan_key = :plan AND status IN ($LIVE)
-             RETURNING $COLUMNS, rank
+             UPDATE task_states SET status = $CANCELLED, token_hash = NULL, due_at = NULL, poked_at = NULL
+             FROM tasks
+             WHERE tasks.key = task_states.key AND task_states.plan_key = :plan AND status IN ($LIVE)
+             RETURNING $RETURNED, rank
          ),
          alive AS (
              SELECT task_key, number FROM attempts JOIN ended ON task_key = ended.key AND number = ended.attempts
@@ -133,6 +167,7 @@ _CANCEL = statement(
     SELECT $COLUMNS, ran FROM ended LEFT JOIN attempt ON task_key = key ORDER BY rank, key
     """,
     COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
 )
 
 
@@ -156,23 +191,24 @@ def cancel(transaction: Transaction, key: UUID, reason: str) -> None:
 _CANCEL_STUCK = statement(
     """
     WITH RECURSIVE stuck (key) AS (
-             SELECT key FROM tasks
+             SELECT key FROM task_states
              WHERE plan_key = :plan
                AND ((:ended AND status IN ($NOT_BEGUN))
                     OR (status IN ($NOT_DUE)
-                        AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
-                                    WHERE child = tasks.key AND parents.status IN ($STOPPED))))
+                        AND EXISTS (SELECT FROM edges JOIN task_states AS parents ON parents.key = parent
+                                    WHERE child = task_states.key AND parents.status IN ($STOPPED))))
              UNION
-             SELECT tasks.key FROM stuck JOIN edges ON parent = stuck.key JOIN tasks ON tasks.key = child
+             SELECT task_states.key FROM stuck JOIN edges ON parent = stuck.key
+                                               JOIN task_states ON task_states.key = child
              WHERE plan_key = :plan AND status IN ($NOT_DUE)
          ),
          live AS (
-             SELECT key FROM tasks WHERE key IN (SELECT key FROM stuck) AND status IN ($NOT_BEGUN)
+             SELECT key FROM task_states WHERE key IN (SELECT key FROM stuck) AND status IN ($NOT_BEGUN)
              ORDER BY key FOR NO KEY UPDATE
          ),
          ended AS (
-             UPDATE tasks SET status = $CANCELLED, due_at = NULL, poked_at = NULL
-             FROM live WHERE tasks.key = live.key
+             UPDATE task_states SET status = $CANCELLED, due_at = NULL, poked_at = NULL
+             FROM live JOIN tasks USING (key) WHERE task_states.key = live.key
              RETURNING $RETURNED, rank
          ),
          decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key)

@@ -6,7 +6,7 @@ from uuid import UUID
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, tasks
-from orchestrator.engine.tasks import COLUMNS, Task
+from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
@@ -16,12 +16,14 @@ from orchestrator.trace import events
 _START = statement(
     """
     WITH started AS (
-             UPDATE tasks SET status = $DOING, attempts = attempts + 1, token_hash = :token_hash, due_at = NULL,
-                              poked_at = NULL, pokes = 0
-             WHERE key = :key AND channel = :channel AND worker = :organization AND status = $TO_DO
-               AND kind = ANY(CAST(:doing_kinds AS text[]))
+             UPDATE task_states
+             SET status = $DOING, attempts = attempts + 1, token_hash = :token_hash, due_at = NULL, poked_at = NULL,
+                 pokes = 0
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND worker = :organization
+               AND kind = ANY(CAST(:doing_kinds AS text[])) AND status = $TO_DO
                AND (:attempt = 0 OR attempts + 1 = :attempt) AND (due_at IS NULL OR due_at <= :now)
-             RETURNING $COLUMNS
+             RETURNING $RETURNED
          ),
          $CALL,
          attempt AS (
@@ -51,6 +53,7 @@ _START = statement(
     SELECT $COLUMNS FROM started
     """,
     COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
     RUN_TASK=RUN_TASK,
     CALL=events.call("started"),
     STATES=kinds.states("doing"),

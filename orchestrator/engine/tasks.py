@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Select, TextClause, select
+from sqlalchemy import TextClause, select
 
 from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
@@ -53,11 +53,14 @@ class Task:
 COLUMNS = "key, kind, plan_key, owner, worker, queue, priority, attempts, status, message"
 """What a statement must select first, in this order, for `of_rows`; for `moved` nothing else, or `ran`."""
 
-RETURNED = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
-"""The same of the table `tasks`, beside others."""
+_STATE = {"attempts", "status"}
+_OF_TABLES = {name: tables.task_states if name in _STATE else tables.tasks for name in COLUMNS.split(", ")}
 
-_SELECTED = len(COLUMNS.split(", "))
-_COLUMNS = [tables.tasks.c[name] for name in COLUMNS.split(", ")]
+RETURNED = ", ".join(f"{table.name}.{name}" for name, table in _OF_TABLES.items())
+"""The same of the tables `tasks` and `task_states`, beside others."""
+
+_COLUMNS = [table.c[name] for name, table in _OF_TABLES.items()]
+_SELECTED = len(_COLUMNS)
 
 
 def of_rows(rows: Iterable[Sequence[Any]]) -> list[Task]:
@@ -127,47 +130,77 @@ class NewTask:
     priority: int = 0
 
 
-_TAKEN = statement("SELECT key FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) LIMIT 1")
+_AROUND = statement(
+    """
+    SELECT $RETURNED, channel = :channel AS above
+    FROM tasks JOIN task_states USING (key)
+    WHERE key = ANY(CAST(:parents AS uuid[]))
+    UNION ALL
+    (SELECT $RETURNED, false FROM tasks JOIN task_states USING (key) WHERE key = ANY(CAST(:new AS uuid[])) LIMIT 1)
+    """,
+    RETURNED=RETURNED,
+)
 
 
-def check_new(transaction: Transaction, keys: Collection[UUID]) -> None:
-    """Check that no task bears any of these keys, in this channel or in another.
+def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> dict[UUID, Task]:
+    """Check that tasks are new; return those of their parents that exist in this channel, by key.
+
+    Args:
+        transaction: of the caller.
+        new: keys that no task bears yet, in this channel or in another.
+        parents: keys of other tasks.
 
     Raises:
-        ConflictError: one does.
+        ConflictError: one of the new ones is there.
     """
-    taken = transaction.connection.execute(_TAKEN, {"keys": list(keys)}).scalar_one_or_none()
-    if taken:
+    parameters = {"new": list(new), "parents": list(parents), "channel": transaction.channel}
+    rows = transaction.connection.execute(_AROUND, parameters).all()
+    keys = set(new)
+    if taken := next((row.key for row in rows if row.key in keys), None):
         raise ConflictError(f"task {taken} exists already")
+    return {row.key: of_rows([row])[0] for row in rows if row.above}
 
 
-_INSERT = statement("""
-    INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, priority,
-                       rank, status, pending_parents, poked_at)
-    SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority,
-           rank, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]), CAST(:plans AS uuid[]),
-                CAST(:required AS uuid[]), CAST(:workers AS text[]), CAST(:queues AS text[]),
-                CAST(:priorities AS smallint[]), CAST(:ranks AS int[]), CAST(:statuses AS smallint[]),
-                CAST(:pending_parents AS int[]))
-         AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank, status, pending_parents)
-""")
 # What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
-_INSERT_EDGES = statement("""
-    WITH grown AS (
+_INSERT = statement("""
+    WITH edge AS (
+             INSERT INTO edges (parent, child)
+             SELECT parent, child
+             FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
+         ),
+         grown AS (
              UPDATE plans SET extended = extended + 1
              WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+         ),
+         definition AS (
+             INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue,
+                                priority, rank)
+             SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
+             FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]),
+                         CAST(:plans AS uuid[]), CAST(:required AS uuid[]), CAST(:workers AS text[]),
+                         CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:ranks AS int[]))
+                  AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank)
          )
-    INSERT INTO edges (parent, child)
-    SELECT parent, child FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
+    INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
+    SELECT key, plan_key, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:plans AS uuid[]), CAST(:statuses AS smallint[]),
+                CAST(:pending_parents AS int[]))
+         AS state (key, plan_key, status, pending_parents)
 """)
 
 
-def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
-    """Keep new tasks of the caller, and their edges; in two statements, however many they are.
+def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collection[UUID]) -> None:
+    """Keep new tasks of the caller, and their edges, in one statement, however many they are.
 
-    The transaction holds the latches of their plans, and of those of their parents.
+    Args:
+        transaction: of the caller; it holds the latches of their plans, and of those of their parents.
+        new: the tasks.
+        outer: the parents of some of them that were there before the transaction.
+
+    Raises:
+        ConflictError: a task bears one of the keys, in this channel or in another.
     """
+    edges = [(parent, task.key) for task in new for parent in task.parents]
     transaction.connection.execute(
         _INSERT,
         {
@@ -185,15 +218,11 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask]) -> None:
             "ranks": [task.rank for task in new],
             "statuses": [task.status for task in new],
             "pending_parents": [task.pending_parents for task in new],
+            "parents": [parent for parent, _ in edges],
+            "children": [child for _, child in edges],
+            "outer": list(outer),
         },
     )
-    edges = [(parent, task.key) for task in new for parent in task.parents]
-    if edges:
-        parents, children = zip(*edges, strict=True)
-        outer = set(parents).difference(task.key for task in new)
-        transaction.connection.execute(
-            _INSERT_EDGES, {"parents": list(parents), "children": list(children), "outer": list(outer)}
-        )
 
 
 def get(transaction: Transaction, key: UUID) -> Task:
@@ -209,7 +238,11 @@ def get(transaction: Transaction, key: UUID) -> Task:
 
 
 _GET = statement(
-    "SELECT $COLUMNS FROM tasks WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel", COLUMNS=COLUMNS
+    """
+    SELECT $RETURNED FROM tasks JOIN task_states USING (key)
+    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel
+    """,
+    RETURNED=RETURNED,
 )
 
 
@@ -223,10 +256,10 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Tas
 
 _LOCK = statement(
     """
-    SELECT $COLUMNS, token_hash IS NOT NULL AS by_attempt FROM tasks
-    WHERE key = :key AND channel = :channel FOR NO KEY UPDATE
+    SELECT $RETURNED, token_hash IS NOT NULL AS by_attempt FROM tasks JOIN task_states USING (key)
+    WHERE key = :key AND channel = :channel FOR NO KEY UPDATE OF task_states
     """,
-    COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
 )
 
 
@@ -251,19 +284,19 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
         at: which page.
         wanted: columns and the values that they must have.
     """
-    table = tables.tasks.c
-    query = _of_channel(transaction).add_columns(table.created_at)
+    table, states = tables.tasks.c, tables.task_states.c
+    query = (
+        select(*_COLUMNS, table.created_at)
+        .join_from(tables.tasks, tables.task_states, table.key == states.key)
+        .where(table.channel == transaction.channel)
+    )
     for name, value in wanted.items():
-        query = query.where(table[name] == value)
+        query = query.where((states if name in _STATE else table)[name] == value)
     rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
     return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
-def _of_channel(transaction: Transaction) -> Select[Any]:
-    return select(*_COLUMNS).where(tables.tasks.c.channel == transaction.channel)
-
-
-_STATUSES = statement("SELECT status, count(*) AS count FROM tasks WHERE plan_key = :plan GROUP BY status")
+_STATUSES = statement("SELECT status, count(*) AS count FROM task_states WHERE plan_key = :plan GROUP BY status")
 
 
 def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
@@ -271,7 +304,7 @@ def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
     return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}
 
 
-_CHILDREN = statement("SELECT DISTINCT status FROM tasks JOIN edges ON child = key WHERE parent = :parent")
+_CHILDREN = statement("SELECT DISTINCT status FROM task_states JOIN edges ON child = key WHERE parent = :parent")
 
 
 def child_statuses(transaction: Transaction, parent: UUID) -> set[int]:

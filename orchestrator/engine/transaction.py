@@ -1,10 +1,12 @@
 """The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from orchestrator.core import crash
 from orchestrator.core.errors import UnavailableError, UnknownKindError
@@ -25,10 +27,27 @@ EVENTS = "events"
 POKES = "pokes"
 """Written by a transaction, or made room for: the relay waits for its commit."""
 
-_WRITE = f"WITH event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
-_FLUSH = text(f"{_WRITE} SELECT")
-_NOTIFY = text("SELECT pg_notify('orchestrator_written', '')")
-_FLUSH_AND_NOTIFY = text(f"{_WRITE} SELECT pg_notify('orchestrator_written', '')")
+_WRITE = f"event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
+_TELL = "pg_notify('orchestrator_written', '')"
+_EVENTS = text(events.WRITE)
+_FLUSH = text(f"WITH {_WRITE} SELECT")
+_NOTIFY = text(f"SELECT {_TELL}")
+_FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")
+
+
+@dataclass(frozen=True)
+class _Last:
+    """What a transaction writes last, with its events."""
+
+    change: str
+    parameters: Mapping[str, Any]
+    check: Callable[[Sequence[Row]], None]
+
+
+@cache
+def _flush_after(change: str, notify: bool) -> TextClause:
+    told = f", {_TELL}" if notify else ""
+    return text(f"WITH change AS ({change}), {_WRITE} SELECT change.*{told} FROM change")  # noqa: S608 - constants
 
 
 class Transaction(database.Transaction):
@@ -59,6 +78,31 @@ class Transaction(database.Transaction):
         self.events = events.Recorder()
         self.pokes = outbox.Recorder()
         self._told: set[str] = set()
+        self._last: _Last | None = None
+
+    def last(self, change: str, parameters: Mapping[str, Any], check: Callable[[Sequence[Row]], None]) -> None:
+        """Write something together with the events, in one statement; one thing in a transaction.
+
+        Args:
+            change: the statement, which returns rows; nothing that the call reads later depends on it.
+            parameters: its own, whose names no other has.
+            check: is given the rows; what it raises, the call raises, and nothing is kept.
+
+        Raises:
+            ValueError: something else is to be written so already.
+        """
+        if self._last is not None:
+            raise ValueError("a transaction writes one thing last")
+        self._last = _Last(change, parameters, check)
+
+    def write_part(self) -> None:
+        """Write the events so far, so that a call with very many holds few of them; it has taken all its locks."""
+        if self.events.sequence is None:
+            self.events.sequence = self.connection.execute(events.DRAW).scalar_one()
+        written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
+        self.connection.execute(_EVENTS, written)
+        self.events.written()
+        self.tells(EVENTS)
 
     def tells(self, *names: str) -> None:
         """Note that a statement has written what `EVENTS` or `POKES` stands for."""
@@ -74,10 +118,14 @@ class Transaction(database.Transaction):
         """Write the events and the pokes in one statement."""
         if self._told and notify:
             self.connection.execute(_NOTIFY)
-        if self.events or self.pokes:
-            parameters = self.events.parameters(self.now) | self.pokes.parameters()
-            told = _FLUSH_AND_NOTIFY if notify else _FLUSH
-            self.connection.execute(told, {"now": self.now, "channel": self.channel, **parameters})
+        if self.events or self.pokes or self._last:
+            written = {"now": self.now, "channel": self.channel}
+            written |= self.events.parameters(self.now) | self.pokes.parameters()
+            if self._last is None:
+                self.connection.execute(_FLUSH_AND_NOTIFY if notify else _FLUSH, written)
+            else:
+                flush = _flush_after(self._last.change, notify)
+                self._last.check(self.connection.execute(flush, {**written, **self._last.parameters}).all())
 
 
 class Database(database.Database[Transaction]):

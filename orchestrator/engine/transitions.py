@@ -20,11 +20,13 @@ from orchestrator.store.statements import statement
 
 _RETRY = """
     WITH $EXPIRED again AS (
-             UPDATE tasks SET status = $TO_DO, token_hash = NULL, due_at = :due, pokes = 0,
-                              poked_at = CASE WHEN CAST(:due AS timestamptz) IS NULL THEN CAST(:now AS timestamptz) END
-             WHERE key = :key AND channel = :channel AND status = $DOING AND attempts = :number
-               AND token_hash = CAST(:token_hash AS bytea) AND $GUARD
-             RETURNING $COLUMNS
+             UPDATE task_states
+             SET status = $TO_DO, token_hash = NULL, due_at = :due, pokes = 0,
+                 poked_at = CASE WHEN CAST(:due AS timestamptz) IS NULL THEN CAST(:now AS timestamptz) END
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND status = $DOING
+               AND attempts = :number AND token_hash = CAST(:token_hash AS bytea) AND $GUARD
+             RETURNING $RETURNED
          ),
          attempt AS (
              UPDATE attempts SET ended_at = :now, outcome = $TO_DO, fault = :fault, report_hash = :report_hash
@@ -34,7 +36,7 @@ _RETRY = """
 """
 EXPIRED = """
          held AS (
-             SELECT key FROM tasks WHERE key = :key AND status = $DOING AND attempts = :number
+             SELECT key FROM task_states WHERE key = :key AND status = $DOING AND attempts = :number
              FOR NO KEY UPDATE SKIP LOCKED
          ),
          expired AS (
@@ -46,8 +48,10 @@ EXPIRED = """
 """Of a sweep: the attempt, if its lease has ended. It locks the task before the attempt, as a report does, and passes
 over what others hold: a report, or a heartbeat, is on its way."""
 
-_RETRY_BY_ATTEMPT = statement(_RETRY, COLUMNS=COLUMNS, EXPIRED="", GUARD="worker = :organization")
-_RETRY_BY_SWEEP = statement(_RETRY, COLUMNS=COLUMNS, EXPIRED=EXPIRED, GUARD="EXISTS (SELECT FROM expired)")
+_RETRY_BY_ATTEMPT = statement(_RETRY, COLUMNS=COLUMNS, RETURNED=RETURNED, EXPIRED="", GUARD="worker = :organization")
+_RETRY_BY_SWEEP = statement(
+    _RETRY, COLUMNS=COLUMNS, RETURNED=RETURNED, EXPIRED=EXPIRED, GUARD="EXISTS (SELECT FROM expired)"
+)
 
 
 def retry_by_attempt(
@@ -144,15 +148,15 @@ def counted(children: str) -> str:
     """
     return Template("""
          child AS (
-             SELECT key FROM tasks WHERE key IN ($CHILDREN)
+             SELECT key FROM task_states WHERE key IN ($CHILDREN)
              ORDER BY key FOR NO KEY UPDATE
          ),
          counted AS (
-             UPDATE tasks
+             UPDATE task_states
              SET pending_parents = pending_parents - 1,
                  status = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN $$TO_DO ELSE status END,
                  poked_at = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN CAST(:now AS timestamptz) END
-             FROM child WHERE tasks.key = child.key
+             FROM child JOIN tasks USING (key) WHERE task_states.key = child.key
              RETURNING $RETURNED, rank, pending_parents
          ),
          ready AS (SELECT $COLUMNS, rank FROM counted WHERE status = $$TO_DO AND pending_parents = 0)
@@ -171,7 +175,10 @@ def release_children(transaction: Transaction, parent: UUID) -> list[Task]:
     return tasks.moved(transaction, _RELEASE, {"key": parent, "now": transaction.now})
 
 
-_WAITING_FOR = statement("SELECT DISTINCT plan_key FROM tasks WHERE requires = :requirement AND status = $BUILDING")
+_WAITING_FOR = statement("""
+    SELECT DISTINCT tasks.plan_key FROM tasks JOIN task_states USING (key)
+    WHERE requires = :requirement AND status = $BUILDING
+""")
 
 
 def plans_building(transaction: Transaction, requirement: UUID) -> list[UUID]:
@@ -182,14 +189,14 @@ def plans_building(transaction: Transaction, requirement: UUID) -> list[UUID]:
 _FOLLOW = statement(
     """
     WITH chosen AS (
-             SELECT key FROM tasks WHERE requires = :requirement AND status = :source
-             ORDER BY key FOR NO KEY UPDATE
+             SELECT key FROM tasks JOIN task_states USING (key) WHERE requires = :requirement AND status = :source
+             ORDER BY key FOR NO KEY UPDATE OF task_states
          ),
          moved AS (
-             UPDATE tasks
+             UPDATE task_states
              SET status = CASE WHEN :target = $TO_DO AND pending_parents > 0 THEN $WAITING ELSE :target END,
                  poked_at = CASE WHEN :target = $TO_DO AND pending_parents = 0 THEN CAST(:now AS timestamptz) END
-             FROM chosen WHERE tasks.key = chosen.key
+             FROM chosen JOIN tasks USING (key) WHERE task_states.key = chosen.key
              RETURNING $RETURNED, rank
          )
     SELECT $COLUMNS FROM moved ORDER BY rank, key

@@ -21,7 +21,15 @@ from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.identity import Context, identify
 
 Request = TypeVar("Request", bound=Message)
-Response = TypeVar("Response", bound=Message)
+Response = TypeVar("Response", bound="Serializable")
+
+
+class Serializable(Protocol):
+    """A message, or what is written as one."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as protobuf names it
+        """Return its bytes."""
+
 
 RETRY_AFTER = "grpc-retry-pushback-ms"
 """Trailing metadata of a call that was refused because too much is in hand: the pause, in milliseconds.
@@ -158,5 +166,5 @@ def _parse(request_type: type[Request], body: bytes) -> Request:
         raise BadRequestError(f"the request is not a valid {request_type.DESCRIPTOR.name}") from error
 
 
-def _write(response: Message) -> bytes:
+def _write(response: Serializable) -> bytes:
     return response.SerializeToString()

@@ -93,6 +93,18 @@ tasks = _asset(
     Column("queue", Text, nullable=False),
     Column("priority", SmallInteger, nullable=False, server_default=text("0")),
     Column("rank", Integer, nullable=False),
+    Index("tasks_plan", "plan_key", "created_at", "key"),
+    Index("tasks_requires", "requires", postgresql_where=text("requires IS NOT NULL")),
+)
+"""What never changes of a task: `kind` is the kind of work (`engine.kinds`), `worker` the organization that runs it,
+`queue` where its pokes go, of which those of the highest `priority` come first; `requires` what must be ready before it
+may run: a function; `message` is the definition without the status."""
+
+task_states = Table(
+    "task_states",
+    metadata,
+    Column("key", Uuid, primary_key=True),
+    Column("plan_key", Uuid, nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("pending_parents", Integer, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -100,14 +112,12 @@ tasks = _asset(
     Column("due_at", DateTime(timezone=True)),
     Column("poked_at", DateTime(timezone=True)),
     Column("pokes", Integer, nullable=False, server_default=text("0")),
-    Index("tasks_plan", "plan_key", "status", "created_at", "key"),
-    Index("tasks_requires", "requires", "status", postgresql_where=text("requires IS NOT NULL")),
-    Index("tasks_to_do", "poked_at", postgresql_where=text("status = 2")),
-    Index("tasks_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("task_states_plan", "plan_key"),
+    Index("task_states_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    postgresql_with={"fillfactor": 50},
 )
-"""`kind` is the kind of work (`engine.kinds`), `worker` the organization that runs it, `queue` where its pokes go, of
-which those of the highest `priority` come first; `requires` what must be ready before it may run: a function; `message`
-is the definition without the status; `attempts` counts those that began, `pokes` those that were sent for
+"""What changes of a task, under the same key. What each transition writes is in no index, and half of a page is free:
+so a transition writes a narrow row, and no index. `attempts` counts those that began, `pokes` those that were sent for
 the attempt that is due; `due_at` is when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the
 running attempt's token."""
 
@@ -136,7 +146,7 @@ attempts = Table(
     Column("delivered_at", DateTime(timezone=True)),
     Column("stopped_at", DateTime(timezone=True)),
     Column("poked_at", DateTime(timezone=True)),
-    Index("attempts_lease", "lease_until", postgresql_where=text("ended_at IS NULL")),
+    Index("attempts_open", "task_key", postgresql_where=text("ended_at IS NULL")),
     Index("attempts_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("attempts_to_stop", "ended_at", postgresql_where=text("outcome IN (5, 6) AND stopped_at IS NULL")),
 )

@@ -11,17 +11,18 @@ _VERSION = 0x7 << 12
 _VARIANT = 0x2 << 62
 
 
-def new_ids(now: datetime, count: int) -> list[UUID]:
+def new_ids(now: datetime, count: int, first: int = 0) -> list[UUID]:
     """Return ids that ascend.
 
     Args:
         now: the time of the call.
         count: how many ids; a call may have up to 2^32 events.
+        first: how many the call has had before.
     """
     milliseconds = (now - _EPOCH) // _MILLISECOND
     noise = os.urandom(4 * count)
     ids = []
-    for ordinal, (random,) in enumerate(struct.iter_unpack("!I", noise)):
+    for ordinal, (random,) in enumerate(struct.iter_unpack("!I", noise), first):
         # The ordinal fills the 12 bits after the version and the 20 after the variant, then 42 bits of chance:
         # 32 from the noise of each event, 10 from its microsecond.
         high = milliseconds << 16 | _VERSION | (ordinal >> 20) & 0xFFF

@@ -55,10 +55,16 @@ class Written:
 
 
 class Recorder:
-    """The events of one transaction, in their order."""
+    """The events of one transaction, in their order.
+
+    Attributes:
+        sequence: the number that they share, where it was drawn before they are written.
+    """
 
     def __init__(self) -> None:
         self.events: list[Written] = []
+        self.sequence: int | None = None
+        self._before = 0
 
     def __bool__(self) -> bool:
         return bool(self.events)
@@ -123,10 +129,16 @@ class Recorder:
         asset_kind = own_kind or _KIND_OF_TYPE[type(asset)]
         self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
 
+    def written(self) -> None:
+        """Forget those that were written; more may come."""
+        self._before += len(self.events)
+        self.events = []
+
     def parameters(self, now: datetime) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for channel and time."""
         return {
-            "ids": event_ids.new_ids(now, len(self.events)),
+            "sequence": self.sequence,
+            "ids": event_ids.new_ids(now, len(self.events), self._before),
             "kinds": [event.kind for event in self.events],
             "asset_kinds": [event.asset_kind for event in self.events],
             "event_asset_keys": [event.asset_key for event in self.events],
@@ -136,7 +148,9 @@ class Recorder:
 
 
 WRITE = """
-    WITH call AS MATERIALIZED (SELECT nextval('events_sequence_seq') AS sequence)
+    WITH call AS MATERIALIZED (
+        SELECT coalesce(CAST(:sequence AS bigint), nextval('events_sequence_seq')) AS sequence
+    )
     INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
     OVERRIDING SYSTEM VALUE
     SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
@@ -144,7 +158,10 @@ WRITE = """
                 CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
          AS event (id, kind, asset_kind, asset_key, asset, metadata)
 """
-"""Inserts the events of a transaction. They share the number that it draws; their ids ascend in their order."""
+"""Inserts events of a transaction. They share the number that it draws; their ids ascend in their order."""
+
+DRAW = text("SELECT nextval('events_sequence_seq')")
+"""Draws the number of a call whose events are written in parts; it has all its locks."""
 
 _COLUMNS = [column for column in tables.events.c if column.name != "sequence"]
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from orchestrator import protos as pb
+from orchestrator.core import wire
 from orchestrator.core.errors import NotFoundError
 from orchestrator.store import tables
 from orchestrator.store.connection import Connection, Row
@@ -95,24 +96,10 @@ def read_after(
 def _serialized(row: Row) -> bytes:
     """Return a row as the bytes of its message; those of its snapshot are as they were stored."""
     snapshot: bytes = row.asset
-    return events.header(row).SerializeToString() + _TAG_OF_KIND[row.asset_kind] + _varint(len(snapshot)) + snapshot
+    return events.header(row).SerializeToString() + wire.field(_NUMBER_OF_KIND[row.asset_kind], snapshot)
 
 
-def _varint(number: int) -> bytes:
-    """Return a number as protobuf writes it (its Encoding page, "Base 128 Varints")."""
-    written = bytearray()
-    while number > 0x7F:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
-
-
-# The field of a message: its number and wire type 2 (its Encoding page, "Message Structure").
-_TAG_OF_KIND = {
-    kind: _varint(pb.Event.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
-    for kind, field in events.FIELD_OF_KIND.items()
-}
+_NUMBER_OF_KIND = {kind: pb.Event.DESCRIPTOR.fields_by_name[name].number for kind, name in events.FIELD_OF_KIND.items()}
 
 
 def last_position(connection: Connection) -> int:

@@ -192,7 +192,7 @@ def test_what_is_approved_runs_function_and_plan_apart(attack: Attack, function:
     kinds = [event.event_kind for event in events if event.HasField("decline")]
     assert kinds == [pb.EVENT_ASSET_CREATED, pb.EVENT_ASSET_CREATED, pb.EVENT_ASSET_DISABLED]
     assert [event.profiling_step.step for event in events if event.HasField("profiling_step")]
-    assert attack.rows("SELECT attempts FROM tasks WHERE key = :key", key=uuid.UUID(task)) == [(1,)]
+    assert attack.rows("SELECT attempts FROM task_states WHERE key = :key", key=uuid.UUID(task)) == [(1,)]
 
 
 def test_another_archive_under_an_approved_key_does_not_run(attack: Attack) -> None:
@@ -267,7 +267,7 @@ def test_two_nodes_decline_and_one_runs_it_once_approved(attack: Attack, functio
         attack.consent("approve", "--organization", ATTACKER)
         for task in tasks:
             attack.done(task)
-            assert attack.rows("SELECT attempts FROM tasks WHERE key = :key", key=uuid.UUID(task)) == [(1,)]
+            assert attack.rows("SELECT attempts FROM task_states WHERE key = :key", key=uuid.UUID(task)) == [(1,)]
 
 
 def test_the_organizations_own_tasks_run_without_consent(attack: Attack) -> None:

@@ -304,7 +304,7 @@ def test_a_due_retry_and_its_claim(network: Member):
     for task, attempt in doing(network):
         network.fail(attempt)
         network.send()
-        network.execute("UPDATE tasks SET due_at = now() - interval '1 second' WHERE key = :key", key=task)
+        network.execute("UPDATE task_states SET due_at = now() - interval '1 second' WHERE key = :key", key=task)
         sweep = sweeping(made(due_retries, network.database), network)
         claim, _ = race(lambda task=task: network.claim(task), sweep)
         assert claim.attempt.number == 2
@@ -330,7 +330,7 @@ def stalled_completion(database: Database) -> Iterator[Callable[[], None]]:
             $$ BEGIN PERFORM pg_advisory_xact_lock_shared(45); RETURN NEW; END $$
         """)
         holder.execute("""
-            CREATE TRIGGER stall_done BEFORE UPDATE ON tasks FOR EACH ROW
+            CREATE TRIGGER stall_done BEFORE UPDATE ON task_states FOR EACH ROW
             WHEN (NEW.status = 4) EXECUTE FUNCTION stall_done()
         """)
         holder.execute("SELECT pg_advisory_lock(45)")
@@ -339,7 +339,7 @@ def stalled_completion(database: Database) -> Iterator[Callable[[], None]]:
         finally:
             holder.execute("SELECT pg_advisory_unlock_all()")
             holder.execute("SET lock_timeout = '9s'")
-            holder.execute("DROP TRIGGER stall_done ON tasks")
+            holder.execute("DROP TRIGGER stall_done ON task_states")
             holder.execute("DROP FUNCTION stall_done()")
 
 

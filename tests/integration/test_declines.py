@@ -87,7 +87,7 @@ def test_a_retry_that_is_due_and_declined_is_not_poked(network):
     network.fail(network.claim(task).attempt)
     with refused("OE0104", "pause"):
         decline(network, task)
-    network.execute("UPDATE tasks SET due_at = now() - interval '1 s' WHERE key = :key", key=task)
+    network.execute("UPDATE task_states SET due_at = now() - interval '1 s' WHERE key = :key", key=task)
     network.send()
     decline(network, task)
     sweep(network, HOUR)

@@ -201,29 +201,29 @@ def rows(url: str, query: str) -> list[Any]:
 def check_tables(url: str) -> None:
     """Check that what is kept twice agrees."""
     wrong_counts = """
-        SELECT key FROM tasks WHERE pending_parents <>
-            (SELECT count(*) FROM edges JOIN tasks AS parents ON parents.key = parent
-             WHERE child = tasks.key AND parents.status <> 4)
+        SELECT key FROM task_states WHERE pending_parents <>
+            (SELECT count(*) FROM edges JOIN task_states AS parents ON parents.key = parent
+             WHERE child = task_states.key AND parents.status <> 4)
     """
     assert rows(url, wrong_counts) == []
-    stuck = "SELECT key, status FROM tasks WHERE (status = 1) <> (pending_parents > 0) AND status IN (1, 2, 3, 4)"
+    stuck = "SELECT key, status FROM task_states WHERE (status = 1) <> (pending_parents > 0) AND status IN (1, 2, 3, 4)"
     assert rows(url, stuck) == []
     unpoked = """
-        SELECT key FROM tasks WHERE status = 2 AND due_at IS NULL AND NOT EXISTS
-            (SELECT FROM outbox WHERE outbox.key = tasks.key AND attempt = tasks.attempts + 1)
+        SELECT key FROM task_states WHERE status = 2 AND due_at IS NULL AND NOT EXISTS
+            (SELECT FROM outbox WHERE outbox.key = task_states.key AND attempt = task_states.attempts + 1)
     """
     assert rows(url, unpoked) == []
     half_ended = """
-        SELECT key FROM tasks LEFT JOIN attempts ON task_key = key AND number = attempts
+        SELECT key FROM task_states LEFT JOIN attempts ON task_key = key AND number = attempts
         WHERE (status = 3) <> (number IS NOT NULL AND ended_at IS NULL)
     """
     assert rows(url, half_ended) == []
     needed = """
-        SELECT task_key FROM models JOIN edges ON parent = task_key JOIN tasks ON tasks.key = child
-        WHERE disabled AND tasks.status NOT IN (4, 5, 6)
+        SELECT task_key FROM models JOIN edges ON parent = task_key JOIN task_states ON task_states.key = child
+        WHERE disabled AND status NOT IN (4, 5, 6)
     """
     assert rows(url, needed) == [], "a model was disabled that a task still needs"
-    assert rows(url, "SELECT status FROM tasks GROUP BY status HAVING status IN (4, 5, 6) ORDER BY status") == [
+    assert rows(url, "SELECT status FROM task_states GROUP BY status HAVING status IN (4, 5, 6) ORDER BY status") == [
         (4,),
         (5,),
         (6,),

@@ -205,3 +205,52 @@ def test_the_way_back_is_refused_where_there_is_work_of_other_kinds(url: str):
             connection.execute(text("DELETE FROM plans"))
         to(url, "0007")
     assert migrations.state(url).revision == "0007"
+
+
+BEFORE_STATES = """
+    INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, worker, queue, rank, status,
+                       pending_parents, attempts, token_hash, due_at, poked_at, pokes)
+    VALUES (:poked, 'ours', 'org-1', now(), 'm', 'compute', :plan, 'org-2', 'org.org-2', 0, 2, 0, 0, NULL, NULL,
+            now(), 1),
+           (:unpoked, 'ours', 'org-1', now(), 'm', 'compute', :plan, 'org-2', 'org.org-2', 0, 2, 0, 2, NULL, NULL,
+            now(), 3),
+           (:paused, 'ours', 'org-1', now(), 'm', 'compute', :plan, 'org-2', 'org.org-2', 0, 2, 0, 1, NULL, now(),
+            NULL, 0),
+           (:doing, 'ours', 'org-1', now(), 'm', 'compute', :plan, 'org-2', 'org.org-2', 1, 3, 0, 1, 'token', NULL,
+            NULL, 0),
+           (:waiting, 'ours', 'org-1', now(), 'm', 'compute', :plan, 'org-2', 'org.org-2', 1, 1, 2, 0, NULL, NULL,
+            NULL, 0);
+    INSERT INTO outbox (message, queue, key, attempt, created_at, sent_at) VALUES
+        ('task.run', 'org.org-2', :poked, 1, now(), now()), ('task.run', 'org.org-2', :unpoked, 2, now(), now())
+"""
+STATES = """
+    SELECT key, plan_key, status, pending_parents, attempts, token_hash, due_at IS NULL AS now,
+           poked_at IS NULL AS silent, pokes
+    FROM {}
+"""
+
+
+def test_states_come_apart_from_definitions_and_back(url: str):
+    """What is To do has a poke in the outbox afterwards, by which the sweep of lost ones finds it."""
+    keys = {name: uuid.uuid4() for name in ("poked", "unpoked", "paused", "doing", "waiting", "plan")}
+    to(url, "0010")
+    with opened(url) as database:
+
+        def rows(query: str) -> set[tuple[object, ...]]:
+            with database.begin() as connection:
+                return set(map(tuple, connection.execute(text(query))))
+
+        with database.begin() as connection:
+            for each in BEFORE_STATES.split(";"):
+                connection.execute(text(each), keys)
+        before = rows(STATES.format("tasks"))
+        assert len(before) == 5
+        to(url, "0011")
+        assert rows(STATES.format("task_states")) == before
+        assert rows("SELECT key, attempt, sent_at IS NULL AS unsent FROM outbox") == {
+            (keys["poked"], 1, False),
+            (keys["unpoked"], 2, False),
+            (keys["unpoked"], 3, True),
+        }
+        to(url, "0010")
+        assert rows(STATES.format("tasks")) == before

@@ -40,8 +40,7 @@ def submit(transaction: Transaction, asked: echo.NewPlan) -> echo.Submitted:
     plan = UUID(asked.key)
     plans.register(transaction, plan, NAME)
     new = [_new(transaction, plan, each) for each in asked.tasks]
-    tasks.check_new(transaction, [task.key for task in new])
-    tasks.insert_many(transaction, new)
+    tasks.insert_many(transaction, new, outer=())
     for task in new:
         transaction.events.registered(str(task.key), _TASK, task.definition + KIND.state(task.status))
         if not task.parents:

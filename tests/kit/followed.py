@@ -20,9 +20,10 @@ STOP_SECONDS = 10.0
 """How long after a cancellation a run may still begin: its claim was on its way."""
 
 _BEGIN_SECONDS = 60.0
-_STATES = text("SELECT key, status FROM tasks WHERE plan_key = :plan")
+_STATES = text("SELECT key, status FROM task_states WHERE plan_key = :plan")
 _STUCK = text("""
-    SELECT key, worker, status, attempts, due_at, poked_at, pokes, pending_parents FROM tasks
+    SELECT key, worker, status, attempts, due_at, poked_at, pokes, pending_parents
+    FROM tasks JOIN task_states USING (key)
     WHERE plan_key = :plan AND (status IN (2, 3, 7, 8) OR status = 1 AND pending_parents = 0)
 """)
 _ATTEMPTS = text("""

@@ -137,7 +137,7 @@ class Member:
         return self.call(plans.get, pb.GetComputePlanParam(key=(plan or self.plan).key)).HasField("failure_date")
 
     def row(self, task: UUID) -> Row[Any]:
-        return self.rows("SELECT * FROM tasks WHERE key = :key", key=task)[0]
+        return self.rows("SELECT * FROM tasks JOIN task_states USING (key) WHERE key = :key", key=task)[0]
 
     def attempts(self, task: UUID) -> list[Row[Any]]:
         return self.rows("SELECT * FROM attempts WHERE task_key = :key ORDER BY number", key=task)

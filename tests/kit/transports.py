@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
@@ -79,8 +80,9 @@ class Direct:
 
         def call(request: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> Any:
             told = dict(metadata)
-            return self.database.run(
+            answer = self.database.run(
                 told["mspid"], told["channel"], lambda transaction: behind.use_case(transaction, request)
             )
+            return GetMessageClass(found.output_type).FromString(answer.SerializeToString())
 
         return call

@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import grpc
+
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from workers.assets import addresses
 from workers.assets.addresses import Asset, check_store_url
-from workers.assets.store import shareable
+from workers.assets.store import shareable, url
 from workers.channels import Channels
 
 Found: TypeAlias = pb.Function | pb.DataManager | pb.Model | pb.FailureReport
@@ -39,6 +41,15 @@ class Access:
         self._channels = channels
         self._organization = organization
         self._store_url = store_url
+
+    def address(self, name: str) -> str:
+        """Return the public URL of a file; empty where the store does not know its own, as it is not registered."""
+        registered = (peers.address(self._organization) for peers in self._channels.peers.values())
+        try:
+            stated = self._store_url or next(filter(None, registered), "")
+        except grpc.RpcError:
+            return ""
+        return url(stated, name) if stated else ""
 
     def check(self, name: str, peers: frozenset[str]) -> None:
         """Check that one of the organizations that a certificate speaks for may read a file.

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from typing import IO
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from orchestrator.client import folders
 from orchestrator.files import whole
 from workers.assets.regular import IrregularFileError, open_regular
 
 _CHUNK = 1024 * 1024
-_KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Data samples are absent on purpose: no name by which anything is served or fetched leads to them.
 _SHAREABLE = re.compile(
-    rf"functions/{_KEY}/(?:archive|description)|data_managers/{_KEY}/(?:opener|description)"
-    rf"|models/{_KEY}|logs/{_KEY}-\d{{1,9}}"
+    rf"functions/{KEY}/(?:archive|description)|data_managers/{KEY}/(?:opener|description)"
+    rf"|models/{KEY}|logs/{KEY}-\d{{1,9}}"
 )
 
 
@@ -73,6 +75,11 @@ class AssetStore:
         self._files, self._root = url_to_fs(root)
         self._local = isinstance(self._files, LocalFileSystem)
 
+    @property
+    def local(self) -> Path | None:
+        """The folder of a store that is one of this machine."""
+        return Path(self._root) if self._local else None
+
     def put(self, name: str, source: Path) -> Stored:
         """Copy a local file into the store; readers see all of it or nothing.
 
@@ -91,6 +98,47 @@ class AssetStore:
                 size += len(chunk)
                 copy.write(chunk)
         return Stored(name, digest.hexdigest(), size)
+
+    def take(self, name: str, source: Path) -> None:
+        """Move a local file or folder, which is whole, into the store; nothing that is there is replaced.
+
+        Args:
+            name: where to.
+            source: of the file system of a local store.
+
+        Raises:
+            FileExistsError: there is something of this name.
+        """
+        target = Path(self._path(name))
+        if not self._local:
+            if self.exists(name):
+                raise FileExistsError(name)
+            self._upload(source, str(target))
+            return
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if source.is_dir():
+            if target.exists():
+                raise FileExistsError(name)
+            # Onto a folder that has come since and has files, it fails.
+            source.rename(target)
+        else:
+            # A renaming would replace what is there.
+            target.hardlink_to(source)
+            source.unlink()
+        _settle(target.parent)
+
+    def checksum(self, name: str) -> str | None:
+        """Return the SHA-256 of a file, or the checksum of a folder; None where there is neither."""
+        path = self._path(name)
+        if self._local:
+            local = Path(path)
+            if local.is_dir():
+                return folders.checksum((file.name, folders.digest(file.path)) for file in folders.files(local))
+            return folders.digest(local) if local.is_file() else None
+        if self._files.isdir(path):
+            inner = self._files.find(path)
+            return folders.checksum((each.removeprefix(f"{path}/"), self._digest(each)) for each in inner)
+        return self._digest(path) if self._files.exists(path) else None
 
     def open(self, name: str) -> tuple[IO[bytes], int]:
         """Open a file for reading; return it and its size in bytes.
@@ -143,6 +191,18 @@ class AssetStore:
         self._files.get(f"{path}/", f"{into}/", recursive=True)
         return into
 
+    def _digest(self, path: str) -> str:
+        with self._files.open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _upload(self, source: Path, path: str) -> None:
+        if source.is_dir():
+            self._files.put(f"{source}/", f"{path}/", recursive=True)
+            shutil.rmtree(source)
+        else:
+            self._files.put_file(str(source), path)
+            source.unlink()
+
     def _path(self, name: str) -> str:
         parts = name.split("/")
         if not all(parts) or any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
@@ -161,3 +221,12 @@ class AssetStore:
             # Without it what was written before an error would be kept as if it were all.
             with self._files.transaction, self._files.open(path, "wb") as copy:
                 yield copy
+
+
+def _settle(folder: Path) -> None:
+    """Return when the disk knows what is in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

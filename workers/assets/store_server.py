@@ -1,7 +1,7 @@
 """Serves an organization's assets to its peers, over HTTPS with mutual TLS.
 
-Functions, openers, descriptions, models and logs, for reading; never data samples, and nothing is written. The
-orchestrator says who may read what.
+Functions, openers, descriptions, models and logs, for reading; never data samples. The orchestrator says who may read
+what. What is written is in `upload_server`.
 """
 
 import signal
@@ -27,23 +27,32 @@ from orchestrator.files.trust import watch_trust
 from orchestrator.listening import IdentifyingProtocol, Limits, Listener, runner
 from workers.assets.access import Access
 from workers.assets.store import AssetStore
+from workers.assets.upload_server import Removal, UploadServer
+from workers.assets.uploads import Uploads
 from workers.channels import connect
 from workers.settings import StoreSettings
 
 log = structlog.get_logger()
+
+UPLOADS = ".uploads"
+"""The folder of a local store for what is on its way; no name leads to it."""
 
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
 _RECHECK_SECONDS = 10.0
 
 
-def make_app(store: AssetStore, access: Access, trust: Callable[[], Trust]) -> Starlette:
+def make_app(
+    store: AssetStore, access: Access, trust: Callable[[], Trust], organization: str, uploads: Uploads | None
+) -> Starlette:
     """Return the HTTP application of an asset store.
 
     Args:
         store: the files.
         access: the rule of who may read them.
         trust: who may vouch for which organization, as of now.
+        organization: whose store it is.
+        uploads: what is on its way into it; None where it takes none.
     """
 
     # Not async: the questions to the orchestrator and to the disk wait, so Starlette gives each a thread.
@@ -66,7 +75,10 @@ def make_app(store: AssetStore, access: Access, trust: Callable[[], Trust]) -> S
         return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
-        routes=[Route("/{name:path}", read, methods=["GET"])],
+        routes=[
+            *UploadServer(uploads, organization, trust, access.address).routes,
+            Route("/{name:path}", read, methods=["GET"]),
+        ],
         exception_handlers={HTTPException: _explain, Exception: _internal_error},
     )
 
@@ -89,7 +101,9 @@ def serve(settings: StoreSettings) -> int:
         signal.signal(number, lambda *_: None)
     with connect(settings) as channels:
         access = Access(channels, settings.organization, settings.store_url)
-        app = make_app(AssetStore(settings.store_root), access, trust.look)
+        store = AssetStore(settings.store_root)
+        uploads = _uploads(store, settings)
+        app = make_app(store, access, trust.look, settings.organization, uploads)
         limits = Limits(settings.store_connections, settings.store_connections_per_address, settings.store_request_time)
         try:
             listener = Listener(settings.store_address, limits)
@@ -112,9 +126,22 @@ def serve(settings: StoreSettings) -> int:
             )
         )
         log.info("store.serving", organization=settings.organization, address=settings.store_address)
-        with listener, runner(limits) as running:
+        with listener, Removal(uploads), runner(limits) as running:
             running.run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
+
+
+def _uploads(store: AssetStore, settings: StoreSettings) -> Uploads | None:
+    folder = store.local / UPLOADS if store.local else settings.store_uploads
+    if folder is None:
+        return None
+    limits = (settings.store_upload_limit, settings.store_disk_reserve, settings.store_upload_age)
+    try:
+        return Uploads(store, folder, *limits)
+    except OSError as error:
+        # It may be meant so: reading goes on.
+        log.warning("store.takes_no_uploads", folder=str(folder), reason=error.strerror)
+        return None
 
 
 def _identify(presented: Presented, trust: Trust) -> frozenset[str]:

@@ -7,7 +7,7 @@ from orchestrator.core.pokes import BUILD_FUNCTION, queue
 from orchestrator.engine.sweeps import lost_pokes
 from orchestrator.store.sweep import Sweep
 
-_BUILDS = lost_pokes.repeating("functions", f"'{queue('')}' || owner", "$UNBUILT", BUILD_FUNCTION)
+_BUILDS = lost_pokes.repeating("functions", f"'{queue('')}' || owner", "status IN ($UNBUILT)", BUILD_FUNCTION)
 
 
 def make(settings: lost_pokes.Settings) -> Sweep:

@@ -13,14 +13,15 @@ _DISABLE = statement(
     """
     WITH idle AS (
              SELECT models.key, task_key, tasks.queue
-             FROM models JOIN tasks ON tasks.key = task_key LEFT JOIN queues ON queues.name = tasks.queue
+             FROM models JOIN tasks ON tasks.key = task_key JOIN task_states ON task_states.key = task_key
+                         LEFT JOIN queues ON queues.name = tasks.queue
              WHERE transient AND NOT disabled AND status IN ($ENDED)
                AND (models.poked_at IS NULL OR models.poked_at < since
                     OR (models.poked_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                         AND (heard_at IS NULL OR heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval))))
                AND NOT EXISTS (SELECT FROM outbox WHERE key = task_key AND message = '$MESSAGE' AND sent_at IS NULL)
                AND EXISTS (SELECT FROM edges WHERE parent = task_key)
-               AND NOT EXISTS (SELECT FROM edges JOIN tasks AS children ON children.key = child
+               AND NOT EXISTS (SELECT FROM edges JOIN task_states AS children ON children.key = child
                                WHERE parent = task_key AND children.status NOT IN ($ENDED))
              ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
          ),

@@ -11,12 +11,12 @@ from orchestrator.store.sweep import Sweep
 _DUE = statement(
     """
     WITH due AS (
-             SELECT key FROM tasks WHERE status = $TO_DO AND due_at <= :now
+             SELECT key FROM task_states WHERE status = $TO_DO AND due_at <= :now
              ORDER BY due_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
          ),
          again AS (
-             UPDATE tasks SET due_at = NULL, poked_at = :now, pokes = 0
-             FROM due WHERE tasks.key = due.key
+             UPDATE task_states SET due_at = NULL, poked_at = :now, pokes = 0
+             FROM due JOIN tasks USING (key) WHERE task_states.key = due.key
              RETURNING queue, priority, tasks.key, attempts
          ),
          poke AS (

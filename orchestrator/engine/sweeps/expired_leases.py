@@ -11,7 +11,7 @@ from orchestrator.store.sweep import Sweep
 # Where no server has ever noted that it serves (see engine.presence), nobody can tell when it was away.
 _EXPIRED = statement("""
     SELECT task_key, number, attempts.token_hash, channel
-    FROM attempts JOIN tasks ON key = task_key
+    FROM attempts JOIN tasks ON tasks.key = task_key JOIN task_states ON task_states.key = task_key
     WHERE ended_at IS NULL AND lease_until < :now AND status = $DOING AND task_key <> ALL(CAST(:failed AS uuid[]))
       AND NOT EXISTS (SELECT FROM service
                       WHERE served_since > now() - CAST(:lease AS interval)

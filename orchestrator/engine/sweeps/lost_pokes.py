@@ -33,13 +33,14 @@ _POKED = "poked_at = :now, pokes = CASE WHEN returned THEN 0 ELSE least(pokes + 
 # The same row is sent again: so it keeps its place before those that were never sent.
 _REPEAT = """
     WITH lost AS (
-             SELECT key, coalesce(poked_at < since, false) AS returned
-             FROM $TABLE LEFT JOIN queues ON queues.name = $QUEUE
-             WHERE status IN ($STATES) AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
+             SELECT key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority,
+                    coalesce(poked_at < since, false) AS returned
+             FROM $SOURCE LEFT JOIN queues ON queues.name = $QUEUE
+             WHERE $WHERE AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
          ),
          again AS (
              UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key
-             RETURNING $TABLE.key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority
+             RETURNING lost.key, lost.queue, lost.attempt, lost.priority
          ),
          kept AS (
              UPDATE outbox SET sent_at = NULL FROM again
@@ -57,14 +58,17 @@ _REPEAT = """
 """
 
 
-def repeating(table: str, queue: str, states: str, message: str, attempt: str = "1", priority: str = "0") -> TextClause:
+def repeating(
+    table: str, queue: str, where: str, message: str, *, source: str = "", attempt: str = "1", priority: str = "0"
+) -> TextClause:
     """Return the statement that pokes again for rows whose last poke was lost.
 
     Args:
         table: whose rows; with `poked_at` and `pokes`.
         queue: of a row, in SQL.
-        states: of the rows that are to be poked for, in SQL.
+        where: which rows are to be poked for, in SQL.
         message: of `core.pokes`.
+        source: the table with what is joined to it; itself by default.
         attempt: that is due of a row, in SQL.
         priority: of a row, in SQL.
     """
@@ -76,14 +80,27 @@ def repeating(table: str, queue: str, states: str, message: str, attempt: str = 
         POKED=_POKED,
         TABLE=table,
         QUEUE=queue,
-        STATES=states,
+        SOURCE=source or table,
+        WHERE=where,
         MESSAGE=message,
         ATTEMPT=attempt,
         PRIORITY=priority,
     )
 
 
-_TASKS = repeating("tasks", "queue", "$TO_DO", RUN_TASK, "attempts + 1", "priority")
+# No index knows the states of tasks: a poke of each that is To do lies in the outbox until it is claimed.
+_TASKS = repeating(
+    "task_states",
+    "queue",
+    """
+    status = $TO_DO AND key IN (SELECT key FROM outbox WHERE message = '$MESSAGE' AND claimed_at IS NULL
+                                AND sent_at IS NOT NULL)
+    """,
+    RUN_TASK,
+    source="task_states JOIN tasks USING (key)",
+    attempt="attempts + 1",
+    priority="priority",
+)
 
 
 def repeat(database: Database[Any], now: datetime, limit: int, *, age: timedelta, lost: TextClause = _TASKS) -> int:

@@ -13,7 +13,8 @@ from orchestrator.store.sweep import Sweep
 _FORGET = statement(
     """
     WITH old AS (
-             SELECT key FROM attempts AS latest JOIN tasks ON key = latest.task_key AND tasks.attempts = latest.number
+             SELECT key FROM attempts AS latest
+             JOIN task_states ON key = latest.task_key AND task_states.attempts = latest.number
              WHERE latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND status IN ($ENDED)
                AND NOT EXISTS (
                    SELECT FROM attempts AS one WHERE one.task_key = key AND $UNACKNOWLEDGED

@@ -1,18 +1,26 @@
-"""Pokes that were sent long ago are forgotten."""
+"""Pokes that were sent long ago are forgotten, but for those of tasks that wait to be claimed."""
 
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
+from orchestrator.core.pokes import RUN_TASK
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-_FORGET = statement("""
+# One that was not claimed is all that says that its task is to be poked for (`engine.sweeps.lost_pokes`).
+_FORGET = statement(
+    """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox WHERE sent_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+           AND NOT EXISTS (SELECT FROM task_states
+                           WHERE message = '$RUN_TASK' AND claimed_at IS NULL AND task_states.key = outbox.key
+                             AND status = $TO_DO AND attempts + 1 = attempt)
         ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-""")
+    """,
+    RUN_TASK=RUN_TASK,
+)
 
 
 def forget(database: Database[Any], now: datetime, limit: int, *, age: timedelta) -> int:

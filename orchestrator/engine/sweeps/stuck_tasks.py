@@ -10,12 +10,12 @@ from orchestrator.store.sweep import Sweep
 
 _STUCK_PLANS = statement("""
     SELECT DISTINCT plans.key, plans.channel, plans.kind = ANY(CAST(:known AS text[])) AS known
-    FROM tasks JOIN plans ON plans.key = plan_key
+    FROM task_states JOIN plans ON plans.key = plan_key
     WHERE plans.key <> ALL(CAST(:failed AS uuid[]))
       AND ((status IN ($NOT_BEGUN) AND ended_at IS NOT NULL)
            OR (status IN ($NOT_DUE)
-               AND EXISTS (SELECT FROM edges JOIN tasks AS parents ON parents.key = parent
-                           WHERE child = tasks.key AND parents.status IN ($STOPPED))))
+               AND EXISTS (SELECT FROM edges JOIN task_states AS parents ON parents.key = parent
+                           WHERE child = task_states.key AND parents.status IN ($STOPPED))))
     ORDER BY known DESC, plans.key LIMIT :limit
 """)
 

@@ -52,7 +52,7 @@ def test_a_task_is_poked_when_its_pause_is_over(database, network, sweep):
 
 def test_a_task_may_be_claimed_without_a_poke_once_its_pause_is_over(database, network, sweep):
     (task,) = failed_once(network)
-    network.execute("UPDATE tasks SET due_at = now() - interval '1 second'")
+    network.execute("UPDATE task_states SET due_at = now() - interval '1 second'")
     assert network.claim(task).attempt.number == 2
     assert sweep.sweep(database, after(PAUSED)) == 0
 
@@ -83,7 +83,7 @@ def test_two_sweeps_at_once_poke_each_task_once(database, network, sweep):
 
 def test_a_locked_task_is_passed_over(database, network, sweep):
     held, free = failed_once(network, 2)
-    with network.locked("tasks", "key = :key", key=held):
+    with network.locked("task_states", "key = :key", key=held):
         assert sweep.sweep(database, after(PAUSED)) == 1
     assert [poke.key for poke in network.send()] == [free]
     assert sweep.sweep(database, after(PAUSED)) == 1

@@ -188,19 +188,19 @@ def test_two_sweeps_at_once_end_each_attempt_once(database, network, sweep):
         assert len(network.attempts(task)) == 1
 
 
-@pytest.mark.parametrize("table", ["tasks", "attempts"])
+@pytest.mark.parametrize("table", ["task_states", "attempts"])
 def test_a_locked_row_is_passed_over(database, network, sweep, table):
     held, free = network.register(2)
     network.claim(held)
     network.claim(free)
-    column = "key" if table == "tasks" else "task_key"
+    column = "key" if table == "task_states" else "task_key"
     with network.locked(table, f"{column} = :key", key=held):
         assert sweep.sweep(database, after(LOST)) == 1
     assert network.words([held, free]) == ["Doing", "To do"]
     assert sweep.sweep(database, after(LOST)) == 1
 
 
-@pytest.mark.parametrize(("table", "column"), [("tasks", "key"), ("attempts", "task_key"), ("plans", None)])
+@pytest.mark.parametrize(("table", "column"), [("task_states", "key"), ("attempts", "task_key"), ("plans", None)])
 def test_a_locked_row_is_passed_over_when_the_task_would_fail(database, network, sweep, table, column):
     plan = network.new_plan(metadata={"orchestrator.retry.lost.attempts": "1"})
     (task,) = network.register(plan=plan)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from orchestrator import protos as pb
 from orchestrator.engine.sweeps import old_pokes
 from orchestrator.store.sweep import Sweep
 from tests.kit.member import Member, after, at_once, made
@@ -16,8 +17,10 @@ def sweep(database) -> Sweep:
 
 def sent(network: Member, count: int) -> None:
     network.execute("TRUNCATE outbox")
-    network.register(count)
+    tasks = network.register(count)
     assert len(network.send()) == count
+    for task in tasks:
+        network.claim(task)
 
 
 def left(network: Member) -> int:
@@ -37,6 +40,18 @@ def test_pokes_that_were_not_sent_are_kept_for_ever(database, network, sweep):
     (task,) = network.register()
     assert sweep.sweep(database, after(1000 * DAY)) == 1
     assert [poke.key for poke in network.send()] == [task]
+
+
+def test_one_that_is_not_claimed_is_kept_as_long_as_its_task_waits(database, network, sweep):
+    sent(network, 1)
+    waiting, taken = network.register(2)
+    network.send()
+    network.claim(taken)
+    assert sweep.sweep(database, after(2 * DAY)) == 2
+    assert left(network) == 1
+    network.end(waiting, pb.TASK_ACTION_CANCELED)
+    assert sweep.sweep(database, after(2 * DAY)) > 0
+    assert left(network) == 0
 
 
 def test_a_batch_is_bounded(database, network, sweep):

@@ -159,7 +159,15 @@ WORKER_SETTINGS = {
     "archiveCacheSize": 4294967296,
 }
 ORGANIZATION_SETTINGS = {"logLevel": "WARNING", "proxyFromEnvironment": True}
-STORE_SETTINGS = {"storeConnections": 512, "storeConnectionsPerAddress": 512, "storeRequestTime": 2.5}
+STORE_SETTINGS = {
+    "storeConnections": 512,
+    "storeConnectionsPerAddress": 512,
+    "storeRequestTime": 2.5,
+    "storeDiskReserve": 0,
+    "storeUploadAge": 600,
+    "storeUploadLimit": 1_000_000,
+    "storeUploads": "/tmp",
+}
 CONSENT = {
     "organizations": ["aggregator", "hospital-2"],
     "functions": "approved",

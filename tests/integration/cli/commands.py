@@ -43,13 +43,13 @@ def run_apart(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def run_in_terminal(*arguments: str) -> tuple[int, bytes]:
-    """Return exit code and output of a command that writes to a terminal."""
+def run_in_terminal(*arguments: str, columns: int = 120) -> tuple[int, bytes]:
+    """Return exit code and output of a command that writes to a terminal of so many columns."""
     ours, theirs = os.openpty()
     shown = b""
     with subprocess.Popen(
         [sys.executable, "-m", "orchestrator", *arguments],
-        env=clean_environment({"TERM": "xterm", "COLUMNS": "120"}),
+        env=clean_environment({"TERM": "xterm", "COLUMNS": str(columns)}),
         stdout=theirs,
     ) as process:
         os.close(theirs)

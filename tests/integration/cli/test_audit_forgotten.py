@@ -133,7 +133,7 @@ def test_an_attempt_that_no_event_tells_of_is_as_old_as_they_are(database: Datab
 
 
 def test_attempts_that_were_forgotten_by_their_age_are_not_missed(database: Database):
-    ended = "SELECT key FROM tasks WHERE status IN (4, 5, 6)"
+    ended = "SELECT key FROM task_states WHERE status IN (4, 5, 6)"
     with database.engine.begin() as connection:
         connection.execute(text(f"DELETE FROM attempts WHERE task_key IN ({ended})"))
     assert {each.rule for each in rows(database)} == {Rule.ATTEMPT_ROWS}
@@ -143,7 +143,7 @@ def test_attempts_that_were_forgotten_by_their_age_are_not_missed(database: Data
 
 def test_attempts_of_a_task_that_goes_on_or_a_part_of_them_are_missed_whatever_their_age(database: Database):
     with database.engine.begin() as connection:
-        running = "DELETE FROM attempts WHERE task_key IN (SELECT key FROM tasks WHERE status = 3)"
+        running = "DELETE FROM attempts WHERE task_key IN (SELECT key FROM task_states WHERE status = 3)"
         assert connection.execute(text(running)).rowcount == 1
         assert connection.execute(text("DELETE FROM attempts WHERE number = 2")).rowcount == 1
     assert [each.rule for each in rows(database, timedelta(0))] == [Rule.ATTEMPT_ROWS] * 2

@@ -164,7 +164,7 @@ def test_task_show(network: Partners, as_org_1: list[str]):
     plan.submit()
     network.complete(plan)
     trained, averaged, tested = plan.tasks
-    code, output, _ = run("task", *as_org_1, "show", averaged.key)
+    code, output, _ = run("task", *as_org_1, "show", averaged.key[:8].upper())
     assert code == 0
     assert f"'model' of task {trained.key}" in output
     assert f"https://store.example/models/{averaged.key}" in output
@@ -191,7 +191,7 @@ def test_task_logs_says_why_there_are_none(network: Partners, as_org_1: list[str
     assert (code, output, errors.count("\n")) == (1, "", 1)
     assert "is To do; only tasks that failed have a log" in errors
     network.fail(first, pb.NewFailureReport(error_type=pb.ERROR_TYPE_INTERNAL))
-    code, _, errors = run("task", *as_org_1, "logs", first)
+    code, _, errors = run("task", *as_org_1, "logs", first[:8])
     assert (code, "INTERNAL error" in errors) == (1, True)
     code, output, _ = run("task", *as_org_1, "show", first, "--json")
     assert json.loads(output)["failure_report"]["error_type"] == "ERROR_TYPE_INTERNAL"

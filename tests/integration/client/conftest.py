@@ -1,5 +1,6 @@
 """The fixtures of the SDK's tests."""
 
+from tests.kit.home import home
 from tests.kit.partners import free_channels, network, served_address
 
-__all__ = ["free_channels", "network", "served_address"]
+__all__ = ["free_channels", "home", "network", "served_address"]

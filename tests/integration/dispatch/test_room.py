@@ -149,7 +149,7 @@ def test_what_is_declined_or_cancelled_makes_room(poked):
     poked.node(1)
     tasks = poked.register(8)
     assert poked.relay() == tasks[:4]
-    poked.member.execute("UPDATE tasks SET poked_at = NULL WHERE key = :key", key=tasks[0])
+    poked.member.execute("UPDATE task_states SET poked_at = NULL WHERE key = :key", key=tasks[0])
     assert poked.relay() == [tasks[4]]
     poked.member.end(tasks[1], pb.TASK_ACTION_CANCELED)
     assert poked.relay() == [tasks[5]]
@@ -222,7 +222,7 @@ def test_those_of_the_highest_priority_go_first(poked):
 def test_a_poke_that_had_to_wait_for_room_is_not_lost_when_it_is_sent(poked):
     poked.node(1)
     tasks = poked.register(8)
-    poked.member.execute("UPDATE tasks SET poked_at = poked_at - interval '1 hour'")
+    poked.member.execute("UPDATE task_states SET poked_at = poked_at - interval '1 hour'")
     assert poked.relay() == tasks[:4]
     assert poked.sweep(AGE - 5) == 0
     assert poked.relay() == []

@@ -1,13 +1,13 @@
 """The example's functions, run from their archives as a worker runs them."""
 
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
+import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -15,8 +15,8 @@ from statistics import mean
 import pytest
 
 from examples.breast_cancer import FUNCTIONS, OPENER
-from examples.breast_cancer.archives import pack
 from examples.breast_cancer.data import SampleFolders, split, write_hospital
+from orchestrator.client.folders import pack
 
 ROUNDS = 2
 ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}", "OPENBLAS_NUM_THREADS": "1"}
@@ -38,8 +38,10 @@ def as_resources(paths: Paths) -> str:
 def run(function: str, folder: Path, rank: int, inputs: Paths, outputs: Paths) -> subprocess.CompletedProcess:
     """Run one task in a fresh folder: the command is the Dockerfile's, the arguments lie in a file."""
     folder.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(pack(FUNCTIONS / function))) as archive:
-        archive.extractall(folder, filter="data")
+    with tempfile.TemporaryFile() as packed:
+        pack(FUNCTIONS / function, packed)
+        with zipfile.ZipFile(packed) as archive:
+            archive.extractall(folder)
     dockerfile = (folder / "Dockerfile").read_text()
     command = json.loads(re.findall(r"^ENTRYPOINT (\[.+\])$", dockerfile, re.MULTILINE)[-1])
     arguments = {

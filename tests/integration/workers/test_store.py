@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from orchestrator.client.folders import checksum
 from workers.assets.store import AssetStore, Stored
 
 # Linux opens it, and refuses to read what lies at its beginning.
@@ -84,3 +85,24 @@ def test_what_is_no_name_of_an_asset_is_refused(store: AssetStore, source: Path,
     for use in (store.open, store.exists, store.delete, lambda name: store.put(name, source)):
         with pytest.raises(ValueError, match="is no name of an asset"):
             use(name)
+
+
+def test_what_is_whole_is_moved_in_and_known_by_its_checksum(store: AssetStore, tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    known = hashlib.sha256(b"content").hexdigest()
+    names = {"models/1": file, "data_samples/1": folder}
+    expected = {"models/1": known, "data_samples/1": checksum([("a", known), ("inner/b", known)])}
+    for _ in range(2):
+        file.write_bytes(b"content")
+        (folder / "inner").mkdir(parents=True, exist_ok=True)
+        for inner in ("a", "inner/b"):
+            (folder / inner).write_bytes(b"content")
+        for name, source in names.items():
+            if store.checksum(name) is None:
+                store.take(name, source)
+                assert not source.exists()
+            else:
+                with pytest.raises(FileExistsError):
+                    store.take(name, source)
+                assert source.exists()
+            assert store.checksum(name) == expected[name]

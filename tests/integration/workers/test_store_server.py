@@ -3,10 +3,7 @@
 import hashlib
 import io
 import os
-import signal
 import ssl
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -21,9 +18,8 @@ from orchestrator import protos as pb
 from orchestrator.client import Certificates
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
-from orchestrator.embedded.ports import free_port
 from tests.kit.recorded import Recorded, serving
-from tests.kit.waiting import wait_until
+from tests.kit.stores import Store, stored
 from workers.assets import store_server
 from workers.assets.access import Access
 from workers.assets.addresses import Asset, model
@@ -38,23 +34,11 @@ OWNER, FRIEND, STRANGER = "org-1", "org-2", "org-3"
 
 
 @dataclass
-class Running:
+class Running(Store):
     """A store's server process, and what it asks."""
 
-    address: str
-    root: Path
     recorded: Recorded
-    layout: Layout
-    process: "subprocess.Popen[bytes]"
     orchestrator: str
-
-    def peer(self, organization: str) -> httpx.Client:
-        return self.peer_with(self.layout.peer(organization))
-
-    def peer_with(self, certificates: Certificates) -> httpx.Client:
-        context = ssl.create_default_context(cafile=certificates.authority)
-        context.load_cert_chain(certificates.certificate, certificates.key)
-        return httpx.Client(verify=context, base_url=self.address, trust_env=False)
 
     def status(self, organization: str, name: str) -> int:
         with self.peer(organization) as peer:
@@ -73,41 +57,11 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("store")
-    store = certificates.store(OWNER)
-    port = free_port()
-    with serving() as (recorded, address):
-        environment = {
-            "ORCHESTRATOR_ORGANIZATION": OWNER,
-            "ORCHESTRATOR_CHANNELS": "other,known",
-            "ORCHESTRATOR_ADDRESS": address,
-            "ORCHESTRATOR_STORE_ROOT": str(root),
-            "ORCHESTRATOR_STORE_URL": f"https://127.0.0.1:{port}",
-            "ORCHESTRATOR_STORE_ADDRESS": f"127.0.0.1:{port}",
-            "ORCHESTRATOR_STORE_CERT": str(store.certificate),
-            "ORCHESTRATOR_STORE_KEY": str(store.key),
-            "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(certificates.client_authorities),
-        }
-        script = (
-            "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
-            "sys.exit(serve(StoreSettings()))"
-        )
-        with subprocess.Popen(
-            [sys.executable, "-c", script], env={**os.environ, **environment}, stderr=subprocess.DEVNULL
-        ) as process:
-            served = Running(f"https://127.0.0.1:{port}", root, recorded, certificates, process, address)
-            try:
-                wait_until(lambda: _answers(served), timeout=20, message="the store's server to answer")
-                yield served
-            finally:
-                process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
-
-
-def _answers(served: Running) -> bool:
-    try:
-        return served.status(OWNER, "nothing") == 404
-    except httpx.TransportError:
-        return False
+    with (
+        serving() as (recorded, address),
+        stored(root, certificates, OWNER, address, {"ORCHESTRATOR_CHANNELS": "other,known"}) as store,
+    ):
+        yield Running(store.address, root, certificates, store.process, recorded, address)
 
 
 def permissions(*organizations: str, public: bool = False) -> pb.Permissions:
@@ -214,7 +168,9 @@ def test_a_store_that_was_not_told_its_url_goes_by_the_registered_address(runnin
         running.recorded.organizations = {OWNER: registered}
         # The addresses are kept for a while.
         with connect(settings_of(running, tmp_path, OWNER)) as channels:
-            Access(channels, OWNER).check(name, frozenset({OWNER}))
+            access = Access(channels, OWNER)
+            assert access.address(name) == (f"{registered.rstrip('/')}/{name}" if registered else "")
+            access.check(name, frozenset({OWNER}))
 
     check(f"{running.address}/")
     for registered in ("", "https://elsewhere.example", f"{running.address}/models/?"):

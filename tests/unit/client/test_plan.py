@@ -5,9 +5,8 @@ import uuid
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.client import PUBLIC, Plan, PlanError
-from orchestrator.client.connection import key_of
-from orchestrator.client.plan import new_plan
+from orchestrator.client import PUBLIC, Plan, PlanError, Scores
+from orchestrator.client.plan import key_of, new_plan
 
 MODEL = pb.FunctionOutput(kind=pb.ASSET_MODEL)
 SCORE = pb.FunctionOutput(kind=pb.ASSET_PERFORMANCE)
@@ -34,7 +33,13 @@ FUNCTIONS = {function.key: function for function in (TRAIN, AVERAGE, TEST)}
 
 @pytest.fixture
 def plan() -> Plan[int]:
-    return Plan(new_plan("plan", None, "tag", {"a": "b"}), FUNCTIONS.__getitem__, lambda plan, batch: batch)
+    unmeasured = Scores(())
+    return Plan(
+        new_plan("plan", None, "tag", {"a": "b"}),
+        FUNCTIONS.__getitem__,
+        lambda plan, batch: batch,
+        lambda plan: unmeasured,
+    )
 
 
 def refs(task) -> list[tuple[str, str]]:

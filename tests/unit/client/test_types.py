@@ -10,14 +10,19 @@ import orchestrator.client
 NAMES = {
     "PUBLIC",
     "AsyncClient",
+    "BuildError",
     "CallError",
     "Certificates",
     "Client",
     "Event",
+    "FolderError",
     "Output",
     "Plan",
     "PlanError",
     "Progress",
+    "Score",
+    "Scores",
+    "StoreError",
     "Task",
     "Watch",
 }
@@ -34,6 +39,7 @@ RIGHT = """
 plan.aggregate(function="f", models=[trained], worker="hub")
 plan.test(function="f", data_manager="m", data_samples=["s"], model=trained)
 plan.submit()
+print(plan.scores().csv())
 for event in client.watch(plan):
     print(event)
 
@@ -41,6 +47,7 @@ for event in client.watch(plan):
 async def run() -> None:
     later = asynchronous.plan("another")
     await later.submit()
+    print((await later.scores()).csv())
 """
 WRONG = {
     'plan.train(function="f", data_samples=["s"])': "call-arg",

@@ -1,6 +1,5 @@
 """How the example deals out patients and writes them down."""
 
-import shutil
 from collections import Counter
 
 import numpy as np
@@ -76,30 +75,3 @@ def test_fake_patients_look_like_real_ones() -> None:
     real = data.split(HOSPITALS)["south"].test
     assert features.shape == (11, real.features.shape[1])
     assert set(labels) == set(real.labels)
-
-
-def test_a_checksum_is_of_names_and_contents(tmp_path) -> None:
-    folder = tmp_path / "sample"
-    data.write_samples(folder, *data.split(HOSPITALS)["south"].test)
-    (folder / "more").mkdir()
-    (folder / "more" / "notes.txt").write_text("ab")
-    checksum = data.folder_checksum(folder)
-    assert len(bytes.fromhex(checksum)) == 32
-    assert data.folder_checksum(shutil.copytree(folder, tmp_path / "copy")) == checksum
-
-    def changed(change: str) -> str:
-        copy = shutil.copytree(folder, tmp_path / change)
-        notes = copy / "more" / "notes.txt"
-        match change:
-            case "content":
-                notes.write_text("ac")
-            case "name":
-                notes.rename(copy / "more" / "note.txt")
-            case "place":
-                notes.rename(copy / "notes.txt")
-            case "added":
-                (copy / "empty").touch()
-        return data.folder_checksum(copy)
-
-    checksums = {changed(change) for change in ("content", "name", "place", "added")}
-    assert len(checksums | {checksum}) == 5

@@ -1,15 +1,18 @@
 """The arithmetic of the example's functions, and how good the models are that come of it."""
 
+import re
 from statistics import mean
 
 import numpy as np
 import pytest
 
-from examples.breast_cancer import baselines, data
+from examples.breast_cancer import FUNCTIONS, baselines, data
 from examples.breast_cancer.functions.aggregate import function as aggregation
 from examples.breast_cancer.functions.test import function as testing
 from examples.breast_cancer.functions.train import function as training
+from orchestrator.client import declaration
 
+README = FUNCTIONS.parent / "README.md"
 HOSPITALS = ["north", "middle", "south"]
 
 
@@ -103,3 +106,11 @@ def test_scores_of_a_case_done_by_hand() -> None:
 def test_scores_need_patients_of_both_kinds(label: float) -> None:
     with pytest.raises(ValueError, match="patients of one kind only"):
         testing.measure({"weights": [1.0], "bias": 0.0}, np.ones((3, 1)), np.full(3, label))
+
+
+@pytest.mark.parametrize("function", ["train", "aggregate", "test"])
+def test_what_a_function_declares_is_what_the_readme_says(function: str) -> None:
+    declared = declaration.read(FUNCTIONS / function)
+    assert declared.name == function
+    (row,) = (line for line in README.read_text().splitlines() if line.startswith(f"| `{function}` |"))
+    assert set(re.findall(r"`(\w+)`", row)) == {function, *declared.inputs, *declared.outputs}

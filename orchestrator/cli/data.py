@@ -1,0 +1,117 @@
+"""The commands of a user about an organization's own data: add, list."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.errors import UsageFault
+from orchestrator.cli.sharing import permitted, sharing_options, shown
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+
+
+@click.group(cls=Connected)
+@connection_options
+@click.pass_context
+def data(context: click.Context, /, **options: Any) -> None:
+    """Add and list data sets: an opener, the program that reads the data, and data samples, a folder each.
+
+    The data go to the organization's own asset store, and nowhere else. KEY is a data set's key, or as much of its
+    beginning as no other has.
+    """
+    context.obj = Target(**options)
+
+
+@data.command()
+@click.argument("folders", nargs=-1, metavar="[FOLDER]…", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--to", "key", metavar="KEY", help="The data set that the folders are added to; else a new one.")
+@click.option(
+    "--opener",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="Of a new data set: the Python file that reads its data samples.",
+)
+@click.option("--name", help="Of a new data set, for people.")
+@click.option("--description", default="", metavar="TEXT", help="Of a new data set, for people, Markdown.")
+@sharing_options
+@click.option(
+    "--logs-for", "readers", multiple=True, metavar="ID", help="This organization may read logs of tasks on it too."
+)
+@_JSON
+@click.pass_obj
+def add(
+    target: Target,
+    folders: tuple[Path, ...],
+    key: str | None,
+    opener: Path | None,
+    name: str | None,
+    description: str,
+    organizations: tuple[str, ...],
+    public: bool,
+    readers: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Add a data set, or more data samples to one: each FOLDER becomes one data sample.
+
+    A folder whose content the data set has already is not added again: what was cut off may be repeated. Prints the key
+    of the data set, and that of each folder's data sample.
+    """
+    who = permitted(organizations, public)
+    if key is not None and (opener or name or description or organizations or public or readers):
+        raise UsageFault("--to names a data set that is there; the other options are for a new one")
+    if key is None and not (opener and name):
+        raise UsageFault("a new data set needs --opener FILE and --name NAME; --to KEY adds to one that is there")
+    with connect(target.resolve()) as client:
+        from orchestrator.cli import reading
+
+        if opener and name:
+            dataset = client.add_dataset(opener, name=name, permissions=who, logs=readers, description=description)
+        else:
+            dataset = reading.find(client, key or "", reading.DATASET)
+        if not as_json:
+            # Before the folders: who is cut off goes on with it.
+            click.echo(f"data set {dataset.key}")
+        samples = client.add_samples(folders, dataset)
+    if as_json:
+        reading.print_json(
+            {
+                **reading.document(dataset),
+                "data_samples": [
+                    {**reading.document(sample), "folder": str(folder)}
+                    for sample, folder in zip(samples, folders, strict=True)
+                ],
+            }
+        )
+        return
+    for sample, folder in zip(samples, folders, strict=True):
+        click.echo(f"data sample {sample.key} {folder}")
+
+
+@data.command("list")
+@_JSON
+@click.pass_obj
+def list_datasets(target: Target, as_json: bool) -> None:
+    """List the data sets of the channel, the newest last, and how many data samples each has."""
+    with connect(target.resolve()) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import reading, tables
+
+        found = list(reading.DATASET.all(client))
+        samples = [
+            list(client.datasets.GetDataset(pb.GetDatasetParam(key=each.key)).data_sample_keys) for each in found
+        ]
+    if as_json:
+        listed = [
+            {**reading.document(each), "data_sample_keys": keys} for each, keys in zip(found, samples, strict=True)
+        ]
+        reading.print_json({"datasets": listed})
+        return
+    key = tables.short(each.key for each in found)
+    rows = [
+        (key(each.key), each.name, each.owner, str(len(keys)), shown(each.permissions.process))
+        for each, keys in zip(found, samples, strict=True)
+    ]
+    columns = ("data set", "name", "owner", "samples", "for")
+    tables.console().print(tables.table(*columns, rows=rows, whole=("data set", "samples")))

@@ -1,0 +1,186 @@
+"""What a compute plan has measured: by round and organization."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
+
+from orchestrator import protos as pb
+from orchestrator.client.printing import printable
+from orchestrator.client.steps import Steps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+ROUNDS = ("round", "round_idx")
+"""What a task's metadata may call its round; the second is substrafl's word."""
+
+_PAGE = 1000
+_FIELDS = ("round", "organization", "score", "value", "function", "task")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that a task measured.
+
+    Args:
+        round: what the task's metadata, or else those of the tasks before it, say; the task's rank where none does.
+        organization: that ran the task.
+        score: what the function calls it, as in `accuracy`.
+        value: the number.
+        function: the function's name.
+        task: the task's key.
+    """
+
+    round: int | str
+    organization: str
+    score: str
+    value: float
+    function: str
+    task: str
+
+
+class Scores(Sequence[Score]):
+    """The scores of a compute plan, by round, then score, then organization.
+
+    Args:
+        found: the scores, in any order.
+    """
+
+    def __init__(self, found: Iterable[Score]) -> None:
+        self._scores = sorted(found, key=lambda each: (_order(each.round), each.score, each.organization, each.task))
+
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Score]: ...
+    def __getitem__(self, index: int | slice) -> Score | Sequence[Score]:
+        return self._scores[index]
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def __repr__(self) -> str:
+        lines = self.table()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        shown = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+        return "\n".join(shown) if self._scores else "no scores yet"
+
+    def table(self) -> list[list[str]]:
+        """Return round × organization as text, its head first; several values of one place stand side by side."""
+        organizations = sorted({each.organization for each in self._scores})
+        cells: dict[tuple[int | str, str], dict[str, list[str]]] = {}
+        for each in self._scores:
+            row = cells.setdefault((each.round, each.score), {})
+            row.setdefault(each.organization, []).append(f"{each.value:.4f}")
+        rows = [
+            [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
+            for (number, score), row in cells.items()
+        ]
+        return [["round", "score", *organizations], *rows]
+
+    def csv(self) -> str:
+        """Return a line of comma-separated values for each score, after one with their names.
+
+        What is not printable in the texts of others is replaced.
+        """
+        written = io.StringIO()
+        lines = csv.DictWriter(written, _FIELDS, lineterminator="\n")
+        lines.writeheader()
+        for each in self._scores:
+            fields = asdict(each)
+            lines.writerow(
+                {name: printable(value) if isinstance(value, str) else value for name, value in fields.items()}
+            )
+        return written.getvalue()
+
+    def document(self) -> list[dict[str, Any]]:
+        """Return them for JSON, which has no word for a value that is no number: it is null there."""
+        return [{**asdict(each), "value": each.value if math.isfinite(each.value) else None} for each in self._scores]
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas frame with a row for each score.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([asdict(each) for each in self._scores], columns=list(_FIELDS))
+
+
+def _order(number: int | str) -> tuple[bool, int, str]:
+    return (isinstance(number, str), 0, number) if isinstance(number, str) else (False, number, "")
+
+
+def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
+    """Return the round of each task of a compute plan, by its key.
+
+    Args:
+        tasks: all of the plan; parents have a lower rank than their children.
+    """
+    known: dict[str, int | str | None] = {}
+    ranks: dict[str, int] = {}
+    for task in sorted(tasks, key=lambda task: task.rank):
+        ranks[task.key] = task.rank
+        own = next((task.metadata[name] for name in ROUNDS if name in task.metadata), None)
+        parents = [known.get(each.parent_task_output.parent_task_key) for each in task.inputs]
+        inherited = [number for number in parents if number is not None]
+        known[task.key] = _number(own) if own is not None else max(inherited, key=_order, default=None)
+    return {key: ranks[key] if number is None else number for key, number in known.items()}
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
+def scores(plan: str) -> Steps[Scores]:
+    """Ask for the scores of a compute plan; see `Client.scores`."""
+    yield lambda client: client.plans.GetPlan(pb.GetComputePlanParam(key=plan))
+    of_plan = pb.FunctionQueryFilter(compute_plan_key=plan)
+    functions: list[pb.Function] = yield from _pages(_functions, pb.QueryFunctionsParam(filter=of_plan), "Functions")
+    tasks: list[pb.ComputeTask] = yield from _pages(
+        _tasks, pb.QueryTasksParam(filter=pb.TaskQueryFilter(compute_plan_key=plan)), "tasks"
+    )
+    measuring: Mapping[str, str] = {
+        function.key: function.name
+        for function in functions
+        if any(output.kind == pb.ASSET_PERFORMANCE for output in function.outputs.values())
+    }
+    rounds = rounds_of(tasks)
+    found = []
+    for task in tasks:
+        if task.function_key not in measuring:
+            continue
+        wanted = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
+        for each in (yield from _pages(_performances, wanted, "Performances")):
+            name = each.compute_task_output_identifier
+            function = measuring[task.function_key]
+            found.append(Score(rounds[task.key], task.worker, name, each.performance_value, function, task.key))
+    return Scores(found)
+
+
+def _functions(client: Any, request: pb.QueryFunctionsParam) -> Any:
+    return client.functions.QueryFunctions(request)
+
+
+def _tasks(client: Any, request: pb.QueryTasksParam) -> Any:
+    return client.tasks.QueryTasks(request)
+
+
+def _performances(client: Any, request: pb.QueryPerformancesParam) -> Any:
+    return client.performances.QueryPerformances(request)
+
+
+def _pages(query: Any, request: Any, field: str) -> Steps[list[Any]]:
+    request.page_size = _PAGE
+    rows: list[Any] = []
+    while True:
+        answer = yield partial(query, request=request)
+        rows += getattr(answer, field)
+        if not answer.next_page_token:
+            return rows
+        request.page_token = answer.next_page_token

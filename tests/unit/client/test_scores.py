@@ -1,0 +1,81 @@
+"""Scores by round and organization."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import protos as pb
+from orchestrator.client.scores import Score, Scores, rounds_of
+
+ROUNDS = st.one_of(st.integers(0, 20), st.text("abc", min_size=1, max_size=3))
+SCORES = st.lists(
+    st.builds(
+        Score,
+        round=ROUNDS,
+        organization=st.sampled_from(["org-1", "org-2"]),
+        score=st.sampled_from(["accuracy", "a,b\n"]),
+        value=st.floats(),
+        function=st.text(max_size=5),
+        task=st.uuids().map(str),
+    ),
+    max_size=8,
+)
+
+
+def task(key: str, rank: int, *parents: str, **metadata: str) -> pb.ComputeTask:
+    inputs = [
+        pb.ComputeTaskInput(identifier="model", parent_task_output=pb.ParentTaskOutputRef(parent_task_key=parent))
+        for parent in parents
+    ]
+    return pb.ComputeTask(key=key, rank=rank, inputs=inputs, metadata=metadata)
+
+
+def test_a_task_is_of_the_round_that_it_says_or_of_its_parents() -> None:
+    tasks = [
+        task("test", 3, "aggregate"),
+        task("train", 0, round="1"),
+        task("aggregate", 1, "train", "other"),
+        task("other", 0, round_idx="2"),
+        task("named", 0, round="warm-up"),
+        task("alone", 5),
+    ]
+    assert rounds_of(tasks) == {"train": 1, "other": 2, "aggregate": 2, "test": 2, "named": "warm-up", "alone": 5}
+
+
+@given(SCORES)
+def test_each_score_is_in_each_form_once(given_scores: list[Score]) -> None:
+    scores = Scores(given_scores)
+    assert sorted(map(repr, scores)) == sorted(map(repr, given_scores))
+    lines = list(csv.DictReader(io.StringIO(scores.csv())))
+    assert [line["task"] for line in lines] == [each.task for each in scores]
+    assert [line["value"] for line in lines] == [str(each.value) for each in scores]
+    assert len(json.loads(json.dumps(scores.document(), allow_nan=False))) == len(given_scores)
+    assert scores.csv().replace("\n", "").isprintable()
+    head, *rows = scores.table()
+    assert head[:2] == ["round", "score"]
+    assert sum(len(cell.split()) for row in rows for cell in row[2:]) == len(given_scores)
+    assert len(rows) == len({(each.round, each.score) for each in given_scores})
+
+
+def test_the_table() -> None:
+    found = [
+        Score(2, "b", "auc", 0.5, "f", "1"),
+        Score(10, "a", "auc", 0.25, "f", "2"),
+        Score(2, "a", "auc", 1, "f", "3"),
+    ]
+    assert repr(Scores(found)).splitlines() == [
+        "round  score       a       b",
+        "    2    auc  1.0000  0.5000",
+        "   10    auc  0.2500        ",
+    ]
+    assert repr(Scores([])) == "no scores yet"
+
+
+def test_a_frame_needs_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    found = [Score(1, "a", "auc", 0.5, "f", "t")]
+    assert Scores(found).frame().equals(pandas.DataFrame([vars(found[0])]))
