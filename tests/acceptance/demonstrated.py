@@ -19,7 +19,8 @@ from orchestrator.embedded.federation import Federation
 from orchestrator.store.connecting import make_engine
 
 ROUNDS = 2
-TASKS = ROUNDS * (len(HOSPITALS) + 1) + len(HOSPITALS)
+TASKS_OF_A_ROUND = len(HOSPITALS) + 1
+TASKS = ROUNDS * TASKS_OF_A_ROUND + len(HOSPITALS)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def template(chart: str, values: Mapping[str, Any], *flags: str) -> str:
 
 @cache
 def _rendered(chart: str, values: str) -> list[Object]:
-    return [found for found in yaml.safe_load_all(template(chart, yaml.safe_load(values))) if found]
+    return [found for found in yaml.load_all(template(chart, yaml.safe_load(values)), Loader=yaml.CSafeLoader) if found]
 
 
 def rendered(chart: str, values: Mapping[str, Any]) -> list[Object]:

@@ -200,6 +200,8 @@ def test_when_it_has_died_the_attempt_starts_afresh(place: Place, which: str, nu
     launcher = next(each for each in process.parents() if "launch.py" in " ".join(each.cmdline()))
     (process if which == "what waits" else launcher).send_signal(number)
     wait_until(lambda: not lives(process), message="it to die")
+    # The worker is told of its end by whoever forked the launcher, and has buried it.
+    wait_until(lambda: not launcher.is_running(), message="its launcher to be buried")
     place.run()
     assert len(place.told()) == 1
     assert place.world.recorded.completed
