@@ -4,7 +4,7 @@ import csv
 import io
 import json
 
-import pytest
+import pandas
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +75,6 @@ def test_the_table() -> None:
     assert repr(Scores([])) == "no scores yet"
 
 
-def test_a_frame_needs_pandas() -> None:
-    pandas = pytest.importorskip("pandas")
+def test_a_frame_holds_a_row_for_each_score() -> None:
     found = [Score(1, "a", "auc", 0.5, "f", "t")]
     assert Scores(found).frame().equals(pandas.DataFrame([vars(found[0])]))
