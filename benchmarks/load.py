@@ -24,6 +24,7 @@ _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_l
 _CALL_SECONDS = 300.0
 _POLL_SECONDS = 0.02
 _SUBSCRIBE = "/orchestrator.EventService/SubscribeToEvents"
+_SUBSCRIBE_TO_BATCHES = "/orchestrator.WorkerService/SubscribeToEventBatches"
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,9 @@ class Streamed:
     lags: list[float] = field(default_factory=list)
 
 
-def follow(target: Target, after: str, marker: bytes, seconds: float, subscribers: int = 1) -> list[Streamed]:
+def follow(
+    target: Target, after: str, marker: bytes, seconds: float, subscribers: int = 1, *, batches: bool = False
+) -> list[Streamed]:
     """Subscribe, and count events until one holds a marker.
 
     Args:
@@ -199,24 +202,28 @@ def follow(target: Target, after: str, marker: bytes, seconds: float, subscriber
         marker: bytes of the last event.
         seconds: to wait for it.
         subscribers: how many do the same at once.
+        batches: whether to ask for many events in a message.
     """
-    return asyncio.run(_follow(target, after, marker, seconds, subscribers))
+    return asyncio.run(_follow(target, after, marker, seconds, subscribers, batches))
 
 
-async def _follow(target: Target, after: str, marker: bytes, seconds: float, subscribers: int) -> list[Streamed]:
+async def _follow(
+    target: Target, after: str, marker: bytes, seconds: float, subscribers: int, batches: bool
+) -> list[Streamed]:
+    # The one parameter of both is the same field.
     request = pb.SubscribeToEventsParam(start_event_id=after).SerializeToString()
 
     async def subscriber(streamed: Streamed) -> None:
         async with target.connect() as channel:
             begun = time.perf_counter()
-            method: Stream = channel.unary_stream(_SUBSCRIBE)
+            method: Stream = channel.unary_stream(_SUBSCRIBE_TO_BATCHES if batches else _SUBSCRIBE)
             call = method(request, metadata=target.metadata)
             async for message in call:
                 if not streamed.events:
                     streamed.first = time.perf_counter() - begun
-                streamed.events += 1
+                streamed.events += len(pb.EventBatch.FromString(message).events) if batches else 1
                 streamed.size += len(message)
-                if streamed is streams[0] and streamed.events % 16 == 0:
+                if streamed is streams[0] and not batches and streamed.events % 16 == 0:
                     moment = pb.Event.FromString(message).timestamp
                     streamed.lags.append(time.time() - moment.seconds - moment.nanos / 1e9)
                 if marker in message:

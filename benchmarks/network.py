@@ -122,6 +122,14 @@ def ready_tasks(side: Side, count: int) -> list[str]:
     return [task.key for task in tasks]
 
 
+# A server that sends pokes is inside a transaction, and writes nothing before the last of a batch is sent.
+_WRITTEN = """
+    SELECT pg_current_wal_insert_lsn(),
+           count(*) FILTER (WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid())
+    FROM pg_stat_activity WHERE datname = current_database()
+"""
+
+
 def settle(stage: Stage, side: Side) -> None:
     """Wait until the server has placed the events and sent the pokes of what was registered: it writes no more.
 
@@ -130,8 +138,8 @@ def settle(stage: Stage, side: Side) -> None:
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     with stage.connect(side) as connection:
-        before = None
-        while (now := connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()) != before:
+        before: list[Any] = []
+        while (now := connection.execute(_WRITTEN).fetchall()) != before or now[0][1]:
             if time.monotonic() > deadline:
                 raise BenchError(f"{side.name} still writes {_SETTLE_SECONDS:g} s after it was asked for the last time")
             before = now

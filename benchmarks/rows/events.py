@@ -27,6 +27,7 @@ def rows(sizes: Sizes) -> list[Row]:
     """Return the rows: replay, resuming, the way of one event, and the fan-out."""
     return [
         Row("events replay", f"{sizes.replayed:,} events from the beginning to one subscriber", _replay),
+        Row("events replay batched", "the same, many events in a message", partial(_replay, batches=True)),
         Row("events resume", "a subscriber that goes on from the middle of them", _resume),
         Row("events idle", "from the answer of a call to its event, nothing else going on", _idle),
         *(
@@ -48,12 +49,12 @@ def _history(stage: Stage, side: Side) -> str:
     return str(once(side, "history", make))
 
 
-def _followed(stage: Stage, side: Side, after: str) -> tuple[Streamed, Numbers]:
+def _followed(stage: Stage, side: Side, after: str, *, batches: bool = False) -> tuple[Streamed, Numbers]:
     """Have one subscriber follow to the last event; return what it got, and what is to be said of it."""
     target, marker = side.target(channel=REPLAYED), _history(stage, side).encode()
     settle(stage, side)
     before = spent(side.servers)
-    (streamed,) = stage.run(follow, target, after, marker, _SECONDS)
+    (streamed,) = stage.run(follow, target, after, marker, _SECONDS, batches=batches)
     processor = (spent(side.servers) - before) / streamed.events
     bare, process = stage.echo(side.tls)
     before = spent(tree(process))
@@ -65,11 +66,11 @@ def _followed(stage: Stage, side: Side, after: str) -> tuple[Streamed, Numbers]:
     }
 
 
-def _replay(stage: Stage, side: Side) -> Numbers:
+def _replay(stage: Stage, side: Side, *, batches: bool = False) -> Numbers:
     _history(stage, side)
     # Not what the server still had in memory of the registration.
     side.restart()
-    return _followed(stage, side, "")[1]
+    return _followed(stage, side, "", batches=batches)[1]
 
 
 def _resume(stage: Stage, side: Side) -> Numbers:

@@ -49,6 +49,11 @@ class Events(Protocol):
     ) -> AsyncGenerator[bytes, None]:
         """Yield a channel's serialized events after a position, for ever, or until the check raises."""
 
+    def follow_batches(
+        self, channel: str, position: int, subscription: UUID, check: Callable[[], None]
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the same in lists."""
+
     async def changed(self, timeout: float) -> None:
         """Wait for new events, for some seconds at most."""
 

@@ -10,7 +10,7 @@ import httpx
 
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault
-from orchestrator.client import StoreError, stores
+from orchestrator.client import StoreError, transfers
 from orchestrator.client.printing import printable
 
 _CHUNK = 256 * 1024
@@ -38,7 +38,7 @@ def fetch(
         try:
             # Whom we trust is said by `verify`; of the environment nothing but a proxy is taken, where that is wanted.
             with httpx.Client(verify=context, trust_env=proxy_from_environment, timeout=_TIMEOUT) as client:
-                stores.fetch(client, address, what, file, _LARGEST)
+                transfers.fetch(client, address, what, file, _LARGEST)
         except StoreError as error:
             raise RemoteFault(str(error)) from error
         file.seek(0)

@@ -38,7 +38,10 @@ def worker(org: str | None, concurrency: int | None) -> None:
 @click.command()
 @_ORG
 def store(org: str | None) -> None:
-    """Serve an organization's functions, openers, models and logs to its peers, over HTTPS with mutual TLS."""
+    """Serve an organization's functions, openers, models and logs to its peers, over HTTPS with mutual TLS.
+
+    From the organization's own people it takes uploads of functions, openers and data samples.
+    """
     from workers.assets import store_server
     from workers.settings import StoreSettings
 

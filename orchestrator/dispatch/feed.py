@@ -162,23 +162,47 @@ class Feed:
         stream = _Stream(channel, position)
         with self._following(stream, subscription):
             while True:
-                seen = self._last
-                window = self._windows.get(channel)
-                if window is not None and stream.position >= window.floor:
-                    batch = window.after(stream.position, self._batch)
-                else:
-                    batch = await asyncio.to_thread(self._read, stream.position, channel)
-                    if not batch:
-                        stream.position = max(stream.position, seen)
-                for event in batch:
+                for event in await self._next(stream, check):
                     if self._closed:
                         raise ClosedError
                     if event.message:
                         check()
                         yield event.message
                     stream.position = event.position
+
+    async def follow_batches(
+        self,
+        channel: str,
+        position: int,
+        subscription: UUID | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield the same as `follow`, in lists, between which it is checked whether the stream may go on."""
+        stream = _Stream(channel, position)
+        with self._following(stream, subscription):
+            while True:
+                batch = await self._next(stream, check)
+                if self._closed:
+                    raise ClosedError
+                check()
+                if messages := [event.message for event in batch if event.message]:
+                    yield messages
+                stream.position = batch[-1].position
+
+    async def _next(self, stream: _Stream, check: Callable[[], None]) -> list[Placed]:
+        """Return what comes next for a stream, at least one event; wait for it if need be."""
+        while True:
+            seen = self._last
+            window = self._windows.get(stream.channel)
+            if window is not None and stream.position >= window.floor:
+                batch = window.after(stream.position, self._batch)
+            else:
+                batch = await asyncio.to_thread(self._read, stream.position, stream.channel)
                 if not batch:
-                    await self._wait(stream, check)
+                    stream.position = max(stream.position, seen)
+            if batch:
+                return batch
+            await self._wait(stream, check)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:

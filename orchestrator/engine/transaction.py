@@ -47,7 +47,7 @@ class _Last:
 @cache
 def _flush_after(change: str, notify: bool) -> TextClause:
     told = f", {_TELL}" if notify else ""
-    return text(f"WITH change AS ({change}), {_WRITE} SELECT change.*{told} FROM change")  # noqa: S608 - constants
+    return text(f"WITH change AS ({change}), {_WRITE} SELECT change.key{told} FROM change")  # noqa: S608 - constants
 
 
 class Transaction(database.Transaction):
@@ -84,7 +84,7 @@ class Transaction(database.Transaction):
         """Write something together with the events, in one statement; one thing in a transaction.
 
         Args:
-            change: the statement, which returns rows; nothing that the call reads later depends on it.
+            change: the statement, which returns the `key` of each row; nothing that the call reads later depends on it.
             parameters: its own, whose names no other has.
             check: is given the rows; what it raises, the call raises, and nothing is kept.
 

@@ -1,6 +1,6 @@
 """The SQL of the transitions of tasks that do not end them; those that do stand in `engine.endings`.
 
-Each transition is one compare-and-set on the task's row. The row of its plan is a latch (`engine.plans`): what may
+Each transition is one compare-and-set on the row of the task's state. Its plan is a latch (`engine.plans`): what may
 change the graph or end the plan holds it alone, a Done shares it, so that a Done and the registration of a child always
 see each other. Locks are taken in the order functions, plans, compute plans, tasks, attempts, and in the order of keys
 within each.

@@ -391,6 +391,48 @@ class ReleaseTaskResponse(_message.Message):
 Global___ReleaseTaskResponse: _TypeAlias = ReleaseTaskResponse  # noqa: Y015
 
 @_typing.final
+class SubscribeToEventBatchesParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_EVENT_ID_FIELD_NUMBER: _builtins.int
+    start_event_id: _builtins.str
+    """As in SubscribeToEventsParam."""
+    def __init__(
+        self,
+        *,
+        start_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["start_event_id", b"start_event_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscribeToEventBatchesParam: _TypeAlias = SubscribeToEventBatchesParam  # noqa: Y015
+
+@_typing.final
+class EventBatch(_message.Message):
+    """Events of one channel that follow one another, in the order of SubscribeToEvents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]: ...
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_event_pb2.Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventBatch: _TypeAlias = EventBatch  # noqa: Y015
+
+@_typing.final
 class DeclineTaskParam(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -81,6 +81,11 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.FromString,
                 _registered_method=True)
+        self.SubscribeToEventBatches = channel.unary_stream(
+                '/orchestrator.WorkerService/SubscribeToEventBatches',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.SubscribeToEventBatchesParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.EventBatch.FromString,
+                _registered_method=True)
         self.GetCancellation = channel.unary_unary(
                 '/orchestrator.WorkerService/GetCancellation',
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetCancellationParam.SerializeToString,
@@ -169,6 +174,14 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubscribeToEventBatches(self, request, context):
+        """The events of SubscribeToEvents, many in a message, for who reads a long trace. A message is not larger than 1 MiB,
+        but where one event is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCancellation(self, request, context):
         """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran.
         """
@@ -230,6 +243,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.GetTaskEvents,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.SerializeToString,
+            ),
+            'SubscribeToEventBatches': grpc.unary_stream_rpc_method_handler(
+                    servicer.SubscribeToEventBatches,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.SubscribeToEventBatchesParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.EventBatch.SerializeToString,
             ),
             'GetCancellation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCancellation,
@@ -487,6 +505,33 @@ class WorkerService:
             '/orchestrator.WorkerService/GetTaskEvents',
             orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubscribeToEventBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orchestrator.WorkerService/SubscribeToEventBatches',
+            orchestrator_dot_protos_dot_worker__pb2.SubscribeToEventBatchesParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.EventBatch.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,10 @@ class WorkerServiceStub:
     """The tasks To do that a worker has declined, and why."""
     GetTaskEvents: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]
     """The events of a task that are of our own kinds; EventService shows the contract's alone."""
+    SubscribeToEventBatches: _grpc.UnaryStreamMultiCallable[_worker_pb2.SubscribeToEventBatchesParam, _worker_pb2.EventBatch]
+    """The events of SubscribeToEvents, many in a message, for who reads a long trace. A message is not larger than 1 MiB,
+    but where one event is.
+    """
     GetCancellation: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]
@@ -109,6 +113,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """The tasks To do that a worker has declined, and why."""
     GetTaskEvents: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]  # type: ignore[assignment]
     """The events of a task that are of our own kinds; EventService shows the contract's alone."""
+    SubscribeToEventBatches: _aio.UnaryStreamMultiCallable[_worker_pb2.SubscribeToEventBatchesParam, _worker_pb2.EventBatch]  # type: ignore[assignment]
+    """The events of SubscribeToEvents, many in a message, for who reads a long trace. A message is not larger than 1 MiB,
+    but where one event is.
+    """
     GetCancellation: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetCancellationParam, _worker_pb2.Cancellation]  # type: ignore[assignment]
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]  # type: ignore[assignment]
@@ -203,6 +211,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.GetTaskEventsResponse, _abc.Awaitable[_worker_pb2.GetTaskEventsResponse]]:
         """The events of a task that are of our own kinds; EventService shows the contract's alone."""
+
+    @_abc_1.abstractmethod
+    def SubscribeToEventBatches(
+        self,
+        request: _worker_pb2.SubscribeToEventBatchesParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.EventBatch], _abc.AsyncIterator[_worker_pb2.EventBatch]]:
+        """The events of SubscribeToEvents, many in a message, for who reads a long trace. A message is not larger than 1 MiB,
+        but where one event is.
+        """
 
     @_abc_1.abstractmethod
     def GetCancellation(

@@ -97,6 +97,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "DeclineTask": Unary(pb.DeclineTaskParam, declines.decline),
         "ReconsiderTasks": Unary(pb.ReconsiderTasksParam, declines.reconsider),
         "GetDeclines": Unary(pb.GetDeclinesParam, declines.query),
+        "SubscribeToEventBatches": Stream(pb.SubscribeToEventBatchesParam, subscription.subscribe_in_batches),
         "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),
         "GetCancellation": Unary(pb.GetCancellationParam, nodes.cancellation),
         "GetNodes": Unary(pb.GetNodesParam, nodes.get_all),

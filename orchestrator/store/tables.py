@@ -80,9 +80,8 @@ plans = Table(
     Column("outcome", SmallInteger),
     Column("extended", Integer, nullable=False, server_default=text("0")),
 )
-"""The plans of tasks of any kind. A row is the latch of its tasks (`engine.plans`); `ended_at` says when the plan was
-cancelled or failed first, `outcome` which of the two; `extended` counts the registrations that put tasks below those
-that were there."""
+"""The plans of tasks of any kind. `ended_at` says when the plan was cancelled or failed first, `outcome` which of the
+two; `extended` counts the registrations that put tasks below those that were there."""
 
 tasks = _asset(
     "tasks",

@@ -78,14 +78,14 @@ class UploadServer:
         try:
             return await self._put(request)
         except RefusedError as error:
-            log.warning("upload.refused", path=request.url.path, status=error.status, reason=str(error))
+            log.warning("upload.refused", path=request.scope["path"], status=error.status, reason=str(error))
             await _pass_over(request)
             raise _refusal(error) from error
         except HTTPException:
             await _pass_over(request)
             raise
         except ClientDisconnect:
-            log.info("upload.broken_off", path=request.url.path)
+            log.info("upload.broken_off", path=request.scope["path"])
             # Nobody hears it.
             return Response(status_code=400)
 
@@ -134,7 +134,7 @@ class UploadServer:
         try:
             self._trust().verify(request.state.presented, self._organization, datetime.now(UTC))
         except PermissionDeniedError as error:
-            log.warning("upload.denied", path=request.url.path, reason=str(error))
+            log.warning("upload.denied", path=request.scope["path"], reason=str(error))
             raise HTTPException(
                 403,
                 f"only {self._organization} may put anything into its asset store, and "

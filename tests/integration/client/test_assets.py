@@ -6,6 +6,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from orchestrator.client import (
     Client,
     FolderError,
     StoreError,
+    sources,
+    transfers,
 )
 from orchestrator.client.folders import checksum, digest, files
 from orchestrator.core.documents import DocumentError
@@ -168,6 +171,33 @@ def test_a_connection_that_breaks_is_made_again(home: Home, tmp_path: Path) -> N
     (sample,) = adding.result(60)
     assert (home.store.root / "data_samples" / sample.key / "patients.csv").read_bytes() == content
     assert list((home.store.root / ".uploads").iterdir()) == []
+
+
+def test_a_connection_that_is_lost_without_a_word_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a firewall that has forgotten it, while the store's answer is waited for."""
+    monkeypatch.setattr(transfers, "_SILENT_SECONDS", 1)
+    names = [f"functions/{uuid.uuid4()}/description" for _ in range(2)]
+    with closing(home.client._stores.connect()) as connection, ThreadPoolExecutor(1) as pool:
+        connection.put(home.url, names[0], sources.of_text("first"))
+        home.store.process.send_signal(signal.SIGSTOP)
+        try:
+            putting = pool.submit(connection.put, home.url, names[1], sources.of_text("second"))
+            home.proxy.lose()
+        finally:
+            home.store.process.send_signal(signal.SIGCONT)
+        assert putting.result(60) == f"{home.url}/{names[1]}"
+    assert (home.store.root / names[1]).read_text() == "second"
+
+
+def test_what_was_damaged_on_the_way_is_sent_anew(home: Home, tmp_path: Path) -> None:
+    """As by a power cut: the store's disk has bytes that were never sent."""
+    dataset = home.client.add_dataset(__file__, name="patients")
+    (folder,) = folders_in(tmp_path, os.urandom(MIB))
+    known = checksum((file.name, digest(file.path)) for file in files(folder))
+    (home.store.root / ".uploads" / f"tar-{known}.partial").write_bytes(bytes(MIB // 2))
+    (sample,) = home.client.add_samples([folder], dataset)
+    there = home.store.root / "data_samples" / sample.key
+    assert checksum((file.name, digest(file.path)) for file in files(there)) == known == sample.checksum
 
 
 def test_a_store_that_is_killed_and_comes_back_is_gone_on_with(

@@ -48,19 +48,24 @@ async def catch_up(feed: Feed) -> None:
 class Subscriber:
     """Follows a channel in a task of its own, and stops to read whenever it is told to."""
 
-    def __init__(self, feed: Feed, channel: str, position: int) -> None:
+    def __init__(self, feed: Feed, channel: str, position: int, *, batches: bool = False) -> None:
         self.channel = channel
         self.start = position
         self.heard: list[bytes] = []
         self.reads = asyncio.Event()
         self.reads.set()
         self._feed = feed
-        self.task = asyncio.create_task(self._follow())
+        self.task = asyncio.create_task(self._follow_batches() if batches else self._follow())
 
     async def _follow(self) -> None:
         async for event in self._feed.follow(self.channel, self.start):
             await self.reads.wait()
             self.heard.append(event)
+
+    async def _follow_batches(self) -> None:
+        async for events in self._feed.follow_batches(self.channel, self.start):
+            await self.reads.wait()
+            self.heard.extend(events)
 
     async def hears(self, amount: int) -> None:
         async with asyncio.timeout(10):
@@ -85,7 +90,9 @@ bursts = st.lists(st.tuples(st.sampled_from(CHANNELS), st.integers(1, 12)), max_
     live=bursts,
     kept=st.integers(1, 6),
     batch=st.integers(1, 5),
-    starts=st.lists(st.tuples(st.sampled_from(CHANNELS), st.floats(0, 1), st.booleans()), min_size=1, max_size=5),
+    starts=st.lists(
+        st.tuples(st.sampled_from(CHANNELS), st.floats(0, 1), st.booleans(), st.booleans()), min_size=1, max_size=5
+    ),
 )
 @settings(
     max_examples=30,
@@ -100,7 +107,7 @@ def test_a_subscriber_joins_the_window_wherever_it_comes_from(
     live: list[tuple[str, int]],
     kept: int,
     batch: int,
-    starts: list[tuple[str, float, bool]],
+    starts: list[tuple[str, float, bool, bool]],
 ):
     forget_events(database)
     numbers = count()
@@ -119,8 +126,10 @@ def test_a_subscriber_joins_the_window_wherever_it_comes_from(
             await burst(channel, amount)
         with database.engine.begin() as connection:
             last = places.last_position(connection)
-        subscribers = [Subscriber(feed, channel, round(where * last)) for channel, where, _ in starts]
-        for subscriber, (_, _, pauses) in zip(subscribers, starts, strict=True):
+        subscribers = [
+            Subscriber(feed, channel, round(where * last), batches=batches) for channel, where, _, batches in starts
+        ]
+        for subscriber, (_, _, pauses, _) in zip(subscribers, starts, strict=True):
             if pauses:
                 subscriber.reads.clear()
         for channel, amount in live:

@@ -304,6 +304,24 @@ def test_a_store_that_may_not_write_serves_all_the_same(
         assert peer.get(f"/models/{uuid.uuid4()}").status_code == 404
 
 
+def test_a_store_elsewhere_takes_what_is_whole(tmp_path: Path, certificates: Layout, orchestrator: str) -> None:
+    settings = {"ORCHESTRATOR_STORE_ROOT": "memory://store"}
+    name, content = archive(), os.urandom(MIB)
+    with stored(tmp_path, certificates, OWNER, orchestrator, settings) as store, store.peer(OWNER) as peer:
+        assert peer.put(path_of(name, content), content=content).status_code == 501
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    settings["ORCHESTRATOR_STORE_UPLOADS"] = str(uploads)
+    folder, known = folder_of(tmp_path)
+    sample = f"/uploads/{known}/data_samples/{uuid.uuid4()}"
+    with stored(tmp_path, certificates, OWNER, orchestrator, settings) as store, store.peer(OWNER) as peer:
+        for path, body in ((path_of(name, content), content), (sample, b"".join(Tar(files(folder)).chunks()))):
+            assert [peer.put(path, content=body).status_code for _ in range(2)] == [201, 200]
+            other = path.replace(path.split("/")[2], "1" * 64)
+            assert peer.put(other, content=body).status_code == 409
+    assert list(uploads.iterdir()) == []
+
+
 def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orchestrator: str) -> None:
     name, slow = archive(), Slow(os.urandom(4 * MIB))
     path = path_of(name, slow.content)
