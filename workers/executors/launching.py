@@ -64,6 +64,9 @@ class Launched:
         deadline = time.monotonic() + seconds
         while not self._waits and self.code is None and self._hear(deadline - time.monotonic()):
             pass
+        # It may have died since it said so.
+        while self.code is None and self._hear(0.0):
+            pass
         return self._waits and self.code is None
 
     def start(self, words: Sequence[str], lease: int | None) -> None:

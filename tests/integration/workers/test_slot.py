@@ -25,7 +25,7 @@ from workers.consent.decisions import Kind, decide
 from workers.consent.declines import Asking
 from workers.consent.policy import Consent
 from workers.executors import watch
-from workers.executors.executor import Ending, Job, Limits, Outcome
+from workers.executors.executor import Ending, Job, Limits, Outcome, Preparing
 from workers.executors.local import Local
 from workers.executors.sandbox import SandboxBox
 from workers.run import attempt
@@ -151,8 +151,12 @@ class Place:
             attempt.run(self.world.settings, asking, self.slot, self.world.task, 2, claimed=lambda: None)
 
     def waiting(self) -> psutil.Process:
-        """Wait until something waits; return its process."""
+        """Wait until something waits, and has said so; return its process."""
         self.slot.prepare()
+        (folder,) = (path for path in self.world.settings.node_folder.glob("spare-*") if path.is_dir())
+        executor = self.slot.executor
+        assert isinstance(executor, Preparing)
+        assert executor.prepared(folder, 30.0)
         return wait_until(self._found, timeout=30, message="what waits in a sandbox")
 
     def _found(self) -> psutil.Process | None:

@@ -189,7 +189,7 @@ def test_a_worker_that_was_frozen_past_its_lease_reports_and_keeps_nothing(world
     os.killpg(worker.process.pid, signal.SIGSTOP)
     frozen = time.monotonic()
     waiter.may_end()
-    wait_until(lambda: not waiter.lives, message="the function to end; it is not frozen")
+    wait_until(lambda: not waiter.lives, timeout=30, message="the function to end; it is not frozen")
     wait_until(lambda: time.monotonic() > frozen + world.recorded.lease, message="the lease to run out")
     world.recorded.stops[world.task] = "another attempt holds the task"
     before = len(world.recorded.heartbeats)
