@@ -116,7 +116,7 @@ _TASKS = repeating(
 
 
 def repeat(database: Database[Any], now: datetime, limit: int, *, age: timedelta, lost: TextClause = _TASKS) -> int:
-    """Poke again for what is due and whose last one was lost; return how many.
+    """Poke again for what is due and whose last one was lost; return how many pokes were lost.
 
     One was sent before the queue's first node came, or came back after a silence; another is too old, unless the
     queue's nodes are silent. A queue that has never had a node may have workers that send no heartbeats.
