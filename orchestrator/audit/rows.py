@@ -79,7 +79,7 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
 _TASKS = statement(
     """
     SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, state.status, state.pending_parents,
-           state.attempts, tasks.message,
+           state.attempts, tasks.message, state.plan_key <> tasks.plan_key AS astray,
            state.status = $TO_DO AND due_at IS NULL
                AND (poked_at IS NULL
                     OR NOT EXISTS (SELECT FROM outbox WHERE message = '$RUN_TASK' AND key = tasks.key

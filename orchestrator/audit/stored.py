@@ -114,6 +114,8 @@ def check_task(row: Row, kept: Kept, kind: Kind) -> Iterator[Violation]:
     elif not _forgotten(kept, row.created_at):
         yield Violation(Rule.ROW_AS_TOLD, row.key, "", "no event tells of this task")
         return
+    if row.astray:
+        yield Violation(Rule.ROW_AS_TOLD, row.key, "", "the state of the task is kept under another plan than the task")
     if isinstance(message, pb.ComputeTask) and set(row.parents) != set(parents_of(message)):
         yield Violation(Rule.PENDING_PARENTS, row.key, "", "the edges above the task are not those of its inputs")
     if row.pending_parents != row.pending:

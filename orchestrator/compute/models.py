@@ -86,7 +86,7 @@ def add(
         for key, output, multiple in zip(keys, outputs, multiples, strict=True):
             if key in missing and not multiple and output in full:
                 raise _full(task, output)
-        raise models.conflict(missing)
+        raise models.conflict([key for key in keys if key in missing])
 
     transaction.last(
         _KEEP,

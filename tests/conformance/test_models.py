@@ -88,6 +88,13 @@ def test_a_multiple_output_takes_many_models(other: Organization, executing: pb.
     assert sorted(model.key for model in stored) == sorted(model.key for model in registered)
 
 
+def test_keys_that_are_taken_are_named_in_the_order_of_the_call(other: Organization, executing: pb.ComputeTask):
+    new = [new_model(executing, compute_task_output_identifier="models") for _ in range(8)]
+    other.send(models(*new))
+    words = f"model {', '.join(model.key for model in reversed(new))} exists already"
+    other.refused(models(*reversed(new)), "OE0006", words=words)
+
+
 def test_one_call_is_about_one_task(org: Organization, plan: pb.ComputePlan):
     first, second = org.task_in("STATUS_EXECUTING", plan), org.task_in("STATUS_EXECUTING", plan)
     org.refused(models(new_model(first), new_model(second)), "OE0003")

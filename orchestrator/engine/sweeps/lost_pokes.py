@@ -27,7 +27,7 @@ _DUE = """
     $POKED_LOST
     AND NOT EXISTS (SELECT FROM outbox WHERE outbox.key = $TABLE.key AND message = '$MESSAGE'
                     AND (sent_at IS NULL OR NOT $SENT_LOST))
-    ORDER BY poked_at LIMIT :limit
+    ORDER BY $ORDER LIMIT :limit
 """
 _POKED = "poked_at = :now, pokes = CASE WHEN returned THEN 0 ELSE least(pokes + 1, 20) END"
 # The same row is sent again: so it keeps its place before those that were never sent.
@@ -54,12 +54,20 @@ _REPEAT = """
              SELECT '$MESSAGE', queue, priority, key, attempt, CAST(:now AS timestamptz) FROM again
              WHERE key NOT IN (SELECT key FROM kept)
          )
-    SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
+    SELECT count(*), pg_notify('orchestrator_written', '') FROM lost HAVING count(*) > 0
 """
 
 
 def repeating(
-    table: str, queue: str, where: str, message: str, *, source: str = "", attempt: str = "1", priority: str = "0"
+    table: str,
+    queue: str,
+    where: str,
+    message: str,
+    *,
+    source: str = "",
+    attempt: str = "1",
+    priority: str = "0",
+    order: str = "poked_at",
 ) -> TextClause:
     """Return the statement that pokes again for rows whose last poke was lost.
 
@@ -71,10 +79,12 @@ def repeating(
         source: the table with what is joined to it; itself by default.
         attempt: that is due of a row, in SQL.
         priority: of a row, in SQL.
+        order: in which they are found, in SQL.
     """
     return statement(
         _REPEAT,
         DUE=_DUE,
+        ORDER=order,
         POKED_LOST=_LOST.replace("$AT", "poked_at"),
         SENT_LOST=_LOST.replace("$AT", "sent_at"),
         POKED=_POKED,
@@ -88,23 +98,25 @@ def repeating(
     )
 
 
-# No index knows the states of tasks: a poke of each that is To do lies in the outbox until it is claimed.
+# No index knows the states of tasks: a poke of each that is To do lies in the outbox until it is claimed. Lost ones are
+# found in the order of the index of those that are out, which they leave when they are repeated: so a batch reads
+# little more than it repeats, however many are lost.
 _TASKS = repeating(
     "task_states",
-    "queue",
+    "out.queue",
     """
-    status = $TO_DO AND key IN (SELECT key FROM outbox WHERE message = '$MESSAGE' AND claimed_at IS NULL
-                                AND sent_at IS NOT NULL)
+    status = $TO_DO AND out.message = '$MESSAGE' AND claimed_at IS NULL AND sent_at IS NOT NULL
     """,
     RUN_TASK,
-    source="task_states JOIN tasks USING (key)",
+    source="outbox AS out JOIN task_states USING (key)",
     attempt="attempts + 1",
-    priority="priority",
+    priority="out.priority",
+    order="out.queue, sent_at",
 )
 
 
 def repeat(database: Database[Any], now: datetime, limit: int, *, age: timedelta, lost: TextClause = _TASKS) -> int:
-    """Poke again for what is due and whose last one was lost; return how many.
+    """Poke again for what is due and whose last one was lost; return how many pokes were lost.
 
     One was sent before the queue's first node came, or came back after a silence; another is too old, unless the
     queue's nodes are silent. A queue that has never had a node may have workers that send no heartbeats.

@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -193,6 +194,34 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
     network.register(1)
     network.send()
     away(network)
+    many(network)
+    begin = time.perf_counter()
+    assert sweep.sweep(database, after(3600)) == 0
+    assert time.perf_counter() - begin < 1
+    network.heartbeat()
+    assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
+
+
+def test_a_batch_reads_little_more_than_it_pokes_for_however_many_are_lost(database, network):
+    network.register(1)
+    network.send()
+    many(network)
+    given = {"now": after(3600), "age": timedelta(seconds=AGE), "limit": 100, "silence": timedelta(seconds=AGE)}
+    with database.engine.connect() as connection, connection.begin():
+        explained = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {lost_pokes._TASKS}"), given)
+        parts = explained.scalar_one()[0]["Plan"]["Plans"]
+    (lost,) = (part for part in parts if part.get("Subplan Name") == "CTE lost")
+    assert 100 <= max(rows_of(lost)) < 1000
+
+
+def rows_of(node: dict[str, Any]) -> list[float]:
+    """How many rows each node of a plan has given."""
+    below = [count for each in node.get("Plans", ()) for count in rows_of(each)]
+    return [node["Actual Rows"] * node["Actual Loops"], *below]
+
+
+def many(network: Member) -> None:
+    """Keep 10,000 tasks more that are as the only one."""
     network.execute("""
         WITH new AS MATERIALIZED (
                  SELECT gen_random_uuid() AS new_key, tasks.*, status, pending_parents, poked_at
@@ -212,11 +241,6 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
         SELECT 'task.run', queue, new_key, 1, created_at, poked_at FROM new
     """)
     network.execute("ANALYZE")
-    begin = time.perf_counter()
-    assert sweep.sweep(database, after(3600)) == 0
-    assert time.perf_counter() - begin < 1
-    network.heartbeat()
-    assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
 
 
 def away(network: Member) -> None:

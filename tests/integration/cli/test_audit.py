@@ -250,6 +250,10 @@ TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
         "UPDATE tasks SET message = 'x' FROM task_states AS state WHERE state.key = tasks.key AND status = 6",
         {Rule.ROW_AS_TOLD},
     ),
+    "a state under another plan": (
+        "UPDATE task_states SET plan_key = gen_random_uuid() WHERE status = 2",
+        {Rule.ROW_AS_TOLD},
+    ),
     "a function overwritten": ("UPDATE functions SET message = 'x'", {Rule.ROW_AS_TOLD}),
     "a plan deleted": (
         "DELETE FROM compute_plans USING plans WHERE plans.key = compute_plans.key AND ended_at IS NULL",
