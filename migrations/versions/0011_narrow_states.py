@@ -33,6 +33,7 @@ _POKE_AGAIN = """
     WHERE status = 2 AND poked_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM outbox WHERE message = 'task.run' AND outbox.key = tasks.key
                       AND attempt = attempts + 1 AND claimed_at IS NULL)
+    ORDER BY poked_at, created_at, key
 """
 
 
