@@ -5,6 +5,7 @@ system takes more than twice the processor time for that.
 """
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import psutil
 import pytest
 
 _MEMORY = Path("/dev/shm")
+_PREFIX = "orchestrator-tests-"
 _NEEDED_BYTES = 8 * 1024**3
 """What must be free: a run keeps a part of it there, and its processes need the rest."""
 
 
 class Temporary:
-    """The plugin of pytest: one folder for each of its processes, gone with it; who is killed leaves some.
+    """The plugin of pytest: one folder for each of its processes, gone with it; who is killed leaves one to the next.
 
     Args:
         config: of this process; the `basetemp` that somebody asked for stays.
@@ -28,7 +30,9 @@ class Temporary:
         place = None if self._before else in_memory()
         worker = getattr(config, "workerinput", None)
         # One of several lies in that of the process that leads them. Short: the names of sockets may be no longer.
-        prefix = f"{worker['workerid']}-" if worker else "orchestrator-tests-"
+        prefix = f"{worker['workerid']}-" if worker else f"{_PREFIX}{os.getpid()}-"
+        if place:
+            bury(place)
         self._folder = tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True)
         os.environ["TMPDIR"] = tempfile.tempdir = passable(Path(self._folder.name)).as_posix()
         if worker or not config.option.basetemp:
@@ -51,6 +55,14 @@ def in_memory() -> Path | None:
         return None
     room = min(place.f_bavail * place.f_frsize, psutil.virtual_memory().available)
     return _MEMORY if room >= _NEEDED_BYTES and not place.f_flag & os.ST_NOEXEC else None
+
+
+def bury(place: Path) -> None:
+    """Remove the folders of processes that were killed: they take memory."""
+    for folder in place.glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def passable(folder: Path) -> Path:
