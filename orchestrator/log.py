@@ -3,13 +3,6 @@
 import logging
 import sys
 
-if "structlog" not in sys.modules:
-    # It imports rich, where that is, for a terminal that our lines are not meant for: an eighth of a server's start.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import structlog
-
-    del sys.modules["rich"]
-
 import structlog
 from structlog.typing import EventDict
 

@@ -43,11 +43,6 @@ _OBJECTS_UNTIL_COLLECTION = 10_000
 class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
-        # The log is the first to import structlog.
-        from orchestrator import log
-
-        # What a command prints is for people or machines; the servers say more, each at its own level.
-        log.configure("ERROR")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -74,3 +69,7 @@ def main() -> None:
     same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
     what it needs by variables named ORCHESTRATOR_….
     """
+    from orchestrator import log
+
+    # What a command prints is for people or machines; the servers say more, each at its own level.
+    log.configure("ERROR")
