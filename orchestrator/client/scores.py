@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
@@ -145,20 +145,17 @@ def scores(plan: str) -> Steps[Scores]:
     tasks: list[pb.ComputeTask] = yield from _pages(
         _tasks, pb.QueryTasksParam(filter=pb.TaskQueryFilter(compute_plan_key=plan)), "tasks"
     )
-    measuring: Mapping[str, str] = {
-        function.key: function.name
-        for function in functions
-        if any(output.kind == pb.ASSET_PERFORMANCE for output in function.outputs.values())
-    }
-    rounds = rounds_of(tasks)
+    measured: list[pb.Performance] = yield from _pages(
+        _performances, pb.QueryPlanPerformancesParam(compute_plan_key=plan), "performances"
+    )
+    names = {function.key: function.name for function in functions}
+    rounds, by_key = rounds_of(tasks), {task.key: task for task in tasks}
     found = []
-    for task in tasks:
-        if task.function_key not in measuring:
-            continue
-        wanted = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
-        for each in (yield from _pages(_performances, wanted, "Performances")):
+    for each in measured:
+        # One that was registered since the tasks were listed has its turn the next time.
+        if task := by_key.get(each.compute_task_key):
             name = each.compute_task_output_identifier
-            function = measuring[task.function_key]
+            function = names.get(task.function_key, task.function_key)
             found.append(Score(rounds[task.key], task.worker, name, each.performance_value, function, task.key))
     return Scores(found)
 
@@ -171,8 +168,8 @@ def _tasks(client: Any, request: pb.QueryTasksParam) -> Any:
     return client.tasks.QueryTasks(request)
 
 
-def _performances(client: Any, request: pb.QueryPerformancesParam) -> Any:
-    return client.performances.QueryPerformances(request)
+def _performances(client: Any, request: pb.QueryPlanPerformancesParam) -> Any:
+    return client.inspection.QueryPlanPerformances(request)
 
 
 def _pages(query: Any, request: Any, field: str) -> Steps[list[Any]]:
