@@ -67,22 +67,24 @@ def test_show(network: Partners, as_org_1: list[str]):
     assert code == 0
     assert "[bold]" in output
     assert "\x1b" not in output
-    lines = [next(line for line in output.splitlines() if task.key in line).split() for task in plan.tasks]
+    lines = [next(line for line in output.splitlines() if f" {task.key} " in line).split() for task in plan.tasks]
     assert [line[0] for line in lines] == ["0", "1", "2"]
-    assert [line[2:] for line in lines] == [
+    assert [line[2:5] for line in lines] == [
         ["train", "org-1", "Done"],
-        ["average", "org-2", "Failed", "INTERNAL"],
+        ["average", "org-2", "Failed"],
         ["test", "org-1", "Waiting"],
     ]
+    assert [line[-1] for line in lines] == ["s", "INTERNAL", plan.tasks[1].key[:8]]
     code, output, _ = run("plan", *as_org_1, "show", plan.key, "--json")
     shown = json.loads(output)
     assert (code, shown["state"], shown["counts"]["Done"]) == (0, "Failed", 1)
-    assert [task["status"] for task in shown["tasks"]] == [
-        "STATUS_DONE",
-        "STATUS_FAILED",
-        "STATUS_WAITING_FOR_PARENT_TASKS",
-    ]
+    assert [task["state"] for task in shown["tasks"]] == ["Done", "Failed", "Waiting"]
     assert [task["error_type"] for task in shown["tasks"]] == ["", "INTERNAL", ""]
+    assert [task["waits_for"] for task in shown["tasks"]] == [[], [], [plan.tasks[1].key]]
+    assert [task["attempts"] for task in shown["tasks"]] == [1, 1, 0]
+    began, ended = (datetime.fromisoformat(shown["tasks"][0][name]) for name in ("began", "ended"))
+    assert began <= ended
+    assert shown["tasks"][2]["began"] is None
 
 
 def test_explain(network: Partners, as_org_1: list[str]):
