@@ -232,7 +232,7 @@ def of_task(
     table = tables.events.c
     own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
     rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
-    found, token = pages.read(connection, rows, page, (table.created_at, table.id))
+    found, token = pages.read(connection, rows, page, (table.created_at, table.id), weight=table.asset)
     return [_to_task_event(row, own_type(row["asset_kind"])) for row in found], token
 
 

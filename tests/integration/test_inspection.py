@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from orchestrator import protos as pb
 from orchestrator.compute import functions, keys, performances, plans, times
+from orchestrator.core import fields
 from tests.kit import messages
 from tests.kit.member import Member, refused
 
@@ -94,6 +95,16 @@ def test_the_first_few_of_each_kind_are_found_and_of_this_channel_alone(network,
             begin(network, "a", *kinds)
     with refused("OE0003", "kinds"):
         network.call(keys.find, pb.FindKeysParam(beginning="a"))
+
+
+def test_what_no_list_could_show_is_not_kept(network, monkeypatch):
+    monkeypatch.setattr(fields, "LARGEST_ASSET", 1000)
+    network.new_plan()
+    network.register()
+    metadata = {f"text {number}": "x" * 100 for number in range(10)}
+    for use in (network.new_plan, network.register):
+        with refused("OE0101", "at most 1000 are kept"):
+            use(metadata=metadata)
 
 
 def test_a_model_is_found_by_the_beginning_of_its_key(network, stranger):
