@@ -36,6 +36,7 @@ def upgrade() -> None:
     )
     op.create_index("executions_page", "executions", ["channel", "created_at", "id"])
     op.create_index("executions_schema", "executions", ["channel", "schema", "created_at", "id"])
+    op.create_table("stored_files", sa.Column("key", sa.Uuid(), primary_key=True))
     op.create_table(
         "execution_partners",
         sa.Column("execution", sa.BigInteger(), primary_key=True, autoincrement=False),
@@ -46,5 +47,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("execution_partners")
+    op.drop_table("stored_files")
     op.drop_table("executions")
     op.drop_table("schemas")

@@ -10,7 +10,7 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import CLINICAL_DATA_READ, EXECUTION
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schemas, states
+from orchestrator.executions import paging, schemas, states, stored
 from orchestrator.executions.errors import FieldsError, WholeError
 from orchestrator.executions.listing import Listing
 from orchestrator.executions.states import Answer, Status
@@ -53,6 +53,7 @@ def insert(transaction: Transaction, execution: pb.Execution, partners: Mapping[
             "definition": execution.SerializeToString(),
         },
     ).scalar_one()
+    stored.note(transaction, files_of([execution]))
     if partners:
         documents = [json.dumps(given, ensure_ascii=False).encode() for given in partners.values()]
         transaction.connection.execute(_INSERT_PARTNERS, {"id": id_, "names": list(partners), "documents": documents})
@@ -203,6 +204,7 @@ def delete_of_schema(transaction: Transaction, schema: str) -> list[pb.Execution
 def _deleted(transaction: Transaction, id_: int | None = None, schema: str | None = None) -> list[pb.Execution]:
     parameters = {"channel": transaction.channel, "id": id_, "schema": schema}
     gone = [_message(row) for row in transaction.connection.execute(_DELETE, parameters)]
+    stored.forget(transaction, files_of(gone))
     for execution in gone:
         transaction.events.own(pb.EVENT_ASSET_DISABLED, str(execution.id), EXECUTION, execution)
     return gone

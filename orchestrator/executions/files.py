@@ -1,5 +1,6 @@
 """Files of schemas and executions, in a folder or a bucket; each under a name of its own, never replaced."""
 
+import contextlib
 import os
 import tempfile
 import uuid
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from uuid import UUID
 
 import fsspec
 
@@ -51,22 +53,22 @@ class Files:
         """
         return cast(BinaryIO, self._system.open(self._place(file.key), "rb"))
 
-    def remove(self, files: Iterable[pb.StoredFile]) -> None:
+    def remove(self, keys: Iterable[UUID]) -> None:
         """Remove files; those that are gone are passed over."""
-        for file in files:
-            try:
-                self._system.rm_file(self._place(file.key))
-            except FileNotFoundError:
-                continue
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.rm_file(self._place(str(key)))
 
-    def old(self, before: datetime) -> list[str]:
+    def old(self, before: datetime) -> list[UUID]:
         """Return the keys of the files that were kept before a moment."""
-        found: list[dict[str, Any]] = self._system.ls(self._root, detail=True)
-        return [
-            Path(each["name"]).name
-            for each in found
-            if each["type"] == "file" and self._system.modified(each["name"]).timestamp() < before.timestamp()
-        ]
+        listed: list[dict[str, Any]] = self._system.ls(self._root, detail=True)
+        found = []
+        for each in listed:
+            if each["type"] == "file" and self._system.modified(each["name"]).timestamp() < before.timestamp():
+                with contextlib.suppress(ValueError):
+                    # What somebody else put there stays.
+                    found.append(UUID(Path(each["name"]).name))
+        return found
 
     def _place(self, key: str) -> str:
         return f"{self._root}/{key}"

@@ -6,7 +6,7 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import WORKFLOW_SCHEMA
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schema_form
+from orchestrator.executions import paging, schema_form, stored
 from orchestrator.executions.listing import Listing
 from orchestrator.store import tables
 from orchestrator.store.statements import statement
@@ -42,6 +42,7 @@ def insert(transaction: Transaction, schema: pb.WorkflowSchema) -> None:
     ).scalar_one_or_none()
     if kept is None:
         raise schema_form.taken()
+    stored.note(transaction, [schema.auxiliary_file])
     transaction.events.own(pb.EVENT_ASSET_CREATED, schema.name, WORKFLOW_SCHEMA, schema)
 
 
@@ -90,6 +91,7 @@ def delete(transaction: Transaction, name: str) -> pb.WorkflowSchema:
     if row is None:
         raise NotFoundError("Not found.")
     schema = pb.WorkflowSchema.FromString(row.message)
+    stored.forget(transaction, [schema.auxiliary_file])
     transaction.events.own(pb.EVENT_ASSET_DISABLED, name, WORKFLOW_SCHEMA, schema)
     return schema
 

@@ -1,9 +1,9 @@
-"""What the product of executions must be told, under the names that its operators' deployment files have."""
+"""What the product of executions must be told, under the names that its operators' deployment files have, or ours."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidator, Field, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -20,13 +20,19 @@ def _known_zone(value: str) -> str:
     return value
 
 
+def _names(name: str) -> AliasChoices:
+    return AliasChoices(f"ORCHESTRATOR_{name.upper()}", name.upper())
+
+
+_ALIASES = AliasGenerator(validation_alias=_names)
+
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ExecutionSettings(BaseSettings):
     """The settings of executions; they are served where `MEDIA_ROOT` is set."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", alias_generator=_ALIASES)
 
     media_root: str | None = Field(
         None, description="where the files of schemas and executions are kept: a folder, or a URL that fsspec knows"
@@ -58,8 +64,3 @@ class ExecutionSettings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The zone of the times in answers."""
         return ZoneInfo(self.time_zone)
-
-
-def variables() -> dict[str, Any]:
-    """Return the fields by the names of their variables, for the page of settings."""
-    return {name.upper(): field for name, field in ExecutionSettings.model_fields.items()}

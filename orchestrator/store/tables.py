@@ -289,6 +289,9 @@ executions = Table(
 """The runs of stored workflow templates: `definition` never changes, `reason` says why one has failed, `results` what
 it has made."""
 
+stored_files = Table("stored_files", metadata, Column("key", Uuid, primary_key=True))
+"""The files that are kept for schemas and executions."""
+
 execution_partners = Table(
     "execution_partners",
     metadata,

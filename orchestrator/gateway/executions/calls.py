@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, BinaryIO, TypeVar
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -331,13 +332,13 @@ class ExecutionCalls:
 
         def once(transaction: Transaction, data: _Data) -> Found:
             # A transaction that is run again keeps its files anew.
-            self._files.remove(kept)
+            self._files.remove(_keys(kept))
             kept.clear()
             return use(transaction, data)
 
         answered = await self._with_data(request, name, received, once, write)
         if isinstance(answered, Refusal):
-            await asyncio.to_thread(self._files.remove, kept)
+            await asyncio.to_thread(self._files.remove, _keys(kept))
             return refused.answer(answered, self._identity.challenge)
         return Response(answered, 201, {"Location": shown[0]["url"]}, media_type=_JSON)
 
@@ -361,7 +362,7 @@ class ExecutionCalls:
         answered = await self._answered(request, name, use, write)
         if answered.status_code != 200:
             return answered
-        await asyncio.to_thread(self._files.remove, gone)
+        await asyncio.to_thread(self._files.remove, _keys(gone))
         return Response(None, 204)
 
     async def _sent(self, request: Request, name: str, use: Callable[[Transaction], pb.StoredFile]) -> Response:
@@ -411,6 +412,10 @@ def _content(opened: BinaryIO, begin: int, end: int) -> Iterator[bytes]:
 
 async def _nothing() -> bytes:
     return b""
+
+
+def _keys(files: Iterable[pb.StoredFile]) -> list[UUID]:
+    return [UUID(file.key) for file in files]
 
 
 def _id(text: str) -> int:
