@@ -140,6 +140,14 @@ def disabled_parents(transaction: Transaction, task_keys: Sequence[UUID]) -> set
     return set(map(str, transaction.connection.execute(_DISABLED, {"tasks": list(task_keys)}).scalars()))
 
 
+_LOCK = statement("SELECT FROM models WHERE task_key = :task ORDER BY key FOR NO KEY UPDATE")
+
+
+def lock(transaction: Transaction, task: UUID) -> None:
+    """Keep others from giving the models of a task to new tasks until the transaction ends."""
+    transaction.connection.execute(_LOCK, {"task": task})
+
+
 def disable(transaction: Transaction, task: UUID, identifier: str) -> None:
     """Take the addresses of an output's models away.
 

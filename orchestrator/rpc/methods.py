@@ -18,13 +18,14 @@ from orchestrator.compute import (
     performances,
     plans,
     profiling,
+    submissions,
     task_actions,
     task_inputs,
     task_registration,
     tasks,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
-from orchestrator.rpc.handlers import Method, Stream, Unary
+from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
 METHODS: Mapping[str, Mapping[str, Method]] = {
@@ -88,6 +89,9 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "SubscribeToEvents": Stream(pb.SubscribeToEventsParam, subscription.subscribe),
     },
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
+    "SubmissionService": {
+        "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
+    },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),
