@@ -17,7 +17,7 @@ from orchestrator.client.assets import READY_SECONDS
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
 from orchestrator.client.connection import new_watch, options
 from orchestrator.client.errors import CallError, PlanError
-from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
 from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
 from orchestrator.client.registration import New
@@ -48,7 +48,8 @@ class AsyncClient:
         self._functions: dict[str, pb.Function] = {}
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
-        interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        kinds = (AsyncUnaryInterceptor, AsyncStreamInterceptor, AsyncPartsInterceptor)
+        interceptors: list[Any] = [kind(*identity) for kind in kinds]
         how = options(proxy_from_environment)
         self._transport: Any
         if certificates is None:
@@ -72,6 +73,7 @@ class AsyncClient:
         self.events = pb.EventServiceStub(self._transport)
         self.info = pb.InfoServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
+        self.submissions = pb.SubmissionServiceStub(self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
@@ -205,11 +207,15 @@ class AsyncClient:
             result: Result = stop.value
             return result
 
-    def _perform(self, step: Call | float | Work) -> Awaitable[Any]:
+    async def _perform(self, step: Call | float | Work) -> Any:
         if isinstance(step, float):
-            return asyncio.sleep(step)
-        performed: Awaitable[Any] = asyncio.to_thread(step.do) if isinstance(step, Work) else step(self)
-        return performed
+            return await asyncio.sleep(step)
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.do)
+        try:
+            return await step(self)
+        except grpc.aio.AioRpcError as error:
+            raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
         if key not in self._functions:

@@ -101,6 +101,7 @@ class Client(Assets):
         self.events = pb.EventServiceStub(calls)
         self.info = pb.InfoServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+        self.submissions = pb.SubmissionServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

@@ -27,7 +27,7 @@ from orchestrator.client.task import Input, Inputs, Permissions, Task, build, pe
 Submission = TypeVar("Submission")
 
 BATCH = 1000
-"""Tasks registered with one call."""
+"""Tasks that are added to a registered plan with one call."""
 
 
 class Plan(Generic[Submission]):
@@ -39,7 +39,7 @@ class Plan(Generic[Submission]):
     Args:
         new: the plan without its tasks.
         declaration: returns a function as the orchestrator has it, by its key.
-        submit: registers what is not registered yet, so many tasks with one call.
+        submit: registers what is not registered yet.
         scores: asks for what a plan has measured.
 
     Attributes:
@@ -174,15 +174,17 @@ class Plan(Generic[Submission]):
         return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
 
     def submit(self, batch: int = BATCH) -> Submission:
-        """Register the plan, and the tasks that were added since the last time.
+        """Register the plan with its tasks, whole or not at all; later, those that were added since.
 
         An answer that is lost registers nothing twice.
 
         Args:
-            batch: tasks registered with one call; all of them or none.
+            batch: tasks that are added with one call later, or at an orchestrator that takes no whole plans; all of
+                them or none.
 
         Raises:
-            CallError: the orchestrator refused, or does not answer; the batches before are registered.
+            CallError: the orchestrator refused, or does not answer; where tasks were added later, the batches before
+                are registered. OE0006: it has another content under the plan's key.
         """
         return self._submit(self, batch)
 

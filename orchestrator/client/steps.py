@@ -83,6 +83,25 @@ def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_bef
     raise AssertionError("the last attempt returns or raises")
 
 
+def repeat(call: Call) -> Steps[Any]:
+    """Make a call that does the same however often it is made: where its answer is lost it is sent again.
+
+    Raises:
+        CallError: the call was refused, or is not answered time after time.
+    """
+    pause = _FIRST_PAUSE
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return (yield call)
+        except CallError as error:
+            if not error.lost or not left:
+                raise
+            wanted = error.pause
+        yield max(wanted, about(pause))
+        pause *= 2
+    raise AssertionError("the last attempt returns or raises")
+
+
 def about(pause: float) -> float:
     """Return a pause at random, half as long as asked to one and a half times, in seconds.
 
