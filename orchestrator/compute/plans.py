@@ -18,8 +18,7 @@ from orchestrator.store.pages import Page
 
 def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan:
     """Register a compute plan of the caller."""
-    validation.check_plan(new)
-    retries.check_metadata(new.metadata)
+    check(new)
     plan = pb.ComputePlan(
         key=new.key.lower(),
         owner=transaction.organization,
@@ -32,6 +31,16 @@ def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan
     plans.register(transaction, UUID(plan.key), KIND)
     transaction.events.created(plan.key, plan)
     return plan
+
+
+def check(new: pb.NewComputePlan) -> None:
+    """Check a compute plan by itself.
+
+    Raises:
+        InvalidAssetError: it breaks a rule.
+    """
+    validation.check_plan(new)
+    retries.check_metadata(new.metadata)
 
 
 def get(transaction: Transaction, wanted: pb.GetComputePlanParam) -> pb.ComputePlan:

@@ -125,6 +125,7 @@ def register(
     known: Known,
     now: Timestamp,
     passed: Passed | None = None,
+    missing: Collection[str] = (),
 ) -> Iterator[Registered]:
     """Yield the tasks as they are to be stored, parents before children.
 
@@ -135,11 +136,12 @@ def register(
         known: everything they refer to outside of this call.
         now: their date of creation.
         passed: where given, a task that breaks a rule is passed over, and all that is below it.
+        missing: keys of tasks that were passed over before: so is what is below them.
 
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks.
     """
-    left_out: set[str] = set()
+    left_out = set(missing)
 
     def refuse(key: str, error: OrchestratorError) -> None:
         if passed is None:
@@ -149,7 +151,7 @@ def register(
 
     for key, above in parents.items():
         for parent in above:
-            if parent not in tasks and parent not in known.parents:
+            if parent not in tasks and parent not in known.parents and parent not in missing:
                 refuse(key, InvalidAssetError(f"task {key}: its parent {parent} does not exist"))
                 break
     order = graph.sort(parents)

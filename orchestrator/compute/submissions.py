@@ -10,7 +10,6 @@ from orchestrator.compute.assets import compute_plans
 from orchestrator.compute.wholes import Packed
 from orchestrator.core import permissions
 from orchestrator.core.errors import BadRequestError, ConflictError
-from orchestrator.core.fields import parse_key
 from orchestrator.engine import tasks
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
@@ -24,23 +23,32 @@ def submit(transaction: Transaction, parts: Iterable[pb.SubmitPlanParam]) -> pb.
         OrchestratorError: the contract's error for the first rule that is broken; nothing is kept.
     """
     new, packed = wholes.read(parts)
-    key, digest = parse_key(new.key), packed.digest(new)
-    plan = existing(transaction, key)
-    if plan is None:
+    if not is_there(transaction, new, packed):
         try:
-            plan = plans.register(transaction, new)
+            plans.register(transaction, new)
         except ConflictError:
             # Another has registered it meanwhile; where it is not in this channel, it is not ours to compare.
-            plan = existing(transaction, key)
-            if plan is None:
+            if not is_there(transaction, new, packed):
                 raise
         else:
             keep(transaction, packed)
-            note(transaction, key, digest, len(packed))
-            return pb.Submission(plan=plan, tasks=len(packed))
-    if asked_before(transaction, key, digest) is None:
+            note(transaction, UUID(new.key), packed.digest(new), len(packed))
+    return pb.Submission(plan=compute_plans.get(transaction, UUID(new.key)), tasks=len(packed))
+
+
+def is_there(transaction: Transaction, new: pb.NewComputePlan, packed: Packed) -> bool:
+    """Tell whether a plan was submitted already.
+
+    Raises:
+        ConflictError: its key bears another content, of which the first difference is named.
+    """
+    key = UUID(new.key)
+    plan = existing(transaction, key)
+    if plan is None:
+        return False
+    if asked_before(transaction, key, packed.digest(new)) is None:
         _compare(transaction, plan, new, packed)
-    return pb.Submission(plan=plan, tasks=len(packed))
+    return True
 
 
 def keep(transaction: Transaction, packed: Packed) -> None:

@@ -22,23 +22,63 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from orchestrator.protos import compute_plan_pb2 as orchestrator_dot_protos_dot_compute__plan__pb2
 from orchestrator.protos import compute_task_pb2 as orchestrator_dot_protos_dot_compute__task__pb2
+from orchestrator.protos import function_pb2 as orchestrator_dot_protos_dot_function__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/submission.proto\x12\x0corchestrator\x1a&orchestrator/protos/compute_plan.proto\x1a&orchestrator/protos/compute_task.proto\"E\n\x08PlanHead\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.orchestrator.NewComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\"d\n\x0fSubmitPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"D\n\nSubmission\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r2\\\n\x11SubmissionService\x12G\n\nSubmitPlan\x12\x1d.orchestrator.SubmitPlanParam\x1a\x18.orchestrator.Submission(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/submission.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&orchestrator/protos/compute_plan.proto\x1a&orchestrator/protos/compute_task.proto\x1a\"orchestrator/protos/function.proto\"E\n\x08PlanHead\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.orchestrator.NewComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\"d\n\x0fSubmitPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"D\n\nSubmission\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\"c\n\x0e\x43heckPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"\x91\x02\n\tPlanCheck\x12\'\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x17.orchestrator.PlanFault\x12\x13\n\x0b\x66\x61ult_count\x18\x02 \x01(\r\x12\x30\n\tfunctions\x18\x03 \x03(\x0b\x32\x1d.orchestrator.CheckedFunction\x12,\n\x07workers\x18\x04 \x03(\x0b\x32\x1b.orchestrator.CheckedWorker\x12.\n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x1c.orchestrator.CheckedConsent\x12\r\n\x05tasks\x18\x06 \x01(\r\x12\'\n\x03now\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\tPlanFault\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"x\n\x0f\x43heckedFunction\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.orchestrator.FunctionStatus\x12\r\n\x05tasks\x18\x05 \x01(\r\"\xa7\x01\n\rCheckedWorker\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\r\n\x05tasks\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\r\x12\r\n\x05nodes\x18\x04 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x32\n\x0elast_heartbeat\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x0e\x43heckedConsent\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x14\n\x0c\x66unction_key\x18\x02 \x01(\t\x12&\n\x07\x63onsent\x18\x03 \x01(\x0e\x32\x15.orchestrator.Consent\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc0\x01\n\x0eRetryPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RetryPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\x0eRerunPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RerunPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa5\x01\n\x0c\x43ontinuation\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\x12\n\norigin_key\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12*\n\x05tasks\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ContinuedTask\"B\n\rContinuedTask\x12\x17\n\x0forigin_task_key\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x02 \x01(\t\"1\n\x15GetContinuationsParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"l\n\rContinuations\x12-\n\tcontinues\x18\x01 \x01(\x0b\x32\x1a.orchestrator.Continuation\x12,\n\x0c\x63ontinued_by\x18\x02 \x03(\x0b\x32\x16.orchestrator.PlanLink\"\x85\x01\n\x08PlanLink\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12\x31\n\rcreation_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*F\n\x07\x43onsent\x12\x13\n\x0f\x43ONSENT_UNKNOWN\x10\x00\x12\x10\n\x0c\x43ONSENT_SEEN\x10\x01\x12\x14\n\x10\x43ONSENT_DECLINED\x10\x02*\\\n\x10\x43ontinuationKind\x12\x18\n\x14\x43ONTINUATION_UNKNOWN\x10\x00\x12\x16\n\x12\x43ONTINUATION_RETRY\x10\x01\x12\x16\n\x12\x43ONTINUATION_RERUN\x10\x02\x32\x86\x03\n\x11SubmissionService\x12G\n\nSubmitPlan\x12\x1d.orchestrator.SubmitPlanParam\x1a\x18.orchestrator.Submission(\x01\x12\x44\n\tCheckPlan\x12\x1c.orchestrator.CheckPlanParam\x1a\x17.orchestrator.PlanCheck(\x01\x12\x45\n\tRetryPlan\x12\x1c.orchestrator.RetryPlanParam\x1a\x1a.orchestrator.Continuation\x12\x45\n\tRerunPlan\x12\x1c.orchestrator.RerunPlanParam\x1a\x1a.orchestrator.Continuation\x12T\n\x10GetContinuations\x12#.orchestrator.GetContinuationsParam\x1a\x1b.orchestrator.Continuationsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestrator.protos.submission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PLANHEAD']._serialized_start=134
-  _globals['_PLANHEAD']._serialized_end=203
-  _globals['_SUBMITPLANPARAM']._serialized_start=205
-  _globals['_SUBMITPLANPARAM']._serialized_end=305
-  _globals['_SUBMISSION']._serialized_start=307
-  _globals['_SUBMISSION']._serialized_end=375
-  _globals['_SUBMISSIONSERVICE']._serialized_start=377
-  _globals['_SUBMISSIONSERVICE']._serialized_end=469
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._loaded_options = None
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_options = b'8\001'
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._loaded_options = None
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_options = b'8\001'
+  _globals['_CONSENT']._serialized_start=2226
+  _globals['_CONSENT']._serialized_end=2296
+  _globals['_CONTINUATIONKIND']._serialized_start=2298
+  _globals['_CONTINUATIONKIND']._serialized_end=2390
+  _globals['_PLANHEAD']._serialized_start=203
+  _globals['_PLANHEAD']._serialized_end=272
+  _globals['_SUBMITPLANPARAM']._serialized_start=274
+  _globals['_SUBMITPLANPARAM']._serialized_end=374
+  _globals['_SUBMISSION']._serialized_start=376
+  _globals['_SUBMISSION']._serialized_end=444
+  _globals['_CHECKPLANPARAM']._serialized_start=446
+  _globals['_CHECKPLANPARAM']._serialized_end=545
+  _globals['_PLANCHECK']._serialized_start=548
+  _globals['_PLANCHECK']._serialized_end=821
+  _globals['_PLANFAULT']._serialized_start=823
+  _globals['_PLANFAULT']._serialized_end=891
+  _globals['_CHECKEDFUNCTION']._serialized_start=893
+  _globals['_CHECKEDFUNCTION']._serialized_end=1013
+  _globals['_CHECKEDWORKER']._serialized_start=1016
+  _globals['_CHECKEDWORKER']._serialized_end=1183
+  _globals['_CHECKEDCONSENT']._serialized_start=1185
+  _globals['_CHECKEDCONSENT']._serialized_end=1301
+  _globals['_RETRYPLANPARAM']._serialized_start=1304
+  _globals['_RETRYPLANPARAM']._serialized_end=1496
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1445
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1496
+  _globals['_RERUNPLANPARAM']._serialized_start=1499
+  _globals['_RERUNPLANPARAM']._serialized_end=1691
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1445
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1496
+  _globals['_CONTINUATION']._serialized_start=1694
+  _globals['_CONTINUATION']._serialized_end=1859
+  _globals['_CONTINUEDTASK']._serialized_start=1861
+  _globals['_CONTINUEDTASK']._serialized_end=1927
+  _globals['_GETCONTINUATIONSPARAM']._serialized_start=1929
+  _globals['_GETCONTINUATIONSPARAM']._serialized_end=1978
+  _globals['_CONTINUATIONS']._serialized_start=1980
+  _globals['_CONTINUATIONS']._serialized_end=2088
+  _globals['_PLANLINK']._serialized_start=2091
+  _globals['_PLANLINK']._serialized_end=2224
+  _globals['_SUBMISSIONSERVICE']._serialized_start=2393
+  _globals['_SUBMISSIONSERVICE']._serialized_end=2783
 # @@protoc_insertion_point(module_scope)

@@ -6,9 +6,12 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from orchestrator.protos import compute_plan_pb2 as _compute_plan_pb2
 from orchestrator.protos import compute_task_pb2 as _compute_task_pb2
+from orchestrator.protos import function_pb2 as _function_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +22,45 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Consent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Consent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_UNKNOWN: _Consent.ValueType  # 0
+    CONSENT_SEEN: _Consent.ValueType  # 1
+    """It has run the function."""
+    CONSENT_DECLINED: _Consent.ValueType  # 2
+    """It declines tasks of the function now."""
+
+class Consent(_Consent, metaclass=_ConsentEnumTypeWrapper):
+    """What is known of the consent of a worker to a function: its policy is its own."""
+
+CONSENT_UNKNOWN: Consent.ValueType  # 0
+CONSENT_SEEN: Consent.ValueType  # 1
+"""It has run the function."""
+CONSENT_DECLINED: Consent.ValueType  # 2
+"""It declines tasks of the function now."""
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+class _ContinuationKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContinuationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContinuationKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTINUATION_UNKNOWN: _ContinuationKind.ValueType  # 0
+    CONTINUATION_RETRY: _ContinuationKind.ValueType  # 1
+    CONTINUATION_RERUN: _ContinuationKind.ValueType  # 2
+
+class ContinuationKind(_ContinuationKind, metaclass=_ContinuationKindEnumTypeWrapper): ...
+
+CONTINUATION_UNKNOWN: ContinuationKind.ValueType  # 0
+CONTINUATION_RETRY: ContinuationKind.ValueType  # 1
+CONTINUATION_RERUN: ContinuationKind.ValueType  # 2
+Global___ContinuationKind: _TypeAlias = ContinuationKind  # noqa: Y015
 
 @_typing.final
 class PlanHead(_message.Message):
@@ -97,3 +139,454 @@ class Submission(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Submission: _TypeAlias = Submission  # noqa: Y015
+
+@_typing.final
+class CheckPlanParam(_message.Message):
+    """As SubmitPlanParam."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> Global___PlanHead: ...
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_compute_task_pb2.NewComputeTask]: ...
+    def __init__(
+        self,
+        *,
+        head: Global___PlanHead | None = ...,
+        tasks: _abc.Iterable[_compute_task_pb2.NewComputeTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckPlanParam: _TypeAlias = CheckPlanParam  # noqa: Y015
+
+@_typing.final
+class PlanCheck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULTS_FIELD_NUMBER: _builtins.int
+    FAULT_COUNT_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    fault_count: _builtins.int
+    """How many there are."""
+    tasks: _builtins.int
+    """How many tasks there are."""
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanFault]:
+        """For what SubmitPlan would refuse the plan; the first hundred. Tasks below a faulty one are not looked at."""
+
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckedFunction]:
+        """What its tasks run."""
+
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckedWorker]:
+        """Who runs its tasks."""
+
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckedConsent]:
+        """Which of them was seen to run, or decline, which of those."""
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The orchestrator's clock, from which ages are counted."""
+
+    def __init__(
+        self,
+        *,
+        faults: _abc.Iterable[Global___PlanFault] | None = ...,
+        fault_count: _builtins.int = ...,
+        functions: _abc.Iterable[Global___CheckedFunction] | None = ...,
+        workers: _abc.Iterable[Global___CheckedWorker] | None = ...,
+        consents: _abc.Iterable[Global___CheckedConsent] | None = ...,
+        tasks: _builtins.int = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "fault_count", b"fault_count", "faults", b"faults", "functions", b"functions", "now", b"now", "tasks", b"tasks", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanCheck: _TypeAlias = PlanCheck  # noqa: Y015
+
+@_typing.final
+class PlanFault(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    compute_task_key: _builtins.str
+    """Empty where the plan itself is at fault."""
+    code: _builtins.str
+    """As in a refusal."""
+    message: _builtins.str
+    def __init__(
+        self,
+        *,
+        compute_task_key: _builtins.str = ...,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "compute_task_key", b"compute_task_key", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanFault: _TypeAlias = PlanFault  # noqa: Y015
+
+@_typing.final
+class CheckedFunction(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    name: _builtins.str
+    owner: _builtins.str
+    status: _function_pb2.FunctionStatus.ValueType
+    tasks: _builtins.int
+    """How many tasks run it."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        name: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        status: _function_pb2.FunctionStatus.ValueType = ...,
+        tasks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name", "owner", b"owner", "status", b"status", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckedFunction: _TypeAlias = CheckedFunction  # noqa: Y015
+
+@_typing.final
+class CheckedWorker(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    tasks: _builtins.int
+    """How many tasks it runs, and how many of them could begin now."""
+    ready: _builtins.int
+    nodes: _builtins.int
+    """Its nodes that were heard lately, how many attempts they run, and can run at once; 0 slots where none says so."""
+    attempts: _builtins.int
+    slots: _builtins.int
+    @_builtins.property
+    def last_heartbeat(self) -> _timestamp_pb2.Timestamp:
+        """When one was heard last; absent where none ever was."""
+
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        tasks: _builtins.int = ...,
+        ready: _builtins.int = ...,
+        nodes: _builtins.int = ...,
+        attempts: _builtins.int = ...,
+        slots: _builtins.int = ...,
+        last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat", b"last_heartbeat"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "nodes", b"nodes", "organization", b"organization", "ready", b"ready", "slots", b"slots", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckedWorker: _TypeAlias = CheckedWorker  # noqa: Y015
+
+@_typing.final
+class CheckedConsent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    organization: _builtins.str
+    function_key: _builtins.str
+    consent: Global___Consent.ValueType
+    reason: _builtins.str
+    """Why it declines."""
+    def __init__(
+        self,
+        *,
+        organization: _builtins.str = ...,
+        function_key: _builtins.str = ...,
+        consent: Global___Consent.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "function_key", b"function_key", "organization", b"organization", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckedConsent: _TypeAlias = CheckedConsent  # noqa: Y015
+
+@_typing.final
+class RetryPlanParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ReplacementsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    compute_plan_key: _builtins.str
+    """The plan that has ended."""
+    key: _builtins.str
+    """The key of the new plan."""
+    name: _builtins.str
+    """Its name; that of the first where empty."""
+    @_builtins.property
+    def replacements(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Keys of functions and data of the first plan -> those that stand in their place where a task runs again."""
+
+    def __init__(
+        self,
+        *,
+        compute_plan_key: _builtins.str = ...,
+        key: _builtins.str = ...,
+        name: _builtins.str = ...,
+        replacements: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key", "key", b"key", "name", b"name", "replacements", b"replacements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPlanParam: _TypeAlias = RetryPlanParam  # noqa: Y015
+
+@_typing.final
+class RerunPlanParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ReplacementsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REPLACEMENTS_FIELD_NUMBER: _builtins.int
+    compute_plan_key: _builtins.str
+    """The plan of before."""
+    key: _builtins.str
+    """The key of the new plan."""
+    name: _builtins.str
+    """Its name; that of the first where empty."""
+    @_builtins.property
+    def replacements(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Keys of functions, data and models of the first plan -> those that stand in their place."""
+
+    def __init__(
+        self,
+        *,
+        compute_plan_key: _builtins.str = ...,
+        key: _builtins.str = ...,
+        name: _builtins.str = ...,
+        replacements: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key", "key", b"key", "name", b"name", "replacements", b"replacements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RerunPlanParam: _TypeAlias = RerunPlanParam  # noqa: Y015
+
+@_typing.final
+class Continuation(_message.Message):
+    """A compute plan that continues another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    ORIGIN_KEY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    origin_key: _builtins.str
+    kind: Global___ContinuationKind.ValueType
+    @_builtins.property
+    def plan(self) -> _compute_plan_pb2.ComputePlan: ...
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContinuedTask]:
+        """All tasks of the first, those that it reused itself among them."""
+
+    def __init__(
+        self,
+        *,
+        plan: _compute_plan_pb2.ComputePlan | None = ...,
+        origin_key: _builtins.str = ...,
+        kind: Global___ContinuationKind.ValueType = ...,
+        tasks: _abc.Iterable[Global___ContinuedTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "origin_key", b"origin_key", "plan", b"plan", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continuation: _TypeAlias = Continuation  # noqa: Y015
+
+@_typing.final
+class ContinuedTask(_message.Message):
+    """What became of a task of a plan in the one that continues it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_TASK_KEY_FIELD_NUMBER: _builtins.int
+    COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    origin_task_key: _builtins.str
+    """Of the first plan."""
+    compute_task_key: _builtins.str
+    """The new task that was registered in its place; empty where its results are reused."""
+    def __init__(
+        self,
+        *,
+        origin_task_key: _builtins.str = ...,
+        compute_task_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "origin_task_key", b"origin_task_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinuedTask: _TypeAlias = ContinuedTask  # noqa: Y015
+
+@_typing.final
+class GetContinuationsParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    compute_plan_key: _builtins.str
+    def __init__(
+        self,
+        *,
+        compute_plan_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContinuationsParam: _TypeAlias = GetContinuationsParam  # noqa: Y015
+
+@_typing.final
+class Continuations(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTINUES_FIELD_NUMBER: _builtins.int
+    CONTINUED_BY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def continues(self) -> Global___Continuation:
+        """The one that the plan is; absent where it continues none."""
+
+    @_builtins.property
+    def continued_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanLink]:
+        """The plans that continue it, by date of creation; the first thousand."""
+
+    def __init__(
+        self,
+        *,
+        continues: Global___Continuation | None = ...,
+        continued_by: _abc.Iterable[Global___PlanLink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["continues", b"continues"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["continued_by", b"continued_by", "continues", b"continues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Continuations: _TypeAlias = Continuations  # noqa: Y015
+
+@_typing.final
+class PlanLink(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_PLAN_KEY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CREATION_DATE_FIELD_NUMBER: _builtins.int
+    compute_plan_key: _builtins.str
+    kind: Global___ContinuationKind.ValueType
+    @_builtins.property
+    def creation_date(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        compute_plan_key: _builtins.str = ...,
+        kind: Global___ContinuationKind.ValueType = ...,
+        creation_date: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["creation_date", b"creation_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_plan_key", b"compute_plan_key", "creation_date", b"creation_date", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanLink: _TypeAlias = PlanLink  # noqa: Y015

@@ -41,6 +41,26 @@ class SubmissionServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_submission__pb2.SubmitPlanParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Submission.FromString,
                 _registered_method=True)
+        self.CheckPlan = channel.stream_unary(
+                '/orchestrator.SubmissionService/CheckPlan',
+                request_serializer=orchestrator_dot_protos_dot_submission__pb2.CheckPlanParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_submission__pb2.PlanCheck.FromString,
+                _registered_method=True)
+        self.RetryPlan = channel.unary_unary(
+                '/orchestrator.SubmissionService/RetryPlan',
+                request_serializer=orchestrator_dot_protos_dot_submission__pb2.RetryPlanParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+                _registered_method=True)
+        self.RerunPlan = channel.unary_unary(
+                '/orchestrator.SubmissionService/RerunPlan',
+                request_serializer=orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+                _registered_method=True)
+        self.GetContinuations = channel.unary_unary(
+                '/orchestrator.SubmissionService/GetContinuations',
+                request_serializer=orchestrator_dot_protos_dot_submission__pb2.GetContinuationsParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Continuations.FromString,
+                _registered_method=True)
 
 
 class SubmissionServiceServicer:
@@ -57,6 +77,36 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckPlan(self, request_iterator, context):
+        """What SubmitPlan would find wrong with the same parts, and what the tasks would wait for now. It changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryPlan(self, request, context):
+        """A new compute plan of what is not Done of one that has ended; what is Done is reused.
+        The same again changes nothing. OE0003: the plan still runs, or all of it is Done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerunPlan(self, request, context):
+        """A new compute plan like one of before; what is Done and has not changed is reused.
+        The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContinuations(self, request, context):
+        """Which compute plan a plan continues, and which continue it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubmissionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +114,26 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.SubmitPlan,
                     request_deserializer=orchestrator_dot_protos_dot_submission__pb2.SubmitPlanParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_submission__pb2.Submission.SerializeToString,
+            ),
+            'CheckPlan': grpc.stream_unary_rpc_method_handler(
+                    servicer.CheckPlan,
+                    request_deserializer=orchestrator_dot_protos_dot_submission__pb2.CheckPlanParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_submission__pb2.PlanCheck.SerializeToString,
+            ),
+            'RetryPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryPlan,
+                    request_deserializer=orchestrator_dot_protos_dot_submission__pb2.RetryPlanParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.SerializeToString,
+            ),
+            'RerunPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerunPlan,
+                    request_deserializer=orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.SerializeToString,
+            ),
+            'GetContinuations': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContinuations,
+                    request_deserializer=orchestrator_dot_protos_dot_submission__pb2.GetContinuationsParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_submission__pb2.Continuations.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +165,114 @@ class SubmissionService:
             '/orchestrator.SubmissionService/SubmitPlan',
             orchestrator_dot_protos_dot_submission__pb2.SubmitPlanParam.SerializeToString,
             orchestrator_dot_protos_dot_submission__pb2.Submission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckPlan(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/orchestrator.SubmissionService/CheckPlan',
+            orchestrator_dot_protos_dot_submission__pb2.CheckPlanParam.SerializeToString,
+            orchestrator_dot_protos_dot_submission__pb2.PlanCheck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.SubmissionService/RetryPlan',
+            orchestrator_dot_protos_dot_submission__pb2.RetryPlanParam.SerializeToString,
+            orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerunPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.SubmissionService/RerunPlan',
+            orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.SerializeToString,
+            orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContinuations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.SubmissionService/GetContinuations',
+            orchestrator_dot_protos_dot_submission__pb2.GetContinuationsParam.SerializeToString,
+            orchestrator_dot_protos_dot_submission__pb2.Continuations.FromString,
             options,
             channel_credentials,
             insecure,

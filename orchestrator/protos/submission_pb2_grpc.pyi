@@ -40,6 +40,18 @@ class SubmissionServiceStub:
     The same again changes nothing, and is answered as the first was.
     OE0006: the key bears another content; the message names the first task that differs.
     """
+    CheckPlan: _grpc.StreamUnaryMultiCallable[_submission_pb2.CheckPlanParam, _submission_pb2.PlanCheck]
+    """What SubmitPlan would find wrong with the same parts, and what the tasks would wait for now. It changes nothing."""
+    RetryPlan: _grpc.UnaryUnaryMultiCallable[_submission_pb2.RetryPlanParam, _submission_pb2.Continuation]
+    """A new compute plan of what is not Done of one that has ended; what is Done is reused.
+    The same again changes nothing. OE0003: the plan still runs, or all of it is Done.
+    """
+    RerunPlan: _grpc.UnaryUnaryMultiCallable[_submission_pb2.RerunPlanParam, _submission_pb2.Continuation]
+    """A new compute plan like one of before; what is Done and has not changed is reused.
+    The same again changes nothing.
+    """
+    GetContinuations: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetContinuationsParam, _submission_pb2.Continuations]
+    """Which compute plan a plan continues, and which continue it."""
 
 @_typing.type_check_only
 class SubmissionServiceAsyncStub(SubmissionServiceStub):
@@ -53,6 +65,18 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     The same again changes nothing, and is answered as the first was.
     OE0006: the key bears another content; the message names the first task that differs.
     """
+    CheckPlan: _aio.StreamUnaryMultiCallable[_submission_pb2.CheckPlanParam, _submission_pb2.PlanCheck]  # type: ignore[assignment]
+    """What SubmitPlan would find wrong with the same parts, and what the tasks would wait for now. It changes nothing."""
+    RetryPlan: _aio.UnaryUnaryMultiCallable[_submission_pb2.RetryPlanParam, _submission_pb2.Continuation]  # type: ignore[assignment]
+    """A new compute plan of what is not Done of one that has ended; what is Done is reused.
+    The same again changes nothing. OE0003: the plan still runs, or all of it is Done.
+    """
+    RerunPlan: _aio.UnaryUnaryMultiCallable[_submission_pb2.RerunPlanParam, _submission_pb2.Continuation]  # type: ignore[assignment]
+    """A new compute plan like one of before; what is Done and has not changed is reused.
+    The same again changes nothing.
+    """
+    GetContinuations: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetContinuationsParam, _submission_pb2.Continuations]  # type: ignore[assignment]
+    """Which compute plan a plan continues, and which continue it."""
 
 class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Whole compute plans: registered at once or not at all, looked at beforehand, and gone on with. Calls of our own beside
@@ -69,5 +93,41 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         The same again changes nothing, and is answered as the first was.
         OE0006: the key bears another content; the message names the first task that differs.
         """
+
+    @_abc_1.abstractmethod
+    def CheckPlan(
+        self,
+        request_iterator: _MaybeAsyncIterator[_submission_pb2.CheckPlanParam],
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.PlanCheck, _abc.Awaitable[_submission_pb2.PlanCheck]]:
+        """What SubmitPlan would find wrong with the same parts, and what the tasks would wait for now. It changes nothing."""
+
+    @_abc_1.abstractmethod
+    def RetryPlan(
+        self,
+        request: _submission_pb2.RetryPlanParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.Continuation, _abc.Awaitable[_submission_pb2.Continuation]]:
+        """A new compute plan of what is not Done of one that has ended; what is Done is reused.
+        The same again changes nothing. OE0003: the plan still runs, or all of it is Done.
+        """
+
+    @_abc_1.abstractmethod
+    def RerunPlan(
+        self,
+        request: _submission_pb2.RerunPlanParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.Continuation, _abc.Awaitable[_submission_pb2.Continuation]]:
+        """A new compute plan like one of before; what is Done and has not changed is reused.
+        The same again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def GetContinuations(
+        self,
+        request: _submission_pb2.GetContinuationsParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.Continuations, _abc.Awaitable[_submission_pb2.Continuations]]:
+        """Which compute plan a plan continues, and which continue it."""
 
 def add_SubmissionServiceServicer_to_server(servicer: SubmissionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from orchestrator import protos as pb
 from orchestrator.calls import subscription
 from orchestrator.compute import (
+    checks,
+    continuations,
     data_managers,
     data_samples,
     datasets,
@@ -91,6 +93,10 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
     "SubmissionService": {
         "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
+        "CheckPlan": Parts(pb.CheckPlanParam, checks.check),
+        "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry),
+        "RerunPlan": Unary(pb.RerunPlanParam, continuations.rerun),
+        "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
     },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
