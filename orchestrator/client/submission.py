@@ -10,15 +10,10 @@ import grpc
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
 from orchestrator.client.plan import Plan
-from orchestrator.client.steps import Steps, repeat, settle
+from orchestrator.client.steps import Steps, repeat, seconds_for, settle
 from orchestrator.client.task import Task
 
 Part = TypeVar("Part")
-
-SECONDS = 60.0
-"""How long the orchestrator may take for a whole plan, and one more for so many tasks:"""
-
-TASKS_OF_A_SECOND = 200
 
 # The orchestrator takes parts of 4 MiB, and messages of 64.
 _PART_BYTES = 1024 * 1024
@@ -56,7 +51,7 @@ def _whole(plan: Plan[Any]) -> Steps[bool]:
     tasks = list(plan.tasks) if plan.sending is None else plan.sending
     plan.sending = tasks
     sent = list(parts(plan.message, [task.message for task in tasks], pb.SubmitPlanParam))
-    seconds = SECONDS + len(tasks) / TASKS_OF_A_SECOND
+    seconds = seconds_for(len(tasks))
     try:
         yield from repeat(lambda client: client.submissions.SubmitPlan(iter(sent), timeout=seconds))
     except CallError as error:
