@@ -33,7 +33,8 @@ def check(target: Target, file: Path, as_json: bool) -> None:
     else:
         click.echo(str(found))
     if not found.ok:
-        raise Fault(f"{len(found.faults)} faults: the compute plan would not run")
+        faults = len(found.faults)
+        raise Fault(f"{faults} fault{'' if faults == 1 else 's'}: the compute plan would not run")
 
 
 @click.command()

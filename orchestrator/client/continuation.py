@@ -40,12 +40,15 @@ class Continuation:
         """The key of the new plan."""
         return self.plan.key
 
+    @property
+    def summary(self) -> str:
+        """How much of the first runs again."""
+        again, reused = len(self.again), len(self.reused)
+        runs = "runs" if again == 1 else "run"
+        return f"{again} of {again + reused} tasks {runs} again, {reused} {'is' if reused == 1 else 'are'} reused"
+
     def __str__(self) -> str:
-        whole = len(self.again) + len(self.reused)
-        return (
-            f"compute plan {self.key} is {self.kind} of {self.origin}: "
-            f"{len(self.again)} of {whole} tasks run again, {len(self.reused)} are reused"
-        )
+        return f"compute plan {self.key} is {self.kind} of {self.origin}: {self.summary}"
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -76,8 +79,7 @@ class Continuations:
         found = []
         if self.continues:
             first = self.continues
-            counts = f"{len(first.again)} of its tasks run again, {len(first.reused)} are reused"
-            found.append((f"{first.kind} of".removeprefix("a "), f"{first.origin}: {counts}"))
+            found.append((f"{first.kind} of".removeprefix("a "), f"{first.origin}: {first.summary}"))
         later = ", ".join(f"{link.compute_plan_key} ({link_word(link.kind)})" for link in self.continued_by)
         return [*found, ("continued by", later)] if later else found
 
