@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("plan_key", sa.Uuid(), nullable=False),
         sa.Column("origin_task", sa.Uuid(), nullable=False),
         sa.Column("task_key", sa.Uuid(), nullable=True),
+        sa.Column("reused", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("plan_key", "origin_task"),
     )
     op.create_table(

@@ -1,12 +1,15 @@
 """The commands of a user that go on with a compute plan: retry it, run it anew."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import UsageFault
+from orchestrator.cli.submission import read_plan
 
 if TYPE_CHECKING:
     from orchestrator.client import Client, Continuation
@@ -45,13 +48,24 @@ def retry(target: Target, /, key: str, as_json: bool, **changes: Any) -> None:
 
 @click.command()
 @_options
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The plan as it was written anew, as `Plan.save` of the SDK writes it; like the first without it.",
+)
 @click.pass_obj
-def rerun(target: Target, /, key: str, as_json: bool, **changes: Any) -> None:
+def rerun(target: Target, /, key: str, as_json: bool, file: Path | None, **changes: Any) -> None:
     """Run a compute plan anew: a new plan, which reuses what is Done and has not changed.
 
     What has changed is told by content: the checksums of functions and inputs, metadata, workers and permissions.
     """
-    _go_on(target, key, as_json, changes, lambda client: client.rerun)
+    if file is not None and any(changes.values()):
+        raise UsageFault("--file says all of the new plan: give nothing else beside it")
+
+    def how(client: "Client") -> "Callable[..., Continuation]":
+        return partial(client.rerun, edited=read_plan(client, file) if file else None)
+
+    _go_on(target, key, as_json, changes, how)
 
 
 def _go_on(

@@ -27,7 +27,7 @@ def check(target: Target, file: Path, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading
 
-        found = client.check(_read(client, file))
+        found = client.check(read_plan(client, file))
     if as_json:
         reading.print_json(found.document())
     else:
@@ -46,13 +46,18 @@ def submit(target: Target, file: Path) -> None:
     FILE is what `Plan.save` of the SDK wrote. The same again registers nothing more.
     """
     with connect(target.resolve()) as client:
-        plan = _read(client, file)
+        plan = read_plan(client, file)
         client.submit(plan)
     click.echo(f"compute plan {plan.key} is submitted, {len(plan.tasks)} tasks")
     click.echo(f"`orchestrator plan watch {plan.key[:8]}` follows it")
 
 
-def _read(client: "Client", file: Path) -> "Plan[None]":
+def read_plan(client: "Client", file: Path) -> "Plan[None]":
+    """Return the compute plan of a file.
+
+    Raises:
+        UsageFault: it holds none.
+    """
     from orchestrator.client import PlanError
 
     try:

@@ -196,12 +196,13 @@ class AsyncClient:
         self,
         plan: Plan[Any] | Continuation | str,
         *,
+        edited: Plan[Any] | None = None,
         name: str = "",
         replacements: Replacements | None = None,
         key: str | None = None,
     ) -> Continuation:
         """Register a new plan like another, of what has changed; see `Client.rerun`."""
-        return await self._run(continuation.rerun(key_of(plan), name, replacements, key))
+        return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
 
     async def continuations(self, plan: Plan[Any] | Continuation | str) -> Continuations:
         """Return how a plan is linked to others; see `Client.continuations`."""

@@ -267,5 +267,5 @@ class Client(Assets, Plans):
 
 def new_watch(plan: Plan[Any] | Continuation | str, patience: float) -> Watch:
     """Return a watch that is at the beginning of a compute plan."""
-    expected = [task.key for task in plan.tasks] if isinstance(plan, Plan) else ()
+    expected = [task.key for task in plan.tasks if not task.reused] if isinstance(plan, Plan) else ()
     return Watch(key_of(plan), expected, patience)

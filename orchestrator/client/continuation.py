@@ -27,6 +27,7 @@ class Continuation:
         kind: `a retry` or `a rerun`.
         again: the tasks of the first that run again -> the new ones in their places.
         reused: the tasks whose results stand.
+        runs: how many tasks the new plan brings.
     """
 
     plan: pb.ComputePlan
@@ -34,6 +35,7 @@ class Continuation:
     kind: str
     again: Mapping[str, str]
     reused: list[str]
+    runs: int
 
     @property
     def key(self) -> str:
@@ -42,10 +44,9 @@ class Continuation:
 
     @property
     def summary(self) -> str:
-        """How much of the first runs again."""
-        again, reused = len(self.again), len(self.reused)
-        runs = "runs" if again == 1 else "run"
-        return f"{again} of {again + reused} tasks {runs} again, {reused} {'is' if reused == 1 else 'are'} reused"
+        """How much of it runs."""
+        runs = "1 task runs" if self.runs == 1 else f"{self.runs} tasks run"
+        return f"{runs}, {len(self.reused)} {'is' if len(self.reused) == 1 else 'are'} reused"
 
     def __str__(self) -> str:
         return f"compute plan {self.key} is {self.kind} of {self.origin}: {self.summary}"
@@ -59,6 +60,7 @@ class Continuation:
             "kind": self.kind.split()[-1],
             "again": dict(self.again),
             "reused": self.reused,
+            "runs": self.runs,
         }
 
 
@@ -98,13 +100,15 @@ def link_word(kind: int) -> str:
     return _WORDS.get(kind, "a continuation")
 
 
-def _of(message: pb.Continuation) -> Continuation:
+def of(message: pb.Continuation) -> Continuation:
+    """Return what the orchestrator answers."""
     return Continuation(
         message.plan,
         message.origin_key,
         link_word(message.kind),
-        {task.origin_task_key: task.compute_task_key for task in message.tasks if task.compute_task_key},
-        [task.origin_task_key for task in message.tasks if not task.compute_task_key],
+        {task.origin_task_key: task.compute_task_key for task in message.tasks if not task.reused},
+        [task.origin_task_key for task in message.tasks if task.reused],
+        message.runs,
     )
 
 
@@ -113,7 +117,7 @@ def retry(plan: str, name: str, replacements: Replacements | None, key: str | No
     asked = pb.RetryPlanParam(compute_plan_key=plan, key=key or str(uuid.uuid4()), name=name)
     asked.replacements.update(_keys(replacements))
     answer = yield from repeat(lambda client: client.submissions.RetryPlan(asked, timeout=PLAN_SECONDS))
-    return _of(answer)
+    return of(answer)
 
 
 def rerun(plan: str, name: str, replacements: Replacements | None, key: str | None) -> Steps[Continuation]:
@@ -121,14 +125,14 @@ def rerun(plan: str, name: str, replacements: Replacements | None, key: str | No
     asked = pb.RerunPlanParam(compute_plan_key=plan, key=key or str(uuid.uuid4()), name=name)
     asked.replacements.update(_keys(replacements))
     answer = yield from repeat(lambda client: client.submissions.RerunPlan(asked, timeout=PLAN_SECONDS))
-    return _of(answer)
+    return of(answer)
 
 
 def continuations(plan: str) -> Steps[Continuations]:
     """Ask how a plan is linked to others; see `Client.continuations`."""
     asked = pb.GetContinuationsParam(compute_plan_key=plan)
     answer = yield lambda client: client.submissions.GetContinuations(asked)
-    continues = _of(answer.continues) if answer.HasField("continues") else None
+    continues = of(answer.continues) if answer.HasField("continues") else None
     return Continuations(continues, list(answer.continued_by))
 
 

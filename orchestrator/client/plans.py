@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.client import check as checking
-from orchestrator.client import continuation
+from orchestrator.client import continuation, submission
 from orchestrator.client.check import Check
 from orchestrator.client.continuation import Continuation, Continuations, Replacements
 from orchestrator.client.plan import Plan, key_of
@@ -60,6 +60,7 @@ class Plans:
         self,
         plan: Plan[Any] | Continuation | str,
         *,
+        edited: Plan[Any] | None = None,
         name: str = "",
         replacements: Replacements | None = None,
         key: str | None = None,
@@ -71,14 +72,18 @@ class Plans:
 
         Args:
             plan: the first, or its key.
+            edited: the plan as it was written anew, not submitted yet; without it that is like the first. Those of its
+                tasks that need not run are then those of the first (`Task.reused`).
             name: of the new plan; that of the first where empty.
             replacements: keys of functions, data and models of the first -> what stands in their place.
             key: of the new plan, a UUID; a random one by default. The same again registers nothing more.
 
         Raises:
+            PlanError: the edited plan is submitted already, or something else is given beside it.
             CallError: the plan is not ours, nothing of it has changed (OE0003), or the orchestrator does not answer.
         """
-        made: Continuation = self._run(continuation.rerun(key_of(plan), name, replacements, key))
+        steps = submission.rerun(key_of(plan), edited, name, replacements, key)
+        made: Continuation = self._run(steps)
         return made
 
     def continuations(self, plan: Plan[Any] | Continuation | str) -> Continuations:

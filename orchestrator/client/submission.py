@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import grpc
 
 from orchestrator import protos as pb
-from orchestrator.client.errors import CallError
+from orchestrator.client import continuation
+from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.plan import Plan
 from orchestrator.client.steps import Steps, repeat, seconds_for, settle
 from orchestrator.client.task import Task
@@ -63,6 +64,36 @@ def _whole(plan: Plan[Any]) -> Steps[bool]:
     plan.sending = None
     plan.registered, plan.submitted = True, len(tasks)
     return True
+
+
+def rerun(
+    first: str,
+    edited: Plan[Any] | None,
+    name: str,
+    replacements: continuation.Replacements | None,
+    key: str | None,
+) -> Steps[continuation.Continuation]:
+    """Register a plan like another, or as it was written anew; see `Client.rerun`."""
+    if edited is None:
+        return (yield from continuation.rerun(first, name, replacements, key))
+    if name or replacements or key:
+        raise PlanError("an edited plan has its own name, key, functions and inputs: nothing else is given beside it")
+    return (yield from _resubmit(first, edited))
+
+
+def _resubmit(first: str, edited: Plan[Any]) -> Steps[continuation.Continuation]:
+    if edited.registered:
+        raise PlanError(f"compute plan {edited.key} is submitted already: what is run anew has a key of its own")
+    sent = list(parts(edited.message, [task.message for task in edited.tasks], pb.SubmitRerunParam))
+    sent[0].head.rerun_of = first
+    seconds = seconds_for(len(edited.tasks))
+    answer = yield from repeat(lambda client: client.submissions.SubmitRerun(iter(sent), timeout=seconds))
+    edited.registered, edited.submitted = True, len(edited.tasks)
+    stands = {task.compute_task_key: task.origin_task_key for task in answer.tasks if task.reused}
+    for task in edited.tasks:
+        if task.key in stands:
+            task.reuse(stands[task.key])
+    return continuation.of(answer)
 
 
 def parts(

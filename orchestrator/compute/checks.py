@@ -43,7 +43,8 @@ def check(transaction: Transaction, parts: Iterable[pb.CheckPlanParam]) -> pb.Pl
         BadRequestError: the parts are no plan, or not the whole of one.
     """
     faults = _Faults()
-    new, packed = wholes.read(parts, faults.add)
+    head, packed = wholes.read(parts, faults.add)
+    new = head.plan
     answer = pb.PlanCheck(tasks=len(packed) + faults.count, now=timestamp(transaction.now))
     try:
         plans.check(new)

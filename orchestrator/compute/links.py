@@ -1,6 +1,7 @@
 """Which compute plan continues which other, and what became of each task of the first."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -9,13 +10,29 @@ from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
+
+class Continued(NamedTuple):
+    """What became of a task in a plan that continues another.
+
+    Args:
+        first: the task of the first plan, or one whose results that reused itself.
+        place: the task in its place; None where nobody named one.
+        reused: its results stand, and nothing of the new plan runs in its place.
+    """
+
+    first: UUID
+    place: UUID | None
+    reused: bool
+
+
 _LINK = statement("""
     WITH plan AS (
              INSERT INTO continuations (plan_key, origin, kind, created_at) VALUES (:plan, :origin, :kind, :now)
          )
-    INSERT INTO continued_tasks (plan_key, origin_task, task_key)
-    SELECT :plan, origin_task, task_key
-    FROM unnest(CAST(:origin_tasks AS uuid[]), CAST(:tasks AS uuid[])) AS continued (origin_task, task_key)
+    INSERT INTO continued_tasks (plan_key, origin_task, task_key, reused)
+    SELECT :plan, origin_task, task_key, reused
+    FROM unnest(CAST(:origin_tasks AS uuid[]), CAST(:tasks AS uuid[]), CAST(:reused AS boolean[]))
+         AS continued (origin_task, task_key, reused)
 """)
 
 
@@ -24,7 +41,7 @@ def link(
     plan: UUID,
     origin: UUID,
     kind: "pb.ContinuationKind.ValueType",
-    tasks: Iterable[tuple[UUID, UUID | None]],
+    tasks: Iterable[Continued],
 ) -> None:
     """Note that a new plan continues another.
 
@@ -33,9 +50,9 @@ def link(
         plan: the new one.
         origin: the first.
         kind: how.
-        tasks: of the first, each with the new one in its place, None where its results are reused.
+        tasks: of the first.
     """
-    pairs = list(tasks)
+    continued = list(tasks)
     transaction.connection.execute(
         _LINK,
         {
@@ -43,15 +60,17 @@ def link(
             "origin": origin,
             "kind": kind,
             "now": transaction.now,
-            "origin_tasks": [first for first, _ in pairs],
-            "tasks": [second for _, second in pairs],
+            "origin_tasks": [each.first for each in continued],
+            "tasks": [each.place for each in continued],
+            "reused": [each.reused for each in continued],
         },
     )
 
 
 _ORIGIN = statement("SELECT origin, kind FROM continuations WHERE plan_key = :plan")
 _TASKS = statement("""
-    SELECT origin_task, task_key FROM continued_tasks WHERE plan_key = :plan ORDER BY task_key NULLS FIRST, origin_task
+    SELECT origin_task, task_key, reused FROM continued_tasks WHERE plan_key = :plan
+    ORDER BY reused DESC, origin_task
 """)
 
 
@@ -60,9 +79,9 @@ def origin_of(transaction: Transaction, plan: UUID) -> Row | None:
     return transaction.connection.execute(_ORIGIN, {"plan": plan}).one_or_none()
 
 
-def tasks_of(transaction: Transaction, plan: UUID) -> list[tuple[UUID, UUID | None]]:
-    """Return the tasks that a plan continues, each with the new one in its place, None where its results are reused."""
-    return [(row.origin_task, row.task_key) for row in transaction.connection.execute(_TASKS, {"plan": plan})]
+def tasks_of(transaction: Transaction, plan: UUID) -> list[Continued]:
+    """Return what became in a plan of the tasks that it continues, those that are reused first."""
+    return [Continued(*row) for row in transaction.connection.execute(_TASKS, {"plan": plan})]
 
 
 _CONTINUED_BY = statement("""

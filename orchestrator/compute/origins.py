@@ -35,7 +35,7 @@ class Origin:
     @property
     def needs(self) -> Mapping[str, list[tuple[str, str]]]:
         """What each task is given of others: their keys, and which output."""
-        return {key: _outputs_of(task.inputs) for key, task in self.wanted.items()}
+        return {key: outputs_of(task.inputs) for key, task in self.wanted.items()}
 
     def status(self, task: str) -> "pb.ComputeTaskStatus.ValueType":
         """Return the state of one of its tasks, or of a parent."""
@@ -47,10 +47,10 @@ def read(transaction: Transaction, plan: pb.ComputePlan) -> Origin:
     key = UUID(plan.key)
     own = [compute_tasks.to_message(task) for task in tasks.of_plan(transaction, key)]
     reused = compute_tasks.get_many(
-        transaction, [first for first, second in links.tasks_of(transaction, key) if second is None]
+        transaction, [each.first for each in links.tasks_of(transaction, key) if each.reused]
     )
     found = {**reused, **{task.key: task for task in own}}
-    above = {parent for task in found.values() for parent, _ in _outputs_of(task.inputs)} - found.keys()
+    above = {parent for task in found.values() for parent, _ in outputs_of(task.inputs)} - found.keys()
     others = compute_tasks.get_many(transaction, [UUID(parent) for parent in above])
     every = [UUID(task) for task in (*found, *others)]
     made = models.by_output(transaction, every, share=True) if every else {}
@@ -58,16 +58,10 @@ def read(transaction: Transaction, plan: pb.ComputePlan) -> Origin:
         model.key: output for output, several in made.items() for model in several if model.compute_task_key in found
     }
     functions = assets.functions.get_many(transaction, list({UUID(task.function_key) for task in found.values()}))
-    on_data = {
-        key
-        for key, function in functions.items()
-        if any(spec.kind == pb.ASSET_DATA_MANAGER for spec in function.inputs.values())
-    }
-    # Where there are data, they say who runs a task: others may stand in their place.
-    wanted = {
-        task.key: _as_new(task, "" if task.function_key in on_data else task.worker, makers) for task in found.values()
-    }
-    order = graph.sort({task: [parent for parent, _ in _outputs_of(new.inputs)] for task, new in wanted.items()})
+    wanted = {task.key: _as_new(task, makers) for task in found.values()}
+    for new in wanted.values():
+        leave_to_data(new, functions)
+    order = graph.sort({task: [parent for parent, _ in outputs_of(new.inputs)] for task, new in wanted.items()})
     return Origin(
         plan,
         {task: found[task] for task in order},
@@ -92,7 +86,23 @@ def known(transaction: Transaction, wanted: Iterable[pb.NewComputeTask]) -> reus
     )
 
 
-def _outputs_of(inputs: Iterable[pb.ComputeTaskInput]) -> list[tuple[str, str]]:
+def wanted_by(owner: str, task: pb.NewComputeTask) -> pb.NewComputeTask:
+    """Return a task that is sent as one of an origin would be wanted: with its owner among who may use its outputs."""
+    new = pb.NewComputeTask.FromString(task.SerializeToString())
+    for output in new.outputs.values():
+        output.permissions.authorized_ids.append(owner)
+    return new
+
+
+def leave_to_data(task: pb.NewComputeTask, functions: Mapping[str, pb.Function]) -> None:
+    """Leave it to the data of a task who runs it, where it has any: others may stand in their place."""
+    function = functions.get(task.function_key)
+    if function and any(spec.kind == pb.ASSET_DATA_MANAGER for spec in function.inputs.values()):
+        task.worker = ""
+
+
+def outputs_of(inputs: Iterable[pb.ComputeTaskInput]) -> list[tuple[str, str]]:
+    """Return the outputs that are given as inputs: the key of a task, and which output of it."""
     refs = [given.parent_task_output for given in inputs if given.WhichOneof("ref") == "parent_task_output"]
     return [(ref.parent_task_key, ref.output_identifier) for ref in refs]
 
@@ -109,12 +119,12 @@ def _gone(every: Iterable[pb.ComputeTask], made: Mapping[tuple[str, str], list[p
     }
 
 
-def _as_new(task: pb.ComputeTask, worker: str, makers: Mapping[str, tuple[str, str]]) -> pb.NewComputeTask:
+def _as_new(task: pb.ComputeTask, makers: Mapping[str, tuple[str, str]]) -> pb.NewComputeTask:
     new = pb.NewComputeTask(
         key=task.key,
         function_key=task.function_key,
         compute_plan_key=task.compute_plan_key,
-        worker=worker,
+        worker=task.worker,
         metadata=task.metadata,
     )
     for name, output in task.outputs.items():

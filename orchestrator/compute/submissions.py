@@ -22,7 +22,8 @@ def submit(transaction: Transaction, parts: Iterable[pb.SubmitPlanParam]) -> pb.
         ConflictError: its key bears another content, of which the first task that differs is named.
         OrchestratorError: the contract's error for the first rule that is broken; nothing is kept.
     """
-    new, packed = wholes.read(parts)
+    head, packed = wholes.read(parts)
+    new = head.plan
     if not is_there(transaction, new, packed):
         try:
             plans.register(transaction, new)
@@ -97,6 +98,14 @@ def asked_before(transaction: Transaction, plan: UUID, digest: bytes) -> int | N
     """Return how many tasks a plan has brought that was asked for in the same words, None where it was not."""
     count: int | None = transaction.connection.execute(_ASKED, {"plan": plan, "digest": digest}).scalar_one_or_none()
     return count
+
+
+_COUNT = statement("SELECT tasks FROM submissions WHERE plan_key = :plan")
+
+
+def count(transaction: Transaction, plan: UUID) -> int:
+    """Return how many tasks a plan has brought that came whole."""
+    return int(transaction.connection.execute(_COUNT, {"plan": plan}).scalar_one())
 
 
 def _compare(transaction: Transaction, plan: pb.ComputePlan, new: pb.NewComputePlan, packed: Packed) -> None:

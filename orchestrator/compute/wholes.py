@@ -63,8 +63,8 @@ class Packed(Mapping[str, pb.NewComputeTask]):
         return whole.digest()
 
 
-def read(parts: Iterable[Part], refuse: Refuse = _raise) -> tuple[pb.NewComputePlan, Packed]:
-    """Return a plan and its tasks, each checked by itself.
+def read(parts: Iterable[Part], refuse: Refuse = _raise) -> tuple[pb.PlanHead, Packed]:
+    """Return what is said of a plan, and its tasks, each checked by itself.
 
     Args:
         parts: as they came.
@@ -74,15 +74,15 @@ def read(parts: Iterable[Part], refuse: Refuse = _raise) -> tuple[pb.NewComputeP
         BadRequestError: the parts are no plan, or not the whole of one.
         OrchestratorError: the contract's error for the first task that breaks a rule.
     """
-    plan, announced, came = pb.NewComputePlan(), 0, 0
+    head, came = pb.PlanHead(), 0
+    plan = head.plan
     packed = Packed()
     for number, part in enumerate(parts):
         if part.head.HasField("plan") != (not number):
             raise BadRequestError("head: the first part, and no other, says which compute plan it is")
         if not number:
-            plan.CopyFrom(part.head.plan)
+            head.CopyFrom(part.head)
             plan.key = str(parse_key(plan.key))
-            announced = part.head.tasks
         for new in part.tasks:
             came += 1
             new.compute_plan_key = new.compute_plan_key or plan.key
@@ -95,6 +95,8 @@ def read(parts: Iterable[Part], refuse: Refuse = _raise) -> tuple[pb.NewComputeP
                 refuse(new.key, error)
     if not plan.key:
         raise BadRequestError("head: the first part says which compute plan it is; none came")
-    if came != announced:
-        raise BadRequestError(f"{announced} tasks were announced, and {came} came: the plan was cut off, send it again")
-    return plan, packed
+    if came != head.tasks:
+        raise BadRequestError(
+            f"{head.tasks} tasks were announced, and {came} came: the plan was cut off, send it again"
+        )
+    return head, packed

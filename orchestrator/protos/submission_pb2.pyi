@@ -70,8 +70,11 @@ class PlanHead(_message.Message):
 
     PLAN_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    RERUN_OF_FIELD_NUMBER: _builtins.int
     tasks: _builtins.int
     """How many tasks come, in all parts: fewer mean that the stream was cut off."""
+    rerun_of: _builtins.str
+    """The compute plan of before; for SubmitRerun alone."""
     @_builtins.property
     def plan(self) -> _compute_plan_pb2.NewComputePlan: ...
     def __init__(
@@ -79,10 +82,11 @@ class PlanHead(_message.Message):
         *,
         plan: _compute_plan_pb2.NewComputePlan | None = ...,
         tasks: _builtins.int = ...,
+        rerun_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "rerun_of", b"rerun_of", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,6 +169,32 @@ class CheckPlanParam(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckPlanParam: _TypeAlias = CheckPlanParam  # noqa: Y015
+
+@_typing.final
+class SubmitRerunParam(_message.Message):
+    """As SubmitPlanParam."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> Global___PlanHead: ...
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_compute_task_pb2.NewComputeTask]: ...
+    def __init__(
+        self,
+        *,
+        head: Global___PlanHead | None = ...,
+        tasks: _abc.Iterable[_compute_task_pb2.NewComputeTask] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitRerunParam: _TypeAlias = SubmitRerunParam  # noqa: Y015
 
 @_typing.final
 class PlanCheck(_message.Message):
@@ -468,13 +498,18 @@ class Continuation(_message.Message):
     ORIGIN_KEY_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     origin_key: _builtins.str
     kind: Global___ContinuationKind.ValueType
+    runs: _builtins.int
+    """How many tasks it brought itself."""
     @_builtins.property
     def plan(self) -> _compute_plan_pb2.ComputePlan: ...
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContinuedTask]:
-        """All tasks of the first, those that it reused itself among them."""
+        """The tasks of the first, those that it reused itself among them; of a plan that came as it was sent, those of which one
+        of its tasks has the content.
+        """
 
     def __init__(
         self,
@@ -483,10 +518,11 @@ class Continuation(_message.Message):
         origin_key: _builtins.str = ...,
         kind: Global___ContinuationKind.ValueType = ...,
         tasks: _abc.Iterable[Global___ContinuedTask] | None = ...,
+        runs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "origin_key", b"origin_key", "plan", b"plan", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "origin_key", b"origin_key", "plan", b"plan", "runs", b"runs", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,19 +536,23 @@ class ContinuedTask(_message.Message):
 
     ORIGIN_TASK_KEY_FIELD_NUMBER: _builtins.int
     COMPUTE_TASK_KEY_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
     origin_task_key: _builtins.str
-    """Of the first plan."""
+    """Of the first plan, or reused by that itself."""
     compute_task_key: _builtins.str
-    """The new task that was registered in its place; empty where its results are reused."""
+    """The task in its place. Of one that is reused: the key that SubmitRerun was sent, which no task bears; else empty."""
+    reused: _builtins.bool
+    """Its results stand: nothing runs in its place."""
     def __init__(
         self,
         *,
         origin_task_key: _builtins.str = ...,
         compute_task_key: _builtins.str = ...,
+        reused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "origin_task_key", b"origin_task_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_task_key", b"compute_task_key", "origin_task_key", b"origin_task_key", "reused", b"reused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,11 @@ class SubmissionServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
                 _registered_method=True)
+        self.SubmitRerun = channel.stream_unary(
+                '/orchestrator.SubmissionService/SubmitRerun',
+                request_serializer=orchestrator_dot_protos_dot_submission__pb2.SubmitRerunParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+                _registered_method=True)
         self.GetContinuations = channel.unary_unary(
                 '/orchestrator.SubmissionService/GetContinuations',
                 request_serializer=orchestrator_dot_protos_dot_submission__pb2.GetContinuationsParam.SerializeToString,
@@ -100,6 +105,14 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitRerun(self, request_iterator, context):
+        """A new compute plan as it is sent, as by SubmitPlan; what is Done of one of before, and of the same content, is reused.
+        The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetContinuations(self, request, context):
         """Which compute plan a plan continues, and which continue it.
         """
@@ -128,6 +141,11 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
             'RerunPlan': grpc.unary_unary_rpc_method_handler(
                     servicer.RerunPlan,
                     request_deserializer=orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.SerializeToString,
+            ),
+            'SubmitRerun': grpc.stream_unary_rpc_method_handler(
+                    servicer.SubmitRerun,
+                    request_deserializer=orchestrator_dot_protos_dot_submission__pb2.SubmitRerunParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_submission__pb2.Continuation.SerializeToString,
             ),
             'GetContinuations': grpc.unary_unary_rpc_method_handler(
@@ -245,6 +263,33 @@ class SubmissionService:
             target,
             '/orchestrator.SubmissionService/RerunPlan',
             orchestrator_dot_protos_dot_submission__pb2.RerunPlanParam.SerializeToString,
+            orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitRerun(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/orchestrator.SubmissionService/SubmitRerun',
+            orchestrator_dot_protos_dot_submission__pb2.SubmitRerunParam.SerializeToString,
             orchestrator_dot_protos_dot_submission__pb2.Continuation.FromString,
             options,
             channel_credentials,

@@ -50,6 +50,10 @@ class SubmissionServiceStub:
     """A new compute plan like one of before; what is Done and has not changed is reused.
     The same again changes nothing.
     """
+    SubmitRerun: _grpc.StreamUnaryMultiCallable[_submission_pb2.SubmitRerunParam, _submission_pb2.Continuation]
+    """A new compute plan as it is sent, as by SubmitPlan; what is Done of one of before, and of the same content, is reused.
+    The same again changes nothing.
+    """
     GetContinuations: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetContinuationsParam, _submission_pb2.Continuations]
     """Which compute plan a plan continues, and which continue it."""
 
@@ -73,6 +77,10 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     """
     RerunPlan: _aio.UnaryUnaryMultiCallable[_submission_pb2.RerunPlanParam, _submission_pb2.Continuation]  # type: ignore[assignment]
     """A new compute plan like one of before; what is Done and has not changed is reused.
+    The same again changes nothing.
+    """
+    SubmitRerun: _aio.StreamUnaryMultiCallable[_submission_pb2.SubmitRerunParam, _submission_pb2.Continuation]  # type: ignore[assignment]
+    """A new compute plan as it is sent, as by SubmitPlan; what is Done of one of before, and of the same content, is reused.
     The same again changes nothing.
     """
     GetContinuations: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetContinuationsParam, _submission_pb2.Continuations]  # type: ignore[assignment]
@@ -119,6 +127,16 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_submission_pb2.Continuation, _abc.Awaitable[_submission_pb2.Continuation]]:
         """A new compute plan like one of before; what is Done and has not changed is reused.
+        The same again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitRerun(
+        self,
+        request_iterator: _MaybeAsyncIterator[_submission_pb2.SubmitRerunParam],
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.Continuation, _abc.Awaitable[_submission_pb2.Continuation]]:
+        """A new compute plan as it is sent, as by SubmitPlan; what is Done of one of before, and of the same content, is reused.
         The same again changes nothing.
         """
 

@@ -22,6 +22,7 @@ from orchestrator.compute import (
     performances,
     plans,
     profiling,
+    reruns,
     submissions,
     task_actions,
     task_inputs,
@@ -104,7 +105,8 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
         "CheckPlan": Parts(pb.CheckPlanParam, checks.check),
         "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry),
-        "RerunPlan": Unary(pb.RerunPlanParam, continuations.rerun),
+        "RerunPlan": Unary(pb.RerunPlanParam, reruns.rerun),
+        "SubmitRerun": Parts(pb.SubmitRerunParam, reruns.submit),
         "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
     },
     "WorkerService": {

@@ -262,9 +262,10 @@ continued_tasks = Table(
     Column("plan_key", Uuid, primary_key=True),
     Column("origin_task", Uuid, primary_key=True),
     Column("task_key", Uuid),
+    Column("reused", Boolean, nullable=False),
 )
-"""What became of each task of the origin in the plan that continues it: a new one in its place; NULL where its results
-are reused."""
+"""What became of a task of the origin in the plan that continues it: its results are `reused`, or `task_key` runs in
+its place. Of one that is reused that is the key by which the new plan was sent to call it, NULL without one."""
 
 models = _asset(
     "models",

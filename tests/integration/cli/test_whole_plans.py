@@ -72,10 +72,10 @@ def test_retry_and_what_show_says_of_it(network: Partners, broken: Plan[None], a
         code, output, errors = run("plan", *as_org_1, *words)
         assert (code, errors) == (0, "")
         first, second = output.splitlines()
-        assert first == (f"compute plan {key} is a retry of {broken.key}: 1 of 3 tasks runs again, 2 are reused")
+        assert first == (f"compute plan {key} is a retry of {broken.key}: 1 task runs, 2 are reused")
         assert second == f"`orchestrator plan watch {key[:8]}` follows it"
     _, output, _ = run("plan", *as_org_1, "show", key)
-    assert f"{broken.key}: 1 of 3 tasks runs again, 2 are reused" in " ".join(output.split())
+    assert f"{broken.key}: 1 task runs, 2 are reused" in " ".join(output.split())
     _, output, _ = run("plan", *as_org_1, "show", broken.key)
     assert f"{key} (a retry)" in output
     shown = json.loads(run("plan", *as_org_1, "show", key, "--json")[1])
@@ -97,8 +97,21 @@ def test_rerun_with_another_function(network: Partners, broken: Plan[None], as_o
     code, output, errors = run("plan", *as_org_1, "rerun", broken.key, "--replace", f"{train[:10]}={train}")
     assert (code, errors) == (0, "")
     assert "is a rerun of" in output
-    assert "1 of 3 tasks runs again, 2 are reused" in output
+    assert "1 task runs, 2 are reused" in output
     code, _, errors = run("plan", *as_org_1, "rerun", broken.key, "--replace", f"{train}={new_key()}")
     assert (code, errors.startswith("Error: OE0002: ")) == (3, True)
     for words in ("", "=", train, f"{train}=", "zz=zz"):
         assert run("plan", *as_org_1, "rerun", broken.key, "--replace", words)[0] in (2, 3)
+
+
+def test_rerun_of_a_plan_that_was_written_anew(network: Partners, as_org_1: list[str], tmp_path: Path):
+    first, edited, file = network.plan(), network.plan(name="edited", rounds=2), tmp_path / "plan.json"
+    first.submit()
+    network.complete(first)
+    edited.save(file)
+    for _ in range(2):
+        code, output, errors = run("plan", *as_org_1, "rerun", first.key, "--file", str(file))
+        assert (code, errors) == (0, "")
+        assert output.startswith(f"compute plan {edited.key} is a rerun of {first.key}: 3 tasks run, 2 are reused")
+    code, _, errors = run("plan", *as_org_1, "rerun", first.key, "--file", str(file), "--name", "another")
+    assert (code, "give nothing else beside it" in errors) == (2, True)
