@@ -1,0 +1,119 @@
+"""What the orchestrator has: rows of its lists, and what no list of it tells."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator import protos as pb
+from orchestrator.client.connection import Client
+from orchestrator.client.errors import CallError
+from orchestrator.client.substra.models import Span, moment
+from orchestrator.core.states import TERMINAL
+
+_PAGE = 1000
+_FEW = 10
+_UNKNOWN = "OE0002"
+
+
+def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
+    """Yield all rows of a list.
+
+    Args:
+        query: the call.
+        request: its request; becomes that of page after page.
+        field: what the answer calls its rows.
+    """
+    request.page_size = _PAGE
+    while True:
+        answer = query(request)
+        yield from getattr(answer, field)
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+def functions(client: Client, plan: str = "") -> Iterator[pb.Function]:
+    """Yield the functions of the channel, or those that a compute plan uses."""
+    wanted = pb.FunctionQueryFilter(compute_plan_key=plan)
+    return pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(filter=wanted), "Functions")
+
+
+def plans(client: Client) -> Iterator[pb.ComputePlan]:
+    """Yield the compute plans of the channel."""
+    return pages(client.plans.QueryPlans, pb.QueryPlansParam(), "plans")
+
+
+def datasets(client: Client) -> Iterator[pb.DataManager]:
+    """Yield the data managers of the channel."""
+    return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
+
+
+def data_samples(client: Client, keys: Sequence[str] = ()) -> Iterator[pb.DataSample]:
+    """Yield the data samples of the channel, or those with some keys."""
+    wanted = pb.QueryDataSamplesParam(filter=pb.DataSampleQueryFilter(keys=keys))
+    return pages(client.data_samples.QueryDataSamples, wanted, "data_samples")
+
+
+def tasks(client: Client, filters: Mapping[str, list[str]] | None = None) -> Iterator[pb.ComputeTask]:
+    """Yield tasks, those with one of these `compute_plan_key`, `worker` and `function_key`."""
+    filters = filters or {}
+    for plan in filters.get("compute_plan_key", [""]):
+        for worker in filters.get("worker", [""]):
+            for function in filters.get("function_key", [""]):
+                wanted = pb.TaskQueryFilter(compute_plan_key=plan, worker=worker, function_key=function)
+                yield from pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
+
+
+def models(client: Client) -> Iterator[pb.Model]:
+    """Yield the models of the channel as they are now; no call lists them, and the events tell of each."""
+    wanted = pb.QueryEventsParam(filter=pb.EventQueryFilter(asset_kind=pb.ASSET_MODEL))
+    found = {event.asset_key: event.model for event in pages(client.events.QueryEvents, wanted, "events")}
+    return iter(found.values())
+
+
+def spans(client: Client, wanted: Iterable[pb.ComputeTask]) -> dict[str, Span]:
+    """Return when tasks ran, by their keys; no call but the events tells.
+
+    Args:
+        client: who asks.
+        wanted: the tasks; of few, each one's events are read, of more all those of tasks since the first of them.
+    """
+    begun = {task.key: task for task in wanted if task.status in TERMINAL or task.status == pb.STATUS_EXECUTING}
+    found: dict[str, Span] = {}
+    for event in _events(client, begun):
+        task = event.compute_task
+        if task.key not in begun:
+            continue
+        span = found.get(task.key, Span())
+        if task.status == pb.STATUS_EXECUTING:
+            found[task.key] = Span(moment(event.timestamp))
+        elif task.status in TERMINAL and span.end is None:
+            found[task.key] = Span(span.start, moment(event.timestamp))
+            if begun.pop(task.key) and not begun:
+                break
+    return found
+
+
+def _events(client: Client, of_tasks: Mapping[str, pb.ComputeTask]) -> Iterator[pb.Event]:
+    def those(**more: Any) -> Iterator[pb.Event]:
+        wanted = pb.EventQueryFilter(asset_kind=pb.ASSET_COMPUTE_TASK, **more)
+        return pages(client.events.QueryEvents, pb.QueryEventsParam(filter=wanted), "events")
+
+    if len(of_tasks) <= _FEW:
+        for key in list(of_tasks):
+            yield from those(asset_key=key)
+    else:
+        first = min(of_tasks.values(), key=lambda task: task.creation_date.ToNanoseconds())
+        yield from those(start=first.creation_date)
+
+
+def failure(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:
+    """Return why a task failed, or why its function did; None where it did not, or nobody has reported it yet."""
+    if task.status != pb.STATUS_FAILED:
+        return None
+    for key in (task.key, task.function_key):
+        try:
+            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
+        except CallError as error:
+            if error.oe_code != _UNKNOWN:
+                raise
+    return None
