@@ -66,63 +66,19 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
 @_JSON
 @click.pass_obj
 def show(target: Target, key: str, as_json: bool) -> None:
-    """Show a compute plan: its tasks by rank, where they run, in what state, and why some failed."""
+    """Show a compute plan: its tasks by round, when each ran, what it waits for, and why some failed."""
     with connect(target.resolve()) as client:
-        from orchestrator.cli import declines, reading, tables
-        from orchestrator.core.states import TASK_WORDS
+        from orchestrator.cli import declines, overview, reading, tables
 
-        plan = reading.find(client, key, reading.PLAN)
-        progress = _progress(client, plan)
-        tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
-        failures = {task.key: reading.failure_of(client, task) for task in tasks}
-        declined = declines.of_plan(client, plan.key)
-        if as_json:
-            reasons = {decline.compute_task_key: decline.reason for decline in declined}
-            listed = [
-                {
-                    **reading.document(task),
-                    "error_type": reading.error_type(failures[task.key]),
-                    "declined": reasons.get(task.key, ""),
-                }
-                for task in tasks
-            ]
-            reading.print_json(
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts, "tasks": listed}
-            )
-            return
-        names = {f.key: f.name for f in _functions(client, plan.key)}
-        counts = ", ".join(f"{word} {number}" for word, number in progress.counts.items() if number)
-        output = tables.console()
-        output.print(
-            tables.facts(
-                (
-                    ("plan", plan.key),
-                    ("name", plan.name),
-                    ("tag", plan.tag),
-                    ("owner", plan.owner),
-                    ("created", tables.moment(plan.creation_date)),
-                    ("state", progress.state),
-                    ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
-                    *sorted(plan.metadata.items()),
-                )
-            )
-        )
-        key_of = tables.short(task.key for task in tasks)
-        rows = [
-            (
-                str(task.rank),
-                key_of(task.key),
-                names.get(task.function_key, task.function_key),
-                task.worker,
-                TASK_WORDS[task.status],
-                reading.error_type(failures[task.key]),
-            )
-            for task in tasks
-        ]
-        columns = ("rank", "task", "function", "worker", "state", "error")
-        output.print(tables.table(*columns, rows=rows, whole=("rank", "task", "state", "error")))
-        for group in declines.grouped(declined):
-            output.print(group.line, soft_wrap=True, markup=False)
+        found = overview.read(client, reading.find(client, key, reading.PLAN))
+    if as_json:
+        reading.print_json(overview.document(found))
+        return
+    output = tables.console()
+    for part in overview.render(found):
+        output.print(part)
+    for group in declines.grouped(found.declined):
+        output.print(group.line, soft_wrap=True, markup=False)
 
 
 @plan.command()
@@ -201,7 +157,12 @@ def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
         click.echo(found.csv(), nl=False)
     elif found:
         head, *rows = found.table()
-        tables.console().print(tables.table(*head, rows=rows, whole=("round", "score")))
+        output = tables.console()
+        output.print(tables.table(*head, rows=rows, whole=("round", "score")))
+        curves = found.curves()
+        if curves and tables.narrow():
+            head, *rows = curves
+            output.print(tables.table(*head, rows=rows, whole=("first to last",)))
     else:
         click.echo("no scores yet")
 
@@ -225,11 +186,3 @@ def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":
     from orchestrator.client import Progress
 
     return Progress(plan, reading.tasks_of(client, plan.key))
-
-
-def _functions(client: "Client", plan: str) -> "list[pb.Function]":
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
-
-    wanted = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan))
-    return list(reading.pages(client.functions.QueryFunctions, wanted, "Functions"))

@@ -20,6 +20,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.FailureReportService": ("GetFailureReport",),
     "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
     "orchestrator.InfoService": ("QueryVersion",),
+    "orchestrator.InspectionService": ("ExplainTask", "FindKeys", "QueryPlanPerformances", "QueryPlanTimes"),
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),

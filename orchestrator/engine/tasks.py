@@ -292,7 +292,7 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
     )
     for name, value in wanted.items():
         query = query.where((states if name in _STATE else table)[name] == value)
-    rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
+    rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key), weight=table.message)
     return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
