@@ -21,6 +21,7 @@ from substrafl.algorithms import Algo
 from substrafl.dependency import Dependency
 from substrafl.evaluation_strategy import EvaluationStrategy
 from substrafl.experiment import execute_experiment
+from substrafl.model_loading import download_algo_state
 from substrafl.nodes import AggregationNode, TestDataNode, TrainDataNode
 from substrafl.remote import remote_data
 from substrafl.strategies import FedAvg
@@ -75,7 +76,11 @@ class SoftmaxRegression(Algo):
 
     def predict(self, data_from_opener: tuple[np.ndarray, np.ndarray], shared_state: Any = None) -> np.ndarray:
         """Return the digits that images seem to show."""
-        return (with_constant(data_from_opener[0]) @ self._weights).argmax(axis=1)
+        return self.read(data_from_opener[0])
+
+    def read(self, images: np.ndarray) -> np.ndarray:
+        """Return the digits that images seem to show."""
+        return (with_constant(images) @ self._weights).argmax(axis=1)
 
     def save_local_state(self, path: Path) -> None:
         """Write the weights."""
@@ -174,14 +179,29 @@ def experiment(owners: Sequence[Any], analyst: Any, rounds: int, scratch: Path) 
 
 
 def main(data: Path, rounds: int, local: bool) -> None:
-    """Train for some rounds, and print how good the shared model is at each organization, round by round."""
+    """Train for some rounds, and print how good the shared model is at each organization, round by round.
+
+    Args:
+        data: folder of the federation.
+        rounds: of training.
+        local: on this machine alone.
+    """
     *owners, analyst = connect(data, local)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = experiment(owners, analyst, rounds, Path(scratch))
-        plan = execute_experiment(dependencies=Dependency(pypi_dependencies=["numpy"]), name="Digits", **arguments)
+        plan = execute_experiment(
+            **arguments,
+            dependencies=Dependency(pypi_dependencies=["numpy"]),
+            clean_models=False,
+            name="Digits, federated averaging",
+        )
         found = analyst.get_performances(plan.key, wait_completion=True)
     for number, worker, value in zip(found.round_idx, found.worker, found.performance, strict=True):
-        print(f"round {number}  {worker}  accuracy {value:.7f}")
+        print(f"round {number}  {worker}  accuracy {value:.6f}")
+    # Each organization may read the states of its own tasks.
+    learned = download_algo_state(client=owners[0], compute_plan_key=plan.key, round_idx=rounds)
+    images, digits = load_digits(return_X_y=True)
+    print(f"of all digits, the model reads {np.mean(learned.read(images / 16) == digits):.1%} right")
 
 
 if __name__ == "__main__":
