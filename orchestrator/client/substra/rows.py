@@ -54,13 +54,27 @@ def data_samples(client: Client, keys: Sequence[str] = ()) -> Iterator[pb.DataSa
 
 
 def tasks(client: Client, filters: Mapping[str, list[str]] | None = None) -> Iterator[pb.ComputeTask]:
-    """Yield tasks, those with one of these `compute_plan_key`, `worker` and `function_key`."""
+    """Yield tasks, those with one of these `key`, `compute_plan_key`, `worker` and `function_key`."""
     filters = filters or {}
+    if "key" in filters:
+        fields = [name for name in ("compute_plan_key", "worker", "function_key") if name in filters]
+        known = (_task(client, key) for key in filters["key"])
+        yield from (task for task in known if task and all(getattr(task, name) in filters[name] for name in fields))
+        return
     for plan in filters.get("compute_plan_key", [""]):
         for worker in filters.get("worker", [""]):
             for function in filters.get("function_key", [""]):
                 wanted = pb.TaskQueryFilter(compute_plan_key=plan, worker=worker, function_key=function)
                 yield from pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
+
+
+def _task(client: Client, key: str) -> pb.ComputeTask | None:
+    try:
+        return client.tasks.GetTask(pb.GetTaskParam(key=key))
+    except CallError as error:
+        if error.oe_code != _UNKNOWN:
+            raise
+        return None
 
 
 def models(client: Client) -> Iterator[pb.Model]:
