@@ -1,5 +1,6 @@
 """The client with the Substra SDK's names, against a real server and asset store."""
 
+import re
 import tarfile
 import uuid
 from collections.abc import Callable
@@ -13,7 +14,10 @@ from substra import exceptions, models, schemas
 from orchestrator import protos as pb
 from orchestrator.client.folders import digest
 from orchestrator.client.substra import Client
+from orchestrator.embedded.certificates import Layout
 from tests.kit.home import Home, done, folders_in, function_in
+
+PAGE = Path(__file__).parents[3] / "docs" / "substra.md"
 
 MINE = schemas.Permissions(public=False, authorized_ids=[])
 SHARED = schemas.Permissions(public=False, authorized_ids=["org-2"])
@@ -110,6 +114,16 @@ def refuses(kind: Any, call: Callable[..., Any], *given: Any, match: str | None 
     with pytest.raises(kind, match=match) as caught:
         call(*given, **named)
     return caught.value
+
+
+def test_one_line_differs(home: Home, certificates: Layout, served_address: str) -> None:
+    """The Python of the page about it."""
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    given = {"address": served_address, "organization": "org-2", "channel": home.client.channel}
+    names: dict[str, Any] = {**given, "certificates": certificates.client("org-2")}
+    exec(compile(block, PAGE.name, "exec"), names)
+    with names["client"].connection:
+        assert names["client"].organization_info().organization_id == "org-2"
 
 
 def test_what_was_added_is_read_as_it_was_specified(study: Study, tmp_path: Path) -> None:
