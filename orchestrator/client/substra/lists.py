@@ -94,7 +94,7 @@ class Lists(Reading):
         wanted = selection.check(schemas.Type.ComputePlan, filters, order_by)
         statuses = wanted.pop("status", None)
         chosen = self._chosen(rows.plans(self.connection), wanted, lambda task: [task.compute_plan_key])
-        found = map(self._plan, chosen)
+        found = self._plans(chosen)
         return selection.ordered(
             (plan for plan in found if statuses is None or plan.status.value in statuses), order_by, ascending
         )

@@ -1,7 +1,6 @@
 """What the orchestrator answers, as models of the Substra SDK."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +28,7 @@ _COUNTS = {
 }
 
 
+_ENDED = (models.ComputePlanStatus.done, models.ComputePlanStatus.failed, models.ComputePlanStatus.canceled)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -166,34 +166,32 @@ def task(found: pb.ComputeTask, runs: pb.Function, span: Span, failure: pb.Failu
     )
 
 
-def plan(found: pb.ComputePlan, tasks: Sequence[pb.ComputeTask], spans: Mapping[str, Span]) -> Any:
+def plan(
+    found: pb.ComputePlan,
+    statuses: "Mapping[pb.ComputeTaskStatus.ValueType, int]",
+    spans: Collection[Span],
+    failed: Mapping[str, Span],
+) -> Any:
     """Return a compute plan.
 
     Args:
         found: the plan.
-        tasks: all of it.
-        spans: when each of them ran, by its key.
+        statuses: how many of its tasks have each status.
+        spans: when its tasks ran.
+        failed: when those ran that failed, by their keys.
     """
-    statuses = Counter(task.status for task in tasks)
     status = plan_status(found, statuses)
-    ended = status in (
-        models.ComputePlanStatus.done,
-        models.ComputePlanStatus.failed,
-        models.ComputePlanStatus.canceled,
-    )
-    start = min((span.start for span in spans.values() if span.start), default=None)
-    end = max((span.end for span in spans.values() if span.end), default=None) if ended else None
-    failed = [task.key for task in tasks if task.status == pb.STATUS_FAILED]
-    first = min(failed, key=lambda key: spans.get(key, Span()).end or _NEVER, default=None)
+    start = min((span.start for span in spans if span.start), default=None)
+    end = max((span.end for span in spans if span.end), default=None) if status in _ENDED else None
     return models.ComputePlan(
         key=found.key,
         tag=found.tag,
         name=found.name,
         owner=found.owner,
         metadata=dict(found.metadata),
-        task_count=len(tasks),
-        **{name: statuses[status] for status, name in _COUNTS.items()},
-        failed_task_key=first,
+        task_count=sum(statuses.values()),
+        **{name: statuses.get(number, 0) for number, name in _COUNTS.items()},
+        failed_task_key=min(failed, key=lambda key: failed[key].end or _NEVER, default=None),
         status=status,
         creation_date=moment(found.creation_date),
         start_date=start,

@@ -1,6 +1,6 @@
 """The part of the client that reads single assets, and what tasks take, make and measure."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from substra import exceptions
@@ -45,7 +45,7 @@ class Reading(Waiting):
 
     def get_compute_plan(self, key: str) -> Any:
         """Return a compute plan, and how many of its tasks have come how far."""
-        return self._plan(self.connection.plans.GetPlan(pb.GetComputePlanParam(key=key)))
+        return self._plans([self.connection.plans.GetPlan(pb.GetComputePlanParam(key=key))])[0]
 
     def get_performances(self, key: str, *, wait_completion: bool = False) -> Any:
         """Return what a compute plan has measured; `pd.DataFrame(….model_dump())` makes a table of it.
@@ -151,10 +151,16 @@ class Reading(Waiting):
             for task in found
         ]
 
-    def _plan(self, found: pb.ComputePlan) -> Any:
-        tasks: Iterable[pb.ComputeTask] = rows.tasks(self.connection, {"compute_plan_key": [found.key]})
-        known = list(tasks)
-        return models.plan(found, known, rows.spans(self.connection, known))
+    def _plans(self, found: Sequence[pb.ComputePlan]) -> list[Any]:
+        """Return compute plans as models, with counts, times and failures."""
+        counts = rows.counts(self.connection, [plan.key for plan in found])
+        return [self._plan(plan, counts.get(plan.key, {})) for plan in found]
+
+    def _plan(self, found: pb.ComputePlan, counts: "Mapping[pb.ComputeTaskStatus.ValueType, int]") -> Any:
+        times = rows.times(self.connection, found.key)
+        failed = rows.failed(self.connection, found.key) if counts.get(pb.STATUS_FAILED) else []
+        spans = {task.key: times.get(task.key, models.Span()) for task in failed}
+        return models.plan(found, counts, times.values(), spans)
 
     def _task(self, key: str) -> pb.ComputeTask:
         return self.connection.tasks.GetTask(pb.GetTaskParam(key=key))

@@ -1,6 +1,6 @@
 """What the orchestrator has: rows of its lists, and what no list of it tells."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator import protos as pb
@@ -12,6 +12,7 @@ from orchestrator.core.states import TERMINAL
 _PAGE = 1000
 _FEW = 10
 _UNKNOWN = "OE0002"
+_BEGUN = frozenset({*TERMINAL, pb.STATUS_EXECUTING})
 
 
 def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
@@ -53,6 +54,12 @@ def data_samples(client: Client, keys: Sequence[str] = ()) -> Iterator[pb.DataSa
     return pages(client.data_samples.QueryDataSamples, wanted, "data_samples")
 
 
+def failed(client: Client, plan: str) -> list[pb.ComputeTask]:
+    """Return the tasks of a compute plan that failed."""
+    wanted = pb.TaskQueryFilter(compute_plan_key=plan, status=pb.STATUS_FAILED)
+    return list(pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks"))
+
+
 def tasks(client: Client, filters: Mapping[str, list[str]] | None = None) -> Iterator[pb.ComputeTask]:
     """Yield tasks, those with one of these `key`, `compute_plan_key`, `worker` and `function_key`."""
     filters = filters or {}
@@ -84,39 +91,68 @@ def models(client: Client) -> Iterator[pb.Model]:
     return iter(found.values())
 
 
-def spans(client: Client, wanted: Iterable[pb.ComputeTask]) -> dict[str, Span]:
-    """Return when tasks ran, by their keys; no call but the events tells.
+def counts(client: Client, plans: Sequence[str]) -> "dict[str, Mapping[pb.ComputeTaskStatus.ValueType, int]]":
+    """Return how many tasks of compute plans have each status, by the keys of the plans."""
+    found: dict[str, Mapping[pb.ComputeTaskStatus.ValueType, int]] = {}
+    for begin in range(0, len(plans), _PAGE):
+        some = pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+        for plan in client.inspection.CountTasks(some).counts:
+            found[plan.compute_plan_key] = {each.status: each.count for each in plan.tasks}
+    return found
+
+
+def times(client: Client, plan: str) -> dict[str, Span]:
+    """Return when tasks of a compute plan ran, by their keys; what ended long ago is forgotten."""
+    asked = pb.QueryPlanTimesParam(compute_plan_key=plan)
+    return {
+        each.compute_task_key: Span(moment(each.began), moment(each.ended) if each.HasField("ended") else None)
+        for each in pages(client.inspection.QueryPlanTimes, asked, "times")
+        if each.HasField("began")
+    }
+
+
+def spans(client: Client, tasks: Collection[pb.ComputeTask]) -> dict[str, Span]:
+    """Return when tasks ran, and when those ended that never did, by their keys.
 
     Args:
         client: who asks.
-        wanted: the tasks; of few, each one's events are read, of more all those of tasks since the first of them.
+        tasks: which.
     """
-    begun = {task.key: task for task in wanted if task.status in TERMINAL or task.status == pb.STATUS_EXECUTING}
     found: dict[str, Span] = {}
-    for event in _events(client, begun):
+    if len(tasks) > _FEW:
+        for plan in {task.compute_plan_key for task in tasks}:
+            found |= times(client, plan)
+    return found | _told(client, [task for task in tasks if task.key not in found and task.status in _BEGUN])
+
+
+def _told(client: Client, tasks: Collection[pb.ComputeTask]) -> dict[str, Span]:
+    """Return when tasks ran, as the events tell it: of few tasks each one's, of more all since the first of them."""
+    found = {task.key: Span() for task in tasks}
+    left = {task.key for task in tasks if task.status in TERMINAL}
+    for event in _events(client, tasks):
         task = event.compute_task
-        if task.key not in begun:
+        if task.key not in found:
             continue
-        span = found.get(task.key, Span())
         if task.status == pb.STATUS_EXECUTING:
             found[task.key] = Span(moment(event.timestamp))
-        elif task.status in TERMINAL and span.end is None:
-            found[task.key] = Span(span.start, moment(event.timestamp))
-            if begun.pop(task.key) and not begun:
+        elif task.status in TERMINAL and task.key in left:
+            left.remove(task.key)
+            found[task.key] = Span(found[task.key].start, moment(event.timestamp))
+            if not left:
                 break
     return found
 
 
-def _events(client: Client, of_tasks: Mapping[str, pb.ComputeTask]) -> Iterator[pb.Event]:
+def _events(client: Client, tasks: Collection[pb.ComputeTask]) -> Iterator[pb.Event]:
     def those(**more: Any) -> Iterator[pb.Event]:
         wanted = pb.EventQueryFilter(asset_kind=pb.ASSET_COMPUTE_TASK, **more)
         return pages(client.events.QueryEvents, pb.QueryEventsParam(filter=wanted), "events")
 
-    if len(of_tasks) <= _FEW:
-        for key in list(of_tasks):
-            yield from those(asset_key=key)
+    if len(tasks) <= _FEW:
+        for task in tasks:
+            yield from those(asset_key=task.key)
     else:
-        first = min(of_tasks.values(), key=lambda task: task.creation_date.ToNanoseconds())
+        first = min(tasks, key=lambda task: task.creation_date.ToNanoseconds())
         yield from those(start=first.creation_date)
 
 

@@ -1,7 +1,6 @@
 """The client with the Substra SDK's names, against a real server and asset store."""
 
 import re
-import tarfile
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,103 +10,12 @@ from typing import Any
 import pytest
 from substra import exceptions, models, schemas
 
-from orchestrator import protos as pb
-from orchestrator.client.folders import digest
 from orchestrator.client.substra import Client
 from orchestrator.embedded.certificates import Layout
-from tests.kit.home import Home, done, folders_in, function_in
+from tests.kit.home import Home, done
+from tests.kit.study import INPUTS, MINE, Study
 
 PAGE = Path(__file__).parents[3] / "docs" / "substra.md"
-
-MINE = schemas.Permissions(public=False, authorized_ids=[])
-SHARED = schemas.Permissions(public=False, authorized_ids=["org-2"])
-INPUTS = [
-    schemas.FunctionInputSpec(identifier="opener", kind="ASSET_DATA_MANAGER", multiple=False, optional=False),
-    schemas.FunctionInputSpec(identifier="datasamples", kind="ASSET_DATA_SAMPLE", multiple=True, optional=False),
-    schemas.FunctionInputSpec(identifier="before", kind="ASSET_MODEL", multiple=False, optional=True),
-]
-OUTPUTS = [
-    schemas.FunctionOutputSpec(identifier="model", kind="ASSET_MODEL", multiple=False),
-    schemas.FunctionOutputSpec(identifier="auc", kind="ASSET_PERFORMANCE", multiple=False),
-]
-
-
-class Study:
-    """org-1 with a data set of two samples and a function, all added by the names of the Substra SDK."""
-
-    def __init__(self, home: Home, folder: Path) -> None:
-        self.home = home
-        self.client = Client(home.client)
-        self.text = folder / "about.md"
-        self.text.write_text("# About\n")
-        self.opener = folder / "opener.py"
-        self.opener.write_text("class Opener: ...\n")
-        self.dataset = self.client.add_dataset(
-            schemas.DatasetSpec(
-                name="patients",
-                data_opener=self.opener,
-                description=self.text,
-                permissions=SHARED,
-                logs_permission=MINE,
-                metadata={"kind": "test"},
-            )
-        )
-        folders = folders_in(folder, b"one", b"two")
-        self.samples = self.client.add_data_samples({"paths": folders, "data_manager_keys": [self.dataset]})
-        self.archive = folder / "function.tar.gz"
-        with tarfile.open(self.archive, "w:gz") as packed:
-            for file in function_in(folder / "train").iterdir():
-                packed.add(file, file.name)
-        self.function = self.add_function()
-        home.built(home.client.function(self.function))
-
-    def add_function(self, **changes: Any) -> str:
-        named = {"name": "train", "file": self.archive, "description": self.text, "permissions": SHARED}
-        return self.client.add_function({**named, "inputs": INPUTS, "outputs": OUTPUTS, **changes})
-
-    def task(self, number: int, parent: str | None = None) -> schemas.ComputePlanTaskSpec:
-        data = [
-            schemas.InputRef(identifier="opener", asset_key=self.dataset),
-            *(schemas.InputRef(identifier="datasamples", asset_key=key) for key in self.samples),
-        ]
-        before = {"identifier": "before", "parent_task_key": parent, "parent_task_output_identifier": "model"}
-        return schemas.ComputePlanTaskSpec(
-            task_id=str(uuid.uuid4()),
-            function_key=self.function,
-            worker="org-1",
-            tag="train",
-            metadata={"round_idx": str(number)},
-            inputs=[*data, *([schemas.InputRef(**before)] if parent else [])],
-            outputs={
-                "model": schemas.ComputeTaskOutputSpec(permissions=MINE, transient=False),
-                "auc": schemas.ComputeTaskOutputSpec(permissions=schemas.Permissions(public=True, authorized_ids=[])),
-            },
-        )
-
-    def plan(self, rounds: int, **changes: Any) -> tuple[models.ComputePlan, list[str]]:
-        """Add a compute plan of tasks that follow one another, the last one first; return it, and their keys."""
-        tasks: list[schemas.ComputePlanTaskSpec] = []
-        for number in range(rounds):
-            tasks.append(self.task(number, tasks[-1].task_id if tasks else None))
-        spec = schemas.ComputePlanSpec(name="study", tag="a tag", tasks=tasks[::-1], metadata={"of": "2026"})
-        return self.client.add_compute_plan(spec, **changes), [task.task_id for task in tasks]
-
-    def fail(self, task: str, log: str) -> None:
-        """Fail a task as its worker does."""
-        client, root = self.home.client, self.home.store.root
-        client.tasks.ApplyTaskAction(pb.ApplyTaskActionParam(compute_task_key=task, action=pb.TASK_ACTION_EXECUTING))
-        file = root / "logs" / f"{task}-1"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(log)
-        address = pb.Addressable(checksum=digest(file), storage_address=f"{self.home.url}/logs/{task}-1")
-        report = pb.NewFailureReport(asset_key=task, error_type=pb.ERROR_TYPE_EXECUTION, logs_address=address)
-        report.asset_type = pb.FAILED_ASSET_COMPUTE_TASK
-        client.failure_reports.RegisterFailureReport(report)
-
-
-@pytest.fixture(scope="module")
-def study(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return Study(home, tmp_path_factory.mktemp("study"))
 
 
 def refuses(kind: Any, call: Callable[..., Any], *given: Any, match: str | None = None, **named: Any) -> Any:
@@ -241,6 +149,24 @@ def test_lists_are_filtered_as_the_sdk_says(study: Study) -> None:
     assert {each.compute_task_key for each in client.list_model({"owner": ["org-1"]})} >= {keys[0], keys[1]}
     assert client.list_model({"permissions": ["org-2"]}) == []
     assert [(each.id, each.is_current) for each in client.list_organization()] == [("org-1", True), ("org-2", False)]
+
+
+def test_of_many_tasks_too_the_times_are_known(study: Study) -> None:
+    client = study.client
+    plan, keys = study.plan(12)
+    done(study.home, keys[0], b"model")
+    client.cancel_compute_plan(plan.key)
+    found = {task.key: task for task in client.list_task({"compute_plan_key": [plan.key]})}
+    assert found.keys() == set(keys)
+    for task in (*found.values(), client.get_task(keys[0])):
+        # One of twelve has begun, and all have ended.
+        assert bool(task.start_date) == (task.key == keys[0])
+        assert task.end_date >= task.creation_date
+    assert found[keys[0]] == client.get_task(keys[0])
+    assert found[keys[11]] == client.get_task(keys[11])
+    (listed,) = client.list_compute_plan({"key": [plan.key]})
+    assert (listed.done_count, listed.canceled_count, listed.status) == (1, 11, "PLAN_STATUS_CANCELED")
+    assert listed == client.get_compute_plan(plan.key)
 
 
 def test_what_is_wrong_is_said_as_the_sdk_says_it(study: Study, tmp_path: Path) -> None:

@@ -132,9 +132,12 @@ def test_a_plan_has_the_status_that_its_tasks_give_it(plan: dict[str, Any], stat
 
 
 def test_the_failed_task_of_a_plan_is_the_first_that_failed() -> None:
-    tasks = [pb.ComputeTask(key=key, status=pb.STATUS_FAILED) for key in ("late", "unknown", "early")]
-    spans = {"late": ours.Span(NOW, NOW + timedelta(hours=1)), "early": ours.Span(NOW, NOW + timedelta(seconds=90))}
-    plan = ours.plan(pb.ComputePlan(key="p"), tasks, spans)
+    failed = {
+        "late": ours.Span(NOW, NOW + timedelta(hours=1)),
+        "forgotten": ours.Span(),
+        "early": ours.Span(NOW, NOW + timedelta(seconds=90)),
+    }
+    plan = ours.plan(pb.ComputePlan(key="p"), {pb.STATUS_FAILED: 3}, failed.values(), failed)
     assert (plan.failed_task_key, plan.failed_count, plan.duration) == ("early", 3, 3600)
 
 
@@ -163,7 +166,7 @@ def test_filters_that_were_given_stay_as_they_are() -> None:
 def test_what_has_no_date_counts_as_the_latest() -> None:
     def of(*ends: int | None) -> list[Any]:
         made = [NOW + timedelta(hours=end) if end is not None else None for end in ends]
-        return [ours.plan(pb.ComputePlan(key="p"), [], {}).model_copy(update={"end_date": end}) for end in made]
+        return [ours.plan(pb.ComputePlan(key="p"), {}, [], {}).model_copy(update={"end_date": end}) for end in made]
 
     given = of(2, None, 1)
     assert selection.ordered(given, "end_date", True) == [given[2], given[0], given[1]]
