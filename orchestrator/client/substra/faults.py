@@ -13,6 +13,11 @@ from orchestrator.client.folders import FolderError
 Class = TypeVar("Class", bound=type)
 
 _ALREADY = "OE0006"
+_REFUSALS: dict[int | None, Any] = {
+    401: exceptions.AuthenticationError,
+    403: exceptions.AuthorizationError,
+    404: exceptions.NotFound,
+}
 # The statuses of the contract, as the backends of Substra tell them over HTTP.
 _STATUSES: dict[grpc.StatusCode, tuple[Any, int]] = {
     grpc.StatusCode.NOT_FOUND: (exceptions.NotFound, 404),
@@ -39,7 +44,8 @@ def of_call(error: CallError) -> Exception:
 
 def of_store(error: StoreError) -> Exception:
     """Return the exception of the Substra SDK for an asset store that refuses, or cannot be reached."""
-    return exceptions.RequestException(str(error), None)  # type: ignore[no-any-return]
+    kind = _REFUSALS.get(error.status, exceptions.RequestException)
+    return kind(str(error), error.status)  # type: ignore[no-any-return]
 
 
 def translated(kind: Class) -> Class:

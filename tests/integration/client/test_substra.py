@@ -181,7 +181,7 @@ def test_what_is_wrong_is_said_as_the_sdk_says_it(study: Study, tmp_path: Path) 
     assert refuses(exceptions.AuthorizationError, other.cancel_compute_plan, plan.key).status_code == 403
     # A model of org-1's alone: its store refuses org-2.
     key = done(study.home, keys[0], b"secret")
-    refuses(exceptions.RequestException, other.download_model, key, tmp_path, match="org-2 may not read")
+    refuses(exceptions.AuthorizationError, other.download_model, key, tmp_path, match="org-2 may not read")
     refuses(exceptions.LoadDataException, study.add_function, file=tmp_path / "none")
     (tmp_path / "sample").mkdir()
     sample = {"path": tmp_path / "sample", "data_manager_keys": [study.dataset]}
