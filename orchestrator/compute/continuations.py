@@ -128,7 +128,7 @@ def _settle(transaction: Transaction, plan: Plan) -> None:
     if plan.ended_at is not None:
         latches.cancel_stuck(transaction, plan.key)
         return
-    counts = tasks.count_by_status(transaction, plan.key)
+    counts = tasks.count_by_status(transaction, [plan.key]).get(plan.key, {})
     live = sum(count for status, count in counts.items() if status not in states.TERMINAL)
     if live:
         raise BadRequestError(
