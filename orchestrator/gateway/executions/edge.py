@@ -4,6 +4,7 @@ import errno
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import structlog
 from starlette.convertors import Convertor, register_url_convertor
@@ -39,6 +40,11 @@ class Path:
     pattern: re.Pattern[str]
     handlers: Mapping[str, Handler]
     file: bool = False
+
+    @classmethod
+    def of(cls, pattern: str, *, file: bool = False, **handlers: Handler) -> Self:
+        """Return a path by a regular expression."""
+        return cls(re.compile(pattern), handlers, file)
 
     @property
     def allowed(self) -> str:

@@ -15,7 +15,8 @@ from orchestrator.executions.files import Files
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import edge, openapi
 from orchestrator.gateway.executions.answers import body
-from orchestrator.gateway.executions.calls import ExecutionCalls
+from orchestrator.gateway.executions.execution_calls import ExecutionCalls
+from orchestrator.gateway.executions.schema_calls import SchemaCalls
 from orchestrator.gateway.identity import Identity
 
 DESCRIPTION = "/openapi/executions.json"
@@ -51,5 +52,8 @@ def routes(calls: Calls, identity: Identity) -> Sequence[Route]:
     async def describe(_: Request) -> Response:
         return Response(described, media_type="application/json")
 
-    paths = ExecutionCalls(calls, identity, settings, files).paths()
+    paths = [
+        *SchemaCalls(calls, identity, settings, files).paths(),
+        *ExecutionCalls(calls, identity, settings, files).paths(),
+    ]
     return [Route(DESCRIPTION, describe), *edge.routes(paths, settings, identity.challenge)]
