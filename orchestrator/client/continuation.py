@@ -17,7 +17,7 @@ Replacements: TypeAlias = Mapping[str, str | pb.Function | pb.DataManager | pb.D
 _WORDS: Mapping[int, str] = {pb.CONTINUATION_RETRY: "a retry", pb.CONTINUATION_RERUN: "a rerun"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Continuation:
     """A compute plan that continues another.
 
@@ -51,6 +51,8 @@ class Continuation:
     def __str__(self) -> str:
         return f"compute plan {self.key} is {self.kind} of {self.origin}: {self.summary}"
 
+    __repr__ = __str__
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         plan = MessageToDict(self.plan, preserving_proto_field_name=True)
@@ -64,7 +66,7 @@ class Continuation:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Continuations:
     """How a compute plan is linked to others.
 
@@ -75,6 +77,11 @@ class Continuations:
 
     continues: Continuation | None
     continued_by: list[pb.PlanLink]
+
+    def __repr__(self) -> str:
+        return (
+            "\n".join(f"{word}: {which}" for word, which in self.facts()) or "it continues none, and none continues it"
+        )
 
     def facts(self) -> list[tuple[str, str]]:
         """Return them for people: a word, and which plan; none where there are none."""

@@ -20,6 +20,7 @@ from orchestrator.compute import (
     task_registration,
     tasks,
 )
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine.transaction import Database
 from tests.kit import messages
@@ -343,6 +344,63 @@ def test_a_parent_of_another_plan_is_reused_or_named(network: Member):
     story.fail(story.left)
     with refused("OE0101", f"task {story.left} of another compute plan, whose output it needs, is Failed"):
         story.retry(far)
+
+
+def test_an_output_that_is_gone_in_another_plan_is_named(network: Member):
+    story = Story(network, **TRANSIENT)
+    network.run(story.root)
+    far = network.new_plan()
+    task = network.below(story.root, plan=far)
+    story.fail(task)
+    network.cancel(story.plan)
+    story.disable(story.root)
+    with refused("OE0101", f"task {task}: output 'model' of task {story.root}, which it needs, is gone"):
+        story.retry(far)
+    assert len(places(story.retry())) == 4
+
+
+def test_all_models_of_a_multiple_output_are_given_in_their_order(network: Member):
+    function = replaced(network, outputs={"model": messages.MODELS})
+    story = Story(network, function_key=function.key)
+    attempt = network.claim(story.root).attempt
+    made = [messages.new_model(str(story.root)) for _ in range(3)]
+    network.complete(attempt, *made)
+    story.fail(story.right)
+    continued = story.retry()
+    assert given(story.task(places(continued)[str(story.right)])) == [model.key for model in made]
+    # As an output of one that runs again it is one input.
+    network.cancel(continued.plan)
+    whole = story.rerun(
+        replacements={
+            function.key: replaced(network, archive=messages.address("f" * 64), outputs={"model": messages.MODELS}).key
+        }
+    )
+    assert given(story.task(places(whole)[str(story.right)])) == [places(whole)[str(story.root)]]
+    again = story.retry(continued.plan)
+    assert given(story.task(places(again)[places(continued)[str(story.right)]])) == [model.key for model in made]
+
+
+def test_a_function_that_fails_meanwhile_and_a_retry_wait_for_each_other_in_one_order(network: Member):
+    for _ in range(5):
+        function = network.call(functions.register, messages.new_function())
+        network.act(function, pb.FUNCTION_ACTION_BUILDING)
+        plan = network.new_plan()
+        network.register(3, plan=plan, function_key=function.key)
+        network.cancel(plan)
+        # One that waits for the function still, as where its cancellation is on the way.
+        network.register(1, plan=network.new_plan(), function_key=function.key)
+        asked = pb.RetryPlanParam(compute_plan_key=plan.key, key=messages.new_key())
+
+        def retry(asked: pb.RetryPlanParam = asked) -> str:
+            try:
+                network.call(continuations.retry, asked)
+            except OrchestratorError as error:
+                return error.code
+            return "OK"
+
+        told = at_once(retry, lambda function=function: network.act(function, pb.FUNCTION_ACTION_FAILED))
+        assert told[0] in ("OK", "OE0101")
+    assert deadlocks(network.database) == 0
 
 
 def test_data_may_be_replaced_where_another_organization_has_them(network: Member, stranger: Member):
