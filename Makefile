@@ -78,6 +78,8 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 		--extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
+		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -10,17 +10,22 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import registration, submission
+from orchestrator.client import keys, registration, submission
 from orchestrator.client.assets import Assets
+from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
+from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
+from orchestrator.client.outcome import outcome
 from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
+from orchestrator.client.progress import Progress
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
+from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.watching import PATIENCE, Event, Watch
+from orchestrator.client.watching import PATIENCE, Watch, live, new_watch
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -48,7 +53,7 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-class Client(Assets):
+class Client(Assets, Shown):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -78,8 +83,9 @@ class Client(Assets):
     ) -> None:
         self.organization = organization
         self.channel = channel
+        self.address = address
         self._timeout = timeout
-        self._functions: dict[str, pb.Function] = {}
+        self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         how = options(proxy_from_environment)
         if certificates is None:
@@ -126,18 +132,25 @@ class Client(Assets):
             tag: to find it again.
             metadata: anything, for people.
             key: a UUID; a random one by default.
+
+        Raises:
+            ValueError: the key is no UUID.
         """
-        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit, self.scores)
+        return Plan(
+            new_plan(name, key, tag, metadata), self._declared, self._expect, self.submit, self.scores, self.wait
+        )
 
     def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: there is none, or the orchestrator does not answer.
         """
-        if key not in self._functions:
-            self._functions[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return self._functions[key]
+        known, key = self._catalogue.functions, keys.checked(key, "a function")
+        if key not in known:
+            known[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return known[key]
 
     @overload
     def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -166,15 +179,16 @@ class Client(Assets):
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
         self._run(submission.submit(plan, batch))
 
-    def cancel(self, plan: Plan[Any] | str) -> None:
+    def cancel(self, plan: Plan[Any] | pb.ComputePlan | str) -> None:
         """Cancel a compute plan of ours, given itself or its key.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
         """
         self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | str, patience: float = PATIENCE) -> Iterator[Event]:
+    def watch(self, plan: Plan[Any] | pb.ComputePlan | str, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
 
         It has ended when it is Done, was cancelled, or has failed. A lost connection is made again, and the events
@@ -186,9 +200,18 @@ class Client(Assets):
             patience: seconds to try when the connection is lost.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: there is no such plan, or the orchestrator does not answer any more.
         """
         return self.follow(new_watch(plan, patience))
+
+    def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> Progress:
+        """Return how a compute plan ended, once it is Done; see `Plan.wait`."""
+        watch = new_watch(plan, PATIENCE, timeout)
+        with live(watch, bar) as update:
+            for event in self.follow(watch):
+                update(event)
+        return self._run(outcome(self._stores, watch.key, watch.progress))
 
     def follow(self, watch: Watch) -> Iterator[Event]:
         """Yield events as `watch` does; the watch tells the plan's progress at any time."""
@@ -196,7 +219,7 @@ class Client(Assets):
         while not watch.ended:
             lost: grpc.RpcError | None = None
             began = self._connection()
-            stream = self.events.SubscribeToEvents(watch.request)
+            stream = self.events.SubscribeToEvents(watch.request, timeout=watch.left)
             try:
                 for event in stream:
                     yield from watch.take(event)
@@ -208,6 +231,16 @@ class Client(Assets):
             finally:
                 stream.cancel()
             self._run(watch.resume(lost))
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        return {"organization": self.organization, "channel": self.channel, "address": self.address}
+
+    def _declared(self, key: str) -> pb.Function:
+        return self._run(self._catalogue.function(key))
+
+    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> None:
+        self._run(self._catalogue.expect(kind, given))
 
     def _connection(self) -> grpc.Channel:
         return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport
@@ -247,9 +280,3 @@ class Client(Assets):
             threading.Thread(target=self.close, daemon=True).start()
         else:
             self.close()
-
-
-def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:
-    """Return a watch that is at the beginning of a compute plan."""
-    expected = () if isinstance(plan, str) else [task.key for task in plan.tasks]
-    return Watch(key_of(plan), expected, patience)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
 from orchestrator.client.printing import printable
+from orchestrator.client.shown import table
 from orchestrator.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class Scores(Sequence[Score]):
         shown = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
         return "\n".join(shown) if self._scores else "no scores yet"
 
+    def _repr_html_(self) -> str:
+        head, *rows = self.table()
+        return table(head, rows) if self._scores else "no scores yet"
+
     def table(self) -> list[list[str]]:
         """Return round × organization as text, its head first; several values of one place stand side by side."""
         organizations = sorted({each.organization for each in self._scores})
@@ -80,7 +85,7 @@ class Scores(Sequence[Score]):
             [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
             for (number, score), row in cells.items()
         ]
-        return [["round", "score", *organizations], *rows]
+        return [["round", "score", *map(printable, organizations)], *rows]
 
     def csv(self) -> str:
         """Return a line of comma-separated values for each score, after one with their names.

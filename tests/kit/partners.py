@@ -68,6 +68,14 @@ class Partners:
             if self.data.tasks.GetTask(pb.GetTaskParam(key=task.key)).status != pb.STATUS_DONE:
                 self.do(task.key)
 
+    def trained(self) -> pb.Model:
+        """The model of a task that is Done, of another plan."""
+        plan = self.data.plan("trained")
+        task = plan.train(function=self.train, data_manager=self.manager, data_samples=[self.sample])
+        plan.submit()
+        self.complete(plan)
+        return self.data.model(task)
+
     def do(self, key: str) -> None:
         """Do a task as its worker does, by the contract's own calls."""
         worker = self.start(key)

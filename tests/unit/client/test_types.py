@@ -18,6 +18,7 @@ NAMES = {
     "FolderError",
     "Output",
     "Plan",
+    "PlanEndedError",
     "PlanError",
     "Progress",
     "Score",
@@ -27,7 +28,9 @@ NAMES = {
     "Watch",
 }
 HEAD = """
-from orchestrator.client import AsyncClient, Client
+from pathlib import Path
+
+from orchestrator.client import AsyncClient, Certificates, Client
 from orchestrator import protos as pb
 
 client: Client
@@ -39,7 +42,7 @@ RIGHT = """
 plan.aggregate(function="f", models=[trained], worker="hub")
 plan.test(function="f", data_manager="m", data_samples=["s"], model=trained)
 plan.submit()
-print(plan.scores().csv())
+print(plan.scores().csv(), plan.wait(timeout=1.0).state, client.wait(plan.key).counts)
 for event in client.watch(plan):
     print(event)
 
@@ -47,7 +50,8 @@ for event in client.watch(plan):
 async def run() -> None:
     later = asynchronous.plan("another")
     await later.submit()
-    print((await later.scores()).csv())
+    print((await later.scores()).csv(), (await later.wait()).state)
+    Certificates("~/ca.pem", Path("client.pem"), "client.key")
 """
 WRONG = {
     'plan.train(function="f", data_samples=["s"])': "call-arg",
@@ -55,6 +59,8 @@ WRONG = {
     'plan.aggregate(function="f", models=[1], worker="hub")': "list-item",
     'plan.aggregate(function="f", models=[trained], worker=["hub"])': "arg-type",
     "plan.submit(batch='all')": "arg-type",
+    "plan.wait(timeout='long')": "arg-type",
+    "Certificates(b'ca', 'cert', 'key')": "arg-type",
     "trained.weights": "attr-defined",
     'client.plan(tag="no name")': "call-arg",
     'client.tasks.GetTask(pb.GetComputePlanParam(key="k"))': "arg-type",
