@@ -5,6 +5,7 @@ from orchestrator.client.certificates import Certificates
 from orchestrator.client.connection import Client
 from orchestrator.client.errors import BuildError, CallError, PlanEndedError, PlanError, StoreError
 from orchestrator.client.event import Event
+from orchestrator.client.explanation import Explanation
 from orchestrator.client.folders import FolderError
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress
@@ -20,6 +21,7 @@ __all__ = [
     "Certificates",
     "Client",
     "Event",
+    "Explanation",
     "FolderError",
     "Output",
     "Plan",

@@ -106,6 +106,7 @@ class Client(Assets, Shown):
         self.profiling = pb.ProfilingServiceStub(calls)
         self.events = pb.EventServiceStub(calls)
         self.info = pb.InfoServiceStub(calls)
+        self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
 
     def ping(self) -> None:

@@ -14,6 +14,7 @@ from orchestrator.client import (
     Certificates,
     Client,
     Event,
+    Explanation,
     Plan,
     Progress,
     Score,
@@ -89,7 +90,7 @@ def test_text_of_others_is_shown_and_does_nothing(plan: Plan[None], name: str) -
 def test_everything_that_the_sdk_returns_is_shown() -> None:
     classes = {getattr(orchestrator.client, name) for name in orchestrator.client.__all__ if name != "PUBLIC"}
     ours = {each for each in classes if isinstance(each, type) and not issubclass(each, Exception)}
-    plain = {Certificates, Score}
+    plain = {Certificates, Explanation, Score}
     assert {each for each in ours - plain if not issubclass(each, Shown | Scores)} == set()
     assert all(each.__repr__ is not object.__repr__ for each in ours)
 
