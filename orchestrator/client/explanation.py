@@ -47,8 +47,7 @@ class Explanation:
 
 def explain(task: Task | pb.ComputeTask | str) -> Steps[Explanation]:
     """Ask why a task is in its state; see `Client.explain`."""
-    key = keys.checked(task, "a task") if isinstance(task, str) else task.key
-    asked = pb.ExplainTaskParam(compute_task_key=key)
+    asked = pb.ExplainTaskParam(compute_task_key=keys.key_of(task, "a task", Task, pb.ComputeTask))
     answer: pb.Explanation = yield lambda client: client.inspection.ExplainTask(asked)
     return Explanation(
         answer.compute_task_key,

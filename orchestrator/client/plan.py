@@ -289,6 +289,4 @@ def key_of(plan: Plan[Any] | pb.ComputePlan | str) -> str:
     Raises:
         ValueError: the key is no UUID.
     """
-    if isinstance(plan, Plan | pb.ComputePlan):
-        return plan.key
-    return keys.checked(plan, "a compute plan")
+    return keys.key_of(plan, "a compute plan", Plan, pb.ComputePlan)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from orchestrator import protos as pb
-from orchestrator.client import failures
+from orchestrator.client import failures, keys
 from orchestrator.client.errors import BuildError
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
@@ -19,8 +19,7 @@ def wait_ready(stores: Stores, functions: Iterable[str | pb.Function], timeout: 
     """Return functions once all are READY; see `Client.wait_ready`."""
     deadline = time.monotonic() + timeout
     found = []
-    for given in functions:
-        key = given if isinstance(given, str) else given.key
+    for key in [keys.key_of(given, "a function", pb.Function) for given in functions]:
         pause = _FIRST_PAUSE
         while (function := (yield partial(_get, key=key))).status != pb.FUNCTION_STATUS_READY:
             if function.status in _ENDED:
