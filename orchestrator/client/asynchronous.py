@@ -24,7 +24,6 @@ from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryI
 from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome
 from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
-from orchestrator.client.progress import Progress
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
@@ -184,10 +183,8 @@ class AsyncClient(Shown):
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
         return self.follow(new_watch(plan, patience))
 
-    async def wait(
-        self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True
-    ) -> Progress:
-        """Return how a compute plan ended, once it is Done; see `Plan.wait`."""
+    async def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> str:
+        """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         with live(watch, bar) as update:
             async for event in self.follow(watch):

@@ -19,7 +19,6 @@ from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.outcome import outcome
 from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
-from orchestrator.client.progress import Progress
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
 from orchestrator.client.shown import Shown
@@ -206,8 +205,8 @@ class Client(Assets, Shown):
         """
         return self.follow(new_watch(plan, patience))
 
-    def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> Progress:
-        """Return how a compute plan ended, once it is Done; see `Plan.wait`."""
+    def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> str:
+        """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         with live(watch, bar) as update:
             for event in self.follow(watch):

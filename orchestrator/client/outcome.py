@@ -10,8 +10,8 @@ from orchestrator.client.steps import Steps
 from orchestrator.client.stores import Stores
 
 
-def outcome(stores: Stores, key: str, progress: Progress) -> Steps[Progress]:
-    """Return the progress of a compute plan that has ended, if it is Done.
+def outcome(stores: Stores, key: str, progress: Progress) -> Steps[str]:
+    """Return the state of a compute plan that has ended, which is Done.
 
     Args:
         stores: how asset stores are reached, where the logs are.
@@ -23,7 +23,7 @@ def outcome(stores: Stores, key: str, progress: Progress) -> Steps[Progress]:
         CallError: the orchestrator does not answer.
     """
     if progress.state == "Done":
-        return progress
+        return progress.state
     name = f" {printable(progress.plan.name)!r}" if progress.plan else ""
     said = f"compute plan{name} ({key}) {'failed' if progress.state == 'Failed' else 'was cancelled'}"
     failed = [task for task in progress.tasks.values() if task.status == pb.STATUS_FAILED]

@@ -23,7 +23,6 @@ from typing import Any, Generic, TypeVar, overload
 from orchestrator import protos as pb
 from orchestrator.client import keys
 from orchestrator.client.errors import PlanError
-from orchestrator.client.progress import Progress
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
 from orchestrator.client.task import Check, Input, Inputs, Permissions, Task, build, identifier, share_models
@@ -64,7 +63,7 @@ class Plan(Shown, Generic[Submission]):
         check: Check,
         submit: "Callable[[Plan[Submission], int], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
-        wait: "Callable[[Plan[Submission], float | None, bool], Progress | Awaitable[Progress]]",
+        wait: "Callable[[Plan[Submission], float | None, bool], str | Awaitable[str]]",
     ) -> None:
         self.message = new
         self.key = new.key
@@ -218,13 +217,11 @@ class Plan(Shown, Generic[Submission]):
         return self._scores(self)
 
     @overload
-    def wait(self: "Plan[None]", timeout: float | None = None, *, bar: bool = True) -> Progress: ...
+    def wait(self: "Plan[None]", timeout: float | None = None, *, bar: bool = True) -> str: ...
     @overload
-    def wait(
-        self: "Plan[Awaitable[None]]", timeout: float | None = None, *, bar: bool = True
-    ) -> Awaitable[Progress]: ...
-    def wait(self: "Plan[Any]", timeout: float | None = None, *, bar: bool = True) -> Progress | Awaitable[Progress]:
-        """Return how the plan ended, once it is Done; what it is until then is shown by a bar.
+    def wait(self: "Plan[Awaitable[None]]", timeout: float | None = None, *, bar: bool = True) -> Awaitable[str]: ...
+    def wait(self: "Plan[Any]", timeout: float | None = None, *, bar: bool = True) -> str | Awaitable[str]:
+        """Return the word Done once the plan is; how far it is until then is shown by a bar.
 
         Args:
             timeout: seconds; None for as long as it takes.

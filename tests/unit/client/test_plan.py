@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.client import PUBLIC, Plan, PlanError, Progress, Scores
+from orchestrator.client import PUBLIC, Plan, PlanError, Scores
 from orchestrator.client.plan import key_of, new_plan
 
 
@@ -52,7 +52,7 @@ def plan(looked_up) -> Plan[int]:
         lambda kind, keys: looked_up.extend((kind, key) for key in keys),
         lambda plan, batch: batch,
         lambda plan: unmeasured,
-        lambda plan, timeout, bar: Progress(),
+        lambda plan, timeout, bar: "Done",
     )
 
 
@@ -222,5 +222,7 @@ def test_keys_are_looked_up_as_what_the_function_takes(plan, looked_up):
 
 @pytest.mark.parametrize("key", ["nonsense", "", "0e27b6e1", None, 5])
 def test_what_is_no_key_of_a_plan_is_refused(key):
-    with pytest.raises(ValueError, match=r"the key of a compute plan is a UUID, not |a compute plan is given itself or"):
+    with pytest.raises(
+        ValueError, match=r"the key of a compute plan is a UUID, not |a compute plan is given itself or"
+    ):
         key_of(key)

@@ -43,7 +43,7 @@ RIGHT = """
 plan.aggregate(function="f", models=[trained], worker="hub")
 plan.test(function="f", data_manager="m", data_samples=["s"], model=trained)
 plan.submit()
-print(plan.scores().csv(), plan.wait(timeout=1.0).state, client.wait(plan.key).counts)
+print(plan.scores().csv(), plan.wait(timeout=1.0).lower(), client.wait(plan.key).lower())
 for event in client.watch(plan):
     print(event)
 
@@ -51,7 +51,7 @@ for event in client.watch(plan):
 async def run() -> None:
     later = asynchronous.plan("another")
     await later.submit()
-    print((await later.scores()).csv(), (await later.wait()).state)
+    print((await later.scores()).csv(), (await later.wait()).lower())
     Certificates("~/ca.pem", Path("client.pem"), "client.key")
 """
 WRONG = {
