@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import reference
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -39,6 +40,7 @@ def settings_table(settings: type[BaseSettings], base: type[BaseSettings] | None
 
 
 PARTS = {
+    "sdk.md": {"names": reference.page()},
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),

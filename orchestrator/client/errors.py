@@ -73,7 +73,7 @@ def _pause(error: grpc.RpcError) -> float:
 
 
 class PlanError(ValueError):
-    """A compute plan that is being built does not fit the functions that it uses."""
+    """A compute plan that is being built does not fit the functions that it uses, or is given a wrong key."""
 
 
 class StoreError(Exception):

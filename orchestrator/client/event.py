@@ -27,8 +27,10 @@ class Event(Shown):
     """One thing that happened to a compute plan; `print` shows it as a line.
 
     match event:
-        case Event(asset=pb.ComputeTask() as task): ...
-        case Event(asset=pb.Performance() as performance): ...
+        case Event(asset=pb.ComputeTask() as task):
+            print(task.worker, task.status)
+        case Event(asset=pb.Performance() as performance):
+            print(performance.performance_value)
 
     Args:
         id: a UUID, unique.

@@ -3,18 +3,21 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from orchestrator.cli.experiment import HOSPITALS
 from tests.acceptance.demonstrated import Demonstrated
-from tests.kit import notebooks
+from tests.kit import notebooks, pages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = Path(__file__).parents[2] / "docs" / "sdk.md"
 ROUNDS = 1
 
 pytestmark = pytest.mark.timeout(120)
@@ -87,6 +90,20 @@ def test_the_digits_script_trains_from_folders_alone(folder: Path, tmp_path: Pat
     assert all(0.7 <= float(value) <= 1 for value in line.split()), done.stdout
     network = json.loads((tmp_path / "clinics" / "network.json").read_text())
     assert network["digits"] > 1000
+
+
+def test_the_examples_of_the_sdks_page_do_what_they_say(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    shutil.copytree(EXAMPLES / "digits", tmp_path, dirs_exist_ok=True)
+    subprocess.run([sys.executable, "data.py", "clinics"], cwd=tmp_path, check=True, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCHESTRATOR_DATA", os.fspath(folder))
+    names: dict[str, Any] = {}
+    try:
+        pages.run(PAGE, names)
+        assert re.search(r"^ +2 +accuracy +0\.\d{4}$", capsys.readouterr().out, re.MULTILINE)
+    finally:
+        for client in {"client", "hospital"} & set(names):
+            names[client].close()
 
 
 def test_the_digits_use_the_sdk_alone():
