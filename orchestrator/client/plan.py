@@ -25,7 +25,7 @@ from orchestrator.client import keys
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
-from orchestrator.client.task import Check, Input, Inputs, Permissions, Task, build, identifier, share_models
+from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
 
 Submission = TypeVar("Submission")
 
@@ -42,7 +42,7 @@ class Plan(Shown, Generic[Submission]):
     Args:
         new: the plan without its tasks.
         declaration: returns a function as the orchestrator has it, by its key.
-        check: looks up the keys that tasks are given.
+        look_up: looks up the keys that tasks are given.
         submit: registers what is not registered yet, so many tasks with one call.
         scores: asks for what a plan has measured.
         wait: waits until a plan has ended, so many seconds, with a bar or without.
@@ -60,7 +60,7 @@ class Plan(Shown, Generic[Submission]):
         self,
         new: pb.NewComputePlan,
         declaration: Callable[[str], pb.Function],
-        check: Check,
+        look_up: LookUp,
         submit: "Callable[[Plan[Submission], int], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
         wait: "Callable[[Plan[Submission], float | None, bool], str | Awaitable[str]]",
@@ -72,7 +72,7 @@ class Plan(Shown, Generic[Submission]):
         self.submitted = 0
         self.sending: list[Task] | None = None
         self._declaration = declaration
-        self._check = check
+        self._look_up = look_up
         self._submit = submit
         self._scores = scores
         self._wait = wait
@@ -109,7 +109,7 @@ class Plan(Shown, Generic[Submission]):
             CallError: a key cannot be looked up.
         """
         declared = self._declared(function)
-        task = build(self.key, declared, inputs or {}, outputs or {}, worker, metadata or {}, self._check)
+        task = build(self.key, declared, inputs or {}, outputs or {}, worker, metadata or {}, self._look_up)
         self.tasks.append(task)
         return task
 

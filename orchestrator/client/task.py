@@ -92,7 +92,7 @@ Input: TypeAlias = str | Output | Task | pb.Model | pb.DataManager | pb.DataSamp
 Inputs: TypeAlias = Mapping[str, Input | Iterable[Input]]
 """Identifier -> what the function is given there."""
 
-Check: TypeAlias = "Callable[[pb.AssetKind.ValueType, Iterable[str]], None]"
+LookUp: TypeAlias = "Callable[[pb.AssetKind.ValueType, Iterable[str]], None]"
 """Raises `PlanError` where one of the keys is none of an asset of that kind."""
 
 
@@ -103,7 +103,7 @@ def build(
     outputs: Mapping[str, Permissions | pb.NewComputeTaskOutput],
     worker: str,
     metadata: Mapping[str, str],
-    check: Check,
+    look_up: LookUp,
 ) -> Task:
     """Return a task that fits its function.
 
@@ -114,7 +114,7 @@ def build(
         outputs: who may use them; those left out are their owner's alone, performances public.
         worker: the organization that runs it; empty leaves it to the data manager.
         metadata: anything, for people.
-        check: looks keys up.
+        look_up: raises where a key is none of what the function takes.
 
     Raises:
         PlanError: the function declares something else, or a key is none of what it takes.
@@ -128,7 +128,7 @@ def build(
     refs = [_ref(function, name, value) for name, values in given.items() for value in values]
     for name, values in given.items():
         if some := [value.lower() for value in values if isinstance(value, str)]:
-            check(function.inputs[name].kind, some)
+            look_up(function.inputs[name].kind, some)
     message = pb.NewComputeTask(
         key=str(uuid.uuid4()),
         function_key=function.key,
