@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client, Progress
+from orchestrator.client import Client, Continuations, Progress
 from orchestrator.client.scores import rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
@@ -33,6 +33,7 @@ class Overview:
         now: the orchestrator's clock.
         failures: task's key -> why it failed, where it was reported.
         declined: what workers have declined.
+        links: how it is linked to other plans.
     """
 
     plan: pb.ComputePlan
@@ -44,6 +45,7 @@ class Overview:
     now: Timestamp
     failures: Mapping[str, pb.FailureReport | None]
     declined: Sequence[pb.Decline]
+    links: Continuations
 
     def waits_for(self, task: pb.ComputeTask) -> list[str]:
         """Return the keys of the parents of the plan that a task waits for."""
@@ -93,6 +95,7 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         answer.now,
         {task.key: reading.failure_of(client, task) for task in tasks},
         declines.of_plan(client, plan.key),
+        client.continuations(plan.key),
     )
 
 
@@ -103,6 +106,7 @@ def document(overview: Overview) -> dict[str, Any]:
         **reading.document(overview.plan),
         "state": overview.progress.state,
         "counts": overview.progress.counts,
+        **overview.links.document(),
         "tasks": [
             {
                 **reading.document(task),
@@ -137,6 +141,7 @@ def render(overview: Overview) -> "Iterator[RenderableType]":
             ("created", tables.moment(plan.creation_date)),
             ("state", progress.state),
             ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
+            *overview.links.facts(),
             *sorted(plan.metadata.items()),
         )
     )

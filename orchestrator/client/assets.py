@@ -10,7 +10,7 @@ from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import Plan, key_of
+from orchestrator.client.plan import Known, key_of
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.stores import Stores
@@ -170,7 +170,7 @@ class Assets:
         """
         return self._do(models.find(wanted))
 
-    def scores(self, plan: Plan[Any] | pb.ComputePlan | str) -> Scores:
+    def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan, given itself or its key, have measured so far.
 
         Raises:

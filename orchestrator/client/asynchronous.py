@@ -10,20 +10,23 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, explanation, keys, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
+from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.assets import READY_SECONDS
 from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
+from orchestrator.client.check import Check
 from orchestrator.client.connection import options
+from orchestrator.client.continuation import Continuation, Continuations, Replacements
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
-from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome
-from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
@@ -54,7 +57,8 @@ class AsyncClient(Shown):
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
-        interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        kinds = (AsyncUnaryInterceptor, AsyncStreamInterceptor, AsyncPartsInterceptor)
+        interceptors: list[Any] = [kind(*identity) for kind in kinds]
         how = options(proxy_from_environment)
         self._transport: Any
         if certificates is None:
@@ -79,6 +83,7 @@ class AsyncClient(Shown):
         self.info = pb.InfoServiceStub(self._transport)
         self.inspection = pb.InspectionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
+        self.submissions = pb.SubmissionServiceStub(self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
@@ -89,7 +94,13 @@ class AsyncClient(Shown):
         keys are looked up by `submit`, before anything is sent.
         """
         new = new_plan(name, key, tag, metadata)
-        return Plan(new, self._known, _look_later, self.submit, self.scores, self.wait)
+        return Plan(new, self._known, _look_later, self.submit, self.scores, self)
+
+    def load(self, path: Path | str) -> Plan[Awaitable[None]]:
+        """Return a plan that `Plan.save` wrote; see `Client.load`."""
+        plan = self.plan("")
+        load(plan, path)
+        return plan
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
@@ -162,7 +173,7 @@ class AsyncClient(Shown):
         """Return a model; see `Client.model`."""
         return await self._run(models.find(wanted))
 
-    async def scores(self, plan: Plan[Any] | pb.ComputePlan | str) -> Scores:
+    async def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))
 
@@ -175,15 +186,46 @@ class AsyncClient(Shown):
         await self._run(self._catalogue.expect_of(plan.tasks[plan.submitted :]))
         await self._run(submission.submit(plan, batch))
 
-    async def cancel(self, plan: Plan[Any] | pb.ComputePlan | str) -> None:
+    async def check(self, plan: Plan[Any]) -> Check:
+        """Return what is wrong with a plan, and what it would wait for; see `Client.check`."""
+        return await self._run(checking.check(plan.message, [task.message for task in plan.tasks]))
+
+    async def retry(
+        self,
+        plan: Known,
+        *,
+        name: str = "",
+        replacements: Replacements | None = None,
+        key: str | None = None,
+    ) -> Continuation:
+        """Register a new plan of what is not Done of another; see `Client.retry`."""
+        return await self._run(continuation.retry(key_of(plan), name, replacements, key))
+
+    async def rerun(
+        self,
+        plan: Known,
+        *,
+        edited: Plan[Any] | None = None,
+        name: str = "",
+        replacements: Replacements | None = None,
+        key: str | None = None,
+    ) -> Continuation:
+        """Register a new plan like another, of what has changed; see `Client.rerun`."""
+        return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
+
+    async def continuations(self, plan: Known) -> Continuations:
+        """Return how a plan is linked to others; see `Client.continuations`."""
+        return await self._run(continuation.continuations(key_of(plan)))
+
+    async def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours; see `Client.cancel`."""
         await self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | pb.ComputePlan | str, patience: float = PATIENCE) -> AsyncIterator[Event]:
+    def watch(self, plan: Known, patience: float = PATIENCE) -> AsyncIterator[Event]:
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
         return self.follow(new_watch(plan, patience))
 
-    async def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> str:
+    async def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         with live(watch, bar) as update:
@@ -232,11 +274,15 @@ class AsyncClient(Shown):
             result: Result = stop.value
             return result
 
-    def _perform(self, step: Call | float | Work) -> Awaitable[Any]:
+    async def _perform(self, step: Call | float | Work) -> Any:
         if isinstance(step, float):
-            return asyncio.sleep(step)
-        performed: Awaitable[Any] = asyncio.to_thread(step.do) if isinstance(step, Work) else step(self)
-        return performed
+            return await asyncio.sleep(step)
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.do)
+        try:
+            return await step(self)
+        except grpc.aio.AioRpcError as error:
+            raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
         if key not in self._catalogue.functions:

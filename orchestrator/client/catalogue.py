@@ -66,7 +66,8 @@ class Catalogue:
         keys: dict[pb.AssetKind.ValueType, list[str]] = {}
         for task in tasks:
             for given in task.message.inputs:
-                if given.HasField("asset_key"):
+                # Of a plan that was loaded, nobody knows what its functions declare.
+                if given.HasField("asset_key") and given.identifier in task.function.inputs:
                     keys.setdefault(task.function.inputs[given.identifier].kind, []).append(given.asset_key)
         for kind, some in keys.items():
             yield from self.expect(kind, some)

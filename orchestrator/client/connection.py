@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -18,7 +19,8 @@ from orchestrator.client.errors import CallError
 from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.outcome import outcome
-from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
+from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
 from orchestrator.client.shown import Shown
@@ -52,7 +54,7 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-class Client(Assets, Shown):
+class Client(Assets, Plans, Shown):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -107,6 +109,7 @@ class Client(Assets, Shown):
         self.info = pb.InfoServiceStub(calls)
         self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+        self.submissions = pb.SubmissionServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.
@@ -136,9 +139,19 @@ class Client(Assets, Shown):
         Raises:
             ValueError: the key is no UUID.
         """
-        return Plan(
-            new_plan(name, key, tag, metadata), self._declared, self._expect, self.submit, self.scores, self.wait
-        )
+        new = new_plan(name, key, tag, metadata)
+        return Plan(new, self._declared, self._expect, self.submit, self.scores, self)
+
+    def load(self, path: Path | str) -> Plan[None]:
+        """Return a plan that `Plan.save` wrote; it has the key that it had.
+
+        Raises:
+            OSError: the file cannot be read.
+            PlanError: it holds no plan.
+        """
+        plan = self.plan("")
+        load(plan, path)
+        return plan
 
     def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once.
@@ -179,7 +192,7 @@ class Client(Assets, Shown):
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
         self._run(submission.submit(plan, batch))
 
-    def cancel(self, plan: Plan[Any] | pb.ComputePlan | str) -> None:
+    def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
 
         Raises:
@@ -188,7 +201,7 @@ class Client(Assets, Shown):
         """
         self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | pb.ComputePlan | str, patience: float = PATIENCE) -> Iterator[Event]:
+    def watch(self, plan: Known, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
 
         It has ended when it is Done, was cancelled, or has failed. A lost connection is made again, and the events
@@ -205,7 +218,7 @@ class Client(Assets, Shown):
         """
         return self.follow(new_watch(plan, patience))
 
-    def wait(self, plan: Plan[Any] | pb.ComputePlan | str, timeout: float | None = None, bar: bool = True) -> str:
+    def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         with live(watch, bar) as update:

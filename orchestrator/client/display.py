@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from orchestrator import protos as pb
 from orchestrator.client.event import Event
-from orchestrator.client.plan import Plan
+from orchestrator.client.plan import Known
 from orchestrator.client.printing import printable
 from orchestrator.client.progress import Progress
 from orchestrator.client.shown import SHORT_KEY
@@ -27,9 +27,7 @@ Update: TypeAlias = Callable[[Event], None]
 _PAUSE_SECONDS = 0.1
 
 
-def show(
-    client: "Client", plan: Plan[Any] | str, console: Console | None = None, patience: float = PATIENCE
-) -> Progress:
+def show(client: "Client", plan: Known, console: Console | None = None, patience: float = PATIENCE) -> Progress:
     """Show a compute plan until it has ended, and return how it did; the arguments and errors are those of `watch`.
 
     Args:

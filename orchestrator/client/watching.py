@@ -12,7 +12,7 @@ import grpc
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
 from orchestrator.client.event import Asset, Event, Kind
-from orchestrator.client.plan import Plan, key_of
+from orchestrator.client.plan import Known, Plan, key_of
 from orchestrator.client.progress import Progress
 from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Call, Steps, about
@@ -170,13 +170,13 @@ def _get_plan(client: object, key: str) -> object:
     return client.plans.GetPlan(pb.GetComputePlanParam(key=key))  # type: ignore[attr-defined]
 
 
-def new_watch(plan: Plan[Any] | pb.ComputePlan | str, patience: float, timeout: float | None = None) -> Watch:
+def new_watch(plan: Known, patience: float, timeout: float | None = None) -> Watch:
     """Return a watch that is at the beginning of a compute plan; see `Watch`.
 
     Raises:
         ValueError: the key is no UUID.
     """
-    expected = [task.key for task in plan.tasks] if isinstance(plan, Plan) else ()
+    expected = [task.key for task in plan.tasks if not task.reused] if isinstance(plan, Plan) else ()
     return Watch(key_of(plan), expected, patience, timeout)
 
 

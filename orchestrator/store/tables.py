@@ -236,6 +236,37 @@ tokens = Table(
 )
 """The bearer tokens that were ever made; `secret_hash` is the SHA-256 of what its bearer shows beside the id."""
 
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("tasks", Integer, nullable=False),
+)
+"""The compute plans that came whole; `digest` is the SHA-256 of what was asked for, `tasks` how many it has brought."""
+
+continuations = Table(
+    "continuations",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("origin", Uuid, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Index("continuations_origin", "origin", "created_at", "plan_key"),
+)
+"""The compute plans that continue another, and how (`ContinuationKind`)."""
+
+continued_tasks = Table(
+    "continued_tasks",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("origin_task", Uuid, primary_key=True),
+    Column("task_key", Uuid),
+    Column("reused", Boolean, nullable=False),
+)
+"""What became of a task of the origin in the plan that continues it: its results are `reused`, or `task_key` runs in
+its place. Of one that is reused that is the key by which the new plan was sent to call it, NULL without one."""
+
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),
@@ -247,6 +278,14 @@ models = _asset(
     Index("models_transient", "task_key", postgresql_where=text("transient AND NOT disabled")),
     Index("models_task", "task_key", "output", "position"),
 )
+
+model_uses = Table(
+    "model_uses",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("user_key", Uuid, primary_key=True),
+)
+"""The tasks (`user_key`) that are given a transient model of another (`task_key`) by its key."""
 
 performances = Table(
     "performances",

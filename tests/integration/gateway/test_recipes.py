@@ -63,6 +63,16 @@ def test_a_stream_of_the_table_is_answered_as_what_it_is(client: Client):
     assert [(event.id, event.channel) for event in events] == [("3", "channel"), ("2", "channel"), ("1", "channel")]
 
 
+def test_a_request_in_parts_is_read_whole(served: tuple[str, str], client: Client):
+    path = "/orchestrator.OrganizationService/RegisterOrganization"
+    register = client._transport.stream_unary(
+        path, pb.RegisterOrganizationParam.SerializeToString, pb.Organization.FromString
+    )
+    parts = [pb.RegisterOrganizationParam(address=f"https://{number}.example") for number in range(3)]
+    metadata = (("mspid", "org-1"), ("channel", "channel"))
+    assert register(iter(parts), metadata=metadata, timeout=20).address == "https://2.example"
+
+
 def test_a_method_that_the_table_has_not_is_not_implemented(client: Client):
     with pytest.raises(grpc.RpcError) as caught:
         client.info.QueryVersion(pb.QueryVersionParam())
