@@ -33,7 +33,12 @@ def outcome(stores: Stores, key: str, progress: Progress) -> Steps[str]:
             said += f"\n{len(failed) - 1} more of its tasks failed"
     else:
         said += f", with {progress.told}"
-    raise PlanEndedError(f"{said}\nSee it with `orchestrator plan show {key[:SHORT_KEY]}`", progress)
+    short = key[:SHORT_KEY]
+    raise PlanEndedError(
+        f"{said}\nSee all of it with `orchestrator plan show {short}`; what is Done is reused by "
+        f"`orchestrator plan retry {short}`, or `client.retry(plan)`",
+        progress,
+    )
 
 
 def _why(stores: Stores, task: pb.ComputeTask) -> Steps[str]:

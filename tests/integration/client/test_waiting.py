@@ -51,7 +51,8 @@ def test_a_failure_is_told_with_its_reason_and_the_next_step(network: Partners) 
     assert str(caught.value) == (
         f"compute plan 'plan' ({plan.key}) failed: task {broken[:8]} (train, rank 0) failed: EXECUTION error at org-1\n"
         f"Read all of its log with `orchestrator task logs {broken[:8]}`\n"
-        f"See it with `orchestrator plan show {plan.key[:8]}`"
+        f"See all of it with `orchestrator plan show {plan.key[:8]}`; what is Done is reused by "
+        f"`orchestrator plan retry {plan.key[:8]}`, or `client.retry(plan)`"
     )
     assert caught.value.progress.state == "Failed"
     assert caught.value.progress.tasks[broken].status == pb.STATUS_FAILED
@@ -63,7 +64,7 @@ def test_a_cancelled_plan_is_told(network: Partners) -> None:
     network.do(plan.tasks[0].key)
     network.data.cancel(plan)
     with pytest.raises(
-        PlanEndedError, match="was cancelled, with 1 of 3 tasks Done, 2 Cancelled\nSee it with"
+        PlanEndedError, match="was cancelled, with 1 of 3 tasks Done, 2 Cancelled\nSee all of it"
     ) as caught:
         plan.wait()
     assert caught.value.progress.state == "Cancelled"
