@@ -71,7 +71,7 @@ def output_of(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
 
 MASKS = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "KEY",
-    r"(task |show |logs )[0-9a-f]{8}\b": r"\1KEY",
+    r"(task |show |logs |retry )[0-9a-f]{8}\b": r"\1KEY",
     r"127\.0\.0\.1:\d+": "ADDRESS",
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "MOMENT",
     r"\d\.\d{4}\b": "SCORE",
