@@ -25,7 +25,7 @@ from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
-from orchestrator.client.outcome import outcome
+from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
@@ -228,9 +228,12 @@ class AsyncClient(Shown):
     async def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
-        with live(watch, bar) as update:
-            async for event in self.follow(watch):
-                update(event)
+        try:
+            with live(watch, bar) as update:
+                async for event in self.follow(watch):
+                    update(event)
+        except TimeoutError as error:
+            raise await self._run(overdue(watch.progress, error)) from None
         return await self._run(outcome(self._stores, watch.key, watch.progress))
 
     async def follow(self, watch: Watch) -> AsyncIterator[Event]:

@@ -18,7 +18,7 @@ from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
-from orchestrator.client.outcome import outcome
+from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
 from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
@@ -221,9 +221,12 @@ class Client(Assets, Plans, Shown):
     def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
-        with live(watch, bar) as update:
-            for event in self.follow(watch):
-                update(event)
+        try:
+            with live(watch, bar) as update:
+                for event in self.follow(watch):
+                    update(event)
+        except TimeoutError as error:
+            raise self._run(overdue(watch.progress, error)) from None
         return self._run(outcome(self._stores, watch.key, watch.progress))
 
     def follow(self, watch: Watch) -> Iterator[Event]:

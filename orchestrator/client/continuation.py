@@ -85,7 +85,7 @@ class Continuations:
         return "; ".join(f"{word} {plan}" for word, plan in self.facts()) or "no links to other plans"
 
     def _repr_html_(self) -> str:
-        return table(["Continuations", ""], self.facts())
+        return table(["Continuations", ""], self.facts(), "left")
 
     def facts(self) -> list[tuple[str, str]]:
         """Return them for people: a word, and which plan; none where there are none."""

@@ -2,12 +2,14 @@
 
 from orchestrator import protos as pb
 from orchestrator.client import failures
-from orchestrator.client.errors import PlanEndedError
+from orchestrator.client.errors import CallError, PlanEndedError
+from orchestrator.client.explanation import Explanation, explain
 from orchestrator.client.printing import printable
 from orchestrator.client.progress import Progress
 from orchestrator.client.shown import SHORT_KEY
 from orchestrator.client.steps import Steps
 from orchestrator.client.stores import Stores
+from orchestrator.core.states import TERMINAL
 
 
 def outcome(stores: Stores, key: str, progress: Progress) -> Steps[str]:
@@ -39,6 +41,25 @@ def outcome(stores: Stores, key: str, progress: Progress) -> Steps[str]:
         f"`orchestrator plan retry {short}`, or `client.retry(plan)`",
         progress,
     )
+
+
+def overdue(progress: Progress, error: TimeoutError) -> Steps[TimeoutError]:
+    """Return the error of a wait that has been given up, with what a plan's first task waits for.
+
+    Args:
+        progress: of the plan.
+        error: as it was raised.
+    """
+    live = [task for task in progress.tasks.values() if task.status not in TERMINAL]
+    if not live:
+        return error
+    first = min(live, key=lambda task: (task.status == pb.STATUS_WAITING_FOR_PARENT_TASKS, task.rank))
+    try:
+        told: Explanation = yield from explain(first)
+    except CallError:
+        # It is away, or of before.
+        return error
+    return TimeoutError(f"{error}\nTask {first.key[:SHORT_KEY]} at {first.worker}: {told.sentence}")
 
 
 def _why(stores: Stores, task: pb.ComputeTask) -> Steps[str]:

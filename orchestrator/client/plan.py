@@ -237,7 +237,7 @@ class Plan(Shown, Generic[Submission]):
         Raises:
             PlanEndedError: it failed or was cancelled; with the reason, the end of the log where that may be read,
                 and what to do next.
-            TimeoutError: it has not ended yet; it goes on.
+            TimeoutError: it has not ended yet; it goes on. With what its first task waits for.
             CallError: it is not registered, or the orchestrator does not answer.
         """
         ended: str | Awaitable[str] = self._client.wait(self, timeout, bar)

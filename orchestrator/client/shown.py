@@ -22,19 +22,22 @@ class Shown:
 
     def _repr_html_(self) -> str:
         rows = [[name, str(value)] for name, value in self.facts().items()]
-        return table([type(self).__name__, ""], rows)
+        return table([type(self).__name__, ""], rows, "left")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "right") -> str:
     """Return a table as HTML.
 
     Args:
         head: names of the columns.
         rows: their texts; the first of each is its name.
+        align: to where, `left` or `right`; notebooks differ where nothing is said.
     """
+    begin = f'<td style="text-align:{align}">'
     titles = "".join(f"<th>{text(cell)}</th>" for cell in head)
     lines = "".join(
-        f"<tr><th>{text(name)}</th>{''.join(f'<td>{text(cell)}</td>' for cell in cells)}</tr>" for name, *cells in rows
+        f"<tr><th>{text(name)}</th>{''.join(f'{begin}{text(cell)}</td>' for cell in cells)}</tr>"
+        for name, *cells in rows
     )
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
 
