@@ -105,13 +105,19 @@ class Admission:
                     "send what it holds in several requests"
                 )
             if size > _LARGE:
-                async with self._large.turn(organization, lane):
-                    try:
-                        yield body
-                    finally:
-                        self._trimming.soon()
+                async with self.large(organization, lane):
+                    yield body
                 return
         yield body
+
+    @asynccontextmanager
+    async def large(self, organization: str, lane: Lane) -> AsyncIterator[None]:
+        """Wait until nothing else is worked on that takes much memory; it is given back after the block."""
+        async with self._large.turn(organization, lane):
+            try:
+                yield
+            finally:
+                self._trimming.soon()
 
     @asynccontextmanager
     async def parts(
@@ -144,11 +150,8 @@ class Admission:
             if kept.bytes <= _LARGE:
                 yield kept
                 return
-            async with self._large.turn(organization, lane):
-                try:
-                    yield kept
-                finally:
-                    self._trimming.soon()
+            async with self.large(organization, lane):
+                yield kept
 
     async def _part(self, receive: ReceivePart, organization: str, lane: Lane) -> bytes | None:
         async with self._messages.turn(organization, lane):

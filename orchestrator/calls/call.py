@@ -71,6 +71,7 @@ class Operation(Generic[Request, Response]):
         use_case: what is done, in a transaction.
         write: from the response to the bytes of the answer.
         lane: whom it shares the server with.
+        large: whether it may take much memory, however small its request: such are worked on one after another.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Operation(Generic[Request, Response]):
     use_case: Callable[[Transaction, Request], Response]
     write: Callable[[Response], bytes]
     lane: Lane = Lane.CALL
+    large: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,11 @@ class Calls:
         async def work(caller: Caller) -> bytes:
             receiving = self._admission.message(receive, caller.organization, operation.lane, operation.size_of)
             async with receiving as body:
-                return await self._run(operation, partial(operation.read, body), caller)
+                read = partial(operation.read, body)
+                if not operation.large:
+                    return await self._run(operation, read, caller)
+                async with self._admission.large(caller.organization, operation.lane):
+                    return await self._run(operation, read, caller)
 
         return await self._answered(operation, identify, work)
 

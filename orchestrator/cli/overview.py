@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
 from orchestrator.client import Client, Continuations, Progress
-from orchestrator.client.scores import rounds_of
+from orchestrator.client.scores import inherited, rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 if TYPE_CHECKING:
@@ -85,18 +85,28 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         asked.page_token = answer.next_page_token
         if not asked.page_token:
             break
+    links = client.continuations(plan.key)
     return Overview(
         plan,
         progress,
         tasks,
-        rounds_of(tasks),
+        _rounds(client, tasks, links),
         names,
         times,
         answer.now,
         {task.key: reading.failure_of(client, task) for task in tasks},
         declines.of_plan(client, plan.key),
-        client.continuations(plan.key),
+        links,
     )
+
+
+def _rounds(client: Client, tasks: Sequence[pb.ComputeTask], links: Continuations) -> Mapping[str, int | str]:
+    found = rounds_of(tasks)
+    link = links.continues
+    if link is None:
+        return found
+    first = _rounds(client, list(reading.tasks_of(client, link.origin)), client.continuations(link.origin))
+    return inherited(found, first, link)
 
 
 def document(overview: Overview) -> dict[str, Any]:

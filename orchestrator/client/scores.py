@@ -11,7 +11,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
-from orchestrator.client.continuation import links_of
+from orchestrator.client.continuation import Continuation, links_of
 from orchestrator.client.printing import printable
 from orchestrator.client.shown import table, text
 from orchestrator.client.steps import Steps
@@ -178,6 +178,22 @@ def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
     return {key: ranks[key] if number is None else number for key, number in known.items()}
 
 
+def inherited(
+    rounds: Mapping[str, int | str], first: Mapping[str, int | str], link: Continuation
+) -> dict[str, int | str]:
+    """Return the round of each task of a plan that continues another, and of each that it reuses.
+
+    A task that stands in the place of another is of its round: its parents may be those of the first plan.
+
+    Args:
+        rounds: as its own tasks say.
+        first: those of the first plan.
+        link: how it continues that.
+    """
+    stands = {new: first[old] for old, new in link.again.items() if old in first}
+    return {**rounds, **stands, **{task: first[task] for task in link.reused if task in first}}
+
+
 def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
 
@@ -214,9 +230,7 @@ def _measured(plan: str) -> Steps[_Measured]:
     link = (yield from links_of(plan)).continues
     if link is not None:
         first: _Measured = yield from _measured(link.origin)
-        # A task that stands in the place of another is of its round: its parents may be those of the first plan.
-        rounds |= {new: first.rounds[old] for old, new in link.again.items() if old in first.rounds}
-        rounds |= {task: first.rounds[task] for task in link.reused if task in first.rounds}
+        rounds = inherited(rounds, first.rounds, link)
         reused = set(link.reused)
         found += [replace(each, origin=each.origin or link.origin) for each in first.scores if each.task in reused]
     names, by_key = {function.key: function.name for function in functions}, {task.key: task for task in tasks}

@@ -31,9 +31,10 @@ Steps: TypeAlias = Generator[Call | float | Work, Any, Result]
 BUSY = "OE0201"
 """The code of a call that was refused because the server has too much in hand."""
 
-PLAN_SECONDS = 60.0
+PLAN_SECONDS = 300.0
 """How long the orchestrator may take for a whole compute plan that it knows."""
 
+_PARTS_SECONDS = 60.0
 _TASKS_OF_A_SECOND = 200
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.25
@@ -108,7 +109,7 @@ def repeat(call: Call) -> Steps[Any]:
 
 def seconds_for(tasks: int) -> float:
     """Return how long the orchestrator may take for a whole compute plan that is sent to it."""
-    return PLAN_SECONDS + tasks / _TASKS_OF_A_SECOND
+    return _PARTS_SECONDS + tasks / _TASKS_OF_A_SECOND
 
 
 def about(pause: float) -> float:

@@ -56,7 +56,7 @@ def retry(transaction: Transaction, asked: pb.RetryPlanParam) -> pb.Continuation
     replacements = replacements_of(asked)
 
     def work(origin: Origin) -> Next:
-        stands = {key for key, task in origin.tasks.items() if task.status in (pb.STATUS_DONE, pb.STATUS_EXECUTING)}
+        stands = set(origin.among(pb.STATUS_DONE, pb.STATUS_EXECUTING))
         again = reuse.again(origin.needs, stands, origin.gone)
         check_replacements(origin, again, replacements)
         return renewed(origin, again, asked, replacements)
@@ -185,7 +185,7 @@ def check_replacements(origin: Origin, among: Collection[str], replacements: Rep
     used = {
         key
         for task in among
-        for new in [origin.wanted[task]]
+        for new in [origin.tasks[task]]
         for key in (new.function_key, *(given.asset_key for given in new.inputs))
     }
     # Without a task there is nothing to run again, which is said then.
@@ -196,7 +196,7 @@ def check_replacements(origin: Origin, among: Collection[str], replacements: Rep
 def renewed(origin: Origin, again: Collection[str], asked: Asked, replacements: Replacements) -> Next:
     """Return a plan of the tasks that run again; each key follows from the plan's and the first task's."""
     plan, packed = parse_key(asked.key), Packed()
-    for key, task in origin.wanted.items():
+    for key, task in origin.tasks.items():
         if key not in again:
             continue
         new = replaced(task, replacements)
@@ -251,7 +251,7 @@ def reused_input(origin: Origin, task: str, given: pb.ComputeTaskInput, maker: s
     Raises:
         InvalidAssetError: the output is of another plan, and is gone or will never be.
     """
-    output, status = given.parent_task_output.output_identifier, origin.status(maker)
+    output, status = given.parent_task_output.output_identifier, origin.statuses[maker]
     if status == pb.STATUS_DONE:
         if (maker, output) in origin.gone:
             raise InvalidAssetError(

@@ -7,6 +7,8 @@ from uuid import UUID
 from orchestrator import protos as pb
 from orchestrator.compute import assets, links, models, reuse
 from orchestrator.compute import tasks as compute_tasks
+from orchestrator.compute.wholes import Packed
+from orchestrator.core.states import TaskStatus
 from orchestrator.engine import graph, tasks
 from orchestrator.engine.transaction import Transaction
 
@@ -17,72 +19,70 @@ class Origin:
 
     Args:
         plan: the plan itself.
-        tasks: by their keys, parents before children.
-        wanted: the same as they would be registered anew; what a task was given by its key, and another of them has
-            made, is an output of that one.
-        others: the parents that are of other plans.
+        tasks: its tasks as they would be registered anew, parents before children; what one was given by its key, and
+            another of them has made, is an output of that one.
+        statuses: of these, and of the parents that are of other plans.
+        needs: what each task is given of others: their keys, and which output.
         made: the models of all these by task and output.
         gone: the outputs of all these that nobody has any more.
     """
 
     plan: pb.ComputePlan
-    tasks: Mapping[str, pb.ComputeTask]
-    wanted: Mapping[str, pb.NewComputeTask]
-    others: Mapping[str, pb.ComputeTask]
+    tasks: Mapping[str, pb.NewComputeTask]
+    statuses: Mapping[str, TaskStatus]
+    needs: Mapping[str, list[tuple[str, str]]]
     made: Mapping[tuple[str, str], list[pb.Model]]
     gone: Collection[tuple[str, str]]
 
-    @property
-    def needs(self) -> Mapping[str, list[tuple[str, str]]]:
-        """What each task is given of others: their keys, and which output."""
-        return {key: outputs_of(task.inputs) for key, task in self.wanted.items()}
-
-    def status(self, task: str) -> "pb.ComputeTaskStatus.ValueType":
-        """Return the state of one of its tasks, or of a parent."""
-        return (self.tasks.get(task) or self.others[task]).status
+    def among(self, *statuses: TaskStatus) -> list[str]:
+        """Return the keys of its tasks that are in one of some states."""
+        return [key for key in self.tasks if self.statuses[key] in statuses]
 
 
 def read(transaction: Transaction, plan: pb.ComputePlan) -> Origin:
     """Return a plan whose latch the transaction holds; the models of its tasks stay as they are until it ends."""
     key = UUID(plan.key)
-    own = [compute_tasks.to_message(task) for task in tasks.of_plan(transaction, key)]
-    reused = compute_tasks.get_many(
-        transaction, [each.first for each in links.tasks_of(transaction, key) if each.reused]
-    )
-    found = {**reused, **{task.key: task for task in own}}
-    above = {parent for task in found.values() for parent, _ in outputs_of(task.inputs)} - found.keys()
-    others = compute_tasks.get_many(transaction, [UUID(parent) for parent in above])
-    every = [UUID(task) for task in (*found, *others)]
-    made = models.by_output(transaction, every, share=True) if every else {}
-    makers = {
-        model.key: output for output, several in made.items() for model in several if model.compute_task_key in found
-    }
-    functions = assets.functions.get_many(transaction, list({UUID(task.function_key) for task in found.values()}))
-    wanted = {task.key: _as_new(task, makers) for task in found.values()}
-    for new in wanted.values():
+    reused = [each.first for each in links.tasks_of(transaction, key) if each.reused]
+    rows = [*tasks.get_many(transaction, reused).values(), *tasks.of_plan(transaction, key)]
+    made = models.by_output(transaction, [row.key for row in rows], share=True) if rows else {}
+    makers = {model.key: output for output, several in made.items() for model in several}
+    functions: dict[str, pb.Function] = {}
+    wanted, needs = Packed(), dict[str, list[tuple[str, str]]]()
+    statuses = {str(row.key): row.status for row in rows}
+    gone: set[tuple[str, str]] = set()
+    for row in rows:
+        task = compute_tasks.to_message(row)
+        if task.function_key not in functions:
+            functions |= assets.functions.get_many(transaction, [UUID(task.function_key)])
+        new = _as_new(task, makers)
         leave_to_data(new, functions)
-    order = graph.sort({task: [parent for parent, _ in outputs_of(new.inputs)] for task, new in wanted.items()})
-    return Origin(
-        plan,
-        {task: found[task] for task in order},
-        {task: wanted[task] for task in order},
-        others,
-        made,
-        _gone((*found.values(), *others.values()), made),
-    )
+        needs[task.key] = outputs_of(new.inputs)
+        gone |= _gone(task, made)
+        wanted.add(new)
+    above = {parent for outputs in needs.values() for parent, _ in outputs} - statuses.keys()
+    others = compute_tasks.get_many(transaction, [UUID(parent) for parent in above])
+    if others:
+        made |= models.by_output(transaction, [UUID(parent) for parent in others], share=True)
+        statuses |= {parent: task.status for parent, task in others.items()}
+        gone = gone.union(*(_gone(task, made) for task in others.values()))
+    order = graph.sort({task: [parent for parent, _ in outputs] for task, outputs in needs.items()})
+    return Origin(plan, wanted.ordered(order), statuses, needs, made, gone)
 
 
-def known(transaction: Transaction, wanted: Iterable[pb.NewComputeTask]) -> reuse.Known:
+def known(transaction: Transaction, *wanted: Mapping[str, pb.NewComputeTask]) -> reuse.Known:
     """Return what tasks refer to."""
-    runs = {UUID(task.function_key): None for task in wanted}
-    given = {
-        UUID(each.asset_key): None for task in wanted for each in task.inputs if each.WhichOneof("ref") == "asset_key"
-    }
+    runs: dict[str, None] = {}
+    given: dict[str, None] = {}
+    for tasks_of_one in wanted:
+        for task in tasks_of_one.values():
+            runs[task.function_key] = None
+            given |= {each.asset_key: None for each in task.inputs if each.WhichOneof("ref") == "asset_key"}
+    keys = [UUID(key) for key in given]
     return reuse.Known(
-        assets.functions.get_many(transaction, list(runs)),
-        assets.data_managers.get_many(transaction, list(given)),
-        assets.data_samples.get_many(transaction, list(given)),
-        assets.models.get_many(transaction, list(given)),
+        assets.functions.get_many(transaction, [UUID(key) for key in runs]),
+        assets.data_managers.get_many(transaction, keys),
+        assets.data_samples.get_many(transaction, keys),
+        assets.models.get_many(transaction, keys),
     )
 
 
@@ -107,12 +107,12 @@ def outputs_of(inputs: Iterable[pb.ComputeTaskInput]) -> list[tuple[str, str]]:
     return [(ref.parent_task_key, ref.output_identifier) for ref in refs]
 
 
-def _gone(every: Iterable[pb.ComputeTask], made: Mapping[tuple[str, str], list[pb.Model]]) -> set[tuple[str, str]]:
-    """Return the outputs of Done tasks that were disabled, in part perhaps, or of which nothing was made."""
+def _gone(task: pb.ComputeTask, made: Mapping[tuple[str, str], list[pb.Model]]) -> set[tuple[str, str]]:
+    """Return the outputs of a Done task that were disabled, in part perhaps, or of which nothing was made."""
+    if task.status != pb.STATUS_DONE:
+        return set()
     return {
         (task.key, output)
-        for task in every
-        if task.status == pb.STATUS_DONE
         for output in task.outputs
         if not all(model.HasField("address") for model in made.get((task.key, output), ()))
         or (task.key, output) not in made

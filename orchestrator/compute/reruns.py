@@ -27,10 +27,12 @@ def rerun(transaction: Transaction, asked: pb.RerunPlanParam) -> pb.Continuation
     replacements = continuations.replacements_of(asked)
 
     def work(origin: Origin) -> Next:
-        changed = {key: continuations.replaced(task, replacements) for key, task in origin.wanted.items()}
-        known = origins.known(transaction, [*origin.wanted.values(), *changed.values()])
-        before, now = reuse.contents(origin.wanted, known), reuse.contents(changed, known)
-        stands = {key for key in _done(origin) if before[key] == now[key]}
+        changed = Packed()
+        for task in origin.tasks.values():
+            changed.add(continuations.replaced(task, replacements))
+        known = origins.known(transaction, origin.tasks, changed)
+        before, now = reuse.contents(origin.tasks, known), reuse.contents(changed, known)
+        stands = {key for key in origin.among(pb.STATUS_DONE) if before[key] == now[key]}
         # What has not changed though another stands for it is no mistake.
         continuations.check_replacements(origin, list(origin.tasks), replacements)
         again = reuse.again(origin.needs, stands, origin.gone)
@@ -54,11 +56,14 @@ def submit(transaction: Transaction, parts: Iterable[pb.SubmitRerunParam]) -> pb
 
     def work(origin: Origin) -> Next:
         order = _order(packed)
-        wanted = {key: origins.wanted_by(transaction.organization, packed[key]) for key in order}
-        known = origins.known(transaction, [*origin.wanted.values(), *wanted.values()])
-        for task in wanted.values():
-            origins.leave_to_data(task, known.functions)
-        matches = _matches(origin, reuse.contents(origin.wanted, known), reuse.contents(wanted, known))
+        functions = origins.known(transaction, packed).functions
+        wanted = Packed()
+        for key in order:
+            new = origins.wanted_by(transaction.organization, packed[key])
+            origins.leave_to_data(new, functions)
+            wanted.add(new)
+        known = origins.known(transaction, origin.tasks, wanted)
+        matches = _matches(origin, reuse.contents(origin.tasks, known), reuse.contents(wanted, known))
         needs = {key: origins.outputs_of(task.inputs) for key, task in wanted.items()}
         gone = {
             (key, output)
@@ -77,10 +82,6 @@ def submit(transaction: Transaction, parts: Iterable[pb.SubmitRerunParam]) -> pb
     return continuations.go_on(transaction, str(first), head.plan.key, pb.CONTINUATION_RERUN, asked, work)
 
 
-def _done(origin: Origin) -> list[str]:
-    return [key for key, task in origin.tasks.items() if task.status == pb.STATUS_DONE]
-
-
 def _order(packed: Packed) -> list[str]:
     parents = registration.graph_of(packed.values())
     order = graph.sort(parents)
@@ -93,7 +94,7 @@ def _order(packed: Packed) -> list[str]:
 def _matches(origin: Origin, before: Mapping[str, bytes], now: Mapping[str, bytes]) -> dict[str, str]:
     """Return the tasks that are Done already, each with the task of the origin whose results are its own."""
     found: defaultdict[bytes, list[str]] = defaultdict(list)
-    for key in _done(origin):
+    for key in origin.among(pb.STATUS_DONE):
         found[before[key]].append(key)
     # Each stands for one: two of one content may be wanted both, as where chance is part of it.
     return {key: found[content].pop(0) for key, content in now.items() if found[content]}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from orchestrator import protos as pb
 from orchestrator.compute import task_registration
@@ -54,6 +54,12 @@ class Packed(Mapping[str, pb.NewComputeTask]):
 
     def __len__(self) -> int:
         return len(self._packed)
+
+    def ordered(self, keys: Iterable[str]) -> Self:
+        """Return those of some keys, in their order."""
+        found = type(self)()
+        found._packed = {key: self._packed[key] for key in keys}
+        return found
 
     def digest(self, plan: pb.NewComputePlan) -> bytes:
         """Return the SHA-256 of a plan with these tasks, in whatever order they came."""

@@ -150,17 +150,19 @@ class Unary(Generic[Request, Response]):
     Args:
         request: the type of its request.
         use_case: what it does, in a transaction.
+        large: whether it may take much memory, however small its request.
     """
 
     request: type[Request]
     use_case: Callable[[Transaction, Request], Response]
+    large: bool = False
     streams: ClassVar[bool] = False
     takes_stream: ClassVar[bool] = False
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return its handler."""
         read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
-        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane))
+        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane, self.large))
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     "SubmissionService": {
         "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
         "CheckPlan": Parts(pb.CheckPlanParam, checks.check),
-        "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry),
-        "RerunPlan": Unary(pb.RerunPlanParam, reruns.rerun),
+        "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry, large=True),
+        "RerunPlan": Unary(pb.RerunPlanParam, reruns.rerun, large=True),
         "SubmitRerun": Parts(pb.SubmitRerunParam, reruns.submit),
         "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
     },

@@ -80,6 +80,8 @@ def test_retry_and_what_show_says_of_it(network: Partners, broken: Plan[None], a
     assert f"{key} (a retry)" in output
     shown = json.loads(run("plan", *as_org_1, "show", key, "--json")[1])
     assert shown["continues"]["origin"] == broken.key
+    # As in the first plan, though nothing is above it here.
+    assert [task["round"] for task in shown["tasks"]] == [2]
     assert sorted(shown["continues"]["reused"]) == sorted(task.key for task in broken.tasks[:2])
     shown = json.loads(run("plan", *as_org_1, "show", broken.key, "--json")[1])
     assert (shown["continues"], shown["continued_by"]) == (None, [{"plan": key, "kind": "retry"}])

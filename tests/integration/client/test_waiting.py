@@ -76,9 +76,8 @@ def test_its_time_is_over_while_the_plan_goes_on(network: Partners) -> None:
     network.do(plan.tasks[0].key)
     waits = f"Task {plan.tasks[1].key[:8]} at org-2: .* org-2 "
     for seconds in (0.0, 0.2):
-        with pytest.raises(
-            TimeoutError, match=rf"{plan.key} has not ended after {seconds:g} s: .*; it goes on"
-        ) as caught:
+        late = rf"{plan.key} has not ended after {seconds:g} s: .*; it goes on"
+        with pytest.raises(TimeoutError, match=late) as caught:
             plan.wait(timeout=seconds)
         assert re.search(waits, str(caught.value)) or not seconds, caught.value
     network.complete(plan)
