@@ -298,6 +298,48 @@ performances = Table(
     Index("performances_page", "channel", "created_at", text("task_key DESC"), "output"),
 )
 
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("implementation", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+"""The stored workflow templates."""
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("definition", LargeBinary, nullable=False),
+    Column("reason", Text),
+    Column("results", LargeBinary),
+    Index("executions_page", "channel", "created_at", "id"),
+    Index("executions_schema", "channel", "schema", "created_at", "id"),
+)
+"""The runs of stored workflow templates: `definition` never changes, `reason` says why one has failed, `results` what
+it has made."""
+
+stored_files = Table("stored_files", metadata, Column("key", Uuid, primary_key=True))
+"""The files that are kept for schemas and executions."""
+
+execution_partners = Table(
+    "execution_partners",
+    metadata,
+    Column("execution", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+)
+"""What was sent of each data partner's patients with an execution, as JSON."""
+
 failure_reports = Table(
     "failure_reports",
     metadata,
