@@ -1,7 +1,7 @@
-"""The building of one function by its owner: fetched, verified, unpacked once, then marked READY.
+"""The building of one function by its owner: fetched, verified, unpacked, prepared, then marked READY.
 
-With the subprocess executor nothing is left to keep: each attempt unpacks the archive afresh, so the function's
-image is its archive. What the building proves is that the archive is the registered one, safe, and has a command.
+With an executor of this machine what is left of it is the environment of its requirements: each attempt unpacks the
+archive afresh. What the building proves is that the archive is the registered one, safe, and can be made to run.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore, Stored, url
 from workers.channels import Channels, insist
+from workers.consent.policy import Consent
 from workers.errors import Fault, InternalFault
+from workers.executors import registry
 from workers.folder import working_folder
 from workers.functions import program
 from workers.settings import WorkerSettings
@@ -56,7 +58,9 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
         unpacked.mkdir()
         try:
             fetcher = Fetcher(settings, store, channels.peers[client], Downloads(settings))
-            program.prepare(function, unpacked, fetcher, settings.archive_size_limit)
+            policy = Consent.of(settings).policy
+            built = program.prepare(function, unpacked, fetcher, settings, registry.make(settings), policy)
+            built.held.close()
         except Fault as fault:
             _fail(settings, client, function, fault, store)
             return
@@ -67,7 +71,7 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
     update = pb.UpdateFunctionParam(key=function.key, name=function.name, image=function.archive)
     insist(lambda: client.functions.UpdateFunction(update))
     _apply(client, function.key, pb.FUNCTION_ACTION_READY)
-    log.info("function.built", function=function.key)
+    log.info("function.built", function=function.key, notes=list(built.notes))
 
 
 def _apply(client: Client, key: str, action: "pb.FunctionAction.ValueType") -> None:
