@@ -201,7 +201,7 @@ class _Run:
                 f"line {self.stage.line}: a shell takes {'>' + command.writes[0].text!r} for a file to write, not for "
                 "a version; quote it"
             )
-        if install.requirements or install.wheels:
+        if install.requirements or install.wheels or install.sources:
             install.line = self.stage.line
             self.stage.installs.append(install)
         else:

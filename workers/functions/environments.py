@@ -26,6 +26,7 @@ from workers.functions.installing import Installer
 from workers.functions.packages import Install
 from workers.functions.pythons import Python
 from workers.functions.recipe import Recipe
+from workers.functions.sources import Sources
 from workers.functions.stage import own_python
 from workers.settings import WorkerSettings
 
@@ -102,7 +103,7 @@ class Environments:
                 f"{self._settings.node} has none besides {own_python()}: name one with ORCHESTRATOR_FUNCTION_PYTHONS, "
                 "or use the executor `container`, which builds the function's image"
             )
-        _check_indexes(recipe.installs, allowed)
+        _check(recipe.installs, allowed)
         own = Environment(variables=recipe.variables, path=recipe.path)
         if python.is_own and not recipe.installs:
             return Held(own)
@@ -135,7 +136,10 @@ class Environments:
             made, began = draft / "environment", time.monotonic()
             with closing(Installer(self._settings, self._folder / _CACHE, self._go_on, held)) as installer:
                 installer.make(python, made)
-                said = [installer.install(install, made) for install in installs]
+                said = []
+                for install in installs:
+                    wheels = self._built(install, python, installer, draft)
+                    said.append(installer.install(install, made, wheels))
             (made / "said").write_text("\n".join(filter(None, map(str.strip, said))), encoding="utf-8")
             size = _size(made)
             if size > self._settings.environment_cache_size:
@@ -152,6 +156,12 @@ class Environments:
         finally:
             with suppress(OSError):
                 remove(draft)
+
+    def _built(self, install: Install, python: Python, installer: Installer, draft: Path) -> list[Path]:
+        if not install.sources:
+            return []
+        sources = Sources(self._settings, installer, python, self._go_on, draft)
+        return [sources.wheel(source, install.line) for source in install.sources]
 
     def _shrink(self, spared: str) -> None:
         """Remove what was fetched, then the longest unused environments, until they take no more than they may."""
@@ -224,8 +234,15 @@ class Environments:
         return None
 
 
-def _check_indexes(installs: tuple[Install, ...], allowed: Allowed) -> None:
+def _check(installs: tuple[Install, ...], allowed: Allowed) -> None:
     for install in installs:
+        if install.sources and not allowed.sources:
+            raise BuildFault(
+                f"line {install.line} of the function's Dockerfile would have {install.sources[0].name} built from its "
+                "source, and only wheels are installed: build one, and put it into the function's folder, or have the "
+                "function's owner named under `sources` in this organization's consent policy, or use the executor "
+                "`container`, which builds the function's image"
+            )
         for index in install.indexes:
             if index.rstrip("/") not in allowed.indexes:
                 raise BuildFault(
@@ -241,10 +258,20 @@ def _name(python: Python, installs: tuple[Install, ...]) -> str:
     for install in installs:
         content = asdict(install)
         content.pop("line")
-        content["wheels"] = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in install.wheels]
+        for kind in ("wheels", "sources"):
+            content[kind] = [_digest(file) for file in content[kind]]
         asked.append(content)
     whole = [_FORMAT, str(python.program), python.version, asked]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def _digest(path: Path) -> list[str]:
+    """Return what a file or a folder is, wherever it lies."""
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return [
+        path.name if path.is_file() else "",
+        *(f"{each.relative_to(path)} {hashlib.sha256(each.read_bytes()).hexdigest()}" for each in files),
+    ]
 
 
 def _said(folder: Path) -> tuple[str, ...]:

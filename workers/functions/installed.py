@@ -18,6 +18,7 @@ def holds(installs: Sequence[Install]) -> bool:
     """
     return all(
         not install.wheels
+        and not install.sources
         and not install.indexes
         and not any("--hash" in line for line in install.requirements)
         and all(_is_there(line) for line in install.requirements)

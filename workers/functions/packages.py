@@ -57,6 +57,7 @@ class Install:
         requirements: lines of a file of requirements: names, versions, extras, markers, hashes.
         constraints: likewise, of what is not asked for by itself.
         wheels: files of the function's archive.
+        sources: files and folders of the archive that a wheel would be built from.
         options: of the installer, for all of it.
         indexes: addresses that it names.
         line: of the Dockerfile.
@@ -65,6 +66,7 @@ class Install:
     requirements: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     wheels: list[Path] = field(default_factory=list)
+    sources: list[Path] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     indexes: list[str] = field(default_factory=list)
     line: int = 0
@@ -121,7 +123,7 @@ class Asking:
             if name != "--no-index":
                 value()
         elif name in ("-e", "--editable"):
-            raise AskedError(f"{value()!r} would be built from its source: {_WHEELS}")
+            self._wheel(value().removeprefix("file:"), file, self._install.requirements)
         elif name in _SOURCES:
             raise AskedError(f"{name} asks for a build from a source: {_WHEELS}")
         elif name in _ELSEWHERE:
@@ -177,13 +179,14 @@ class Asking:
             kept.append(" ".join([str(requirement), *(f"--hash={each}" for each in hashes)]))
 
     def _wheel(self, path: str, file: Path | None, kept: list[str]) -> None:
+        if _ADDRESS.match(path):
+            raise AskedError(f"{hidden(path)!r} is an address; put what is there into the function's folder")
         found = self._find(path.partition("[")[0], file)
         if found is None:
             raise AskedError(f"{path} is not there: copy it from the function's folder before")
-        if found.suffix != ".whl" or not found.is_file():
-            raise AskedError(f"{path} would be built from its source: {_WHEELS}")
         if kept is self._install.requirements:
-            self._install.wheels.append(found)
+            is_wheel = found.suffix == ".whl" and found.is_file()
+            (self._install.wheels if is_wheel else self._install.sources).append(found)
 
 
 _WHEELS = "only wheels are installed; build one, and put it into the function's folder"
@@ -199,7 +202,7 @@ def _value(word: str, value: str, equals: str, left: Iterator[str]) -> str:
 
 
 def _is_path(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or text.endswith((".whl", ".tar.gz", ".zip", ".tar.bz2")) or "/" in text
+    return text.startswith((".", "/")) or text.endswith((".whl", ".tar.gz", ".zip", ".tar.bz2")) or "/" in text
 
 
 def _lines(text: str) -> Iterator[str]:

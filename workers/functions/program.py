@@ -10,7 +10,7 @@ from workers.assets.fetching import Fetcher
 from workers.consent.policy import ConsentPolicy
 from workers.errors import AddressFault, BuildFault, ChecksumFault
 from workers.executors.executor import Environment, Executor, Hosting
-from workers.functions import archive, dockerfile, recipe
+from workers.functions import archive, dockerfile, reader, recipe
 from workers.functions.environments import Allowed, Environments, Held
 from workers.settings import WorkerSettings
 
@@ -71,7 +71,7 @@ def prepare(
     executor.build(folder, function.archive.checksum)
     if not isinstance(executor, Hosting):
         return Program(dockerfile.read_entrypoint(text), Held(Environment()))
-    read = recipe.read(text, folder, folder.with_name(f"{folder.name}.written"))
+    read = reader.read(text, folder, folder.with_name(f"{folder.name}.written"))
     allowed = Allowed(function.owner in policy.sources, policy.indexes)
     held = Environments(settings, go_on).prepare(read, allowed)
     try:

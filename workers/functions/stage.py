@@ -124,6 +124,12 @@ class Stage:
             if known == path or path in known.parents:
                 yield known, file
 
+    def _base(self, folder: PurePosixPath, path: PurePosixPath, file: File) -> Path | None:
+        """Return the folder of the archive that was copied to one of the image; None where it is no such copy."""
+        inside = path.relative_to(folder)
+        same = file.source.as_posix().endswith(f"/{inside}")
+        return Path(*file.source.parts[: -len(inside.parts)]) if same else None
+
     def find(self, path: str, beside: Path | None, folder: PurePosixPath) -> Path | None:
         """Return the content of a file of the image, for an installation.
 
@@ -133,15 +139,16 @@ class Stage:
             folder: where the command runs.
 
         Returns:
-            None where there is none. A folder where there is one.
+            None where there is none. A folder where one was copied as it is.
         """
         target = self.at(path, folder)
         found = self.files.get(target)
         if found is not None:
             self.used.add(target)
             return found.source
-        if self.is_folder(target) and list(self.below(target)):
-            return self.context
+        if folders := {self._base(target, path, file) for path, file in self.below(target)}:
+            self.used.update(path for path, _ in self.below(target))
+            return folders.pop() if len(folders) == 1 else None
         places = [beside.parent / path] if beside is not None else []
         if folder == self.workdir or folder in self.workdir.parents:
             # All of the archive lies in the WORKDIR.

@@ -2,13 +2,15 @@
 
 import json
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,10 +22,15 @@ from tests.kit.disk import mounted
 from tests.kit.wheels import wheel
 from tests.kit.world import World
 from workers.errors import BuildFault, InternalFault, Stopped
-from workers.functions import recipe
+from workers.executors.executor import Ending, Job, Limits, Outcome
+from workers.executors.local import Local
+from workers.executors.sandbox import SandboxBox
+from workers.functions import reader
 from workers.functions.environments import Allowed, Environments, Held
+from workers.run.slot import FOLDERS
 from workers.settings import WorkerSettings
 
+LIMITS = Limits(time=60.0, grace=0.5, memory=None, file_size=10_000_000)
 RUNS = '\nENTRYPOINT ["python3", "function.py"]\n'
 TELLS = """
 import alpha, os
@@ -80,7 +87,7 @@ def prepare(settings: WorkerSettings, tmp_path: Path) -> Prepare:
     ) -> Held:
         context = tmp_path / "context"
         context.mkdir(exist_ok=True)
-        read = recipe.read(f"FROM {base}\n{asked}{RUNS}", context, tmp_path / "written")
+        read = reader.read(f"FROM {base}\n{asked}{RUNS}", context, tmp_path / "written")
         return Environments(given, go_on).prepare(read, allowed)
 
     return prepared
@@ -169,6 +176,62 @@ def test_an_index_of_the_functions_own_is_used_only_where_the_consent_policy_nam
     prepare(asked, allowed=Allowed(indexes=frozenset({"https://elsewhere.example.org/simple"}))).close()
 
 
+BACKEND = """
+import pathlib, socket, zipfile
+
+
+def get_requires_for_build_wheel(settings=None):
+    return ["alpha==1.0"]
+
+
+def build_wheel(folder, settings=None, metadata=None):
+    import alpha, beta
+    try:
+        socket.create_connection(("127.0.0.1", PORT), 1)
+    except OSError:
+        reached = False
+    else:
+        reached = True
+    described = "own-3.0.dist-info"
+    with zipfile.ZipFile(pathlib.Path(folder, "own-3.0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("own.py", f"version = '3.0 {reached} {pathlib.Path('SECRET').exists()}'")
+        wheel.writestr(f"{described}/METADATA", "Metadata-Version: 2.1\\nName: own\\nVersion: 3.0\\n")
+        wheel.writestr(f"{described}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{described}/RECORD", "")
+"""
+PROJECT = """
+[build-system]
+requires = ["beta"]
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_source_is_built_in_a_sandbox_and_only_where_the_consent_policy_says_so(
+    prepare: Prepare, settings: WorkerSettings, tmp_path: Path, packed: bool
+) -> None:
+    settings.environments_folder.mkdir(parents=True)
+    source = tmp_path / "context" / "own"
+    source.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, secret = str(server.getsockname()[1]), str(settings.environments_folder)
+        (source / "backend.py").write_text(BACKEND.replace("PORT", port).replace("SECRET", secret))
+        (source / "pyproject.toml").write_text(PROJECT)
+        asked = "RUN pip install ./own"
+        if packed:
+            shutil.make_archive(str(source), "gztar", source.parent, "own")
+            asked = "COPY own.tar.gz /tmp/\nRUN pip install /tmp/own.tar.gz"
+        with pytest.raises(BuildFault, match=r"line . .* built from its source.* `sources` in .* consent policy"):
+            prepare(asked)
+        held = prepare(asked, allowed=Allowed(sources=True))
+    assert imported(held, "own") == "3.0 False False"
+    held.close()
+    (source / "backend.py").write_text("raise ValueError('a bad backend')")
+    with pytest.raises(BuildFault, match=r"line 2 .* cannot be built [^$]*a bad backend"):
+        prepare("RUN pip install -e own", allowed=Allowed(sources=True))
+
+
 def test_many_who_need_the_same_make_it_once(prepare: Prepare, settings: WorkerSettings) -> None:
     with ThreadPoolExecutor(10) as pool:
         helds = list(pool.map(lambda _: prepare("RUN pip install beta"), range(10)))
@@ -191,8 +254,21 @@ def test_what_a_killed_maker_left_is_made_again(prepare: Prepare, settings: Work
     held.close()
 
 
+MAKES = """
+import sys
+from pathlib import Path
+from workers.functions import reader
+from workers.functions.environments import Allowed, Environments
+from workers.settings import WorkerSettings
+settings, context, written = sys.argv[1:]
+text = 'FROM python\\nRUN pip install beta\\nENTRYPOINT ["python3", "function.py"]'
+read = reader.read(text, Path(context), Path(written))
+Environments(WorkerSettings.model_validate_json(settings)).prepare(read, Allowed())
+"""
+
+
 def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
-    prepare: Prepare, settings: WorkerSettings
+    prepare: Prepare, settings: WorkerSettings, tmp_path: Path
 ) -> None:
     # An index that takes the connection and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -200,16 +276,15 @@ def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
         given = settings.model_validate(
             settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
         )
-        child = os.fork()
-        if child == 0:
-            try:
-                prepare("RUN pip install beta", given)
-            finally:
-                os._exit(1)
-        silent.settimeout(30)
-        asks, _ = silent.accept()
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        told = given.model_dump_json(), str(tmp_path / "context"), str(tmp_path / "written")
+        (tmp_path / "context").mkdir()
+        child = subprocess.Popen([sys.executable, "-c", MAKES, *told])
+        try:
+            silent.settimeout(60)
+            asks, _ = silent.accept()
+        finally:
+            child.kill()
+            child.wait()
         with asks:
             held = prepare("RUN pip install beta")
     assert imported(held, "beta") == "1.0"
@@ -310,3 +385,65 @@ def test_a_task_fails_as_build_in_the_words_of_its_functions_owner(world: World)
     assert "line 2" in said
     assert "no-such-package" in said
     assert "`container`" in said
+
+
+SHOWS = """
+import sys
+known = sorted(sys.modules)
+import alpha, os
+print(alpha.version, alpha.__file__, sys.path, sys.prefix, sys.executable, known)
+print(sorted(os.environ.items()), os.getcwd(), os.listdir("."))
+print(sorted((line.split()[4], line.split()[5]) for line in open("/proc/self/mountinfo")))
+"""
+
+
+@dataclass
+class Runs:
+    """Runs of one function, of which the next is prepared in the environment of the one before."""
+
+    root: Path
+    executor: Local = field(default_factory=lambda: Local(SandboxBox()))
+
+    def run(self, held: Held, *, prepare: bool) -> tuple[str, bool]:
+        """Return what the function says, and whether it ran in what was prepared."""
+        folder = self.root / uuid.uuid4().hex
+        for name in FOLDERS:
+            (folder / name).mkdir(parents=True)
+        if prepare:
+            assert self.executor.prepare(folder, LIMITS)
+            assert self.executor.prepared(folder, 30.0)
+        (folder / "function" / "f.py").write_text(SHOWS)
+        job = Job(
+            folder,
+            ["python3", "f.py"],
+            replace(LIMITS, time=30.0),
+            prepared=folder if prepare else None,
+            environment=held.environment,
+        )
+        before = self.executor._runs[folder].launcher if prepare else None
+        self.executor.start(job)
+        used = self.executor._runs[folder].launcher is before
+        while (outcome := self.executor.outcome(folder, 1.0)) is None:
+            pass
+        assert self.executor.end(folder, 0.0)
+        said = (folder / "log").read_text()
+        assert outcome == Outcome(Ending.EXITED, 0), said
+        return said, used
+
+
+def test_what_is_prepared_has_the_environment_of_the_function_before(prepare: Prepare, tmp_path: Path) -> None:
+    one = prepare(
+        "ENV WORD=said PYTHONPATH=/app/lib\nWORKDIR /app\nENV PYTHONPATH=/app/lib\nRUN pip install alpha==1.0"
+    )
+    other = prepare("RUN pip install alpha==2.0")
+    runs = Runs(tmp_path / "runs")
+    fresh, used = runs.run(one, prepare=False)
+    assert not used
+    assert "/function/lib" in fresh
+    assert runs.run(one, prepare=True) == (fresh, True)
+    said, used = runs.run(other, prepare=True)
+    assert said.startswith("2.0 ")
+    assert not used
+    assert runs.run(other, prepare=True) == (said, True)
+    one.close()
+    other.close()
