@@ -257,13 +257,15 @@ def test_what_a_killed_maker_left_is_made_again(prepare: Prepare, settings: Work
 MAKES = """
 import sys
 from pathlib import Path
+from pydantic import SecretStr
 from workers.functions import reader
 from workers.functions.environments import Allowed, Environments
 from workers.settings import WorkerSettings
-settings, context, written = sys.argv[1:]
+settings, index, context, written = sys.argv[1:]
 text = 'FROM python\\nRUN pip install beta\\nENTRYPOINT ["python3", "function.py"]'
 read = reader.read(text, Path(context), Path(written))
-Environments(WorkerSettings.model_validate_json(settings)).prepare(read, Allowed())
+given = WorkerSettings.model_validate_json(settings).model_copy(update={"package_index": SecretStr(index)})
+Environments(given).prepare(read, Allowed())
 """
 
 
@@ -276,7 +278,7 @@ def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
         given = settings.model_validate(
             settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
         )
-        told = given.model_dump_json(), str(tmp_path / "context"), str(tmp_path / "written")
+        told = given.model_dump_json(), index, str(tmp_path / "context"), str(tmp_path / "written")
         (tmp_path / "context").mkdir()
         child = subprocess.Popen([sys.executable, "-c", MAKES, *told])
         try:
