@@ -4,7 +4,7 @@ import io
 import tarfile
 from collections.abc import Callable, Mapping
 
-DOCKERFILE = 'FROM python:3.11-slim\nENTRYPOINT ["python3", "function.py"]\n'
+DOCKERFILE = 'FROM python:3-slim\nENTRYPOINT ["python3", "function.py"]\n'
 # Reads what the runtime promises by hand, so that a fault is the test's own.
 READS = """
 import json, os, pathlib, sys, time

@@ -1,5 +1,6 @@
 """What becomes of each instruction of a Dockerfile: honoured, passed over with a line in a log, or refused."""
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -317,6 +318,15 @@ ENTRYPOINT ["python{OWN}", "function.py", "--function-name", "train"]
         ["six==1.0", 'attrs>20; python_version > "3"', "idna>=3"],
     ]
     assert found.installs[1].wheels == [context / "dist/own-1.0-py3-none-any.whl"]
+
+
+def test_the_example_of_the_docs_builds(read: Read) -> None:
+    page = (Path(__file__).parents[3] / "docs/functions.md").read_text()
+    (example,) = re.findall(r"```dockerfile\n(.*?)```", page, re.DOTALL)
+    found = read(example)
+    assert found.variables == {"OMP_NUM_THREADS": "1"}
+    assert found.installs
+    assert not found.notes
 
 
 WORDS = st.sampled_from(
