@@ -6,6 +6,7 @@ None is ever fetched. A function gets the worker's own where that has the versio
 import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ def find(wanted: str | None, named: Sequence[Path] = (), private: Sequence[Path]
         None where there is none.
     """
     if wanted in (None, own_python()):
-        return _asked(Path(sys.executable))
+        return _own()
     for program in (*named, *_on_path(f"python{wanted}")):
         found = _asked(program)
         if found is None:
@@ -68,6 +69,16 @@ def find(wanted: str | None, named: Sequence[Path] = (), private: Sequence[Path]
         ):
             return found
     return None
+
+
+def _own() -> Python:
+    places = {Path(sys.base_prefix), Path(sys.base_exec_prefix), Path(os.path.realpath(sys.executable)).parent.parent}
+    return Python(Path(sys.executable), platform.python_version(), _outside(places))
+
+
+def _outside(places: set[Path]) -> tuple[Path, ...]:
+    """Return those folders that lie outside of the system's, which functions see anyway."""
+    return tuple(sorted(place for place in places if place != Path("/") and not place.is_relative_to("/usr")))
 
 
 def _on_path(name: str) -> Iterator[Path]:
@@ -92,5 +103,4 @@ def _asked(program: Path) -> Python | None:
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     bases = {Path(place) for place in places} | {Path(real).parent.parent}
-    seen = sorted(base for base in bases if base != Path("/") and not base.is_relative_to("/usr"))
-    return Python(program, ".".join(map(str, version)), tuple(seen))
+    return Python(program, ".".join(map(str, version)), _outside(bases))
