@@ -8,8 +8,7 @@ from orchestrator.cli.connection import Connected, Target, connect, connection_o
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
-    from orchestrator import protos as pb
-    from orchestrator.client import Client, Progress
+    from orchestrator.client import Client
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 _KEY = click.argument("key")
@@ -35,13 +34,14 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
     """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client.progress import state_of
 
         found = list(reading.plans(client))[-limit:]
-        all_progress = [_progress(client, plan) for plan in found]
+        counted = reading.counts_of(client, [plan.key for plan in found])
+        states = {plan.key: state_of(plan, counted[plan.key]) for plan in found}
         if as_json:
             listed = [
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts}
-                for plan, progress in zip(found, all_progress, strict=True)
+                {**reading.document(plan), "state": states[plan.key], "counts": counted[plan.key]} for plan in found
             ]
             reading.print_json({"plans": listed})
             return
@@ -52,10 +52,10 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
                 plan.name,
                 plan.owner,
                 tables.minute(plan.creation_date),
-                progress.state,
-                f"{progress.counts['Done']}/{len(progress.tasks)}",
+                states[plan.key],
+                f"{counted[plan.key]['Done']}/{sum(counted[plan.key].values())}",
             )
-            for plan, progress in zip(found, all_progress, strict=True)
+            for plan in found
         ]
         columns = ("plan", "name", "owner", "created", "state", "done")
         tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
@@ -66,63 +66,19 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
 @_JSON
 @click.pass_obj
 def show(target: Target, key: str, as_json: bool) -> None:
-    """Show a compute plan: its tasks by rank, where they run, in what state, and why some failed."""
+    """Show a compute plan: its tasks by round, when each ran, what it waits for, and why some failed."""
     with connect(target.resolve()) as client:
-        from orchestrator.cli import declines, reading, tables
-        from orchestrator.core.states import TASK_WORDS
+        from orchestrator.cli import declines, overview, reading, tables
 
-        plan = reading.find(client, key, reading.PLAN)
-        progress = _progress(client, plan)
-        tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
-        failures = {task.key: reading.failure_of(client, task) for task in tasks}
-        declined = declines.of_plan(client, plan.key)
-        if as_json:
-            reasons = {decline.compute_task_key: decline.reason for decline in declined}
-            listed = [
-                {
-                    **reading.document(task),
-                    "error_type": reading.error_type(failures[task.key]),
-                    "declined": reasons.get(task.key, ""),
-                }
-                for task in tasks
-            ]
-            reading.print_json(
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts, "tasks": listed}
-            )
-            return
-        names = {f.key: f.name for f in _functions(client, plan.key)}
-        counts = ", ".join(f"{word} {number}" for word, number in progress.counts.items() if number)
-        output = tables.console()
-        output.print(
-            tables.facts(
-                (
-                    ("plan", plan.key),
-                    ("name", plan.name),
-                    ("tag", plan.tag),
-                    ("owner", plan.owner),
-                    ("created", tables.moment(plan.creation_date)),
-                    ("state", progress.state),
-                    ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
-                    *sorted(plan.metadata.items()),
-                )
-            )
-        )
-        key_of = tables.short(task.key for task in tasks)
-        rows = [
-            (
-                str(task.rank),
-                key_of(task.key),
-                names.get(task.function_key, task.function_key),
-                task.worker,
-                TASK_WORDS[task.status],
-                reading.error_type(failures[task.key]),
-            )
-            for task in tasks
-        ]
-        columns = ("rank", "task", "function", "worker", "state", "error")
-        output.print(tables.table(*columns, rows=rows, whole=("rank", "task", "state", "error")))
-        for group in declines.grouped(declined):
-            output.print(group.line, soft_wrap=True, markup=False)
+        found = overview.read(client, reading.find(client, key, reading.PLAN))
+    if as_json:
+        reading.print_json(overview.document(found))
+        return
+    output = tables.console()
+    for part in overview.render(found):
+        output.print(part)
+    for group in declines.grouped(found.declined):
+        output.print(group.line, soft_wrap=True, markup=False)
 
 
 @plan.command()
@@ -201,7 +157,12 @@ def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
         click.echo(found.csv(), nl=False)
     elif found:
         head, *rows = found.table()
-        tables.console().print(tables.table(*head, rows=rows, whole=("round", "score")))
+        output = tables.console()
+        output.print(tables.table(*head, rows=rows, whole=("round", "score")))
+        curves = found.curves()
+        if curves and tables.narrow():
+            head, *rows = curves
+            output.print(tables.table(*head, rows=rows, whole=("first to last",)))
     else:
         click.echo("no scores yet")
 
@@ -218,18 +179,3 @@ def _await_stops(client: "Client", key: str, timeout: float) -> None:
             "and `orchestrator node list` shows which nodes are silent"
         )
     click.echo("all have stopped" if shares else "none of its tasks ran")
-
-
-def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":
-    from orchestrator.cli import reading
-    from orchestrator.client import Progress
-
-    return Progress(plan, reading.tasks_of(client, plan.key))
-
-
-def _functions(client: "Client", plan: str) -> "list[pb.Function]":
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
-
-    wanted = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan))
-    return list(reading.pages(client.functions.QueryFunctions, wanted, "Functions"))

@@ -4,6 +4,7 @@ from orchestrator.client.asynchronous import AsyncClient
 from orchestrator.client.certificates import Certificates
 from orchestrator.client.connection import Client
 from orchestrator.client.errors import BuildError, CallError, PlanError, StoreError
+from orchestrator.client.explanation import Explanation
 from orchestrator.client.folders import FolderError
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress
@@ -19,6 +20,7 @@ __all__ = [
     "Certificates",
     "Client",
     "Event",
+    "Explanation",
     "FolderError",
     "Output",
     "Plan",

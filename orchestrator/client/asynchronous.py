@@ -10,13 +10,14 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, models, readiness, registration, submission
+from orchestrator.client import additions, explanation, models, readiness, registration, submission
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.assets import READY_SECONDS
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
 from orchestrator.client.connection import new_watch, options
 from orchestrator.client.errors import CallError, PlanError
+from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
 from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
@@ -24,7 +25,7 @@ from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.task import Permissions
+from orchestrator.client.task import Permissions, Task
 from orchestrator.client.watching import PATIENCE, Event, Watch
 
 
@@ -71,6 +72,7 @@ class AsyncClient:
         self.profiling = pb.ProfilingServiceStub(self._transport)
         self.events = pb.EventServiceStub(self._transport)
         self.info = pb.InfoServiceStub(self._transport)
+        self.inspection = pb.InspectionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
 
     def plan(
@@ -155,6 +157,10 @@ class AsyncClient:
     async def scores(self, plan: Plan[Any] | str) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))
+
+    async def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
+        """Return why a task is in its state; see `Client.explain`."""
+        return await self._run(explanation.explain(task))
 
     async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""

@@ -100,6 +100,7 @@ class Client(Assets):
         self.profiling = pb.ProfilingServiceStub(calls)
         self.events = pb.EventServiceStub(calls)
         self.info = pb.InfoServiceStub(calls)
+        self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
 
     def ping(self) -> None:

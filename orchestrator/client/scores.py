@@ -3,9 +3,11 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
+from statistics import mean
 from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
@@ -19,6 +21,7 @@ ROUNDS = ("round", "round_idx")
 """What a task's metadata may call its round; the second is substrafl's word."""
 
 _PAGE = 1000
+_BARS = "▁▂▃▄▅▆▇█"
 _FIELDS = ("round", "organization", "score", "value", "function", "task")
 
 
@@ -82,6 +85,27 @@ class Scores(Sequence[Score]):
         ]
         return [["round", "score", *organizations], *rows]
 
+    def curves(self) -> list[list[str]]:
+        """Return how each score of each organization went from round to round: its head first, then a bar for a round.
+
+        The bars of a score share one scale. A score of which no organization has two rounds has none, and of several
+        values of one round the mean is shown.
+        """
+        values: dict[tuple[str, str], dict[int | str, list[float]]] = {}
+        for each in self._scores:
+            if math.isfinite(each.value):
+                values.setdefault((each.score, each.organization), {}).setdefault(each.round, []).append(each.value)
+        means = {name: [mean(found) for found in rounds.values()] for name, rounds in values.items()}
+        scales: dict[str, list[float]] = {}
+        for (score, _), curve in means.items():
+            scales.setdefault(score, []).extend(curve)
+        rows = [
+            [printable(score), organization, _bars(curve, scales[score]), f"{curve[0]:.4f} to {curve[-1]:.4f}"]
+            for (score, organization), curve in sorted(means.items())
+            if len(curve) > 1
+        ]
+        return [["score", "organization", "by round", "first to last"], *rows] if rows else []
+
     def csv(self) -> str:
         """Return a line of comma-separated values for each score, after one with their names.
 
@@ -116,6 +140,13 @@ def _order(number: int | str) -> tuple[bool, int, str]:
     return (isinstance(number, str), 0, number) if isinstance(number, str) else (False, number, "")
 
 
+def _bars(curve: Sequence[float], scale: Sequence[float]) -> str:
+    # As fractions: between two floats there may be more than a float can say.
+    least = Fraction(min(scale))
+    length = Fraction(max(scale)) - least or 1
+    return "".join(_BARS[round((Fraction(value) - least) / length * (len(_BARS) - 1))] for value in curve)
+
+
 def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
     """Return the round of each task of a compute plan, by its key.
 
@@ -145,20 +176,17 @@ def scores(plan: str) -> Steps[Scores]:
     tasks: list[pb.ComputeTask] = yield from _pages(
         _tasks, pb.QueryTasksParam(filter=pb.TaskQueryFilter(compute_plan_key=plan)), "tasks"
     )
-    measuring: Mapping[str, str] = {
-        function.key: function.name
-        for function in functions
-        if any(output.kind == pb.ASSET_PERFORMANCE for output in function.outputs.values())
-    }
-    rounds = rounds_of(tasks)
+    measured: list[pb.Performance] = yield from _pages(
+        _performances, pb.QueryPlanPerformancesParam(compute_plan_key=plan), "performances"
+    )
+    names = {function.key: function.name for function in functions}
+    rounds, by_key = rounds_of(tasks), {task.key: task for task in tasks}
     found = []
-    for task in tasks:
-        if task.function_key not in measuring:
-            continue
-        wanted = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
-        for each in (yield from _pages(_performances, wanted, "Performances")):
+    for each in measured:
+        # One that was registered since the tasks were listed has its turn the next time.
+        if task := by_key.get(each.compute_task_key):
             name = each.compute_task_output_identifier
-            function = measuring[task.function_key]
+            function = names.get(task.function_key, task.function_key)
             found.append(Score(rounds[task.key], task.worker, name, each.performance_value, function, task.key))
     return Scores(found)
 
@@ -171,8 +199,8 @@ def _tasks(client: Any, request: pb.QueryTasksParam) -> Any:
     return client.tasks.QueryTasks(request)
 
 
-def _performances(client: Any, request: pb.QueryPerformancesParam) -> Any:
-    return client.performances.QueryPerformances(request)
+def _performances(client: Any, request: pb.QueryPlanPerformancesParam) -> Any:
+    return client.inspection.QueryPlanPerformances(request)
 
 
 def _pages(query: Any, request: Any, field: str) -> Steps[list[Any]]:

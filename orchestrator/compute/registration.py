@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.compute.declarations import Declared, Granted, Input
-from orchestrator.core import permissions, states
+from orchestrator.core import fields, permissions, states
 from orchestrator.core.errors import (
     BadRequestError,
     ConflictError,
@@ -216,7 +216,9 @@ class _Registration:
         statuses = [parent.status for parent in parents]
         status = states.initial_status(self._function.status, statuses)
         pending = sum(each != pb.STATUS_DONE for each in statuses)
-        registered = Registered(self._new, worker, rank, status, task.SerializeToString(), parent_keys, pending)
+        definition = task.SerializeToString()
+        fields.check_size(len(definition), f"task {self._new.key}")
+        registered = Registered(self._new, worker, rank, status, definition, parent_keys, pending)
         # Nothing of the task's own message: any part of it keeps all of it in memory.
         return registered, Parent(self._new.key, self._function.key, status, rank, logs, outputs)
 

@@ -20,6 +20,8 @@ from orchestrator.protos.function_pb2 import *
 from orchestrator.protos.function_pb2_grpc import *
 from orchestrator.protos.info_pb2 import *
 from orchestrator.protos.info_pb2_grpc import *
+from orchestrator.protos.inspection_pb2 import *
+from orchestrator.protos.inspection_pb2_grpc import *
 from orchestrator.protos.model_pb2 import *
 from orchestrator.protos.model_pb2_grpc import *
 from orchestrator.protos.organization_pb2 import *

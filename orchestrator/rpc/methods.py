@@ -9,9 +9,11 @@ from orchestrator.compute import (
     data_samples,
     datasets,
     declines,
+    explanations,
     failure_reports,
     functions,
     info,
+    keys,
     models,
     nodes,
     organizations,
@@ -22,6 +24,7 @@ from orchestrator.compute import (
     task_inputs,
     task_registration,
     tasks,
+    times,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
 from orchestrator.rpc.handlers import Method, Stream, Unary
@@ -86,6 +89,13 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     "EventService": {
         "QueryEvents": Unary(pb.QueryEventsParam, reading.query),
         "SubscribeToEvents": Stream(pb.SubscribeToEventsParam, subscription.subscribe),
+    },
+    "InspectionService": {
+        "ExplainTask": Unary(pb.ExplainTaskParam, explanations.explain),
+        "QueryPlanPerformances": Unary(pb.QueryPlanPerformancesParam, performances.of_plan),
+        "QueryPlanTimes": Unary(pb.QueryPlanTimesParam, times.query),
+        "CountTasks": Unary(pb.CountTasksParam, plans.count_tasks),
+        "FindKeys": Unary(pb.FindKeysParam, keys.find),
     },
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
     "WorkerService": {

@@ -21,8 +21,9 @@ _SERVICES = [
     if name.endswith("_pb2") and not name.startswith(("google", "orchestrator"))
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
+_OURS = {"InspectionService", "WorkerService"}
 METHODS: list[MethodDescriptor] = [
-    method for module, service in _SERVICES if module != "worker_pb2" for method in service.methods
+    method for _, service in _SERVICES if service.name not in _OURS for method in service.methods
 ]
 """The 40 methods of the contract."""
 _ALL: Mapping[str, MethodDescriptor] = {

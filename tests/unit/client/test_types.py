@@ -15,6 +15,7 @@ NAMES = {
     "Certificates",
     "Client",
     "Event",
+    "Explanation",
     "FolderError",
     "Output",
     "Plan",
