@@ -207,6 +207,11 @@ class WorkerSettings(OrganizationSettings):
         description="the bytes of a task's log that are kept, its beginning and its end (1 or more); the task goes on, "
         "and its log says how many are missing",
     )
+    task_log_age: NonNegativeFloat = Field(
+        90 * 24 * 3600.0,
+        description="the seconds that logs of tasks and of builds stay in the asset store (0 or more; 0 keeps them for "
+        "ever)",
+    )
     output_size_limit: PositiveInt = Field(
         10 * GIB, description="the bytes that one file written by a task may have (1 or more)"
     )

@@ -68,6 +68,10 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
             internal = InternalFault(f"the worker could not unpack the function's archive: {error}")
             _fail(settings, client, function, internal, store)
             return
+    try:
+        _store_log(settings, function, "".join(f"{note}\n" for note in (*built.notes, "Built.")), store)
+    except OSError as error:
+        log.warning("function.log_not_stored", function=function.key, error=str(error))
     update = pb.UpdateFunctionParam(key=function.key, name=function.name, image=function.archive)
     insist(lambda: client.functions.UpdateFunction(update))
     _apply(client, function.key, pb.FUNCTION_ACTION_READY)
@@ -98,7 +102,7 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
         asset_key=function.key, asset_type=pb.FAILED_ASSET_FUNCTION, error_type=fault.error_type
     )
     try:
-        stored = _store_log(settings, function, fault, store)
+        stored = _store_log(settings, function, f"Building failed: {fault}\n", store)
     except OSError as error:
         # Without a log in the store the only report that the contract allows is an internal one.
         log.error("function.log_not_stored", function=function.key, error=str(error))
@@ -116,8 +120,8 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
     log.warning("function.failed", function=function.key, reason=str(fault))
 
 
-def _store_log(settings: WorkerSettings, function: pb.Function, fault: Fault, store: AssetStore) -> Stored:
+def _store_log(settings: WorkerSettings, function: pb.Function, said: str, store: AssetStore) -> Stored:
     with working_folder(settings.node_folder, function.key) as folder:
         text = folder / "log"
-        text.write_text(f"Building failed: {fault}\n", encoding="utf-8")
+        text.write_text(said, encoding="utf-8")
         return store.put(f"logs/{function.key}-1", text)

@@ -15,8 +15,10 @@ from structlog.contextvars import bound_contextvars
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from workers.assets import task_logs
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
+from workers.assets.task_logs import Copying
 from workers.channels import insist
 from workers.consent.declines import Asking
 from workers.consent.policy import ConsentPolicy
@@ -231,7 +233,10 @@ class _Attempt:
         # From here on it is the executor's.
         self._prepared = None
         crash.point("worker.before_run")
-        with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
+        about = {"task": claim.task.key, "attempt": claim.attempt.number}
+        named, again = task_logs.name(claim.task.key, claim.attempt.number), claim.attempt.number > 1
+        said = Copying(self._store, named, self._log_file, about, again=again)
+        with self._stopwatch.step("execution"), bound_contextvars(**about), said:
             outcome = watch.run(self._executor, job, self._orders)
         crash.point("worker.ran")
         self._orders.obey()
