@@ -8,20 +8,22 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
+from functools import lru_cache
 from typing import TypeAlias
 
 from e2b_dockerfile_utils import DockerfileInstruction, chomp_heredoc_content
 
 from workers.functions import packages, shell
+from workers.functions.copying import mounts
 from workers.functions.packages import AskedError
 from workers.functions.shell import Command, UnreadableError, Word
-from workers.functions.stage import File, Stage, own_python
+from workers.functions.stage import Stage, own_python
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _PIP = re.compile(r"pip(3(\.\d+)?)?")
 _DEEPEST = 5
 _SHOWN = 120
+_MOST_PACKAGES = 100
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 _IMAGE = "it only shapes an image"
 # What says or waits, and leaves nothing.
@@ -61,39 +63,13 @@ def run(stage: Stage, instruction: DockerfileInstruction) -> None:
     Raises:
         BuildFault: it cannot be done here.
     """
-    mounted = dict(_mounts(stage, instruction))
+    mounted = dict(mounts(stage, instruction))
     stage.files.update(mounted)
     try:
         _Run(stage).instruction(instruction)
     finally:
         for path in mounted:
             del stage.files[path]
-
-
-def _mounts(stage: Stage, instruction: DockerfileInstruction) -> list[tuple[PurePosixPath, File]]:
-    """Return the files that a RUN sees for its own time."""
-    found = []
-    for flag in instruction.flags:
-        name, _, value = flag.partition("=")
-        if name in ("--network", "--security"):
-            continue
-        if name != "--mount":
-            raise stage.refuse(f"{name} is not known here")
-        said = dict(pair.partition("=")[::2] for pair in value.split(","))
-        kind = said.get("type", "bind")
-        if kind in ("cache", "tmpfs"):
-            continue
-        target = said.get("target") or said.get("dst") or said.get("destination")
-        if kind != "bind" or "from" in said or target is None:
-            raise stage.refuse(f"it mounts {value}, and only what lies in the function's folder is here")
-        source = stage.context / said.get("source", said.get("src", ".")).lstrip("/")
-        if ".." in source.parts or not source.exists():
-            raise stage.refuse(f"there is no {said.get('source')} in the function's archive")
-        place = stage.at(target)
-        for each in [source] if source.is_file() else source.rglob("*"):
-            if each.is_file():
-                found.append((place / each.relative_to(source).as_posix(), File(each, False, stage.line)))
-    return [(path, file) for path, file in found if path not in stage.files]
 
 
 class _Run:
@@ -241,6 +217,8 @@ class _Run:
         if given[:1] and given[0] in _APT:
             self._pass_over(command, _IMAGE)
             return
+        if len(given) > _MOST_PACKAGES:
+            raise self.stage.refuse(f"it names more than {_MOST_PACKAGES} packages of a system")
         if given[:1] == ["install"] and len(given) > 1 and all(map(_on_this_machine, given[1:])):
             self._pass_over(command, "this machine has it")
             return
@@ -265,7 +243,7 @@ class _Run:
             place = self.stage.at(word, self.folder)
             # Whether it lies in the function's folder is known at the end.
             self.stage.made(place)
-            self.stage.wanted.append((place, self.stage.line, self.stage.shown))
+            self.stage.wanted.append((place, self.stage.line))
 
     def chmod(self, words: list[str], command: Command) -> None:
         given = [word for word in words if not word.startswith("--") and word != "-R"]
@@ -308,6 +286,7 @@ INDEX_VARIABLES = frozenset(
 """Variables by which installers find packages elsewhere than the worker says."""
 
 
+@lru_cache(maxsize=1024)
 def _on_this_machine(package: str) -> bool:
     """Say whether a package of the system is installed, of Debian's kind."""
     query = shutil.which("dpkg-query")

@@ -1,4 +1,4 @@
-"""What COPY and ADD put into an image: files of the function's archive, and what stands in the Dockerfile itself."""
+"""What COPY, ADD and mounts put into an image: files of the function's archive, and of the Dockerfile itself."""
 
 import fnmatch
 import re
@@ -11,6 +11,8 @@ from workers.functions.stage import File, Stage
 
 _FLAGS = ("--chown", "--chmod", "--link")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LONGEST = 16 * 1024 * 1024
 _ADDRESS = re.compile(r"[a-z]+://|git@")
 
 
@@ -102,10 +104,51 @@ def _write(stage: Stage, body: DockerfileHeredoc, target: PurePosixPath, written
     stage.put(target, File(file, _executable(file, mode), stage.line))
 
 
+def mounts(stage: Stage, instruction: DockerfileInstruction) -> list[tuple[PurePosixPath, File]]:
+    """Return the files that a RUN sees for its own time.
+
+    Args:
+        stage: where.
+        instruction: the line.
+
+    Raises:
+        BuildFault: they are not here.
+    """
+    found = []
+    for flag in instruction.flags:
+        name, _, value = flag.partition("=")
+        if name in ("--network", "--security"):
+            continue
+        if name != "--mount":
+            raise stage.refuse(f"{name} is not known here")
+        said = dict(pair.partition("=")[::2] for pair in value.split(","))
+        kind = said.get("type", "bind")
+        if kind in ("cache", "tmpfs"):
+            continue
+        target = said.get("target") or said.get("dst") or said.get("destination")
+        if kind != "bind" or "from" in said or target is None:
+            raise stage.refuse(f"it mounts {value}, and only what lies in the function's folder is here")
+        source = stage.context / said.get("source", said.get("src", ".")).lstrip("/")
+        if ".." in source.parts or not source.exists():
+            raise stage.refuse(f"there is no {said.get('source')} in the function's archive")
+        place = stage.at(target)
+        for each in [source] if source.is_file() else source.rglob("*"):
+            if each.is_file():
+                found.append((place / each.relative_to(source).as_posix(), File(each, False, stage.line)))
+    return [(path, file) for path, file in found if path not in stage.files]
+
+
 def expanded(stage: Stage, text: str) -> str:
-    """Return a text of the Dockerfile with its variables replaced, its quotation marks left alone."""
+    """Return a text of the Dockerfile with its variables replaced, its quotation marks left alone.
+
+    Raises:
+        BuildFault: it becomes too long.
+    """
     known = {**stage.arguments, **stage.variables}
-    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda match: known.get(match[1] or match[2], ""), text)
+    size = len(text) + sum(len(known.get(match[1] or match[2], "")) for match in _VARIABLE.finditer(text))
+    if size > _LONGEST:
+        raise stage.refuse(f"it is longer than {_LONGEST} characters once its variables are replaced")
+    return _VARIABLE.sub(lambda match: known.get(match[1] or match[2], ""), text)
 
 
 def _executable(file: Path, mode: str) -> bool:

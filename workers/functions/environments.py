@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 _FORMAT = 1
 _POLL_SECONDS = 0.1
+_CLEAN_SECONDS = 30.0
 _LOCK, _CACHE = ".lock", "fetched"
 
 
@@ -147,11 +148,13 @@ class Environments:
                     f"what the function asks for takes {size} bytes, and all environments together may take "
                     f"{self._settings.environment_cache_size}, the worker's ORCHESTRATOR_ENVIRONMENT_CACHE_SIZE"
                 )
-            _close(made)
             # What is there after a power cut must be whole.
             os.sync()
-            os.write(held, json.dumps({"size": size}).encode())
+            os.ftruncate(held, 0)
+            os.pwrite(held, json.dumps({"size": size}).encode(), 0)
             made.rename(self._folder / name)
+            # Not before: who may not write to a folder may not move it.
+            _close(self._folder / name)
             log.info("environment.made", environment=name[:12], bytes=size, seconds=round(time.monotonic() - began, 1))
         finally:
             with suppress(OSError):
@@ -183,7 +186,7 @@ class Environments:
         lock = os.open(self._folder, os.O_RDONLY)
         try:
             with closing(Installer(self._settings, fetched, self._go_on, lock)) as installer:
-                installer.clean()
+                installer.clean(_CLEAN_SECONDS)
         except InternalFault as fault:
             log.warning("environment.cache_not_cleaned", reason=str(fault))
         finally:

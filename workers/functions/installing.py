@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -95,7 +96,12 @@ class Installer:
         """
         where = f"line {install.line} of the function's Dockerfile"
         asked, limits = folder.with_name("requirements.txt"), folder.with_name("constraints.txt")
-        files = [*install.wheels, *wheels]
+        # A path of the archive may have letters that mean something else in a file of requirements.
+        place = folder.with_name("wheels")
+        place.mkdir(exist_ok=True)
+        files = [place / file.name for file in (*install.wheels, *wheels)]
+        for source, file in zip((*install.wheels, *wheels), files, strict=True):
+            shutil.copyfile(source, file)
         asked.write_text("\n".join([*install.requirements, *map(str, files)]) + "\n", encoding="utf-8")
         limits.write_text("\n".join(install.constraints) + "\n", encoding="utf-8")
         words = ["pip", "install", "--python", str(folder / "bin" / "python"), "--only-binary", ":all:"]
@@ -106,12 +112,16 @@ class Installer:
             words += ["--index", index]
         return self._run([*words, *self._sources()], folder.parent, where)
 
-    def clean(self) -> None:
-        """Forget what was fetched before; one that is being used stays.
+    def clean(self, seconds: float) -> None:
+        """Forget what was fetched before, as soon as nobody uses it.
+
+        Args:
+            seconds: to wait for that at most.
 
         Raises:
             InternalFault: it cannot be removed.
         """
+        self._until = time.monotonic() + seconds
         self._run(["cache", "clean"], self._cache, "")
 
     def _sources(self) -> list[str]:

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 _LARGEST = 1024 * 1024
 _DEEPEST = 10
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_WHEEL = re.compile(r"[A-Za-z0-9_.+!]+(?:-[A-Za-z0-9_.+!]+){4,5}\.whl")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _HASH = re.compile(r"\s--hash[=\s]\s*(\w+:[0-9a-fA-F]+)")
 _DIRECT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
@@ -160,6 +161,9 @@ class Asking:
     def _requirement(self, text: str, file: Path | None, kept: list[str]) -> None:
         hashes = _HASH.findall(f" {text}") if "--hash" in text else []
         plain = _HASH.sub("", text).strip()
+        if "$" in plain:
+            # The installer would replace it by what it has of its own.
+            raise AskedError(f"{plain!r} names a variable that is not set")
         direct = _DIRECT.match(plain)
         address = direct[2] if direct else plain.partition(";")[0].strip()
         local = address.removeprefix("file:").removeprefix("//")
@@ -186,6 +190,8 @@ class Asking:
             raise AskedError(f"{path} is not there: copy it from the function's folder before")
         if kept is self._install.requirements:
             is_wheel = found.suffix == ".whl" and found.is_file()
+            if is_wheel and not _WHEEL.fullmatch(found.name):
+                raise AskedError(f"{found.name!r} is no name of a wheel")
             (self._install.wheels if is_wheel else self._install.sources).append(found)
 
 

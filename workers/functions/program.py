@@ -75,7 +75,7 @@ def prepare(
     allowed = Allowed(function.owner in policy.sources, policy.indexes)
     held = Environments(settings, go_on).prepare(read, allowed)
     try:
-        recipe.lay_out(read, folder)
+        recipe.lay_out(read, folder, settings.archive_size_limit)
     except BaseException:
         held.close()
         raise

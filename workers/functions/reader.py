@@ -15,8 +15,8 @@ from workers.executors.executor import HERE
 from workers.functions import dockerfile
 from workers.functions.commands import INDEX_VARIABLES, run
 from workers.functions.copying import copy
-from workers.functions.recipe import Recipe
-from workers.functions.stage import ROOT, File, Stage, own_python, python_of
+from workers.functions.recipe import Recipe, laid_out
+from workers.functions.stage import ROOT, Stage, own_python, python_of
 
 # Of the images `python`.
 _BASE = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -32,6 +32,8 @@ _PASSED_OVER = {
     "ONBUILD": "it is for images that are made of this one",
     "CMD": "a function gets its arguments from the worker",
 }
+# No program can be given more in one variable (Linux).
+_LONGEST = 128 * 1024 - 1
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _PYTHON = ("python", "python3")
 
@@ -75,7 +77,7 @@ class _Reader:
             self._at(instruction)
             self._instruction(instruction)
         stage = self._stage
-        files, folders = self._laid_out()
+        files, folders = laid_out(stage)
         words = self._command(command)
         variables, path = self._environment()
         return Recipe(
@@ -91,7 +93,7 @@ class _Reader:
         )
 
     def _at(self, instruction: DockerfileInstruction) -> None:
-        self._stage.line, self._stage.shown = instruction.start_line, dockerfile.shown(instruction)
+        self._stage.begin(instruction.start_line, dockerfile.shown(instruction))
 
     def _needed(self) -> list[DockerfileInstruction]:
         """Return the instructions that the last stage is made by: its own, and before them those of its base."""
@@ -136,9 +138,12 @@ class _Reader:
             skip_unset_env=False,
         )
         try:
-            return lex.process_word(text)
+            found = lex.process_word(text)
         except ValueError as error:
             raise self._stage.refuse(str(error)) from error
+        if len(found) > _LONGEST:
+            raise self._stage.refuse(f"it is longer than {_LONGEST} characters once its variables are replaced")
+        return found
 
     def _declared(self, instruction: DockerfileInstruction, known: Mapping[str, str]) -> dict[str, str]:
         """Return what an ARG declares."""
@@ -208,33 +213,6 @@ class _Reader:
             raise self._stage.refuse("only a shell of Unix is read here")
         self._stage.pass_over("its commands are read, not run")
 
-    def _laid_out(self) -> tuple[dict[str, File], tuple[str, ...]]:
-        """Return the files and folders that the function's folder needs besides its archive.
-
-        Raises:
-            BuildFault: the function would miss one that lies outside of it.
-        """
-        stage = self._stage
-        files: dict[str, File] = {}
-        for path, file in stage.files.items():
-            if path.is_relative_to(stage.workdir):
-                inside = str(path.relative_to(stage.workdir))
-                same = file.source == stage.context / inside
-                if not same or file.executable != bool(file.source.stat().st_mode & 0o100):
-                    files[inside] = file
-            elif path not in stage.used and not path.is_relative_to("/tmp"):  # noqa: S108
-                instruction = next(each for each in self._parsed.instructions if each.start_line == file.line)
-                self._at(instruction)
-                raise stage.refuse(f"{path} lies outside of the function's folder, its last WORKDIR {stage.workdir}")
-        folders = []
-        for path, line, shown in stage.wanted:
-            if path.is_relative_to(stage.workdir):
-                folders.append(str(path.relative_to(stage.workdir)))
-            elif not _needless(stage, path):
-                stage.line, stage.shown = line, shown
-                raise stage.refuse(f"{path} lies outside of the function's folder, its last WORKDIR {stage.workdir}")
-        return files, tuple(folders)
-
     def _inside(self, path: str) -> str | None:
         """Return where an absolute path of the image lies in the function's folder; None where it does not."""
         stage, place = self._stage, PurePosixPath(os.path.normpath(path)) if path.startswith("/") else None
@@ -302,9 +280,3 @@ def _named(instruction: DockerfileInstruction) -> str:
     """Return the name of a stage; empty where it has none."""
     words = [word.lower() for word in instruction.args]
     return words[2] if len(words) == 3 and words[1] == "as" else ""
-
-
-def _needless(stage: Stage, path: PurePosixPath) -> bool:
-    """Say whether no function misses a folder of an image that is not here."""
-    places = ("/tmp", "/root", "/home", "/var", "/etc/apt", "/usr/share/man", "/run")  # noqa: S108
-    return any(path.is_relative_to(place) for place in places) or path in (*stage.workdir.parents, *stage.environments)

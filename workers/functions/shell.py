@@ -17,6 +17,7 @@ _RESERVED = frozenset(
 )
 _OPERATORS = ("&&", "||", ";;", "|&", ";", "|", "&", "\n")
 _REDIRECTIONS = ("<<<", "<<-", "<<", "<>", ">>", ">&", "<&", ">|", "&>>", "&>", ">", "<")
+_MOST_REPLACED = 1024 * 1024
 _SILENT = ("/dev/null", "&1", "&2", "1", "2")
 
 
@@ -107,6 +108,7 @@ class _Scanner:
         self._place = 0
         self._variables = variables
         self._split: list[Word] = []
+        self._room = _MOST_REPLACED
 
     def next(self) -> Word | str | None:
         """Return the next word, or operator or redirection as text; None at the end."""
@@ -208,12 +210,19 @@ class _Scanner:
             name, _, default = text[start + 2 : self._place - 1].partition(":-")
             if not _NAME.fullmatch(name):
                 return text[start : self._place], True
-            return self._variables.get(name) or default, "$" in default
+            return self._value(name) or default, "$" in default
         if match := _NAME.match(text, start + 1):
             self._place = match.end()
-            return self._variables.get(match[0], ""), False
+            return self._value(match[0]), False
         self._place += 1
         return "$", False
+
+    def _value(self, name: str) -> str:
+        value = self._variables.get(name, "")
+        self._room -= len(value)
+        if self._room < 0:
+            raise UnreadableError(f"its variables have more than {_MOST_REPLACED} characters")
+        return value
 
     def _skip_parentheses(self) -> None:
         depth = 0

@@ -15,6 +15,7 @@ _ELSEWHERE = "the executor `container`, which builds the function's image, can d
 # What every image of Python has; others that a Dockerfile copies to are made by it.
 _FOLDERS = frozenset(map(PurePosixPath, ("/", "/opt", "/home", "/tmp", "/srv", "/mnt", "/root", "/var", "/usr/local")))  # noqa: S108
 _NOTE = 300
+_MOST_FILES = 50_000
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Stage:
         environments: folders of virtual environments.
         used: paths of files that an installation has read.
         installs: what is to be installed.
-        wanted: folders that a command makes, with its line and what stands there.
+        wanted: folders that a command makes, with its line.
         notes: lines of the build's log.
+        lines: what stands in those that were read, for people.
+        copied: how many files were.
     """
 
     context: Path
@@ -65,8 +68,20 @@ class Stage:
     environments: set[PurePosixPath] = field(default_factory=set)
     used: set[PurePosixPath] = field(default_factory=set)
     installs: list[Install] = field(default_factory=list)
-    wanted: list[tuple[PurePosixPath, int, str]] = field(default_factory=list)
+    wanted: list[tuple[PurePosixPath, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lines: dict[int, str] = field(default_factory=dict)
+    copied: int = 0
+
+    def begin(self, line: int, shown: str) -> None:
+        """Note which line is read now.
+
+        Args:
+            line: its number.
+            shown: what stands there, for people.
+        """
+        self.line, self.shown = line, shown
+        self.lines[line] = shown
 
     def refuse(self, why: str) -> BuildFault:
         """Return the fault of the line that is read.
@@ -103,20 +118,24 @@ class Stage:
 
     def is_folder(self, path: PurePosixPath) -> bool:
         """Say whether there is a folder."""
-        return (
-            path in _FOLDERS
-            or path in self.folders
-            or any(path in known.parents for known in (*self.files, *self.folders, self.workdir))
-            or path == self.workdir
-        )
+        return path in _FOLDERS or path in self.folders or path == self.workdir
 
     def made(self, path: PurePosixPath) -> None:
         """Note that there is a folder."""
-        self.folders.add(path)
+        self.folders.update((path, *path.parents))
 
     def put(self, path: PurePosixPath, file: File) -> None:
-        """Note that there is a file."""
+        """Note that there is a file.
+
+        Raises:
+            BuildFault: there are too many.
+        """
         self.files[path] = file
+        self.folders.update(path.parents)
+        # Those that are copied over each other too: each takes its time.
+        self.copied += 1
+        if self.copied > _MOST_FILES:
+            raise self.refuse(f"more than {_MOST_FILES} files are copied")
 
     def below(self, path: PurePosixPath) -> Iterator[tuple[PurePosixPath, File]]:
         """Yield the files that lie in a folder, or that file."""

@@ -111,6 +111,8 @@ REFUSED = {
     "RUN pip install -r nothere.txt": "nothere.txt is not there",
     "RUN pip install -r ../../etc/passwd": "is not there",
     "RUN pip install 'six=='": "is no requirement",
+    "RUN pip install 'six ; python_version > \"${UV_DEFAULT_INDEX}\"'": "names a variable",
+    "RUN pip install './a b;c-1.0-py3-none-any.whl'": "is not there",
     "RUN PIP_INDEX_URL=https://example.org pip install six": "PIP_INDEX_URL names an index",
     "RUN --mount=type=secret,id=x pip install six": "it mounts",
     "ENV PIP_EXTRA_INDEX_URL=https://example.org": "names an index",
@@ -243,6 +245,13 @@ def test_files_lie_where_they_are_copied_to(read: Read, context: Path, given: li
     assert {path: file.source.relative_to(context).as_posix() for path, file in found.files.items()} == files
 
 
+def test_copies_are_bounded(read: Read, context: Path) -> None:
+    (context / "function.py").write_bytes(b"x" * 11)
+    found = read(lines("COPY function.py again.py"))
+    with pytest.raises(BuildFault, match="more than 10 bytes"):
+        recipe.lay_out(found, context, 10)
+
+
 def test_files_of_the_dockerfile_and_folders_and_modes_are_laid_out(read: Read, context: Path) -> None:
     found = read(
         lines(
@@ -258,7 +267,7 @@ def test_files_of_the_dockerfile_and_folders_and_modes_are_laid_out(read: Read, 
             "RUN mkdir -p out/deep && chmod +x go.sh",
         )
     )
-    recipe.lay_out(found, context)
+    recipe.lay_out(found, context, 100)
     assert (context / "config/END").read_text() == "n=7\n"
     assert (context / "config/RAW").read_text() == "n=$N\n"
     assert (context / "out/deep").is_dir()
