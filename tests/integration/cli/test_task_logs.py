@@ -256,3 +256,15 @@ def test_a_log_is_followed_to_the_end_of_its_task(network: Partners, store: Stor
         network.data.failure_reports.RegisterFailureReport(report)
         rest, _ = follows.communicate(timeout=30)
     assert (follows.returncode, rest) == (0, b"last words\n\nTask failed: it did\n")
+
+
+def test_the_log_of_a_build_is_its_owners_where_it_did_not_fail(network: Partners, store: Store, certificates: Layout):
+    key = network.train.key
+    arguments = ["--peer-ca-cert", str(certificates.peers), "logs", key[:12]]
+    nothing = run_bytes("function", *options(network, certificates), *arguments)
+    assert (nothing.returncode, nothing.stdout) == (1, b"")
+    assert b"no log of its build" in nothing.stderr
+    store.put(key)
+    own = run_bytes("function", *options(network, certificates), *arguments, "--raw")
+    assert (own.returncode, own.stdout) == (0, LOG)
+    assert run_bytes("function", *options(network, certificates, "org-2"), *arguments).returncode == 1
