@@ -179,6 +179,21 @@ class Assets:
         """
         return self._do(measured.scores(key_of(plan)))
 
+    def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
+        """Return what a task, given itself or its key, has said so far, or why it failed.
+
+        Args:
+            task: which.
+            attempt: at it; the last when not given.
+
+        Raises:
+            StoreError: it may not be read, or there is nothing: it said nothing, or is not kept any more.
+            CallError: there is no such task, or the orchestrator does not answer.
+        """
+        from orchestrator.client import logs
+
+        return self._do(logs.read(self._stores, task, attempt))
+
     def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
         """Return why a task, given itself or its key, is in its state: what it waits for, or what ended it.
 

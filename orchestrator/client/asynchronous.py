@@ -177,6 +177,12 @@ class AsyncClient(Shown):
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))
 
+    async def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
+        """Return what a task has said so far; see `Client.log`."""
+        from orchestrator.client import logs
+
+        return await self._run(logs.read(self._stores, task, attempt))
+
     async def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
         """Return why a task is in its state; see `Client.explain`."""
         return await self._run(explanation.explain(task))
