@@ -7,7 +7,7 @@ ENGINE ?= $(notdir $(firstword $(wildcard $(foreach name,buildah podman docker,$
 PACKAGES := orchestrator workers beat migrations
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test bench soak image image-name image-test format docs protos lock clean
+.PHONY: help demo notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,12 +19,22 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
+$(VENV)/.notebook: $(VENV)/.runtime requirements-notebook.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-notebook.lock
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	touch $@
 
 demo: $(VENV)/.runtime ## Three hospitals train one model on data that stays at home
 	$(BIN)/orchestrator demo
+
+notebook: $(VENV)/.notebook ## Open the examples in Jupyter
+	$(BIN)/jupyter lab --notebook-dir examples
+
+notebooks: $(VENV)/.dev ## Run the examples' notebooks, and store their output in them
+	$(BIN)/python -m tests.kit.notebooks
 
 dev: $(VENV)/.dev ## Install what developers need into .venv
 
@@ -78,6 +88,8 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 		--extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--extra embedded --extra dev --extra substra --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
+		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

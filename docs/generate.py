@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import reference
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -42,6 +43,7 @@ def settings_table(
 
 
 PARTS = {
+    "sdk.md": {"names": reference.page()},
     "executions.md": {"executions": settings_table(ExecutionSettings, prefix="")},
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {

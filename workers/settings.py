@@ -1,5 +1,6 @@
 """What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -36,6 +37,13 @@ def _split(value: object) -> object:
 def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
     for path in paths:
         Shared.parse(path)
+    return paths
+
+
+def _programs(paths: tuple[str, ...]) -> tuple[str, ...]:
+    for path in paths:
+        if not Path(path).is_absolute() or not os.access(path, os.X_OK):
+            raise ValueError(f"{path} is no absolute path of a program")
     return paths
 
 
@@ -199,6 +207,11 @@ class WorkerSettings(OrganizationSettings):
         description="the bytes of a task's log that are kept, its beginning and its end (1 or more); the task goes on, "
         "and its log says how many are missing",
     )
+    task_log_age: NonNegativeFloat = Field(
+        90 * 24 * 3600.0,
+        description="the seconds that logs of tasks and of builds stay in the asset store (0 or more; 0 keeps them for "
+        "ever)",
+    )
     output_size_limit: PositiveInt = Field(
         10 * GIB, description="the bytes that one file written by a task may have (1 or more)"
     )
@@ -210,6 +223,43 @@ class WorkerSettings(OrganizationSettings):
         description="the bytes of disk for functions' archives of other organizations that were fetched before, in "
         "the work dir; the longest unused are removed first (0 keeps none)",
     )
+
+    package_index: SecretStr | None = Field(
+        None,
+        description="the URL of the package index from which the requirements of functions are installed, with a name "
+        "and a password where it wants them; they are in no log. When not set it is the one that uv knows",
+    )
+    package_folder: DirectoryPath | None = Field(
+        None, description="a folder of wheels that are taken before those of the package index"
+    )
+    package_offline: bool = Field(
+        False,
+        description="true installs requirements of functions from ORCHESTRATOR_PACKAGE_FOLDER, and from what was "
+        "fetched before, without the network",
+    )
+    package_time_limit: PositiveFloat = Field(
+        1800.0, description="the seconds that the requirements of one function may take to install (more than 0)"
+    )
+    function_pythons: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_programs)] = Field(
+        (),
+        description="programs of more Pythons for functions, as /opt/python3.12/bin/python3.12, besides the worker's "
+        "own and those on its PATH; functions that run with one see all that lies with it",
+    )
+    environment_dir: Path | None = Field(
+        None,
+        description="a folder for the environments of functions, shared by the organization's nodes on this machine; "
+        "in the work dir when not set",
+    )
+    environment_cache_size: PositiveInt = Field(
+        20 * GIB,
+        description="the bytes of disk for environments of functions, with what was fetched for them (1 or more); the "
+        "longest unused are removed first, and one that takes more by itself is not made",
+    )
+
+    @property
+    def environments_folder(self) -> Path:
+        """The folder of functions' environments, for all nodes of the organization on this machine."""
+        return self.environment_dir or self.work_dir / f"{self.organization}.environments"
 
     @property
     def private(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The commands of a user about functions: add, list, show."""
+"""The commands of a user about functions: add, list, show, logs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,23 @@ def show(target: Target, key: str, as_json: bool) -> None:
         rows = [(name, _kind(each)) for name, each in sorted(declared.items())]
         if rows:
             output.print(tables.table(title, "kind", rows=rows, whole=("kind",)))
+
+
+@function.command()
+@click.argument("key")
+@click.option("--raw", is_flag=True, help="Each byte as it was written, also what steers terminals.")
+@click.pass_obj
+def logs(target: Target, key: str, raw: bool) -> None:
+    """Print the log of a function's build: what of its Dockerfile was passed over, what was installed, why it failed.
+
+    Why it failed is for all who may use the function, all else for its owner.
+    """
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator.cli import reading
+        from orchestrator.cli.task_log import print_build_log
+
+        print_build_log(access, client, reading.find(client, key, reading.FUNCTION), raw)
 
 
 def _kind(declared: "pb.FunctionInput | pb.FunctionOutput") -> str:

@@ -1,15 +1,10 @@
 """The commands of a user about tasks: show, explain, logs."""
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
-from orchestrator.cli.errors import Fault, UsageFault
-
-if TYPE_CHECKING:
-    from orchestrator import protos as pb
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 
 
 @click.group(cls=Connected)
@@ -63,40 +58,19 @@ def explain(target: Target, key: str, as_json: bool) -> None:
 
 @task.command()
 @click.argument("key")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of the attempts at it; the last by default.")
 @click.option("--raw", is_flag=True, help="Each byte as the function wrote it, also what steers terminals.")
 @click.pass_obj
-def logs(target: Target, key: str, raw: bool) -> None:
-    """Print the log of a task that failed, from the asset store of the organization that ran it.
+def logs(target: Target, key: str, follow: bool, attempt: int | None, raw: bool) -> None:
+    """Print what a task says while it runs, and after, from the asset store of the organization that runs it.
 
-    The task's logs permission says who may read it: that of its data set, else its owner and those of its parents.
+    The task's logs permission says who may read it: that of its data set, else its owner and those of its parents. That
+    organization keeps it for as long as it wants to.
     """
     access = target.resolve()
     with connect(access) as client:
-        from orchestrator.cli import download, reading
+        from orchestrator.cli import reading
+        from orchestrator.cli.task_log import TaskLog
 
-        found = reading.find(client, key, reading.TASK)
-        report = reading.failure_of(client, found)
-        if report is None or not report.HasField("logs_address"):
-            raise Fault(_no_log(found, report))
-    if access.certificates is None or access.peers is None:
-        raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
-    context = tls(access.certificates, access.peers)
-    what, proxy = f"the log of task {found.key}", access.proxy_from_environment
-    with download.fetch(report.logs_address, context, what, proxy) as log:
-        download.write(log, sys.stdout.buffer, raw)
-
-
-def _no_log(task: "pb.ComputeTask", report: "pb.FailureReport | None") -> str:
-    from orchestrator import protos as pb
-    from orchestrator.cli.reading import error_type
-    from orchestrator.core.states import TASK_WORDS
-
-    if report is not None:
-        return (
-            f"task {task.key} has no log for others to read: it failed by an {error_type(report)} error; "
-            f"`orchestrator task show {task.key}` tells the reason where its worker gave one, and the administrator of "
-            f"{report.owner} finds more in the worker's own log"
-        )
-    if task.status == pb.STATUS_FAILED:
-        return f"task {task.key} has no log: it was made Failed without a report of why"
-    return f"task {task.key} is {TASK_WORDS[task.status]}; only tasks that failed have a log to read"
+        TaskLog(access, client, reading.find(client, key, reading.TASK), raw).show(attempt, follow)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from orchestrator import protos as pb
-from orchestrator.client import declaration, folders, registration, sources
+from orchestrator.client import declaration, folders, keys, registration, sources
 from orchestrator.client.errors import CallError, StoreError
 from orchestrator.client.sources import Source
 from orchestrator.client.steps import Steps, Work, settle
@@ -54,9 +54,9 @@ def add_function(
     key: str | None,
 ) -> Steps[pb.Function]:
     """Add a function; see `Client.add_function`."""
+    again, key = key is not None, _new_key(key, "a function")
     place = Path(folder)
     declared = yield Work(partial(declaration.read, place))
-    again, key = key is not None, _new_key(key)
     new = pb.NewFunction(
         key=key,
         name=name or declared.name,
@@ -110,7 +110,7 @@ def add_dataset(
     key: str | None,
 ) -> Steps[pb.DataManager]:
     """Add a data set; see `Client.add_dataset`."""
-    again, key = key is not None, _new_key(key)
+    again, key = key is not None, _new_key(key, "a data set")
     source = yield Work(partial(sources.of_file, _opener(Path(opener))))
     contents = {
         f"data_managers/{key}/description": sources.of_text(description or f"# {name}\n"),
@@ -134,7 +134,7 @@ def add_samples(
     stores: Stores, organization: str, dataset: str | pb.DataManager, places: Iterable[Place]
 ) -> Steps[list[pb.DataSample]]:
     """Add data samples to a data set; see `Client.add_samples`."""
-    manager = dataset if isinstance(dataset, str) else dataset.key
+    manager = keys.key_of(dataset, "a data set", pb.DataManager)
     contents: list[Source] = []
     for place in places:
         contents.append((yield Work(partial(sources.of_folder, Path(place)))))
@@ -146,7 +146,7 @@ def add_samples(
         for batch in _batches(list(missing.values()), _BATCH):
             new = []
             for content in batch:
-                key = _new_key()
+                key = str(uuid.uuid4())
                 yield Work(partial(connection.put, base, f"data_samples/{key}", content))
                 new.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=content.checksum))
             known |= {sample.checksum: sample for sample in (yield from _register_samples(new))}
@@ -168,8 +168,8 @@ def _batches(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
     return (rows[begin : begin + size] for begin in range(0, len(rows), size))
 
 
-def _new_key(given: str | None = None) -> str:
-    return given.lower() if given else str(uuid.uuid4())
+def _new_key(given: str | None, what: str) -> str:
+    return str(uuid.uuid4()) if given is None else keys.checked(given, what)
 
 
 def _pack(folder: Path, archive: Path) -> Source:
@@ -206,8 +206,8 @@ def _samples_of(manager: str, organization: str) -> Steps[dict[str, pb.DataSampl
     """Return the data samples of a data set by their checksums."""
     dataset = yield lambda client: client.datasets.GetDataset(pb.GetDatasetParam(key=manager))
     found: dict[str, pb.DataSample] = {}
-    for keys in _batches(dataset.data_sample_keys, _SLICE):
-        answer = yield partial(_query, keys=keys)
+    for some in _batches(dataset.data_sample_keys, _SLICE):
+        answer = yield partial(_query, keys=some)
         found |= {sample.checksum: sample for sample in answer.data_samples if sample.owner == organization}
     return found
 
@@ -218,11 +218,11 @@ def _query(client: object, keys: Sequence[str]) -> object:
 
 
 def _register_samples(new: Sequence[pb.NewDataSample]) -> Steps[list[pb.DataSample]]:
-    keys = [sample.key for sample in new]
+    wanted = [sample.key for sample in new]
     answer = yield from settle(
         lambda client: client.data_samples.RegisterDataSamples(pb.RegisterDataSamplesParam(samples=new)),
-        partial(_query, keys=keys),
+        partial(_query, keys=wanted),
         # All of them or none.
-        lambda found: len(found.data_samples) == len(keys),
+        lambda found: len(found.data_samples) == len(wanted),
     )
     return list(answer.data_samples)

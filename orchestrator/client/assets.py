@@ -10,7 +10,7 @@ from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import Plan, key_of
+from orchestrator.client.plan import Known, key_of
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.stores import Stores
@@ -66,6 +66,7 @@ class Assets:
             key: a UUID; a random one by default. With one of its own the same may be added again, and is there once.
 
         Raises:
+            ValueError: the key is no UUID.
             DocumentError: `function.yaml` is missing or wrong; one line with file, line and what is expected.
             FolderError: the folder has a link that leaves it, or something else that no archive may have.
             StoreError: the asset store refuses, or is not there.
@@ -99,6 +100,7 @@ class Assets:
             key: as of `add_function`.
 
         Raises:
+            ValueError: the key is no UUID.
             StoreError: the asset store refuses, or is not there.
             CallError: the orchestrator refuses, or does not answer.
             OSError: the file cannot be read.
@@ -120,6 +122,7 @@ class Assets:
             The data samples, in the order of their folders.
 
         Raises:
+            ValueError: the data set is none, and no key of one.
             FolderError: a folder is empty, or has a link that leaves it.
             StoreError: the asset store refuses, or is not there; what came before is registered.
             CallError: the orchestrator refuses, or does not answer.
@@ -135,6 +138,7 @@ class Assets:
             timeout: seconds.
 
         Raises:
+            ValueError: one is none, and no key of one.
             BuildError: one could not be built; with the end of its log, where that may be read.
             TimeoutError: one is not ready yet.
             CallError: there is none, or the orchestrator does not answer.
@@ -149,6 +153,7 @@ class Assets:
             path: the file, or a folder in which it is called by its key.
 
         Raises:
+            ValueError: what is wanted is none of these.
             StoreError: it is not there yet or not any more, may not be read, or is not the registered one.
             CallError: there is none, or the orchestrator does not answer.
             OSError: the file cannot be written.
@@ -159,23 +164,41 @@ class Assets:
         """Return a model, given by its key, or by the task or the output that it is.
 
         Raises:
+            ValueError: what is wanted is none of these.
             StoreError: it is not there yet, or the output has several.
             CallError: there is none, or the orchestrator does not answer.
         """
         return self._do(models.find(wanted))
 
-    def scores(self, plan: Plan[Any] | str) -> Scores:
+    def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan, given itself or its key, have measured so far.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: there is no such plan, or the orchestrator does not answer.
         """
         return self._do(measured.scores(key_of(plan)))
+
+    def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
+        """Return what a task, given itself or its key, has said so far, or why it failed.
+
+        Args:
+            task: which.
+            attempt: at it; the last when not given.
+
+        Raises:
+            StoreError: it may not be read, or there is nothing: it said nothing, or is not kept any more.
+            CallError: there is no such task, or the orchestrator does not answer.
+        """
+        from orchestrator.client import logs
+
+        return self._do(logs.read(self._stores, task, attempt))
 
     def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
         """Return why a task, given itself or its key, is in its state: what it waits for, or what ended it.
 
         Raises:
+            ValueError: it is none, and no key of one.
             CallError: there is no such task, or the orchestrator does not answer.
         """
         return self._do(explanation.explain(task))

@@ -10,29 +10,33 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, continuation, explanation, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
 from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.assets import READY_SECONDS
+from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
 from orchestrator.client.check import Check
-from orchestrator.client.connection import new_watch, options
+from orchestrator.client.connection import options
 from orchestrator.client.continuation import Continuation, Continuations, Replacements
 from orchestrator.client.errors import CallError, PlanError
+from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import BATCH, Plan, key_of, load, new_plan
+from orchestrator.client.outcome import outcome, overdue
+from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
+from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
 from orchestrator.client.task import Permissions, Task
-from orchestrator.client.watching import PATIENCE, Event, Watch
+from orchestrator.client.watching import PATIENCE, Watch, live, new_watch
 
 
-class AsyncClient:
+class AsyncClient(Shown):
     """What `Client` is, for asyncio: calls and most methods are awaited, `watch` is an async iterator.
 
     Make it inside the event loop that will use it. Its arguments and errors are those of `Client`.
@@ -49,7 +53,8 @@ class AsyncClient:
     ) -> None:
         self.organization = organization
         self.channel = channel
-        self._functions: dict[str, pb.Function] = {}
+        self.address = address
+        self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
         kinds = (AsyncUnaryInterceptor, AsyncStreamInterceptor, AsyncPartsInterceptor)
@@ -85,9 +90,11 @@ class AsyncClient:
     ) -> Plan[Awaitable[None]]:
         """Begin to build a compute plan; its `submit` is awaited.
 
-        Its functions are given as `await client.function(key)` returns them, or by the key once that was done.
+        Its functions are given as `await client.function(key)` returns them, or by the key once that was done. Other
+        keys are looked up by `submit`, before anything is sent.
         """
-        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit, self.scores, self)
+        new = new_plan(name, key, tag, metadata)
+        return Plan(new, self._known, _look_later, self.submit, self.scores, self)
 
     def load(self, path: Path | str) -> Plan[Awaitable[None]]:
         """Return a plan that `Plan.save` wrote; see `Client.load`."""
@@ -97,9 +104,10 @@ class AsyncClient:
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
-        if key not in self._functions:
-            self._functions[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return self._functions[key]
+        known, key = self._catalogue.functions, keys.checked(key, "a function")
+        if key not in known:
+            known[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return known[key]
 
     @overload
     async def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -165,9 +173,15 @@ class AsyncClient:
         """Return a model; see `Client.model`."""
         return await self._run(models.find(wanted))
 
-    async def scores(self, plan: Plan[Any] | str) -> Scores:
+    async def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))
+
+    async def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
+        """Return what a task has said so far; see `Client.log`."""
+        from orchestrator.client import logs
+
+        return await self._run(logs.read(self._stores, task, attempt))
 
     async def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
         """Return why a task is in its state; see `Client.explain`."""
@@ -175,6 +189,7 @@ class AsyncClient:
 
     async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
+        await self._run(self._catalogue.expect_of(plan.tasks[plan.submitted :]))
         await self._run(submission.submit(plan, batch))
 
     async def check(self, plan: Plan[Any]) -> Check:
@@ -183,7 +198,7 @@ class AsyncClient:
 
     async def retry(
         self,
-        plan: Plan[Any] | Continuation | str,
+        plan: Known,
         *,
         name: str = "",
         replacements: Replacements | None = None,
@@ -194,7 +209,7 @@ class AsyncClient:
 
     async def rerun(
         self,
-        plan: Plan[Any] | Continuation | str,
+        plan: Known,
         *,
         edited: Plan[Any] | None = None,
         name: str = "",
@@ -204,17 +219,28 @@ class AsyncClient:
         """Register a new plan like another, of what has changed; see `Client.rerun`."""
         return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
 
-    async def continuations(self, plan: Plan[Any] | Continuation | str) -> Continuations:
+    async def continuations(self, plan: Known) -> Continuations:
         """Return how a plan is linked to others; see `Client.continuations`."""
         return await self._run(continuation.continuations(key_of(plan)))
 
-    async def cancel(self, plan: Plan[Any] | str) -> None:
+    async def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours; see `Client.cancel`."""
         await self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | Continuation | str, patience: float = PATIENCE) -> AsyncIterator[Event]:
+    def watch(self, plan: Known, patience: float = PATIENCE) -> AsyncIterator[Event]:
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
         return self.follow(new_watch(plan, patience))
+
+    async def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
+        """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
+        watch = new_watch(plan, PATIENCE, timeout)
+        try:
+            with live(watch, bar) as update:
+                async for event in self.follow(watch):
+                    update(event)
+        except TimeoutError as error:
+            raise await self._run(overdue(watch.progress, error)) from None
+        return await self._run(outcome(self._stores, watch.key, watch.progress))
 
     async def follow(self, watch: Watch) -> AsyncIterator[Event]:
         """Yield events as `watch` does; the watch tells the plan's progress at any time."""
@@ -223,7 +249,7 @@ class AsyncClient:
         while not watch.ended:
             lost: grpc.RpcError | None = None
             began = self._connection()
-            stream = self.events.SubscribeToEvents(watch.request)
+            stream = self.events.SubscribeToEvents(watch.request, timeout=watch.left)
             try:
                 async for raw in stream:
                     for event in watch.take(raw):
@@ -235,6 +261,10 @@ class AsyncClient:
             finally:
                 stream.cancel()
             await self._run(watch.resume(lost))
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        return {"organization": self.organization, "channel": self.channel, "address": self.address}
 
     def _connection(self) -> object:
         return self._transport.current() if isinstance(self._transport, RenewedAsyncChannel) else self._transport
@@ -264,9 +294,9 @@ class AsyncClient:
             raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
-        if key not in self._functions:
+        if key not in self._catalogue.functions:
             raise PlanError(f"function {key} is not known yet; give what `await client.function(key)` returns")
-        return self._functions[key]
+        return self._catalogue.functions[key]
 
     async def close(self) -> None:
         """End the connection; calls that are under way fail with CANCELLED."""
@@ -279,3 +309,7 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _look_later(kind: object, given: object) -> None:
+    """Leave keys to `submit`: who builds a plan awaits nothing."""

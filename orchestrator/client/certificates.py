@@ -18,9 +18,11 @@ _LOOK_SECONDS = 1.0
 Transport = TypeVar("Transport")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Certificates:
     """The files that prove who we are, and whom we trust; a connection reads them again when they were renewed.
+
+    Each is given as a path or as text, in which `~` is the user's home.
 
     Args:
         authority: PEM file with the CA certificates of the servers that we trust.
@@ -32,7 +34,14 @@ class Certificates:
     authority: Path
     certificate: Path
     key: Path
-    peers: Path | None = None
+    peers: Path | None
+
+    def __init__(
+        self, authority: Path | str, certificate: Path | str, key: Path | str, peers: Path | str | None = None
+    ) -> None:
+        given = {"authority": authority, "certificate": certificate, "key": key, "peers": peers}
+        for name, file in given.items():
+            object.__setattr__(self, name, None if file is None else Path(file).expanduser())
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
@@ -11,19 +11,22 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import registration, submission
+from orchestrator.client import keys, registration, submission
 from orchestrator.client.assets import Assets
+from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedChannel
-from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import CallError
+from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
-from orchestrator.client.plan import BATCH, Plan, key_of, load, new_plan
+from orchestrator.client.outcome import outcome, overdue
+from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
 from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
+from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.watching import PATIENCE, Event, Watch
+from orchestrator.client.watching import PATIENCE, Watch, live, new_watch
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -51,7 +54,7 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-class Client(Assets, Plans):
+class Client(Assets, Plans, Shown):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -81,8 +84,9 @@ class Client(Assets, Plans):
     ) -> None:
         self.organization = organization
         self.channel = channel
+        self.address = address
         self._timeout = timeout
-        self._functions: dict[str, pb.Function] = {}
+        self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         how = options(proxy_from_environment)
         if certificates is None:
@@ -131,8 +135,12 @@ class Client(Assets, Plans):
             tag: to find it again.
             metadata: anything, for people.
             key: a UUID; a random one by default.
+
+        Raises:
+            ValueError: the key is no UUID.
         """
-        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit, self.scores, self)
+        new = new_plan(name, key, tag, metadata)
+        return Plan(new, self._declared, self._expect, self.submit, self.scores, self)
 
     def load(self, path: Path | str) -> Plan[None]:
         """Return a plan that `Plan.save` wrote; it has the key that it had.
@@ -149,11 +157,13 @@ class Client(Assets, Plans):
         """Return a function; each is asked for once.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: there is none, or the orchestrator does not answer.
         """
-        if key not in self._functions:
-            self._functions[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return self._functions[key]
+        known, key = self._catalogue.functions, keys.checked(key, "a function")
+        if key not in known:
+            known[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return known[key]
 
     @overload
     def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -182,15 +192,16 @@ class Client(Assets, Plans):
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
         self._run(submission.submit(plan, batch))
 
-    def cancel(self, plan: Plan[Any] | str) -> None:
+    def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
         """
         self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | Continuation | str, patience: float = PATIENCE) -> Iterator[Event]:
+    def watch(self, plan: Known, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
 
         It has ended when it is Done, was cancelled, or has failed. A lost connection is made again, and the events
@@ -202,9 +213,21 @@ class Client(Assets, Plans):
             patience: seconds to try when the connection is lost.
 
         Raises:
+            ValueError: the key is no UUID.
             CallError: there is no such plan, or the orchestrator does not answer any more.
         """
         return self.follow(new_watch(plan, patience))
+
+    def wait(self, plan: Known, timeout: float | None = None, bar: bool = True) -> str:
+        """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
+        watch = new_watch(plan, PATIENCE, timeout)
+        try:
+            with live(watch, bar) as update:
+                for event in self.follow(watch):
+                    update(event)
+        except TimeoutError as error:
+            raise self._run(overdue(watch.progress, error)) from None
+        return self._run(outcome(self._stores, watch.key, watch.progress))
 
     def follow(self, watch: Watch) -> Iterator[Event]:
         """Yield events as `watch` does; the watch tells the plan's progress at any time."""
@@ -212,7 +235,7 @@ class Client(Assets, Plans):
         while not watch.ended:
             lost: grpc.RpcError | None = None
             began = self._connection()
-            stream = self.events.SubscribeToEvents(watch.request)
+            stream = self.events.SubscribeToEvents(watch.request, timeout=watch.left)
             try:
                 for event in stream:
                     yield from watch.take(event)
@@ -224,6 +247,16 @@ class Client(Assets, Plans):
             finally:
                 stream.cancel()
             self._run(watch.resume(lost))
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        return {"organization": self.organization, "channel": self.channel, "address": self.address}
+
+    def _declared(self, key: str) -> pb.Function:
+        return self._run(self._catalogue.function(key))
+
+    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> None:
+        self._run(self._catalogue.expect(kind, given))
 
     def _connection(self) -> grpc.Channel:
         return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport
@@ -263,9 +296,3 @@ class Client(Assets, Plans):
             threading.Thread(target=self.close, daemon=True).start()
         else:
             self.close()
-
-
-def new_watch(plan: Plan[Any] | Continuation | str, patience: float) -> Watch:
-    """Return a watch that is at the beginning of a compute plan."""
-    expected = [task.key for task in plan.tasks if not task.reused] if isinstance(plan, Plan) else ()
-    return Watch(key_of(plan), expected, patience)

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
+from orchestrator.client.shown import Shown, table
 from orchestrator.client.steps import PLAN_SECONDS, Steps, repeat
 
 Replacements: TypeAlias = Mapping[str, str | pb.Function | pb.DataManager | pb.DataSample | pb.Model]
@@ -18,7 +19,7 @@ _WORDS: Mapping[int, str] = {pb.CONTINUATION_RETRY: "a retry", pb.CONTINUATION_R
 
 
 @dataclass(frozen=True, repr=False)
-class Continuation:
+class Continuation(Shown):
     """A compute plan that continues another.
 
     Args:
@@ -47,6 +48,10 @@ class Continuation:
         """How much of it runs."""
         runs = "1 task runs" if self.runs == 1 else f"{self.runs} tasks run"
         return f"{runs}, {len(self.reused)} {'is' if len(self.reused) == 1 else 'are'} reused"
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        return {"name": self.plan.name, "key": self.key, "is": f"{self.kind} of {self.origin}", "tasks": self.summary}
 
     def __str__(self) -> str:
         return f"compute plan {self.key} is {self.kind} of {self.origin}: {self.summary}"
@@ -82,6 +87,9 @@ class Continuations:
         return (
             "\n".join(f"{word}: {which}" for word, which in self.facts()) or "it continues none, and none continues it"
         )
+
+    def _repr_html_(self) -> str:
+        return table(["Continuations", ""], self.facts(), "left")
 
     def facts(self) -> list[tuple[str, str]]:
         """Return them for people: a word, and which plan; none where there are none."""

@@ -1,6 +1,9 @@
-"""Shows a compute plan while it runs: a bar in a terminal, a line for each event elsewhere."""
+"""Shows a compute plan while it runs: a bar in a terminal or a notebook, a line for each event elsewhere."""
 
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -8,17 +11,23 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from orchestrator import protos as pb
-from orchestrator.client.connection import Client, new_watch
-from orchestrator.client.plan import Plan
+from orchestrator.client.event import Event
+from orchestrator.client.plan import Known
 from orchestrator.client.printing import printable
 from orchestrator.client.progress import Progress
-from orchestrator.client.watching import PATIENCE, Event, Watch
-from orchestrator.core.states import TASK_WORDS
+from orchestrator.client.shown import SHORT_KEY
+from orchestrator.client.watching import PATIENCE, Watch, new_watch
 
-_SHORT_KEY = 8
+if TYPE_CHECKING:
+    from orchestrator.client.connection import Client
+
+Update: TypeAlias = Callable[[Event], None]
+"""Is told each event, after the watch was."""
+
+_PAUSE_SECONDS = 0.1
 
 
-def show(client: Client, plan: Plan[Any] | str, console: Console | None = None, patience: float = PATIENCE) -> Progress:
+def show(client: "Client", plan: Known, console: Console | None = None, patience: float = PATIENCE) -> Progress:
     """Show a compute plan until it has ended, and return how it did; the arguments and errors are those of `watch`.
 
     Args:
@@ -29,62 +38,75 @@ def show(client: Client, plan: Plan[Any] | str, console: Console | None = None, 
     """
     console = console or Console()
     watch = new_watch(plan, patience)
-    if console.is_terminal:
-        _show_bar(client, watch, console)
-    else:
+    with bar(watch, console) or nullcontext(_line_by_line(console)) as update:
         for event in client.follow(watch):
-            if line := describe(event):
-                console.print(line, soft_wrap=True)
+            update(event)
     return watch.progress
 
 
-def _show_bar(client: Client, watch: Watch, console: Console) -> None:
+def bar(watch: Watch, console: Console) -> AbstractContextManager[Update] | None:
+    """Return a bar that lives as long as the block, None where none can be shown.
+
+    Args:
+        watch: of the plan.
+        console: where; a notebook has one place only.
+    """
+    if console.is_jupyter:
+        return _in_notebook(watch)
+    return _in_terminal(watch, console) if console.is_terminal else None
+
+
+@contextmanager
+def _in_terminal(watch: Watch, console: Console) -> Iterator[Update]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="green"),
         TextColumn("{task.fields[counts]}"),
     )
     with Bars(*columns, TimeElapsedColumn(), console=console) as bars:
-        bar = bars.add_task(watch.key[:_SHORT_KEY], total=None, counts="")
-        for event in client.follow(watch):
+        shown = bars.add_task(watch.key[:SHORT_KEY], total=None, counts="")
+
+        def update(event: Event) -> None:
             progress = watch.progress
             counts = ", ".join(f"{word} {number}" for word, number in progress.counts.items() if number)
             name = printable(progress.plan.name if progress.plan else watch.key)
-            bars.update(bar, description=name, total=len(progress.tasks) or None)
-            bars.update(bar, completed=progress.counts["Done"], counts=counts)
+            bars.update(shown, description=name, total=len(progress.tasks) or None)
+            bars.update(shown, completed=progress.counts["Done"], counts=counts)
             # The bar counts what goes well; lines are for what one wants to read.
             if isinstance(event.asset, pb.Performance | pb.FailureReport) and (line := describe(event)):
                 console.print(line, soft_wrap=True)
 
+        yield update
+
+
+@contextmanager
+def _in_notebook(watch: Watch) -> Iterator[Update]:
+    # Not by rich, which needs ipywidgets for it, and leaves a widget, of which a stored notebook shows nothing.
+    from IPython.display import display
+
+    handle = display(watch.progress, display_id=True)  # type: ignore[no-untyped-call]
+    shown = time.monotonic()
+
+    def update(_: Event) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > _PAUSE_SECONDS:
+            handle.update(watch.progress)
+            shown = time.monotonic()
+
+    try:
+        yield update
+    finally:
+        handle.update(watch.progress)
+
+
+def _line_by_line(console: Console) -> Update:
+    def update(event: Event) -> None:
+        if line := describe(event):
+            console.print(line, soft_wrap=True)
+
+    return update
+
 
 def describe(event: Event) -> Text | None:
     """Return an event as a line for people; None where another event says the same."""
-    match event.asset:
-        case pb.ComputePlan() as plan:
-            what = f"plan {plan.key} {_plan_state(plan, event.kind)}"
-        case pb.ComputeTask() as task:
-            what = f"task {task.key[:_SHORT_KEY]} rank {task.rank} {task.worker} {TASK_WORDS[task.status]}"
-        case pb.Model() as model:
-            verb = "registered" if event.kind == "created" else event.kind
-            what = f"task {model.compute_task_key[:_SHORT_KEY]} model {model.key} {verb}"
-        case pb.Performance() as measured:
-            name, value = measured.compute_task_output_identifier, measured.performance_value
-            what = f"task {measured.compute_task_key[:_SHORT_KEY]} {name} = {value:.6g}"
-        case pb.FailureReport() as report:
-            kind = "function" if report.asset_type == pb.FAILED_ASSET_FUNCTION else "task"
-            error = pb.ErrorType.Name(report.error_type).removeprefix("ERROR_TYPE_")
-            what = f"{kind} {report.asset_key[:_SHORT_KEY]} failed: {error} error reported by {report.owner}"
-        case pb.ProfilingStep() as step:
-            what = f"task {step.asset_key[:_SHORT_KEY]} {step.step} took {step.duration / 1e6:.3f} s"
-        case _:
-            return None
-    reason = f" ({event.reason})" if event.reason else ""
-    return Text(f"{event.time.astimezone():%H:%M:%S} {printable(what + reason)}")
-
-
-def _plan_state(plan: pb.ComputePlan, kind: str) -> str:
-    if kind == "created":
-        return "created"
-    return (
-        "cancelled" if plan.HasField("cancelation_date") else "failed" if plan.HasField("failure_date") else "renamed"
-    )
+    return None if isinstance(event.asset, pb.ComputeTaskOutputAsset) else Text(str(event))

@@ -1,9 +1,12 @@
 """What goes wrong for a user of the SDK."""
 
 import re
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
+
+if TYPE_CHECKING:
+    from orchestrator.client.progress import Progress
 
 _PAUSE = "grpc-retry-pushback-ms"
 _CODED = re.compile(r"(?P<code>OE\d{4}): *(?P<message>.*)", re.DOTALL)
@@ -70,7 +73,7 @@ def _pause(error: grpc.RpcError) -> float:
 
 
 class PlanError(ValueError):
-    """A compute plan that is being built does not fit the functions that it uses."""
+    """A compute plan that is being built does not fit the functions that it uses, or is given a wrong key."""
 
 
 class StoreError(Exception):
@@ -88,3 +91,19 @@ class StoreError(Exception):
 
 class BuildError(Exception):
     """A function was not built; the message says why, with the end of the log where that may be read."""
+
+
+class PlanEndedError(Exception):
+    """A compute plan ended without being Done; the message says why, and what to do next.
+
+    Args:
+        message: for people.
+        progress: the plan and its tasks as they ended.
+
+    Attributes:
+        progress: as given; its `state` is Failed or Cancelled.
+    """
+
+    def __init__(self, message: str, progress: "Progress") -> None:
+        super().__init__(message)
+        self.progress = progress

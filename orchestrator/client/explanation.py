@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from orchestrator import protos as pb
+from orchestrator.client import keys
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 from orchestrator.client.task import Task
@@ -46,7 +47,7 @@ class Explanation:
 
 def explain(task: Task | pb.ComputeTask | str) -> Steps[Explanation]:
     """Ask why a task is in its state; see `Client.explain`."""
-    asked = pb.ExplainTaskParam(compute_task_key=task if isinstance(task, str) else task.key)
+    asked = pb.ExplainTaskParam(compute_task_key=keys.key_of(task, "a task", Task, pb.ComputeTask))
     answer: pb.Explanation = yield lambda client: client.inspection.ExplainTask(asked)
     return Explanation(
         answer.compute_task_key,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator import protos as pb
-from orchestrator.client import places
+from orchestrator.client import keys, places
 from orchestrator.client.errors import StoreError
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
@@ -53,7 +53,7 @@ def find(wanted: Wanted) -> Steps[pb.Model]:
         return wanted
     if isinstance(wanted, Task):
         wanted = wanted.model
-    key = wanted if isinstance(wanted, str) else (yield from _made(wanted))
+    key = (yield from _made(wanted)) if isinstance(wanted, Output) else keys.key_of(wanted, "a model")
     model: pb.Model = yield lambda client: client.models.GetModel(pb.GetModelParam(key=key))
     return model
 

@@ -11,24 +11,26 @@ for _ in range(5):
 for h in hospitals:
     plan.test(function=test, data_manager=h.manager, data_samples=h.test_samples, model=shared)
 plan.submit()
-for event in client.watch(plan):
-    print(event)
+plan.wait()
+print(plan.scores())
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 from orchestrator import protos as pb
-from orchestrator.client import plan_file
+from orchestrator.client import keys, plan_file
+from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
-from orchestrator.client.task import Input, Inputs, Permissions, Task, build, permissions
+from orchestrator.client.shown import Shown
+from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
 
 if TYPE_CHECKING:
     from orchestrator.client.check import Check
-    from orchestrator.client.continuation import Continuation
 
 Submission = TypeVar("Submission")
 
@@ -36,7 +38,7 @@ BATCH = 1000
 """Tasks that are added to a registered plan with one call."""
 
 
-class Plan(Generic[Submission]):
+class Plan(Shown, Generic[Submission]):
     """A compute plan that is being built; `Client.plan` and `AsyncClient.plan` make them.
 
     Functions are given by their key, or as the message that the orchestrator answers. What a task's outputs may be
@@ -45,6 +47,7 @@ class Plan(Generic[Submission]):
     Args:
         new: the plan without its tasks.
         declaration: returns a function as the orchestrator has it, by its key.
+        look_up: looks up the keys that tasks are given.
         submit: registers what is not registered yet.
         scores: asks for what a plan has measured.
         client: whose plan it is.
@@ -62,6 +65,7 @@ class Plan(Generic[Submission]):
         self,
         new: pb.NewComputePlan,
         declaration: Callable[[str], pb.Function],
+        look_up: LookUp,
         submit: "Callable[[Plan[Submission], int], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
         client: Any = None,
@@ -73,9 +77,19 @@ class Plan(Generic[Submission]):
         self.submitted = 0
         self.sending: list[Task] | None = None
         self._declaration = declaration
+        self._look_up = look_up
         self._submit = submit
         self._scores = scores
         self._client = client
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        tag = {"tag": self.message.tag} if self.message.tag else {}
+        functions = Counter(task.function.name for task in self.tasks)
+        kinds = ", ".join(f"{number} {name}" for name, number in functions.items())
+        registered = f"{self.submitted} of {len(self.tasks)} tasks" if self.registered else "not yet: submit() does it"
+        tasks = f"{len(self.tasks)} ({kinds})" if kinds else "none yet"
+        return {"name": self.message.name, **tag, "key": self.key, "tasks": tasks, "registered": registered}
 
     def task(
         self,
@@ -96,11 +110,11 @@ class Plan(Generic[Submission]):
             metadata: anything, for people.
 
         Raises:
-            PlanError: the function declares something else.
-            CallError: the function cannot be asked for.
+            PlanError: the function declares something else, or a key is none, or none of what is asked for there.
+            CallError: a key cannot be looked up.
         """
         declared = self._declared(function)
-        task = build(self.key, declared, inputs or {}, outputs or {}, worker, metadata or {})
+        task = build(self.key, declared, inputs or {}, outputs or {}, worker, metadata or {}, self._look_up)
         self.tasks.append(task)
         return task
 
@@ -125,8 +139,8 @@ class Plan(Generic[Submission]):
             metadata: anything, for people.
 
         Raises:
-            PlanError: the function declares something else.
-            CallError: the function cannot be asked for.
+            PlanError: the function declares something else, or a key is none, or none of what is asked for there.
+            CallError: a key cannot be looked up.
         """
         return self._on_data(function, data_manager, data_samples, "shared", shared, permissions, metadata)
 
@@ -174,12 +188,12 @@ class Plan(Generic[Submission]):
             metadata: anything, for people.
 
         Raises:
-            PlanError: the function declares something else.
-            CallError: the function cannot be asked for.
+            PlanError: the function declares something else, or a key is none, or none of what is asked for there.
+            CallError: a key cannot be looked up.
         """
         declared = self._declared(function)
-        inputs: Inputs = {_identifier(declared, pb.ASSET_MODEL, "models"): models}
-        outputs = _share_models(declared, permissions)
+        inputs: Inputs = {identifier(declared, pb.ASSET_MODEL, "models"): models}
+        outputs = share_models(declared, permissions)
         return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
 
     def submit(self, batch: int = BATCH) -> Submission:
@@ -208,6 +222,26 @@ class Plan(Generic[Submission]):
             CallError: it is not registered, or the orchestrator does not answer.
         """
         return self._scores(self)
+
+    @overload
+    def wait(self: "Plan[None]", timeout: float | None = None, *, bar: bool = True) -> str: ...
+    @overload
+    def wait(self: "Plan[Awaitable[None]]", timeout: float | None = None, *, bar: bool = True) -> Awaitable[str]: ...
+    def wait(self: "Plan[Any]", timeout: float | None = None, *, bar: bool = True) -> str | Awaitable[str]:
+        """Return the word Done once the plan is; how far it is until then is shown by a bar.
+
+        Args:
+            timeout: seconds; None for as long as it takes.
+            bar: whether to show one, in a terminal (on the standard error) or a notebook; elsewhere none is shown.
+
+        Raises:
+            PlanEndedError: it failed or was cancelled; with the reason, the end of the log where that may be read,
+                and what to do next.
+            TimeoutError: it has not ended yet; it goes on. With what its first task waits for.
+            CallError: it is not registered, or the orchestrator does not answer.
+        """
+        ended: str | Awaitable[str] = self._client.wait(self, timeout, bar)
+        return ended
 
     def save(self, path: Path | str) -> None:
         """Write it to a JSON file, for `Client.load`, `orchestrator plan check` and `orchestrator plan submit`.
@@ -256,21 +290,41 @@ class Plan(Generic[Submission]):
     ) -> Task:
         declared = self._declared(function)
         inputs: dict[str, Input | Iterable[Input]] = {
-            _identifier(declared, pb.ASSET_DATA_MANAGER, "opener"): data_manager,
-            _identifier(declared, pb.ASSET_DATA_SAMPLE, "datasamples"): data_samples,
+            identifier(declared, pb.ASSET_DATA_MANAGER, "opener"): data_manager,
+            identifier(declared, pb.ASSET_DATA_SAMPLE, "datasamples"): data_samples,
         }
         if model is not None:
-            inputs[_identifier(declared, pb.ASSET_MODEL, role)] = model
-        outputs = _share_models(declared, shared_with)
+            inputs[identifier(declared, pb.ASSET_MODEL, role)] = model
+        outputs = share_models(declared, shared_with)
         return self.task(function=declared, inputs=inputs, outputs=outputs, metadata=metadata)
 
     def _declared(self, function: str | pb.Function) -> pb.Function:
-        return self._declaration(function) if isinstance(function, str) else function
+        if isinstance(function, pb.Function):
+            return function
+        if not isinstance(function, str):
+            raise PlanError(
+                f"a function is given itself or by its key, not as a value of type {type(function).__name__}"
+            )
+        try:
+            return self._declaration(keys.checked(function, "a function"))
+        except PlanError:
+            raise
+        except ValueError as error:
+            raise PlanError(str(error)) from None
 
 
 def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] | None) -> pb.NewComputePlan:
-    """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does."""
-    return pb.NewComputePlan(key=key.lower() if key else str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
+    """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does.
+
+    Raises:
+        ValueError: the key is no UUID.
+    """
+    key = str(uuid.uuid4()) if key is None else keys.checked(key, "a compute plan")
+    return pb.NewComputePlan(key=key, name=name, tag=tag, metadata=metadata or {})
+
+
+Known: TypeAlias = Plan[Any] | Continuation | pb.ComputePlan | str
+"""A compute plan, or its key."""
 
 
 def load(plan: Plan[Any], path: Path | str) -> None:
@@ -281,23 +335,10 @@ def load(plan: Plan[Any], path: Path | str) -> None:
     plan.tasks = [Task(task, pb.Function()) for task in tasks]
 
 
-def key_of(plan: "Plan[Any] | Continuation | str") -> str:
-    """Return the key of a compute plan that is given itself or by its key."""
-    return plan.lower() if isinstance(plan, str) else plan.key
+def key_of(plan: Known) -> str:
+    """Return the key of a compute plan that is given itself or by its key.
 
-
-def _identifier(function: pb.Function, kind: "pb.AssetKind.ValueType", role: str) -> str:
-    """Return what a function calls its input of a kind, the one called like its role where there are several."""
-    names = [name for name, declared in function.inputs.items() if declared.kind == kind]
-    if len(names) == 1:
-        return names[0]
-    if role in names:
-        return role
-    kind_name = pb.AssetKind.Name(kind).removeprefix("ASSET_").lower().replace("_", " ")
-    found = f"several {kind_name} inputs ({', '.join(sorted(names))})" if names else f"no {kind_name} input"
-    raise PlanError(f"function {function.name!r} has {found}; say with plan.task(inputs=…) what it is given")
-
-
-def _share_models(function: pb.Function, given: Permissions) -> dict[str, Permissions]:
-    shared = permissions(given)
-    return {name: shared for name, declared in function.outputs.items() if declared.kind == pb.ASSET_MODEL}
+    Raises:
+        ValueError: the key is no UUID.
+    """
+    return keys.key_of(plan, "a compute plan", Plan, Continuation, pb.ComputePlan)

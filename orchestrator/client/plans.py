@@ -6,7 +6,7 @@ from orchestrator.client import check as checking
 from orchestrator.client import continuation, submission
 from orchestrator.client.check import Check
 from orchestrator.client.continuation import Continuation, Continuations, Replacements
-from orchestrator.client.plan import Plan, key_of
+from orchestrator.client.plan import Known, Plan, key_of
 from orchestrator.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Plans:
 
     def retry(
         self,
-        plan: Plan[Any] | Continuation | str,
+        plan: Known,
         *,
         name: str = "",
         replacements: Replacements | None = None,
@@ -58,7 +58,7 @@ class Plans:
 
     def rerun(
         self,
-        plan: Plan[Any] | Continuation | str,
+        plan: Known,
         *,
         edited: Plan[Any] | None = None,
         name: str = "",
@@ -86,7 +86,7 @@ class Plans:
         made: Continuation = self._run(steps)
         return made
 
-    def continuations(self, plan: Plan[Any] | Continuation | str) -> Continuations:
+    def continuations(self, plan: Known) -> Continuations:
         """Return which plan a plan continues, and which continue it.
 
         Raises:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from orchestrator import protos as pb
+from orchestrator.client.shown import Shown, text
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 
@@ -34,7 +35,7 @@ def state_of(plan: pb.ComputePlan | None, counts: Mapping[str, int], complete: b
     return "Doing" if counts["Doing"] or counts["Done"] else "Waiting"
 
 
-class Progress:
+class Progress(Shown):
     """A compute plan and its tasks, as they were last seen.
 
     Args:
@@ -81,6 +82,24 @@ class Progress:
     def state(self) -> str:
         """Waiting, Doing, Done, Failed or Cancelled."""
         return state_of(self.plan, self.counts, complete=not self._missing)
+
+    @property
+    def told(self) -> str:
+        """How many tasks are Done, and what the others are, for people."""
+        if not self.tasks:
+            return "no task is registered"
+        others = [f"{number} {word}" for word, number in self.counts.items() if number and word != "Done"]
+        return ", ".join([f"{self.counts['Done']} of {len(self.tasks)} tasks Done", *others])
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        plan = {} if self.plan is None else {"name": self.plan.name, "key": self.plan.key}
+        return {**plan, "state": self.state, "tasks": self.told}
+
+    def _repr_html_(self) -> str:
+        bar = f'<progress max="{len(self.tasks) or 1}" value="{self.counts["Done"]}"></progress>'
+        name = f"<b>{text(self.plan.name)}</b> " if self.plan else ""
+        return f"<div>{name}{bar} {self.state}: {text(self.told)}</div>"
 
     @property
     def ended(self) -> bool:

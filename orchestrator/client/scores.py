@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from orchestrator import protos as pb
 from orchestrator.client.continuation import Continuation, links_of
 from orchestrator.client.printing import printable
+from orchestrator.client.shown import table, text
 from orchestrator.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class Scores(Sequence[Score]):
         shown = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
         return "\n".join([*shown, *self.notes()]) if self._scores else "no scores yet"
 
+    def _repr_html_(self) -> str:
+        head, *rows = self.table()
+        return table(head, rows) + "".join(f"<p>{text(note)}</p>" for note in self.notes()) if rows else "no scores yet"
+
     def table(self) -> list[list[str]]:
         """Return round × organization as text, its head first; several values of one place stand side by side."""
         organizations = sorted({each.organization for each in self._scores})
@@ -87,7 +92,7 @@ class Scores(Sequence[Score]):
             [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
             for (number, score), row in cells.items()
         ]
-        return [["round", "score", *organizations], *rows]
+        return [["round", "score", *map(printable, organizations)], *rows]
 
     def notes(self) -> list[str]:
         """Return what belongs below the table: where the scores were measured that are reused."""

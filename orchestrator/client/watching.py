@@ -1,17 +1,20 @@
 """Follows a compute plan through the channel's events, over lost connections, to its end."""
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC
 from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import grpc
 
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError
+from orchestrator.client.event import Asset, Event, Kind
+from orchestrator.client.plan import Known, Plan, key_of
 from orchestrator.client.progress import Progress
+from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Call, Steps, about
 
 PATIENCE = 300.0
@@ -21,17 +24,8 @@ PATIENCE = 300.0
 _FIRST_PATIENCE = 15.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
-
-Kind: TypeAlias = Literal["created", "updated", "disabled"]
-Asset: TypeAlias = (
-    pb.ComputePlan
-    | pb.ComputeTask
-    | pb.ComputeTaskOutputAsset
-    | pb.Model
-    | pb.Performance
-    | pb.FailureReport
-    | pb.ProfilingStep
-)
+# gRPC takes 0 for no limit.
+_SOON = 0.001
 
 _KINDS: dict[int, Kind] = {
     pb.EVENT_ASSET_CREATED: "created",
@@ -40,52 +34,43 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened to a compute plan.
-
-    match event:
-        case Event(asset=pb.ComputeTask() as task): ...
-        case Event(asset=pb.Performance() as performance): ...
-
-    Args:
-        id: a UUID, unique.
-        time: when, in UTC.
-        kind: what happened to the asset.
-        asset: as it was after that: the plan, a task, or what belongs to a task.
-        reason: why, for people; may be empty.
-    """
-
-    id: str
-    time: datetime
-    kind: Kind
-    asset: Asset
-    reason: str
-
-
-class Watch:
+class Watch(Shown):
     """Where a watcher of one compute plan is.
 
     Args:
         key: of the plan.
         expected: keys of tasks that it will have.
         patience: seconds to try when the connection is lost.
+        timeout: seconds to watch; None for as long as it takes.
 
     Attributes:
         progress: the plan and its tasks, after the last event.
     """
 
-    def __init__(self, key: str, expected: Iterable[str] = (), patience: float = PATIENCE) -> None:
+    def __init__(
+        self, key: str, expected: Iterable[str] = (), patience: float = PATIENCE, timeout: float | None = None
+    ) -> None:
         self.key = key.lower()
         self.progress = Progress(expected=expected)
         self._patience = patience
+        self._timeout = timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._last = ""
         self._functions: set[str] = set()
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown."""
+        return self.progress.facts() if self.progress.plan else {"key": self.key, "state": self.progress.state}
 
     @property
     def ended(self) -> bool:
         """Whether the plan has ended."""
         return self.progress.ended
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that a subscription may last; None for as long as it takes."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), _SOON)
 
     @property
     def request(self) -> pb.SubscribeToEventsParam:
@@ -131,7 +116,9 @@ class Watch:
 
         Raises:
             CallError: it was refused, or the patience is over.
+            TimeoutError: the time is over.
         """
+        self._check_time()
         failure = CallError.of(error) if error is not None else None
         if failure is not None and not failure.lost:
             raise failure
@@ -148,9 +135,17 @@ class Watch:
             except CallError as failure:
                 if not failure.lost or time.monotonic() > deadline:
                     raise
+                self._check_time()
                 asked = failure.pause
             pause = min(2 * pause, _LONGEST_PAUSE)
             yield max(asked, about(pause))
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise TimeoutError(
+                f"compute plan {self.key} has not ended after {self._timeout:g} s: {self.progress.told}; it goes on, "
+                "and may be waited for again, or cancelled"
+            )
 
     @property
     def _ask(self) -> "partial[object]":
@@ -173,3 +168,36 @@ class Watch:
 
 def _get_plan(client: object, key: str) -> object:
     return client.plans.GetPlan(pb.GetComputePlanParam(key=key))  # type: ignore[attr-defined]
+
+
+def new_watch(plan: Known, patience: float, timeout: float | None = None) -> Watch:
+    """Return a watch that is at the beginning of a compute plan; see `Watch`.
+
+    Raises:
+        ValueError: the key is no UUID.
+    """
+    expected = [task.key for task in plan.tasks if not task.reused] if isinstance(plan, Plan) else ()
+    return Watch(key_of(plan), expected, patience, timeout)
+
+
+@contextmanager
+def live(watch: Watch, bar: bool) -> Iterator[Callable[[Event], None]]:
+    """Show a bar as long as the block lives, where it can be shown and is asked for.
+
+    Args:
+        watch: of the plan.
+        bar: whether to show one.
+
+    Yields:
+        What is told each event, after the watch was.
+    """
+    shown: AbstractContextManager[Callable[[Event], None]] | None = None
+    if bar:
+        # Takes a tenth of a second to import, and most programs show nothing.
+        from rich.console import Console
+
+        from orchestrator.client import display
+
+        shown = display.bar(watch, Console(stderr=True))
+    with shown or nullcontext(lambda _: None) as update:
+        yield update

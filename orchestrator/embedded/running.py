@@ -1,6 +1,7 @@
 """What a federation that runs on this machine tells other commands, through a file in its folder."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,6 +108,26 @@ def read(folder: Path) -> Running | None:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / FILE} does not tell of a federation; remove it") from error
     return running if running.alive else None
+
+
+def here(folder: Path | str | None = None) -> Running:
+    """Return the federation that `orchestrator up` runs: in a folder, or else nearest to the current one.
+
+    Args:
+        folder: its data folder. By default what the variable ORCHESTRATOR_DATA says, or `.orchestrator` in the current
+            folder or one that this lies in.
+
+    Raises:
+        RuntimeError: none runs there.
+        ValueError: the file there is not ours.
+        OSError: it cannot be read.
+    """
+    asked = folder or os.environ.get("ORCHESTRATOR_DATA")
+    now = Path.cwd()
+    for data in [Path(asked)] if asked else [place / ".orchestrator" for place in (now, *now.parents)]:
+        if found := read(data):
+            return found
+    raise RuntimeError(f"no federation runs in {asked or f'{now} or above it'}: start one with `orchestrator up`")
 
 
 def start_time(pid: int) -> float | None:

@@ -1,18 +1,23 @@
-"""The examples for data scientists, run in a federation: the script as a process, the notebook cell by cell."""
+"""The examples for data scientists, run in a federation: the scripts as processes, the notebooks by a kernel."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 
 from orchestrator.cli.experiment import HOSPITALS
 from tests.acceptance.demonstrated import Demonstrated
+from tests.kit import notebooks, pages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = Path(__file__).parents[2] / "docs" / "sdk.md"
 ROUNDS = 1
 
 pytestmark = pytest.mark.timeout(120)
@@ -58,28 +63,52 @@ def test_the_script_fits_on_a_page():
     assert len((EXAMPLES / "federated_averaging.py").read_text().splitlines()) <= 120
 
 
-def cells() -> dict[str, str]:
-    """Return the notebook's code, by the ids of its cells; whatever a kernel left in it is refused."""
-    notebook = json.loads((EXAMPLES / "federated_averaging.ipynb").read_text())
-    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
-    found = {cell["id"]: "".join(cell["source"]) for cell in code}
-    assert len(found) == len(code) > 0
-    return found
+@pytest.fixture(scope="module", params=notebooks.NOTEBOOKS)
+def outputs(request, demo: Demonstrated, tmp_path_factory) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What the cells of a notebook put out when it was stored, and now."""
+    stored = EXAMPLES / request.param
+    now = notebooks.run(stored, tmp_path_factory.mktemp("notebook"), demo.federation.folder)
+    return notebooks.output_of(nbformat.read(stored, as_version=4)), notebooks.output_of(now)
 
 
-def test_the_notebook_runs_from_top_to_bottom(folder: Path, tmp_path: Path, monkeypatch, capsys):
+def test_a_notebook_is_stored_with_the_output_of_its_code(outputs):
+    stored, now = outputs
+    assert any(stored.values())
+    for cell, shown in now.items():
+        before, after = "\n".join(stored[cell]), "\n".join(shown)
+        assert notebooks.masked(before) == notebooks.masked(after), f"run `make notebooks`: cell {cell} puts out other"
+        assert notebooks.scores_in(before) == pytest.approx(notebooks.scores_in(after), abs=0.03)
+
+
+def test_the_digits_script_trains_from_folders_alone(folder: Path, tmp_path: Path):
+    for program, arguments in (("data.py", []), ("train.py", ["--rounds", "1"])):
+        command = [sys.executable, str(EXAMPLES / "digits" / program), str(tmp_path / "clinics"), *arguments]
+        environment = {**os.environ, "ORCHESTRATOR_DATA": str(folder)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    (line,) = re.findall(r"^ +1 +accuracy +(.*)$", done.stdout, re.MULTILINE)
+    assert all(0.7 <= float(value) <= 1 for value in line.split()), done.stdout
+    network = json.loads((tmp_path / "clinics" / "network.json").read_text())
+    assert network["digits"] > 1000
+
+
+def test_the_examples_of_the_sdks_page_do_what_they_say(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    shutil.copytree(EXAMPLES / "digits", tmp_path, dirs_exist_ok=True)
+    subprocess.run([sys.executable, "data.py", "clinics"], cwd=tmp_path, check=True, timeout=60)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ORCHESTRATOR_DATA", os.fspath(folder))
-    kernel: dict[str, object] = {}
-    for name, code in cells().items():
-        exec(compile(code, f"cell {name}", "exec"), kernel)
-    check_scores(capsys.readouterr().out, 3)
-    assert json.loads((tmp_path / "model.json").read_text())
+    names: dict[str, Any] = {}
+    try:
+        pages.run(PAGE, names)
+        assert re.search(r"^ +2 +accuracy +0\.\d{4}$", capsys.readouterr().out, re.MULTILINE)
+    finally:
+        for client in {"client", "hospital"} & set(names):
+            names[client].close()
 
 
-def test_the_notebook_says_what_to_do_when_no_federation_runs(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("ORCHESTRATOR_DATA", os.fspath(tmp_path))
-    with pytest.raises(RuntimeError, match="start one with `orchestrator up`"):
-        exec(compile(cells()["connect"], "cell connect", "exec"), {})
+def test_the_digits_use_the_sdk_alone():
+    """No file of theirs imports from `examples`, nor knows how asset stores keep their files."""
+    for file in [*(EXAMPLES / "digits").rglob("*.py"), EXAMPLES / "digits" / "digits.ipynb"]:
+        text = file.read_text()
+        assert not re.search(r"(from|import) (examples|workers|orchestrator\.(?!client|embedded))", text), file
+        assert "store_root" not in text, file

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Client
 from orchestrator.embedded.postgres import Postgres
+from tests.kit.pages import blocks_of, run
 from tests.kit.servers import serving
 from tests.kit.transports import METHODS
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INDEX = "the index"
 """A channel of no page."""
 SERVICES = sorted({method.containing_service.full_name for method in METHODS})
@@ -31,18 +30,13 @@ SCORE = pb.FunctionOutput(kind=pb.ASSET_PERFORMANCE)
 DATA = {"opener": OPENER, "datasamples": SAMPLES}
 
 
-def blocks_of(page: Path) -> list[tuple[int, str]]:
-    """Return the Python blocks of a page, each with the number of its first line."""
-    text = page.read_text()
-    return [(text.count("\n", 0, match.start(1)) + 1, match[1]) for match in BLOCK.finditer(text)]
-
-
 def name_of(page: Path) -> str:
     return page.relative_to(DOCS).with_suffix("").as_posix()
 
 
-EXCERPTS = {"extending/kind", "assets", "substra"}
-"""Pages that other tests hold to what they show: `test_extending.py`, and some in `client/`."""
+EXCERPTS = {"extending/kind", "assets", "sdk", "substra"}
+"""Pages that other tests hold to what they show: `test_extending.py`, `acceptance/test_examples.py`, and some in
+`client/`."""
 
 PAGES = {
     name_of(page): page for page in sorted(DOCS.rglob("*.md")) if blocks_of(page) and name_of(page) not in EXCERPTS
@@ -138,24 +132,6 @@ def names(address: str, channel: str) -> Iterator[dict[str, Any]]:
             "stored": stored,
             "refused": refused,
         }
-
-
-def run(page: Path, namespace: dict[str, Any]) -> None:
-    """Run a page's blocks one after the other.
-
-    Raises:
-        AssertionError: one of them failed, with the page and the line.
-    """
-    for line, block in blocks_of(page):
-        try:
-            # The empty lines before make the block's lines those of the page.
-            exec(compile("\n" * (line - 1) + block, str(page), "exec"), namespace)
-        except SyntaxError as error:
-            raise AssertionError(f"{page}:{error.lineno}: {error.msg}") from error
-        # pytest's own failures are no Exceptions.
-        except (Exception, pytest.fail.Exception) as error:
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(page)]
-            raise AssertionError(f"{page}:{frames[-1].lineno}: {error!r}") from error
 
 
 @pytest.mark.parametrize("name", PAGES)

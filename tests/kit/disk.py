@@ -1,4 +1,4 @@
-"""A small disk of its own for the working folders and the asset store of one organization."""
+"""Small disks of their own for tests: a full one is ordinary, and must be tried."""
 
 import contextlib
 import subprocess
@@ -6,6 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BYTES = 8 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def mounted(place: Path, size: int) -> Iterator[bool]:
+    """Mount a small disk; say whether that works.
+
+    Args:
+        place: where; it must not be there.
+        size: bytes that it has.
+    """
+    place.mkdir()
+    tried = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    try:
+        yield not tried.returncode
+    finally:
+        if not tried.returncode:
+            subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @contextlib.contextmanager
@@ -17,23 +36,13 @@ def disk(place: Path, data: Path, organization: str) -> Iterator[bool]:
         data: of a federation that was not started; it must be there.
         organization: which.
     """
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={BYTES},mode=0700", "tmpfs", str(place)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        yield False
-        return
-    try:
+    with mounted(place, BYTES) as is_there:
         for link, target in (
             (data / "stores" / organization, "store"),
             (data / "work" / f"{organization}@node-1", "work"),
         ):
-            link.parent.mkdir(mode=0o700)
-            (place / target).mkdir(mode=0o700)
-            link.symlink_to(place / target)
-        yield True
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+            if is_there:
+                link.parent.mkdir(mode=0o700)
+                (place / target).mkdir(mode=0o700)
+                link.symlink_to(place / target)
+        yield is_there

@@ -2,9 +2,9 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-DOCKERFILE = 'FROM python:3.11-slim\nENTRYPOINT ["python3", "function.py"]\n'
+DOCKERFILE = 'FROM python:3-slim\nENTRYPOINT ["python3", "function.py"]\n'
 # Reads what the runtime promises by hand, so that a fault is the test's own.
 READS = """
 import json, os, pathlib, sys, time
@@ -15,14 +15,15 @@ outputs = {item["id"]: pathlib.Path(item["value"]) for item in json.loads(lines[
 WORKS = 'outputs["model"].write_text("a model")'
 
 
-def packed(files: dict[str, str], damage: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
+def packed(files: Mapping[str, str | bytes], damage: Callable[[tarfile.TarFile], None] | None = None) -> bytes:
     """Return a tar.gz of files, and of whatever `damage` adds."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
-            member.size = len(content.encode())
-            archive.addfile(member, io.BytesIO(content.encode()))
+            data = content.encode() if isinstance(content, str) else content
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
         if damage:
             damage(archive)
     return buffer.getvalue()

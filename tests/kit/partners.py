@@ -68,6 +68,14 @@ class Partners:
             if self.data.tasks.GetTask(pb.GetTaskParam(key=task.key)).status != pb.STATUS_DONE:
                 self.do(task.key)
 
+    def trained(self) -> pb.Model:
+        """The model of a task that is Done, of another plan."""
+        plan = self.data.plan("trained")
+        task = plan.train(function=self.train, data_manager=self.manager, data_samples=[self.sample])
+        plan.submit()
+        self.complete(plan)
+        return self.data.model(task)
+
     def do(self, key: str) -> None:
         """Do a task as its worker does, by the contract's own calls."""
         worker = self.start(key)
@@ -133,10 +141,10 @@ def opened(address: str, channel: str, certificates: Layout | None) -> Iterator[
         yield Partners(address, channel, data, hub, "", "", nothing, nothing, nothing)
 
 
-def register(network: Partners) -> None:
-    """Register the organizations, the data and the functions."""
-    for client in (network.data, network.hub):
-        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam(address=""))
+def register(network: Partners, store: str = "") -> None:
+    """Register the organizations, org-1 with the address of its asset store, the data and the functions."""
+    for client, address in ((network.data, store), (network.hub, "")):
+        client.organizations.RegisterOrganization(pb.RegisterOrganizationParam(address=address))
     network.manager = network.data.data_managers.RegisterDataManager(new_data_manager()).key
     sample = samples(new_data_sample(network.manager))
     network.sample = network.data.data_samples.RegisterDataSamples(sample).data_samples[0].key

@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,9 +75,11 @@ class World:
         target.write_bytes(content)
         return pb.Addressable(checksum=hashlib.sha256(content).hexdigest(), storage_address=f"{STORE_URL}/{name}")
 
-    def function(self, source: str, dockerfile: str = DOCKERFILE) -> pb.Function:
+    def function(
+        self, source: str, dockerfile: str = DOCKERFILE, files: Mapping[str, str | bytes] | None = None
+    ) -> pb.Function:
         key = str(uuid.uuid4())
-        archive = packed({"Dockerfile": dockerfile, "function.py": READS + source})
+        archive = packed({"Dockerfile": dockerfile, "function.py": READS + source, **(files or {})})
         function = pb.Function(
             key=key,
             name="function",

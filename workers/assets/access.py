@@ -73,11 +73,14 @@ class Access:
                 return
             match = _LOG.fullmatch(key)
             key = match["key"] if match else key
-        client, found = self._channels.find(lambda client: _ASK[kind](client, key))
-        self._check_here(client, _asset(found, name))
+        if kind == "task_logs":
+            client, permission = self._of_task(key, name)
+        else:
+            client, found = self._channels.find(lambda client: _ASK[kind](client, key))
+            self._check_here(client, _asset(found, name))
+            permission = _permission(client, found)
         if own:
             return
-        permission = _permission(client, found)
         allowed = frozenset(permission.authorized_ids)
         if peers & allowed:
             return
@@ -91,6 +94,13 @@ class Access:
             raise PermissionDeniedError(
                 f"{', '.join(sorted(peers))} may not read {name}; ask {self._organization} for the permission"
             )
+
+    def _of_task(self, key: str, name: str) -> tuple[Client, pb.Permission]:
+        """Return who may read what the attempts at a task say."""
+        client, task = self._channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key)))
+        if task.worker != self._organization:
+            raise NotFoundError(f"{name} is no log of {self._organization}: {task.worker} runs that task")
+        return client, task.logs_permission
 
     def _check_here(self, client: Client, asset: Asset) -> None:
         if asset.owner != self._organization:

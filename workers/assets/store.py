@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,7 @@ KEY = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Data samples are absent on purpose: no name by which anything is served or fetched leads to them.
 _SHAREABLE = re.compile(
     rf"functions/{KEY}/(?:archive|description)|data_managers/{KEY}/(?:opener|description)"
-    rf"|models/{KEY}|logs/{KEY}-\d{{1,9}}"
+    rf"|models/{KEY}|logs/{KEY}-\d{{1,9}}|task_logs/{KEY}(?:/\d{{1,9}})?"
 )
 
 
@@ -99,6 +100,26 @@ class AssetStore:
                 copy.write(chunk)
         return Stored(name, digest.hexdigest(), size)
 
+    def append(self, name: str, content: bytes, size: int) -> None:
+        """Write to the end of a file of a store that is a folder; what was added is seen at once.
+
+        Args:
+            name: of the file, which is made where it is missing.
+            content: what is added.
+            size: bytes that it has before; with 0 what was there is forgotten.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        target = Path(self._path(name))
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.truncate(size)
+            file.seek(size)
+            while content:
+                content = content[file.write(content) :]
+
     def take(self, name: str, source: Path) -> None:
         """Move a local file or folder, which is whole, into the store; nothing that is there is replaced.
 
@@ -159,6 +180,24 @@ class AssetStore:
         file: IO[bytes] = self._files.open(path, "rb")
         return file, int(self._files.size(path))
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of all files of a folder, and of those in it."""
+        path = self._path(folder)
+        try:
+            found = self._files.find(path)
+        except FileNotFoundError:
+            return []
+        return [f"{folder}/{each.removeprefix(path).lstrip('/')}" for each in found if each != path]
+
+    def modified(self, name: str) -> float:
+        """Return when a file was written last, in seconds since 1970.
+
+        Raises:
+            FileNotFoundError: the store has no such file.
+        """
+        when: datetime = self._files.modified(self._path(name))
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
     def exists(self, name: str) -> bool:
         """Say whether the store has a file or folder of this name."""
         return bool(self._files.exists(self._path(name)))
@@ -169,6 +208,13 @@ class AssetStore:
             self._files.rm_file(self._path(name))
         except FileNotFoundError:
             return
+
+    def forget(self, name: str) -> None:
+        """Delete a file, and its folder where that has no other."""
+        self.delete(name)
+        if self._local:
+            with suppress(OSError):
+                Path(self._path(name)).parent.rmdir()
 
     def folder(self, name: str, into: Path) -> Path:
         """Return a local folder with the files of a folder of the store.

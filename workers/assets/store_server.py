@@ -4,6 +4,7 @@ Functions, openers, descriptions, models and logs, for reading; never data sampl
 what. What is written is in `upload_server`.
 """
 
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.tls import renewed_context
 from orchestrator.files.trust import watch_trust
 from orchestrator.listening import IdentifyingProtocol, Limits, Listener, runner
+from workers.assets import task_logs
 from workers.assets.access import Access
 from workers.assets.store import AssetStore
 from workers.assets.upload_server import Removal, UploadServer
@@ -40,6 +42,7 @@ UPLOADS = ".uploads"
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
 _RECHECK_SECONDS = 10.0
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-")
 
 
 def make_app(
@@ -62,17 +65,26 @@ def make_app(
         peers = _identify(request.state.presented, trust())
         _check(access, name, peers)
         try:
+            is_log = name.startswith(f"{task_logs.FOLDERS[0]}/")
+            if is_log:
+                name = task_logs.latest(store, name)
             file, size = store.open(name)
         except FileNotFoundError as error:
             raise HTTPException(404, f"the asset store has no {name}") from error
         log.info("asset.read", name=name, organizations=sorted(peers), method=request.method)
-        headers = {"Content-Length": str(size)}
+        headers = {"Log-Attempt": name.rpartition("/")[2]} if is_log else {}
+        # It may grow while it is read.
+        begin = _begin(request, file, size, headers)
+        headers |= {"Content-Length": str(size - begin), "Accept-Ranges": "bytes"}
+        status = 200
+        if begin:
+            headers["Content-Range"], status = f"bytes {begin}-{size - 1}/{size}", 206
         if request.method == "HEAD":
             file.close()
-            return Response(headers=headers, media_type="application/octet-stream")
+            return Response(status_code=status, headers=headers, media_type="application/octet-stream")
         shown = request.state.presented
-        chunks = _chunks(file, lambda: _identify(shown, trust()))
-        return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
+        chunks = _chunks(file, size - begin, lambda: _identify(shown, trust()))
+        return StreamingResponse(chunks, status, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
         routes=[
@@ -167,14 +179,26 @@ def _check(access: Access, name: str, peers: frozenset[str]) -> None:
         raise HTTPException(503, "the orchestrator could not be asked for the permission; try again later") from error
 
 
-def _chunks(file: IO[bytes], check: Callable[[], object]) -> Iterator[bytes]:
-    """Yield a file, for as long as the certificate of the one who reads it holds; then break off."""
+def _begin(request: Request, file: IO[bytes], size: int, headers: Mapping[str, str]) -> int:
+    """Return from where a file is wanted, and go there; of ranges only those to its end are known."""
+    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    begin = int(match[1]) if match else 0
+    if begin and begin >= size:
+        file.close()
+        raise HTTPException(416, "there is no more of it yet", {**headers, "Content-Range": f"bytes */{size}"})
+    file.seek(begin)
+    return begin
+
+
+def _chunks(file: IO[bytes], size: int, check: Callable[[], object]) -> Iterator[bytes]:
+    """Yield so much of a file, for as long as the certificate of the one who reads it holds; then break off."""
     checked = time.monotonic()
     with file:
-        while chunk := file.read(_CHUNK):
+        while size > 0 and (chunk := file.read(min(size, _CHUNK))):
             if time.monotonic() > checked + _RECHECK_SECONDS:
                 check()
                 checked = time.monotonic()
+            size -= len(chunk)
             yield chunk
 
 

@@ -26,6 +26,7 @@ from workers.settings import WorkerSettings
 
 _LARGEST = 1024 * 1024
 _ORGANIZATION = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_INDEX = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/+-]*)?")
 _REASON = 500
 _UNKNOWN = Decisions()
 _PERIOD = 1.0
@@ -47,12 +48,16 @@ class ConsentPolicy:
         functions: whether all functions of theirs, or only those whose archive was approved.
         stores: organization -> the https prefix of its asset store, where it is not the registered one.
         network: organizations whose functions may use the network.
+        sources: organizations of whose functions what is not a wheel may be built, in a sandbox.
+        indexes: URLs of package indexes that functions may name.
     """
 
     organizations: frozenset[str] = frozenset()
     functions: Functions = Functions.ANY
     stores: Mapping[str, str] = field(default_factory=dict)
     network: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    indexes: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Self:
@@ -65,8 +70,9 @@ class ConsentPolicy:
         Raises:
             DocumentError: it is none; names the line and what is expected.
         """
-        parts = documents.read(content, name).mapping("organizations", "functions", "stores", "network")
-        for key in ("organizations", "network"):
+        document = documents.read(content, name)
+        parts = document.mapping("organizations", "functions", "stores", "network", "sources", "indexes")
+        for key in ("organizations", "network", "sources"):
             for member, entry in parts[key].members().items():
                 if not _ORGANIZATION.fullmatch(member):
                     raise entry.error("this is no organization; its id is expected")
@@ -80,11 +86,16 @@ class ConsentPolicy:
                 stores[organization] = check_store_url(text.rstrip("/"))
             except ValueError as error:
                 raise entry.error(f"the URL of its asset store is expected, and this is {error}") from None
+        for index, entry in parts["indexes"].members().items():
+            if not _INDEX.fullmatch(index):
+                raise entry.error("the https URL of a package index is expected, without a name and a password")
         return cls(
             frozenset(parts["organizations"].members()),
             Functions(functions),
             stores,
             frozenset(parts["network"].members()),
+            frozenset(parts["sources"].members()),
+            frozenset(index.rstrip("/") for index in parts["indexes"].members()),
         )
 
 

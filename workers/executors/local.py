@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from workers.executors import cgroup, strays, syscalls
-from workers.executors.executor import LOG, Ending, Job, Limits, Outcome
+from workers.executors.executor import LOG, Ending, Environment, Job, Limits, Outcome
 from workers.executors.launcher import options
 from workers.executors.launching import ForkServer, Launched
 from workers.executors.quota import Quota
@@ -67,11 +67,12 @@ class Box(Protocol):
         """
         ...
 
-    def wait(self, folder: Path) -> Entered | None:
+    def wait(self, folder: Path, environment: Environment) -> Entered | None:
         """Return how a box is started in which something waits for the words of a function.
 
         Args:
             folder: of an attempt to come; it may have another name by then.
+            environment: of its function, if that has the same as the one before.
 
         Returns:
             None where there is no such box.
@@ -91,6 +92,7 @@ class _Run:
     launcher: Launched
     limits: Limits
     quota: Quota
+    had: tuple[Environment, int]
 
 
 class Local:
@@ -101,11 +103,15 @@ class Local:
         groups: where each gets a control group of its own (see `cgroup`); None for none.
     """
 
+    hosts = True
+
     def __init__(self, box: Box, groups: Path | None = None) -> None:
         self._box = box
         self._groups = groups
         self._runs: dict[Path, _Run] = {}
         self._server = ForkServer()
+        # One task after another is of the same function, mostly.
+        self._environment = Environment()
 
     def check(self) -> None:
         """See to it that functions can run here.
@@ -134,11 +140,12 @@ class Local:
             OSError: it cannot be started.
         """
         # A control group has the name of its run.
-        entered = self._box.wait(folder) if self._groups is None else None
+        had = _had(self._environment)
+        entered = self._box.wait(folder, had[0]) if self._groups is None else None
         if entered is None:
             return False
         launched = self._launch(folder, limits, entered, waits=True)
-        self._runs[folder] = _Run(launched, limits, _quota(folder, limits))
+        self._runs[folder] = _Run(launched, limits, _quota(folder, limits), had)
         return True
 
     def prepared(self, folder: Path, seconds: float) -> bool:
@@ -153,8 +160,10 @@ class Local:
         """
         entered, launched = self._box.enter(job), None
         prepared = self._runs.pop(job.prepared, None) if job.prepared else None
+        self._environment = job.environment
+        had = _had(job.environment)
         if prepared is not None:
-            same = replace(prepared.limits, time=job.limits.time) == job.limits
+            same = replace(prepared.limits, time=job.limits.time) == job.limits and prepared.had == had
             if same and entered.inside and prepared.launcher.waits(0):
                 launched = prepared.launcher
                 with _opened(job.lease) as lease:
@@ -163,7 +172,7 @@ class Local:
                 _ended(prepared.launcher, 0)
         if launched is None:
             launched = self._launch(job.folder, job.limits, entered, job.lease)
-        self._runs[job.folder] = _Run(launched, job.limits, _quota(job.folder, job.limits))
+        self._runs[job.folder] = _Run(launched, job.limits, _quota(job.folder, job.limits), had)
 
     def _launch(
         self, folder: Path, limits: Limits, entered: Entered, lease: Path | None = None, *, waits: bool = False
@@ -256,6 +265,16 @@ def _ended(launcher: Launched, grace: float) -> int:
 
 def _lock(folder: Path) -> Path:
     return folder / "launcher"
+
+
+def _had(environment: Environment) -> tuple[Environment, int]:
+    """Return an environment, and which folder it is now: one that is made anew is another; the worker's when gone."""
+    if environment.folder is None:
+        return environment, 0
+    try:
+        return environment, environment.folder.stat().st_ino
+    except FileNotFoundError:
+        return Environment(), 0
 
 
 def _quota(folder: Path, limits: Limits) -> Quota:

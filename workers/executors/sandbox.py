@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workers.executors import arguments, bubblewrap
 from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox, Shared
-from workers.executors.executor import Executor, Job
+from workers.executors.executor import Environment, Executor, Job
 from workers.executors.launcher import runner
 from workers.executors.local import Entered, Local
 from workers.settings import WorkerSettings
@@ -56,6 +56,7 @@ class SandboxBox:
             network=job.network,
             shared=self.shared,
             shared_memory=self.shared_memory,
+            python=job.environment,
         ).place([*job.inputs, *job.outputs])
         given = len(job.inputs)
         arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
@@ -64,14 +65,24 @@ class SandboxBox:
         inside = () if job.network or sandbox.inputs else words
         return Entered(sandbox.wrap(words), sandbox.environment(), inside)
 
-    def wait(self, folder: Path) -> Entered | None:
+    def wait(self, folder: Path, environment: Environment) -> Entered | None:
         """Return the command line of a sandbox in which Python has started and waits.
+
+        Args:
+            folder: of an attempt to come; it may have another name by then.
+            environment: of its function.
 
         Raises:
             NoSandboxError: there is no bubblewrap any more.
             OSError: a file of the sandbox cannot be written.
         """
-        sandbox = Sandbox(bubblewrap.find(self.program), folder, shared=self.shared, shared_memory=self.shared_memory)
+        sandbox = Sandbox(
+            bubblewrap.find(self.program),
+            folder,
+            shared=self.shared,
+            shared_memory=self.shared_memory,
+            python=environment,
+        )
         # Bound now, and written when the function is known.
         (folder / "arguments").touch()
         return Entered(sandbox.wrap(["python3", "-c", _RUNNER]), sandbox.environment())

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from workers.executors import arguments
-from workers.executors.executor import Executor, Job
+from workers.executors.executor import Environment, Executor, Job
 from workers.executors.local import Entered, Local
 from workers.settings import WorkerSettings
 
@@ -35,9 +35,9 @@ class OpenBox:
         """
         file = job.folder / "arguments"
         arguments.write(file, job.rank, job.inputs, job.outputs)
-        return Entered([*job.command, f"@{file}"], _environment(job.folder / "home"))
+        return Entered([*job.command, f"@{file}"], _environment(job))
 
-    def wait(self, folder: Path) -> Entered | None:
+    def wait(self, folder: Path, environment: Environment) -> Entered | None:
         """Return None: a function is told where its folder is, and that is not known yet."""
 
     def leave(self, folder: Path) -> None:
@@ -55,9 +55,9 @@ def short_home(home: Path) -> Path:
     return _SHORT / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
 
 
-def _environment(home: Path) -> dict[str, str]:
+def _environment(job: Job) -> dict[str, str]:
     """Return all that the function may see of the environment: nothing of the worker's."""
-    interpreter = Path(sys.executable).parent
+    here, home = job.folder / "function", job.folder / "home"
     temporary = home
     if len(os.fsencode(home)) > _LONG_PATH:
         with contextlib.suppress(OSError):
@@ -65,9 +65,10 @@ def _environment(home: Path) -> dict[str, str]:
             short.symlink_to(home)
             temporary = short
     return {
-        "PATH": os.pathsep.join((str(interpreter), os.defpath)),
+        "LANG": "C.UTF-8",
+        **job.environment.seen(here),
+        "PATH": job.environment.programs(here, Path(sys.executable).parent),
         "HOME": str(home),
         "TMPDIR": str(temporary),
-        "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -1,7 +1,7 @@
-"""The building of one function by its owner: fetched, verified, unpacked once, then marked READY.
+"""The building of one function by its owner: fetched, verified, unpacked, prepared, then marked READY.
 
-With the subprocess executor nothing is left to keep: each attempt unpacks the archive afresh, so the function's
-image is its archive. What the building proves is that the archive is the registered one, safe, and has a command.
+With an executor of this machine what is left of it is the environment of its requirements: each attempt unpacks the
+archive afresh. What the building proves is that the archive is the registered one, safe, and can be made to run.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore, Stored, url
 from workers.channels import Channels, insist
+from workers.consent.policy import Consent
 from workers.errors import Fault, InternalFault
+from workers.executors import registry
 from workers.folder import working_folder
 from workers.functions import program
 from workers.settings import WorkerSettings
@@ -56,7 +58,9 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
         unpacked.mkdir()
         try:
             fetcher = Fetcher(settings, store, channels.peers[client], Downloads(settings))
-            program.prepare(function, unpacked, fetcher, settings.archive_size_limit)
+            policy = Consent.of(settings).policy
+            built = program.prepare(function, unpacked, fetcher, settings, registry.make(settings), policy)
+            built.held.close()
         except Fault as fault:
             _fail(settings, client, function, fault, store)
             return
@@ -64,10 +68,14 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
             internal = InternalFault(f"the worker could not unpack the function's archive: {error}")
             _fail(settings, client, function, internal, store)
             return
+    try:
+        _store_log(settings, function, "".join(f"{note}\n" for note in (*built.notes, "Built.")), store)
+    except OSError as error:
+        log.warning("function.log_not_stored", function=function.key, error=str(error))
     update = pb.UpdateFunctionParam(key=function.key, name=function.name, image=function.archive)
     insist(lambda: client.functions.UpdateFunction(update))
     _apply(client, function.key, pb.FUNCTION_ACTION_READY)
-    log.info("function.built", function=function.key)
+    log.info("function.built", function=function.key, notes=list(built.notes))
 
 
 def _apply(client: Client, key: str, action: "pb.FunctionAction.ValueType") -> None:
@@ -94,7 +102,7 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
         asset_key=function.key, asset_type=pb.FAILED_ASSET_FUNCTION, error_type=fault.error_type
     )
     try:
-        stored = _store_log(settings, function, fault, store)
+        stored = _store_log(settings, function, f"Building failed: {fault}\n", store)
     except OSError as error:
         # Without a log in the store the only report that the contract allows is an internal one.
         log.error("function.log_not_stored", function=function.key, error=str(error))
@@ -112,8 +120,8 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
     log.warning("function.failed", function=function.key, reason=str(fault))
 
 
-def _store_log(settings: WorkerSettings, function: pb.Function, fault: Fault, store: AssetStore) -> Stored:
+def _store_log(settings: WorkerSettings, function: pb.Function, said: str, store: AssetStore) -> Stored:
     with working_folder(settings.node_folder, function.key) as folder:
         text = folder / "log"
-        text.write_text(f"Building failed: {fault}\n", encoding="utf-8")
+        text.write_text(said, encoding="utf-8")
         return store.put(f"logs/{function.key}-1", text)

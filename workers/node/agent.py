@@ -32,6 +32,7 @@ from workers.folder import Place
 from workers.node.adoption import Adoption
 from workers.node.cleanup import Cleanup
 from workers.node.heartbeat import Heartbeat
+from workers.node.retention import Retention
 from workers.run import orders
 from workers.settings import WorkerSettings
 
@@ -41,6 +42,8 @@ _LOOK_SECONDS = 0.1
 # What is ordered to end and has not, long after its function must have been killed, hangs somewhere else.
 _HANGING_SECONDS = 10.0
 
+# What is cleaned up there has no folder of this node.
+_LOGS = Path("logs")
 # Each may wait for a function to end.
 _CLEANUPS = 8
 
@@ -76,6 +79,7 @@ class Agent:
         clients = {client.channel: client for client in channels.clients}
         self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
         self._adoption = Adoption(settings)
+        self._retention = Retention(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
         self._drained: float | None = None
         self._receipts: set[Path] = set()
@@ -120,6 +124,8 @@ class Agent:
             nodes = self._folder.parent
             if self._drained is None and nodes not in self._cleaning:
                 self._clean(nodes, self._adoption.run)
+        if self._retention.due() and _LOGS not in self._cleaning:
+            self._clean(_LOGS, self._retention.run)
         found = folder.places(self._folder)
         for place in found:
             if place.folder not in self._cleaning and (lock := self._cleanup.seize(place)) is not None:

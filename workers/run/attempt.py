@@ -15,16 +15,20 @@ from structlog.contextvars import bound_contextvars
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from workers.assets import task_logs
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
+from workers.assets.task_logs import Copying
 from workers.channels import insist
 from workers.consent.declines import Asking
+from workers.consent.policy import ConsentPolicy
 from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executors import watch
 from workers.executors.executor import Ending, Job, Limits, Outcome
 from workers.executors.lease import clock
 from workers.folder import WorkingFolder, places
 from workers.functions import program
+from workers.functions.environments import Held
 from workers.record import Record
 from workers.run import inputs, orders, outputs, report
 from workers.run.orders import Orders
@@ -106,7 +110,7 @@ def run(
             store,
             Fetcher(settings, store, asking.channels.peers[client], slot.downloads, consent_policy.stores),
             Report(client, claim.attempt, folder, store, settings.store_url),
-            network=network,
+            policy=consent_policy,
             prepared=spare.path if spare is not None else None,
         ).run()
 
@@ -124,7 +128,7 @@ class _Attempt:
         fetcher: Fetcher,
         report: Report,
         *,
-        network: bool,
+        policy: ConsentPolicy,
         prepared: Path | None,
     ) -> None:
         self._settings = settings
@@ -136,8 +140,9 @@ class _Attempt:
         self._store = store
         self._fetcher = fetcher
         self._report = report
-        self._network = network
+        self._policy = policy
         self._prepared = prepared
+        self._held: Held | None = None
         self._orders = Orders(folder.place)
         self._log_file = folder.path / "log"
         self._stopwatch = Stopwatch(claim.task.key)
@@ -170,6 +175,8 @@ class _Attempt:
         finally:
             if self._prepared is not None:
                 self._executor.end(self._prepared, 0.0)
+            if self._held is not None:
+                self._held.close()
 
     def _end_earlier_runs(self) -> None:
         """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""
@@ -193,8 +200,10 @@ class _Attempt:
             for name in FOLDERS:
                 (self._folder / name).mkdir()
         with self._stopwatch.step("prepare_function"):
-            command = program.prepare(claim.function, function, self._fetcher, settings.archive_size_limit)
-            self._executor.build(function, claim.function.archive.checksum)
+            prepared = program.prepare(
+                claim.function, function, self._fetcher, settings, self._executor, self._policy, self._orders.obey
+            )
+            self._held = prepared.held
         self._orders.obey()
         with self._stopwatch.step("prepare_inputs"):
             read = inputs.prepare(
@@ -211,19 +220,23 @@ class _Attempt:
         limits = self._limits()
         job = Job(
             folder=self._folder,
-            command=command,
+            command=prepared.command,
             limits=limits,
             rank=claim.task.rank,
             inputs=read,
             outputs=written,
-            network=self._network,
+            network=claim.function.owner in self._policy.network,
             lease=self._working.place.owner,
             prepared=self._prepared,
+            environment=prepared.held.environment,
         )
         # From here on it is the executor's.
         self._prepared = None
         crash.point("worker.before_run")
-        with self._stopwatch.step("execution"), bound_contextvars(task=claim.task.key, attempt=claim.attempt.number):
+        about = {"task": claim.task.key, "attempt": claim.attempt.number}
+        named, again = task_logs.name(claim.task.key, claim.attempt.number), claim.attempt.number > 1
+        said = Copying(self._store, named, self._log_file, about, again=again)
+        with self._stopwatch.step("execution"), bound_contextvars(**about), said:
             outcome = watch.run(self._executor, job, self._orders)
         crash.point("worker.ran")
         self._orders.obey()

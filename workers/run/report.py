@@ -8,6 +8,7 @@ import structlog
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core import crash
+from workers.assets import task_logs
 from workers.assets.store import AssetStore, url
 from workers.channels import insist, lost
 from workers.errors import AddressFault, Fault, InternalFault, Stopped, TimeLimitFault
@@ -131,6 +132,8 @@ class Report:
             with said.open("a", encoding="utf-8") as file:
                 file.write(f"\nTask failed: {fault}\n")
             stored = self._store.put(f"logs/{self._attempt.compute_task_key}-{self._attempt.number}", said)
+            # From now on it is read there, by whom the contract lets.
+            self._store.forget(task_logs.name(self._attempt.compute_task_key, self._attempt.number))
         except OSError as error:
             # Without a log in the store the only report that the contract allows is an internal one.
             self._log.error("task.log_not_stored", error=str(error))

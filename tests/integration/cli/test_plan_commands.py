@@ -211,7 +211,7 @@ def test_task_logs_says_why_there_are_none(network: Partners, as_org_1: list[str
     first = plan.tasks[0].key
     code, output, errors = run("task", *as_org_1, "logs", first)
     assert (code, output, errors.count("\n")) == (1, "", 1)
-    assert "is To do; only tasks that failed have a log" in errors
+    assert "is To do: it has said nothing yet" in errors
     network.fail(first, pb.NewFailureReport(error_type=pb.ERROR_TYPE_INTERNAL))
     code, _, errors = run("task", *as_org_1, "logs", first[:8])
     assert (code, "INTERNAL error" in errors) == (1, True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from tests.kit.commands import run_bytes
 from tests.kit.messages import new_data_manager, new_data_sample, samples
-from tests.kit.partners import Partners
+from tests.kit.partners import Partners, opened, register
 from tests.kit.processes import clean_environment
 from tests.kit.waiting import wait_until
 
@@ -40,11 +41,29 @@ class Store:
         (self.root / "logs" / f"{key}-1").write_bytes(LOG)
         return pb.Addressable(checksum=hashlib.sha256(LOG).hexdigest(), storage_address=f"{self.address}/logs/{key}-1")
 
+    def say(self, key: str, attempt: int, content: bytes) -> None:
+        """Let an attempt say something more."""
+        folder = self.root / "task_logs" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / str(attempt)).open("ab") as file:
+            file.write(content)
+
 
 @pytest.fixture
-def store(network: Partners, certificates: Layout, tmp_path: Path) -> Iterator[Store]:
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def network(served_address: str, certificates: Layout, free_channels: Iterator[str], port: int) -> Iterator[Partners]:
+    with opened(served_address, next(free_channels), certificates) as network:
+        register(network, f"https://127.0.0.1:{port}")
+        yield network
+
+
+@pytest.fixture
+def store(network: Partners, certificates: Layout, tmp_path: Path, port: int) -> Iterator[Store]:
     own, server = certificates.client("org-1"), certificates.store("org-1")
-    port = free_port()
     environment = {
         **clean_environment(),
         "ORCHESTRATOR_ORGANIZATION": "org-1",
@@ -148,3 +167,104 @@ def test_certificates_are_needed(network: Partners, store: Store, certificates: 
     key = failed_task(network, store)
     code, _, errors = run("task", *options(network, certificates), "logs", key)
     assert (code, "--peer-ca-cert" in errors) == (2, True)
+
+
+@contextmanager
+def following(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "orchestrator", *arguments]
+    with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def begun(network: Partners) -> str:
+    """Return the key of a task of org-1 that runs."""
+    plan = network.plan()
+    plan.submit()
+    network.start(plan.tasks[0].key)
+    return plan.tasks[0].key
+
+
+def test_what_a_task_says_is_printed_while_it_runs_and_when_it_is_done(
+    network: Partners, store: Store, certificates: Layout
+):
+    key = begun(network)
+    quiet = logs(network, certificates, "org-2", key)
+    assert (quiet.returncode, quiet.stdout) == (1, b"")
+    assert b"has said nothing yet" in quiet.stderr
+    store.say(key, 1, b"of the first\n")
+    store.say(key, 2, b"half a li")
+    for organization in ("org-1", "org-2"):
+        assert logs(network, certificates, organization, key[:8]).stdout == b"half a li"
+    assert logs(network, certificates, "org-1", key, "--attempt", "1").stdout == b"of the first\n"
+    assert b"attempt 3 of task" in logs(network, certificates, "org-1", key, "--attempt", "3").stderr
+    store.say(key, 2, b"ne\n")
+    assert network.hub.log(key) == "half a line\n"
+    assert network.data.log(key, attempt=1) == "of the first\n"
+    network.data.tasks.ApplyTaskAction(pb.ApplyTaskActionParam(compute_task_key=key, action=pb.TASK_ACTION_CANCELED))
+    assert logs(network, certificates, "org-2", key, "--follow").stdout == b"half a line\n"
+
+
+def test_the_permission_of_what_a_task_says_is_the_data_sets_too(network: Partners, store: Store, certificates: Layout):
+    private = new_data_manager(logs_permission=pb.NewPermissions())
+    network.manager = network.data.data_managers.RegisterDataManager(private).key
+    sample = samples(new_data_sample(network.manager))
+    network.sample = network.data.data_samples.RegisterDataSamples(sample).data_samples[0].key
+    key = begun(network)
+    store.say(key, 1, b"secret")
+    refused = logs(network, certificates, "org-2", key, "--follow")
+    assert (refused.returncode, refused.stdout, refused.stderr.count(b"\n")) == (3, b"", 1)
+    assert b"org-2 may not read" in refused.stderr
+    assert logs(network, certificates, "org-1", key).stdout == b"secret"
+
+
+def test_a_task_of_another_worker_has_no_log_here(network: Partners, store: Store, certificates: Layout):
+    plan = network.plan()
+    plan.submit()
+    network.do(plan.tasks[0].key)
+    other = plan.tasks[1].key
+    network.start(other)
+    store.say(other, 1, b"not ours")
+    context = tls(certificates.client("org-2"), certificates.peers)
+    answer = httpx.get(f"{store.address}/task_logs/{other}", verify=context, trust_env=False)
+    assert answer.status_code == 404
+    assert "org-2 runs that task" in answer.text
+
+
+def test_a_log_is_followed_to_the_end_of_its_task(network: Partners, store: Store, certificates: Layout):
+    key = begun(network)
+    arguments = [*options(network, certificates, "org-2"), "--peer-ca-cert", str(certificates.peers)]
+    with following("task", *arguments, "logs", key, "--follow") as follows:
+        assert follows.stdout
+        store.say(key, 1, "one ä".encode()[:-1])
+        store.say(key, 1, "ä".encode()[1:] + b"\n")
+        assert follows.stdout.readline() == "one ä\n".encode()
+        store.say(key, 1, b"two\n")
+        assert follows.stdout.readline() == b"two\n"
+        store.say(key, 2, b"again\n")
+        assert [follows.stdout.readline() for _ in range(3)] == [b"\n", b"[attempt 2]\n", b"again\n"]
+        (store.root / "logs").mkdir()
+        log = store.root / "logs" / f"{key}-2"
+        log.write_bytes(b"again\nlast words\n\nTask failed: it did\n")
+        (store.root / "task_logs" / key / "2").unlink()
+        report = pb.NewFailureReport(asset_key=key, asset_type=pb.FAILED_ASSET_COMPUTE_TASK)
+        report.error_type = pb.ERROR_TYPE_EXECUTION
+        report.logs_address.checksum = hashlib.sha256(log.read_bytes()).hexdigest()
+        report.logs_address.storage_address = f"{store.address}/logs/{key}-2"
+        network.data.failure_reports.RegisterFailureReport(report)
+        rest, _ = follows.communicate(timeout=30)
+    assert (follows.returncode, rest) == (0, b"last words\n\nTask failed: it did\n")
+
+
+def test_the_log_of_a_build_is_its_owners_where_it_did_not_fail(network: Partners, store: Store, certificates: Layout):
+    key = network.train.key
+    arguments = ["--peer-ca-cert", str(certificates.peers), "logs", key[:12]]
+    nothing = run_bytes("function", *options(network, certificates), *arguments)
+    assert (nothing.returncode, nothing.stdout) == (1, b"")
+    assert b"no log of its build" in nothing.stderr
+    store.put(key)
+    own = run_bytes("function", *options(network, certificates), *arguments, "--raw")
+    assert (own.returncode, own.stdout) == (0, LOG)
+    assert run_bytes("function", *options(network, certificates, "org-2"), *arguments).returncode == 1

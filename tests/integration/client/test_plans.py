@@ -10,7 +10,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.calls.parts import LARGEST_PART
 from orchestrator.client import AsyncClient, CallError, Client, Event, PlanError
-from orchestrator.client.connection import new_watch
+from orchestrator.client.watching import new_watch
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
@@ -18,6 +18,8 @@ from tests.kit.partners import ORGANIZATIONS, Partners, extend, new_database, op
 from tests.kit.servers import serving
 
 from .lossy import in_front_of
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 def tasks_of(client: Client, plan: str) -> list[pb.ComputeTask]:
@@ -57,7 +59,44 @@ def test_a_function_is_asked_for_by_its_key_and_once(network: Partners):
     assert set(task.outputs) == {"model"}
     assert network.data.function(network.train.key) is network.data.function(network.train.key)
     with pytest.raises(CallError, match="OE0002"):
-        plan.train(function=plan.key, data_manager=network.manager, data_samples=[network.sample])
+        network.data.function(plan.key)
+
+
+def test_a_key_of_another_kind_is_found_before_anything_is_sent(network: Partners):
+    data = {"data_manager": network.manager, "data_samples": [network.sample]}
+    plan = network.data.plan("plan")
+    model = network.trained()
+    kinds = {
+        network.train.key: "function",
+        network.manager: "data manager",
+        network.sample: "data sample",
+        model.key: "model",
+        model.compute_task_key: "compute task",
+    }
+    places = {"function": "function", "data_manager": "data manager", "data_samples": "data sample", "shared": "model"}
+    for place, wanted in places.items():
+        for key, kind in kinds.items():
+            given = {"function": network.train.key, **data, place: [key] if place == "data_samples" else key}
+            if kind == wanted:
+                plan.train(**given)
+                continue
+            with pytest.raises(PlanError, match=f"{key} is the key of a {kind}, not of a {wanted}"):
+                plan.train(**given)
+        with pytest.raises(PlanError, match=f"there is no {wanted} with the key 0{'0' * 7}-"):
+            plan.train(**{"function": network.train.key, **data, place: NOBODY})
+    assert len(plan.tasks) == len(places)
+    with pytest.raises(CallError, match="OE0002"):
+        network.data.plans.GetPlan(pb.GetComputePlanParam(key=plan.key))
+
+
+def test_keys_are_looked_up_once(network: Partners, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    perform = Client._perform
+    monkeypatch.setattr(Client, "_perform", lambda client, step: (asked.append(step), perform(client, step))[1])
+    plan = network.data.plan("plan")
+    for _ in range(3):
+        plan.train(function=network.train.key, data_manager=network.manager, data_samples=[network.sample] * 2)
+    assert len(asked) == 3
 
 
 def test_a_plan_that_is_refused_leaves_nothing_and_may_be_mended(network: Partners):
@@ -264,6 +303,11 @@ def test_asyncio_does_the_same(network: Partners, certificates: Layout):
                 await client.plan("another", key=plan.key).submit()
             with pytest.raises(CallError, match="OE0002"):
                 await client.function(plan.key)
+            wrong = client.plan("wrong")
+            wrong.train(function=network.train.key, data_manager=network.sample, data_samples=[network.sample])
+            with pytest.raises(PlanError, match=f"{network.sample} is the key of a data sample, not of a data manager"):
+                await wrong.submit()
+            assert not wrong.registered
             seen = []
             async for event in client.watch(plan):
                 seen.append(event)

@@ -22,6 +22,7 @@ NAMES = {
     "FolderError",
     "Output",
     "Plan",
+    "PlanEndedError",
     "PlanError",
     "Progress",
     "Score",
@@ -31,7 +32,9 @@ NAMES = {
     "Watch",
 }
 HEAD = """
-from orchestrator.client import AsyncClient, Client
+from pathlib import Path
+
+from orchestrator.client import AsyncClient, Certificates, Client
 from orchestrator import protos as pb
 
 client: Client
@@ -44,7 +47,7 @@ plan.aggregate(function="f", models=[trained], worker="hub")
 plan.test(function="f", data_manager="m", data_samples=["s"], model=trained)
 print(plan.check().faults, client.check(plan).ok)
 plan.submit()
-print(plan.scores().csv())
+print(plan.scores().csv(), plan.wait(timeout=1.0).lower(), client.wait(plan.key).lower())
 for event in client.watch(plan.retry(replacements={"f": pb.Function()})):
     print(event, client.rerun("key", name="again").reused)
 for event in client.watch(plan):
@@ -56,7 +59,8 @@ async def run() -> None:
     print((await later.check()).waits)
     await later.submit()
     print((await later.retry(name="again")).key, (await asynchronous.continuations(later)).continued_by)
-    print((await later.scores()).csv())
+    print((await later.scores()).csv(), (await later.wait()).lower())
+    Certificates("~/ca.pem", Path("client.pem"), "client.key")
 """
 WRONG = {
     'plan.train(function="f", data_samples=["s"])': "call-arg",
@@ -64,6 +68,8 @@ WRONG = {
     'plan.aggregate(function="f", models=[1], worker="hub")': "list-item",
     'plan.aggregate(function="f", models=[trained], worker=["hub"])': "arg-type",
     "plan.submit(batch='all')": "arg-type",
+    "plan.wait(timeout='long')": "arg-type",
+    "Certificates(b'ca', 'cert', 'key')": "arg-type",
     "trained.weights": "attr-defined",
     'client.plan(tag="no name")': "call-arg",
     'client.tasks.GetTask(pb.GetComputePlanParam(key="k"))': "arg-type",

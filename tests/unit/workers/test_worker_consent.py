@@ -103,12 +103,16 @@ def test_a_policy_says_who_runs_here():
     stores:
       aggregator: https://store.aggregator.org/assets/
     network: [aggregator]
+    sources: [hospital-1]
+    indexes: ["https://packages.example.org/simple/"]
     """
     assert ConsentPolicy.parse(text.encode(), "file") == ConsentPolicy(
         frozenset({"aggregator", "hospital-1"}),
         Functions.APPROVED,
         {"aggregator": "https://store.aggregator.org/assets"},
         frozenset({"aggregator"}),
+        frozenset({"hospital-1"}),
+        frozenset({"https://packages.example.org/simple"}),
     )
     assert ConsentPolicy.parse(b"", "file") == ConsentPolicy()
 
@@ -127,6 +131,9 @@ def test_a_policy_says_who_runs_here():
         ("stores: {a: 'https://['}", "https URL"),
         ("stores: {a: 'https://a?b'}", "https URL"),
         ("stores: [a]", "keys and values"),
+        ("sources: ['*']", "is no organization"),
+        ("indexes: ['http://a']", "https URL of a package index"),
+        ("indexes: ['https://u:p@a']", "https URL of a package index"),
     ],
 )
 def test_what_is_no_policy_is_refused(text, words):

@@ -1,0 +1,164 @@
+"""Prints logs: what a task says now, what it said, or why it failed; what was noted when a function was built."""
+
+import io
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from orchestrator import protos as pb
+from orchestrator.cli import download, reading
+from orchestrator.cli.connection import Access, tls
+from orchestrator.cli.errors import Fault, UsageFault
+from orchestrator.client import logs, transfers
+from orchestrator.core.states import TASK_WORDS, TERMINAL
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
+
+_PERIOD_SECONDS = 0.5
+_LONGEST_LINE = 256 * 1024
+
+
+class TaskLog:
+    """The log of one task, on its way to standard output.
+
+    Args:
+        access: how the orchestrator and the asset stores are reached.
+        client: a connection.
+        task: whose log it is.
+        raw: whether each byte is printed as the function wrote it.
+    """
+
+    def __init__(self, access: Access, client: "Client", task: pb.ComputeTask, raw: bool) -> None:
+        self._access = access
+        self._client = client
+        self._task = task
+        self._raw = raw
+        self._line = b""
+        self._printed = 0
+
+    def show(self, attempt: int | None, follow: bool) -> None:
+        """Print it.
+
+        Args:
+            attempt: which; None for the last.
+            follow: whether to go on until the task has ended.
+
+        Raises:
+            Fault: there is none, or none for others.
+            StoreError: it may not be read.
+            CallError: the orchestrator does not answer.
+        """
+        report = reading.failure_of(self._client, self._task)
+        if attempt is None and self._task.status == pb.STATUS_FAILED:
+            self._failure(report)
+        elif attempt is None and not follow and self._task.status not in {pb.STATUS_EXECUTING, *TERMINAL}:
+            raise Fault(f"task {self._task.key} is {TASK_WORDS[self._task.status]}: it has said nothing yet")
+        else:
+            self._said(attempt, follow)
+
+    def _said(self, attempt: int | None, follow: bool) -> None:
+        with closing(self._connect()) as connection:
+            store = self._store()
+            said = logs.Reader.of_task(connection.client, store, self._task.key, attempt)
+            while True:
+                # Before it is read: what was said until its end is there when it has ended.
+                self._task = self._client.tasks.GetTask(pb.GetTaskParam(key=self._task.key))
+                ended = self._task.status in TERMINAL
+                try:
+                    self._print(said.more())
+                except logs.SilentError:
+                    if not follow:
+                        raise Fault(self._silent(attempt)) from None
+                if ended or not follow:
+                    break
+                time.sleep(_PERIOD_SECONDS)
+            self._printed = said.size
+        self._end()
+        if follow and attempt is None and self._task.status == pb.STATUS_FAILED:
+            self._failure(reading.failure_of(self._client, self._task))
+
+    def _silent(self, attempt: int | None) -> str:
+        what = f"task {self._task.key}" if attempt is None else f"attempt {attempt} of task {self._task.key}"
+        if self._task.status == pb.STATUS_EXECUTING:
+            return f"{what} has said nothing yet"
+        return (
+            f"{what}, which is {TASK_WORDS[self._task.status]}, said nothing, or {self._task.worker} does not keep "
+            "what it said any more"
+        )
+
+    def _failure(self, report: pb.FailureReport | None) -> None:
+        if report is None or not report.HasField("logs_address"):
+            raise Fault(_no_log(self._task, report))
+        context, proxy = _context(self._access), self._access.proxy_from_environment
+        with download.fetch(report.logs_address, context, f"the log of task {self._task.key}", proxy) as file:
+            file.seek(self._printed)
+            download.write(file, sys.stdout.buffer, self._raw)
+
+    def _store(self) -> str:
+        known = self._client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+        return logs.store_of(self._task.worker, known.organizations)
+
+    def _connect(self) -> transfers.Connection:
+        return transfers.connect(_context(self._access), self._access.proxy_from_environment)
+
+    def _print(self, parts: Iterator[bytes]) -> None:
+        """Print whole lines, since a letter may be cut in two, and one that is too long as it comes."""
+        for part in parts:
+            whole, end, self._line = (self._line + part).rpartition(b"\n")
+            if len(self._line) > _LONGEST_LINE:
+                whole, end, self._line = whole + end + self._line, b"", b""
+            download.write(io.BytesIO(whole + end), sys.stdout.buffer, self._raw)
+
+    def _end(self) -> None:
+        download.write(io.BytesIO(self._line), sys.stdout.buffer, self._raw)
+        self._line = b""
+
+
+def print_build_log(access: Access, client: "Client", function: pb.Function, raw: bool) -> None:
+    """Print what was noted when a function was built: why it failed to those who may use it, all else to its owner.
+
+    Raises:
+        Fault: there is none.
+        StoreError: it may not be read.
+        CallError: the orchestrator does not answer.
+    """
+    what = f"the log of the build of function {function.key}"
+    context, proxy = _context(access), access.proxy_from_environment
+    if function.status == pb.FUNCTION_STATUS_FAILED:
+        report = client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=function.key))
+        if report.HasField("logs_address"):
+            with download.fetch(report.logs_address, context, what, proxy) as file:
+                download.write(file, sys.stdout.buffer, raw)
+            return
+    known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+    with closing(transfers.connect(context, proxy)) as connection:
+        store = logs.store_of(function.owner, known.organizations)
+        said = logs.Reader(connection.client, store, f"logs/{function.key}-1", what)
+        try:
+            content = b"".join(said.more())
+        except logs.SilentError as error:
+            raise Fault(
+                f"function {function.key} has no log of its build that may be read here: it is not built yet, or not "
+                f"kept any more; that of a function that is READY is its owner's, {function.owner}"
+            ) from error
+    download.write(io.BytesIO(content), sys.stdout.buffer, raw)
+
+
+def _context(access: Access) -> ssl.SSLContext:
+    if access.certificates is None or access.peers is None:
+        raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
+    return tls(access.certificates, access.peers)
+
+
+def _no_log(task: pb.ComputeTask, report: pb.FailureReport | None) -> str:
+    if report is not None:
+        return (
+            f"task {task.key} has no log for others to read: it failed by an {reading.error_type(report)} error; "
+            f"`orchestrator task show {task.key}` tells the reason where its worker gave one, and the administrator of "
+            f"{report.owner} finds more in the worker's own log"
+        )
+    return f"task {task.key} has no log: it was made Failed without a report of why"
