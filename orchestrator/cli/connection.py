@@ -13,6 +13,7 @@ import click
 
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.folder import DEFAULT
+from orchestrator.cli.group import Group
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
@@ -24,37 +25,56 @@ _OPTIONS = (
         type=click.Path(file_okay=False, path_type=Path),
         default=DEFAULT,
         envvar="ORCHESTRATOR_DATA",
+        show_envvar=True,
         show_default=True,
         help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
     ),
-    click.option("--address", envvar="ORCHESTRATOR_ADDRESS", metavar="HOST:PORT", help="The orchestrator."),
+    click.option(
+        "--address", envvar="ORCHESTRATOR_ADDRESS", show_envvar=True, metavar="HOST:PORT", help="The orchestrator."
+    ),
     click.option(
         "--org",
         envvar="ORCHESTRATOR_ORGANIZATION",
+        show_envvar=True,
         metavar="ID",
         help="As which organization; the first of the federation that runs here by default.",
     ),
     click.option(
         "--channel",
         envvar=("ORCHESTRATOR_CHANNEL", "ORCHESTRATOR_CHANNELS"),
+        show_envvar=True,
         metavar="NAME",
         help="In which channel; of several, separated by commas, the first.",
     ),
     click.option(
-        "--ca-cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CA_CERT", help="CA certificates of the orchestrator."
+        "--ca-cert",
+        type=_FILE,
+        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
+        show_envvar=True,
+        help="CA certificates of the orchestrator.",
     ),
-    click.option("--cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CERT", help="The organization's certificate."),
-    click.option("--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", help="The key of that certificate."),
+    click.option(
+        "--cert",
+        type=_FILE,
+        envvar="ORCHESTRATOR_CLIENT_CERT",
+        show_envvar=True,
+        help="The organization's certificate.",
+    ),
+    click.option(
+        "--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", show_envvar=True, help="The key of that certificate."
+    ),
     click.option(
         "--peer-ca-cert",
         type=_FILE,
         envvar="ORCHESTRATOR_PEER_CA_CERT",
+        show_envvar=True,
         help="CA certificates of all organizations' asset stores, for what is uploaded, downloaded and read.",
     ),
     click.option(
         "--proxy-from-environment",
         is_flag=True,
         envvar="ORCHESTRATOR_PROXY_FROM_ENVIRONMENT",
+        show_envvar=True,
         help="Connect by the proxy that https_proxy, http_proxy and no_proxy name; else they are not heeded.",
     ),
 )
@@ -67,7 +87,22 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class Connected(click.Group):
+def options_first(args: list[str]) -> list[str]:
+    """Return a command line in which the options before the command stand behind it, where it understands them."""
+    flags = {name: option.is_flag for option in _parsed() for name in option.opts}
+    count = 0
+    while count < len(args) and (name := args[count].partition("=")[0]) in flags:
+        count += 1 if flags[name] or "=" in args[count] else 2
+    return [*args[count : count + 1], *args[:count], *args[count + 1 :]]
+
+
+def _parsed() -> list[click.Option]:
+    command = click.Command(None)
+    connection_options(command)
+    return [option for option in command.params if isinstance(option, click.Option)]
+
+
+class Connected(Group):
     """A group with connection options, which are understood behind the name of the command too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
