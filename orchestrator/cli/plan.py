@@ -8,8 +8,7 @@ from orchestrator.cli.connection import Connected, Target, connect, connection_o
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
-    from orchestrator import protos as pb
-    from orchestrator.client import Client, Progress
+    from orchestrator.client import Client
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 _KEY = click.argument("key")
@@ -35,13 +34,14 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
     """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client.progress import state_of
 
         found = list(reading.plans(client))[-limit:]
-        all_progress = [_progress(client, plan) for plan in found]
+        counted = reading.counts_of(client, [plan.key for plan in found])
+        states = {plan.key: state_of(plan, counted[plan.key]) for plan in found}
         if as_json:
             listed = [
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts}
-                for plan, progress in zip(found, all_progress, strict=True)
+                {**reading.document(plan), "state": states[plan.key], "counts": counted[plan.key]} for plan in found
             ]
             reading.print_json({"plans": listed})
             return
@@ -52,10 +52,10 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
                 plan.name,
                 plan.owner,
                 tables.minute(plan.creation_date),
-                progress.state,
-                f"{progress.counts['Done']}/{len(progress.tasks)}",
+                states[plan.key],
+                f"{counted[plan.key]['Done']}/{sum(counted[plan.key].values())}",
             )
-            for plan, progress in zip(found, all_progress, strict=True)
+            for plan in found
         ]
         columns = ("plan", "name", "owner", "created", "state", "done")
         tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
@@ -179,10 +179,3 @@ def _await_stops(client: "Client", key: str, timeout: float) -> None:
             "and `orchestrator node list` shows which nodes are silent"
         )
     click.echo("all have stopped" if shares else "none of its tasks ran")
-
-
-def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":
-    from orchestrator.cli import reading
-    from orchestrator.client import Progress
-
-    return Progress(plan, reading.tasks_of(client, plan.key))

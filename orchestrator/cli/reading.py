@@ -1,6 +1,6 @@
 """What the commands of a user read from the orchestrator."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import click
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault, UsageFault
 from orchestrator.client import CallError, Client
+from orchestrator.client.progress import in_words
 
 _PAGE = 1000
 _KEY_LENGTH = 36
@@ -44,6 +45,17 @@ def functions(client: Client) -> Iterator[pb.Function]:
 def datasets(client: Client) -> Iterator[pb.DataManager]:
     """Yield all data sets, the oldest first."""
     return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
+
+
+def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, int]]:
+    """Return how many tasks of compute plans are in each state, in people's words, by the key of the plan."""
+    counts = {key: in_words({}) for key in plans}
+    for begin in range(0, len(plans), _PAGE):
+        for plan in client.inspection.CountTasks(
+            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+        ).counts:
+            counts[plan.compute_plan_key] = in_words({each.status: each.count for each in plan.tasks})
+    return counts
 
 
 def tasks_of(client: Client, plan: str) -> Iterator[pb.ComputeTask]:

@@ -296,12 +296,18 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
     return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
-_STATUSES = statement("SELECT status, count(*) AS count FROM task_states WHERE plan_key = :plan GROUP BY status")
+_STATUSES = statement("""
+    SELECT plan_key, status, count(*) AS count FROM task_states JOIN plans ON plans.key = plan_key
+    WHERE plan_key = ANY(CAST(:plans AS uuid[])) AND channel = :channel GROUP BY plan_key, status
+""")
 
 
-def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
-    """Return how many tasks of a plan are in each state."""
-    return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}
+def count_by_status(transaction: Transaction, plans: Collection[UUID]) -> dict[UUID, dict[int, int]]:
+    """Return how many tasks of plans of this channel are in each state, by plan; those without tasks are left out."""
+    counts: dict[UUID, dict[int, int]] = {}
+    for row in transaction.connection.execute(_STATUSES, {"plans": list(plans), "channel": transaction.channel}):
+        counts.setdefault(row.plan_key, {})[row.status] = row.count
+    return counts
 
 
 _CHILDREN = statement("SELECT DISTINCT status FROM task_states JOIN edges ON child = key WHERE parent = :parent")

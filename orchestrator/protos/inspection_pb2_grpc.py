@@ -50,6 +50,11 @@ class InspectionServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesResponse.FromString,
                 _registered_method=True)
+        self.CountTasks = channel.unary_unary(
+                '/orchestrator.InspectionService/CountTasks',
+                request_serializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.FromString,
+                _registered_method=True)
         self.FindKeys = channel.unary_unary(
                 '/orchestrator.InspectionService/FindKeys',
                 request_serializer=orchestrator_dot_protos_dot_inspection__pb2.FindKeysParam.SerializeToString,
@@ -82,6 +87,13 @@ class InspectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTasks(self, request, context):
+        """How many tasks of each compute plan are in each state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindKeys(self, request, context):
         """The keys that begin so, for people who write the beginning of one.
         """
@@ -106,6 +118,11 @@ def add_InspectionServiceServicer_to_server(servicer, server):
                     servicer.QueryPlanTimes,
                     request_deserializer=orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesResponse.SerializeToString,
+            ),
+            'CountTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTasks,
+                    request_deserializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.SerializeToString,
             ),
             'FindKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.FindKeys,
@@ -195,6 +212,33 @@ class InspectionService:
             '/orchestrator.InspectionService/QueryPlanTimes',
             orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesParam.SerializeToString,
             orchestrator_dot_protos_dot_inspection__pb2.QueryPlanTimesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.InspectionService/CountTasks',
+            orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.SerializeToString,
+            orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class InspectionServiceStub:
     """The performances of a compute plan's tasks, by date of creation."""
     QueryPlanTimes: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.QueryPlanTimesParam, _inspection_pb2.QueryPlanTimesResponse]
     """When each task of a compute plan that has begun ran last, in the order of registration."""
+    CountTasks: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.CountTasksParam, _inspection_pb2.CountTasksResponse]
+    """How many tasks of each compute plan are in each state."""
     FindKeys: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.FindKeysParam, _inspection_pb2.FindKeysResponse]
     """The keys that begin so, for people who write the beginning of one."""
 
@@ -53,6 +55,8 @@ class InspectionServiceAsyncStub(InspectionServiceStub):
     """The performances of a compute plan's tasks, by date of creation."""
     QueryPlanTimes: _aio.UnaryUnaryMultiCallable[_inspection_pb2.QueryPlanTimesParam, _inspection_pb2.QueryPlanTimesResponse]  # type: ignore[assignment]
     """When each task of a compute plan that has begun ran last, in the order of registration."""
+    CountTasks: _aio.UnaryUnaryMultiCallable[_inspection_pb2.CountTasksParam, _inspection_pb2.CountTasksResponse]  # type: ignore[assignment]
+    """How many tasks of each compute plan are in each state."""
     FindKeys: _aio.UnaryUnaryMultiCallable[_inspection_pb2.FindKeysParam, _inspection_pb2.FindKeysResponse]  # type: ignore[assignment]
     """The keys that begin so, for people who write the beginning of one."""
 
@@ -82,6 +86,14 @@ class InspectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inspection_pb2.QueryPlanTimesResponse, _abc.Awaitable[_inspection_pb2.QueryPlanTimesResponse]]:
         """When each task of a compute plan that has begun ran last, in the order of registration."""
+
+    @_abc_1.abstractmethod
+    def CountTasks(
+        self,
+        request: _inspection_pb2.CountTasksParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspection_pb2.CountTasksResponse, _abc.Awaitable[_inspection_pb2.CountTasksResponse]]:
+        """How many tasks of each compute plan are in each state."""
 
     @_abc_1.abstractmethod
     def FindKeys(

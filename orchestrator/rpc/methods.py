@@ -94,6 +94,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "ExplainTask": Unary(pb.ExplainTaskParam, explanations.explain),
         "QueryPlanPerformances": Unary(pb.QueryPlanPerformancesParam, performances.of_plan),
         "QueryPlanTimes": Unary(pb.QueryPlanTimesParam, times.query),
+        "CountTasks": Unary(pb.CountTasksParam, plans.count_tasks),
         "FindKeys": Unary(pb.FindKeysParam, keys.find),
     },
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},

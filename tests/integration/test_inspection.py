@@ -60,6 +60,28 @@ def test_the_times_of_the_tasks_that_have_begun(network, stranger):
         network.call(times.query, pb.QueryPlanTimesParam(compute_plan_key=messages.new_key()))
 
 
+def test_the_tasks_of_plans_are_counted_by_their_states(network, stranger):
+    done, running, *_ = network.register(4)
+    network.run(done)
+    network.claim(running)
+    network.below(running)
+    empty = network.new_plan()
+    elsewhere = Member(network.database, channel="another")
+    elsewhere.register(plan=elsewhere.plan)
+    asked = [network.plan.key.upper(), empty.key, elsewhere.plan.key, messages.new_key()]
+    (found,) = network.call(plans.count_tasks, pb.CountTasksParam(compute_plan_keys=asked), "org-2").counts
+    assert found.compute_plan_key == network.plan.key
+    assert {each.status: each.count for each in found.tasks} == {
+        pb.STATUS_DONE: 1,
+        pb.STATUS_EXECUTING: 1,
+        pb.STATUS_WAITING_FOR_EXECUTOR_SLOT: 2,
+        pb.STATUS_WAITING_FOR_PARENT_TASKS: 1,
+    }
+    for wrong in ([], [empty.key] * (plans.MOST_AT_ONCE + 1)):
+        with refused("OE0003", "1 to 1000"):
+            network.call(plans.count_tasks, pb.CountTasksParam(compute_plan_keys=wrong))
+
+
 KINDS = [pb.ASSET_COMPUTE_PLAN, pb.ASSET_COMPUTE_TASK]
 
 
