@@ -17,6 +17,7 @@ from orchestrator.cli.group import Group
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
+    from orchestrator.embedded.running import Running
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
@@ -37,7 +38,7 @@ _OPTIONS = (
         envvar="ORCHESTRATOR_ORGANIZATION",
         show_envvar=True,
         metavar="ID",
-        help="As which organization; the first of the federation that runs here by default.",
+        help="As which organization; by default, of the federation that runs here, whoever may, or the first.",
     ),
     click.option(
         "--channel",
@@ -144,6 +145,7 @@ class Access:
         peers: CA certificates of the asset stores.
         proxy_from_environment: whether to connect by the proxy that the environment names.
         consent_folder: with the consent policies of the federation that runs here; None elsewhere.
+        here: that federation, where nobody has said as whom; None elsewhere, see `acting`.
     """
 
     address: str
@@ -153,6 +155,7 @@ class Access:
     peers: Path | None
     proxy_from_environment: bool
     consent_folder: Path | None = None
+    here: "Running | None" = None
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,10 @@ class Target:
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
         channel, proxy = channel or federation.channel, self.proxy_from_environment
+        # Who gives certificates, or an organization, means it.
+        here = None if self.org or self.cert else federation
         folder = federation.consent_folder
-        return Access(federation.address, organization, channel, certificates, peers, proxy, folder)
+        return Access(federation.address, organization, channel, certificates, peers, proxy, folder, here)
 
     def _given_certificates(self, peers: Path | None) -> "Certificates | None":
         from orchestrator.client import Certificates

@@ -80,6 +80,7 @@ def print_document(described: Description) -> None:
                 {
                     "time": reading.document(event)["timestamp"],
                     "status": pb.ComputeTaskStatus.Name(event.compute_task.status),
+                    "state": TASK_WORDS[event.compute_task.status],
                     "reason": event.metadata.get("reason", ""),
                 }
                 for event in described.history

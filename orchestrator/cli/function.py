@@ -7,6 +7,7 @@ import click
 
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.sharing import permitted, sharing_options, shown
+from orchestrator.core.states import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
@@ -64,7 +65,7 @@ def add(
     if as_json:
         from orchestrator.cli import reading
 
-        reading.print_json({**reading.document(added), "state": _word(added)})
+        reading.print_json({**reading.document(added), "state": FUNCTION_WORDS[added.status]})
     else:
         click.echo(added.key)
 
@@ -79,10 +80,15 @@ def list_functions(target: Target, as_json: bool) -> None:
 
         found = list(reading.functions(client))
     if as_json:
-        reading.print_json({"functions": [{**reading.document(each), "state": _word(each)} for each in found]})
+        reading.print_json(
+            {"functions": [{**reading.document(each), "state": FUNCTION_WORDS[each.status]} for each in found]}
+        )
         return
     key = tables.short(each.key for each in found)
-    rows = [(key(each.key), each.name, each.owner, tables.minute(each.creation_date), _word(each)) for each in found]
+    rows = [
+        (key(each.key), each.name, each.owner, tables.minute(each.creation_date), FUNCTION_WORDS[each.status])
+        for each in found
+    ]
     columns = ("function", "name", "owner", "created", "state")
     tables.console().print(tables.table(*columns, rows=rows, whole=("function", "created", "state")))
 
@@ -96,12 +102,14 @@ def show(target: Target, key: str, as_json: bool) -> None:
 
     Its code is shown by `orchestrator consent show KEY`.
     """
-    with connect(target.resolve()) as client:
-        from orchestrator.cli import reading, tables
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator.cli import advice, reading, tables
 
         found = reading.find(client, key, reading.FUNCTION)
+        why = advice.unbuilt(access, client, found)
     if as_json:
-        reading.print_json({**reading.document(found), "state": _word(found)})
+        reading.print_json({**reading.document(found), "state": FUNCTION_WORDS[found.status], "reason": why or ""})
         return
     output = tables.console()
     output.print(
@@ -112,7 +120,7 @@ def show(target: Target, key: str, as_json: bool) -> None:
                 ("owner", found.owner),
                 ("for", shown(found.permissions.process)),
                 ("created", tables.moment(found.creation_date)),
-                ("state", _word(found)),
+                ("state", FUNCTION_WORDS[found.status]),
                 ("archive", f"sha256 {found.archive.checksum.lower()}"),
                 *sorted(found.metadata.items()),
             )
@@ -122,6 +130,8 @@ def show(target: Target, key: str, as_json: bool) -> None:
         rows = [(name, _kind(each)) for name, each in sorted(declared.items())]
         if rows:
             output.print(tables.table(title, "kind", rows=rows, whole=("kind",)))
+    if why:
+        output.print(why, soft_wrap=True, markup=False)
 
 
 def _kind(declared: "pb.FunctionInput | pb.FunctionOutput") -> str:
@@ -130,9 +140,3 @@ def _kind(declared: "pb.FunctionInput | pb.FunctionOutput") -> str:
     kind = pb.AssetKind.Name(declared.kind).removeprefix("ASSET_").lower()
     flags = [name for name in ("multiple", "optional") if getattr(declared, name, False)]
     return ", ".join([kind, *flags])
-
-
-def _word(found: "pb.Function") -> str:
-    from orchestrator import protos as pb
-
-    return pb.FunctionStatus.Name(found.status).removeprefix("FUNCTION_STATUS_").capitalize()

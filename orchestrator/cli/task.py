@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.acting import as_one_of, readers
 from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
 from orchestrator.cli.errors import Fault, UsageFault
 
@@ -78,6 +79,7 @@ def logs(target: Target, key: str, raw: bool) -> None:
         report = reading.failure_of(client, found)
         if report is None or not report.HasField("logs_address"):
             raise Fault(_no_log(found, report))
+    access = as_one_of(access, *readers(report.owner, found.logs_permission))
     if access.certificates is None or access.peers is None:
         raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
     context = tls(access.certificates, access.peers)

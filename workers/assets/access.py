@@ -88,9 +88,8 @@ class Access:
             raise NotFoundError(f"the orchestrator does not know {name}")
         # Public is what every organization of the asset's channel may read, not the whole network.
         if not permission.public:
-            raise PermissionDeniedError(
-                f"{', '.join(sorted(peers))} may not read {name}; ask {self._organization} for the permission"
-            )
+            who = ", ".join(sorted(allowed | {self._organization}))
+            raise PermissionDeniedError(f"{', '.join(sorted(peers))} may not read {name}: only {who} may")
 
     def _check_here(self, client: Client, asset: Asset) -> None:
         if asset.owner != self._organization:
