@@ -85,3 +85,14 @@ def parse(words: list[str]) -> click.Context:
         assert command is not None
         context = command.make_context(name, left, parent=context)
     return context
+
+
+def all_commands(command: click.Command = main, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield each command, and the words that call it."""
+    yield names, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from all_commands(child, *names, name)

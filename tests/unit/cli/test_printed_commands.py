@@ -1,15 +1,13 @@
 """What we tell people to type is understood, and what a command says of itself is whole."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from orchestrator.cli.main import main
 from tests.kit import commands
-from tests.kit.printed import PLACEHOLDER, Printed, in_modules, in_pages, parse
+from tests.kit.printed import PLACEHOLDER, Printed, all_commands, in_modules, in_pages, parse
 
 PRINTED = {
     printed.line: printed
@@ -42,16 +40,6 @@ def test_a_printed_command_is_understood(printed: Printed):
         # In a text a command may be named without what it needs.
         assert not printed.runs
         assert not any(word.startswith("-") for word in words)
-
-
-def all_commands(command: click.Command = main, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield names, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            yield from all_commands(child, *names, name)
 
 
 COMMANDS = dict(all_commands())
