@@ -12,12 +12,13 @@ import click
 from rich.console import Console
 
 from benchmarks import machine, report
-from benchmarks.run import chosen, measure
+from benchmarks.run import Table, chosen, measure
 from benchmarks.side import ROOT, Checkout
 from benchmarks.sizes import FULL, GROWN, QUICK, TINY
 from benchmarks.stage import Stage
 
 _WIDTH = 180
+_INTERRUPTED = 130
 _PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -69,11 +70,21 @@ def main(
     # A file has no width of its own.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stage(Path(folder), sizes, checkouts) as stage:
-        facts = dict(machine.describe(stage, shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])))
-        table = measure(
-            stage, wanted, lambda words: progress.print(f"{time.monotonic() - begun:6.1f} s  {words}", highlight=False)
-        )
+    table = Table()
+    facts: dict[str, str] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stage(Path(folder), sizes, checkouts) as stage:
+            facts |= machine.describe(stage, shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]))
+            table = measure(
+                stage,
+                wanted,
+                lambda words: progress.print(f"{time.monotonic() - begun:6.1f} s  {words}", highlight=False),
+            )
+    except KeyboardInterrupt:
+        # While the servers start, or while they end.
+        if not table.lines:
+            progress.print("interrupted before anything was measured")
+            sys.exit(_INTERRUPTED)
     facts["took"] = f"{time.monotonic() - begun:.0f} s"
     report.show(console, table, sides, facts)
     if json_file:
