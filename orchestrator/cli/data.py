@@ -8,7 +8,7 @@ import click
 from orchestrator.cli.acting import acting
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import RemoteFault, UsageFault
-from orchestrator.cli.sharing import permitted, sharing_options, shown
+from orchestrator.cli.sharing import permitted, sharing_options
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 
@@ -104,6 +104,7 @@ def list_datasets(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.core import permissions
 
         found = list(reading.datasets(client))
         samples = [
@@ -117,7 +118,7 @@ def list_datasets(target: Target, as_json: bool) -> None:
         return
     key = tables.short(each.key for each in found)
     rows = [
-        (key(each.key), each.name, each.owner, str(len(keys)), shown(each.permissions.process))
+        (key(each.key), each.name, each.owner, str(len(keys)), permissions.users(each.permissions.process))
         for each, keys in zip(found, samples, strict=True)
     ]
     columns = ("data set", "name", "owner", "samples", "for")

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
-from orchestrator.cli.sharing import permitted, sharing_options, shown
-from orchestrator.core.states import FUNCTION_WORDS
+from orchestrator.cli.sharing import permitted, sharing_options
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
@@ -65,7 +64,7 @@ def add(
     if as_json:
         from orchestrator.cli import reading
 
-        reading.print_json({**reading.document(added), "state": FUNCTION_WORDS[added.status]})
+        reading.print_json({**reading.document(added), "state": _word(added)})
     else:
         click.echo(added.key)
 
@@ -80,15 +79,10 @@ def list_functions(target: Target, as_json: bool) -> None:
 
         found = list(reading.functions(client))
     if as_json:
-        reading.print_json(
-            {"functions": [{**reading.document(each), "state": FUNCTION_WORDS[each.status]} for each in found]}
-        )
+        reading.print_json({"functions": [{**reading.document(each), "state": _word(each)} for each in found]})
         return
     key = tables.short(each.key for each in found)
-    rows = [
-        (key(each.key), each.name, each.owner, tables.minute(each.creation_date), FUNCTION_WORDS[each.status])
-        for each in found
-    ]
+    rows = [(key(each.key), each.name, each.owner, tables.minute(each.creation_date), _word(each)) for each in found]
     columns = ("function", "name", "owner", "created", "state")
     tables.console().print(tables.table(*columns, rows=rows, whole=("function", "created", "state")))
 
@@ -105,11 +99,12 @@ def show(target: Target, key: str, as_json: bool) -> None:
     access = target.resolve()
     with connect(access) as client:
         from orchestrator.cli import advice, reading, tables
+        from orchestrator.core import permissions
 
         found = reading.find(client, key, reading.FUNCTION)
         why = advice.unbuilt(access, client, found)
     if as_json:
-        reading.print_json({**reading.document(found), "state": FUNCTION_WORDS[found.status], "reason": why or ""})
+        reading.print_json({**reading.document(found), "state": _word(found), "reason": why or ""})
         return
     output = tables.console()
     output.print(
@@ -118,9 +113,9 @@ def show(target: Target, key: str, as_json: bool) -> None:
                 ("function", found.key),
                 ("name", found.name),
                 ("owner", found.owner),
-                ("for", shown(found.permissions.process)),
+                ("for", permissions.users(found.permissions.process)),
                 ("created", tables.moment(found.creation_date)),
-                ("state", FUNCTION_WORDS[found.status]),
+                ("state", _word(found)),
                 ("archive", f"sha256 {found.archive.checksum.lower()}"),
                 *sorted(found.metadata.items()),
             )
@@ -140,3 +135,9 @@ def _kind(declared: "pb.FunctionInput | pb.FunctionOutput") -> str:
     kind = pb.AssetKind.Name(declared.kind).removeprefix("ASSET_").lower()
     flags = [name for name in ("multiple", "optional") if getattr(declared, name, False)]
     return ", ".join([kind, *flags])
+
+
+def _word(found: "pb.Function") -> str:
+    from orchestrator.core.states import FUNCTION_WORDS
+
+    return FUNCTION_WORDS[found.status]

@@ -24,9 +24,7 @@ def nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_they_are_found():
-    assert {"README.md", "docs/assets.md", "orchestrator/embedded/federation.py"} <= {
-        each.where for each in PRINTED.values()
-    }
+    assert {"README.md", "docs/assets.md", "orchestrator/embedded/lock.py"} <= {each.where for each in PRINTED.values()}
 
 
 @pytest.mark.parametrize("printed", PRINTED.values(), ids=PRINTED)
