@@ -35,7 +35,8 @@ import importlib, pkgutil, sys
 import orchestrator.client
 [getattr(orchestrator.client, name) for name in orchestrator.client.__all__]
 for module in pkgutil.iter_modules(orchestrator.client.__path__, "orchestrator.client."):
-    importlib.import_module(module.name)
+    if module.name != "orchestrator.client.substra":  # of an extra of its own
+        importlib.import_module(module.name)
 """
 
 
