@@ -46,8 +46,10 @@ def missing(command: str, error: ModuleNotFoundError) -> UsageFault | None:
     module = (error.name or "").partition(".")[0]
     if module in _OURS or not module:
         return None
-    # What a user's commands need is always there, so here one was asked for more, as by `audit check --database`.
-    return UsageFault(f"{advice(command, EXTRAS.get(command, 'server'))} (there is no module {module})")
+    # What a user's commands need is always there, so here one was asked for more, as by `audit check --database`, or in
+    # the folder of a federation that another environment runs.
+    extra = EXTRAS.get(command) or next((name for name, modules in _MARKS.items() if module in modules), "server")
+    return UsageFault(f"{advice(command, extra)} (there is no module {module})")
 
 
 def advice(command: str, extra: str) -> str:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from orchestrator.cli.parts import EXTRAS
 from orchestrator.embedded.certificates import Layout
+from tests.kit.local import runs_here
 from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
 
@@ -126,7 +127,10 @@ def test_a_part_that_is_not_there_says_what_to_install(site: Path):
         )
 
 
-def test_so_does_an_option_that_needs_more(site: Path, network: Partners, certificates: Layout):
+def test_so_does_an_option_that_needs_more(site: Path, network: Partners, certificates: Layout, tmp_path: Path):
     asked = ("orchestrator", *options(network, certificates), "audit", "check", "--database")
     code, _, errors = run(site, *asked, ORCHESTRATOR_DATABASE_URL="postgresql://host/name")
     assert (code, errors.count("\n"), "needs the extra 'server'" in errors) == (2, 1, True)
+    runs_here(tmp_path, network.address, network.channel, certificates, ("org-1",))
+    code, _, errors = run(site, "orchestrator", "plan", "list", "--data", str(tmp_path))
+    assert (code, errors.count("\n"), "needs the extra 'embedded'" in errors) == (2, 1, True)
