@@ -15,6 +15,7 @@ from orchestrator.engine.sweeps import (
     stuck_tasks,
     unacknowledged_stops,
 )
+from orchestrator.executions.sweeps import orphan_files
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 
@@ -33,6 +34,7 @@ MODULES: tuple[ModuleType, ...] = (
     old_subscriptions,
     silent_nodes,
     stale_queues,
+    orphan_files,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client, Progress
-from orchestrator.client.scores import rounds_of
+from orchestrator.client import Client, Continuations, Progress
+from orchestrator.client.scores import inherited, rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Overview:
         now: the orchestrator's clock.
         failures: task's key -> why it failed, where it was reported.
         declined: what workers have declined.
+        links: how it is linked to other plans.
     """
 
     plan: pb.ComputePlan
@@ -44,6 +45,7 @@ class Overview:
     now: Timestamp
     failures: Mapping[str, pb.FailureReport | None]
     declined: Sequence[pb.Decline]
+    links: Continuations
 
     def waits_for(self, task: pb.ComputeTask) -> list[str]:
         """Return the keys of the parents of the plan that a task waits for."""
@@ -83,17 +85,28 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         asked.page_token = answer.next_page_token
         if not asked.page_token:
             break
+    links = client.continuations(plan.key)
     return Overview(
         plan,
         progress,
         tasks,
-        rounds_of(tasks),
+        _rounds(client, tasks, links),
         names,
         times,
         answer.now,
         {task.key: reading.failure_of(client, task) for task in tasks},
         declines.of_plan(client, plan.key),
+        links,
     )
+
+
+def _rounds(client: Client, tasks: Sequence[pb.ComputeTask], links: Continuations) -> Mapping[str, int | str]:
+    found = rounds_of(tasks)
+    link = links.continues
+    if link is None:
+        return found
+    first = _rounds(client, list(reading.tasks_of(client, link.origin)), client.continuations(link.origin))
+    return inherited(found, first, link)
 
 
 def document(overview: Overview) -> dict[str, Any]:
@@ -103,6 +116,7 @@ def document(overview: Overview) -> dict[str, Any]:
         **reading.document(overview.plan),
         "state": overview.progress.state,
         "counts": overview.progress.counts,
+        **overview.links.document(),
         "tasks": [
             {
                 **reading.document(task),
@@ -137,6 +151,7 @@ def render(overview: Overview) -> "Iterator[RenderableType]":
             ("created", tables.moment(plan.creation_date)),
             ("state", progress.state),
             ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
+            *overview.links.facts(),
             *sorted(plan.metadata.items()),
         )
     )

@@ -1,9 +1,10 @@
-"""The commands of a user about compute plans: list, show, scores, watch, cancel."""
+"""The commands of a user about compute plans: list, show, scores, watch, cancel; others stand in their own modules."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli import continuation, submission
 from orchestrator.cli.acting import acting
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
@@ -20,11 +21,15 @@ _STOP_SECONDS = 60.0
 @connection_options
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:
-    """List, show, watch and cancel compute plans, and read their scores.
+    """Check, submit, list, show, watch, cancel, retry and rerun compute plans, and read their scores.
 
     KEY is a plan's key, or as much of its beginning as no other has.
     """
     context.obj = Target(**options)
+
+
+for command in (submission.check, submission.submit, continuation.retry, continuation.rerun):
+    plan.add_command(command)
 
 
 @plan.command("list")
@@ -171,6 +176,8 @@ def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
         head, *rows = found.table()
         output = tables.console()
         output.print(tables.table(*head, rows=rows, whole=("round", "score")))
+        for note in found.notes():
+            output.print(note, soft_wrap=True, markup=False)
         curves = found.curves()
         if curves and tables.narrow():
             head, *rows = curves

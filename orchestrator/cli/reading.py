@@ -12,7 +12,7 @@ from orchestrator.client import CallError, Client
 from orchestrator.client.progress import in_words
 
 _PAGE = 1000
-_KEY_LENGTH = 36
+KEY_LENGTH = 36
 
 
 def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
@@ -110,7 +110,7 @@ def find(client: Client, key: str, *kinds: Kind) -> Any:
         CallError: there is none with this whole key, or no answer.
     """
     words = " or ".join(kind.word for kind in kinds)
-    if len(key) >= _KEY_LENGTH:
+    if len(key) >= KEY_LENGTH:
         for kind in kinds:
             try:
                 return kind.get(client, key)

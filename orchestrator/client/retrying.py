@@ -30,6 +30,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
+    "orchestrator.SubmissionService": ("GetContinuations",),
     "orchestrator.WorkerService": (
         "ClaimTask",
         "Heartbeat",

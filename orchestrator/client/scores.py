@@ -3,14 +3,15 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from statistics import mean
 from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
+from orchestrator.client.continuation import Continuation, links_of
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 
@@ -22,7 +23,8 @@ ROUNDS = ("round", "round_idx")
 
 _PAGE = 1000
 _BARS = "▁▂▃▄▅▆▇█"
-_FIELDS = ("round", "organization", "score", "value", "function", "task")
+_FIELDS = ("round", "organization", "score", "value", "function", "task", "origin")
+_REUSED = "*"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Score:
         value: the number.
         function: the function's name.
         task: the task's key.
+        origin: the key of the compute plan that it was measured in, where that is another that this one continues.
     """
 
     round: int | str
@@ -44,6 +47,7 @@ class Score:
     value: float
     function: str
     task: str
+    origin: str = ""
 
 
 class Scores(Sequence[Score]):
@@ -70,7 +74,7 @@ class Scores(Sequence[Score]):
         lines = self.table()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         shown = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-        return "\n".join(shown) if self._scores else "no scores yet"
+        return "\n".join([*shown, *self.notes()]) if self._scores else "no scores yet"
 
     def table(self) -> list[list[str]]:
         """Return round × organization as text, its head first; several values of one place stand side by side."""
@@ -78,12 +82,17 @@ class Scores(Sequence[Score]):
         cells: dict[tuple[int | str, str], dict[str, list[str]]] = {}
         for each in self._scores:
             row = cells.setdefault((each.round, each.score), {})
-            row.setdefault(each.organization, []).append(f"{each.value:.4f}")
+            row.setdefault(each.organization, []).append(f"{each.value:.4f}{_REUSED if each.origin else ''}")
         rows = [
             [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
             for (number, score), row in cells.items()
         ]
         return [["round", "score", *organizations], *rows]
+
+    def notes(self) -> list[str]:
+        """Return what belongs below the table: where the scores were measured that are reused."""
+        origins = list(dict.fromkeys(each.origin for each in self._scores if each.origin))
+        return [f"{_REUSED} reused, measured in compute plan {', '.join(origins)}"] if origins else []
 
     def curves(self) -> list[list[str]]:
         """Return how each score of each organization went from round to round: its head first, then a bar for a round.
@@ -164,13 +173,46 @@ def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
     return {key: ranks[key] if number is None else number for key, number in known.items()}
 
 
+def inherited(
+    rounds: Mapping[str, int | str], first: Mapping[str, int | str], link: Continuation
+) -> dict[str, int | str]:
+    """Return the round of each task of a plan that continues another, and of each that it reuses.
+
+    A task that stands in the place of another is of its round: its parents may be those of the first plan.
+
+    Args:
+        rounds: as its own tasks say.
+        first: those of the first plan.
+        link: how it continues that.
+    """
+    stands = {new: first[old] for old, new in link.again.items() if old in first}
+    return {**rounds, **stands, **{task: first[task] for task in link.reused if task in first}}
+
+
 def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a plan has measured.
+
+    Args:
+        rounds: task -> round, of its own tasks and of those that it reuses.
+        scores: of all these.
+    """
+
+    rounds: Mapping[str, int | str]
+    scores: Sequence[Score]
 
 
 def scores(plan: str) -> Steps[Scores]:
     """Ask for the scores of a compute plan; see `Client.scores`."""
     yield lambda client: client.plans.GetPlan(pb.GetComputePlanParam(key=plan))
+    return Scores((yield from _measured(plan)).scores)
+
+
+def _measured(plan: str) -> Steps[_Measured]:
     of_plan = pb.FunctionQueryFilter(compute_plan_key=plan)
     functions: list[pb.Function] = yield from _pages(_functions, pb.QueryFunctionsParam(filter=of_plan), "Functions")
     tasks: list[pb.ComputeTask] = yield from _pages(
@@ -179,16 +221,21 @@ def scores(plan: str) -> Steps[Scores]:
     measured: list[pb.Performance] = yield from _pages(
         _performances, pb.QueryPlanPerformancesParam(compute_plan_key=plan), "performances"
     )
-    names = {function.key: function.name for function in functions}
-    rounds, by_key = rounds_of(tasks), {task.key: task for task in tasks}
-    found = []
+    rounds, found = rounds_of(tasks), list[Score]()
+    link = (yield from links_of(plan)).continues
+    if link is not None:
+        first: _Measured = yield from _measured(link.origin)
+        rounds = inherited(rounds, first.rounds, link)
+        reused = set(link.reused)
+        found += [replace(each, origin=each.origin or link.origin) for each in first.scores if each.task in reused]
+    names, by_key = {function.key: function.name for function in functions}, {task.key: task for task in tasks}
     for each in measured:
         # One that was registered since the tasks were listed has its turn the next time.
         if task := by_key.get(each.compute_task_key):
             name = each.compute_task_output_identifier
             function = names.get(task.function_key, task.function_key)
             found.append(Score(rounds[task.key], task.worker, name, each.performance_value, function, task.key))
-    return Scores(found)
+    return _Measured(rounds, found)
 
 
 def _functions(client: Any, request: pb.QueryFunctionsParam) -> Any:

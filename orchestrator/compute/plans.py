@@ -21,8 +21,7 @@ MOST_AT_ONCE = 1000
 
 def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan:
     """Register a compute plan of the caller."""
-    validation.check_plan(new)
-    retries.check_metadata(new.metadata)
+    check(new)
     plan = pb.ComputePlan(
         key=new.key.lower(),
         owner=transaction.organization,
@@ -35,6 +34,16 @@ def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan
     plans.register(transaction, UUID(plan.key), KIND)
     transaction.events.created(plan.key, plan)
     return plan
+
+
+def check(new: pb.NewComputePlan) -> None:
+    """Check a compute plan by itself.
+
+    Raises:
+        InvalidAssetError: it breaks a rule.
+    """
+    validation.check_plan(new)
+    retries.check_metadata(new.metadata)
 
 
 def get(transaction: Transaction, wanted: pb.GetComputePlanParam) -> pb.ComputePlan:

@@ -254,6 +254,20 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Tas
     return {task.key: task for task in of_rows(rows)}
 
 
+_OF_PLAN = statement(
+    """
+    SELECT $RETURNED FROM tasks JOIN task_states USING (key)
+    WHERE tasks.plan_key = :plan AND channel = :channel ORDER BY rank, created_at, key
+    """,
+    RETURNED=RETURNED,
+)
+
+
+def of_plan(transaction: Transaction, plan: UUID) -> list[Task]:
+    """Return the tasks of a plan of this channel, parents before children."""
+    return of_rows(transaction.connection.execute(_OF_PLAN, {"plan": plan, "channel": transaction.channel}))
+
+
 _LOCK = statement(
     """
     SELECT $RETURNED, token_hash IS NOT NULL AS by_attempt FROM tasks JOIN task_states USING (key)

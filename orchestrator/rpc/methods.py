@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from orchestrator import protos as pb
 from orchestrator.calls import subscription
 from orchestrator.compute import (
+    checks,
+    continuations,
     data_managers,
     data_samples,
     datasets,
@@ -20,6 +22,8 @@ from orchestrator.compute import (
     performances,
     plans,
     profiling,
+    reruns,
+    submissions,
     task_actions,
     task_inputs,
     task_registration,
@@ -27,7 +31,7 @@ from orchestrator.compute import (
     times,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
-from orchestrator.rpc.handlers import Method, Stream, Unary
+from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
 METHODS: Mapping[str, Mapping[str, Method]] = {
@@ -98,6 +102,14 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "FindKeys": Unary(pb.FindKeysParam, keys.find),
     },
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
+    "SubmissionService": {
+        "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
+        "CheckPlan": Parts(pb.CheckPlanParam, checks.check),
+        "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry, large=True),
+        "RerunPlan": Unary(pb.RerunPlanParam, reruns.rerun, large=True),
+        "SubmitRerun": Parts(pb.SubmitRerunParam, reruns.submit),
+        "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
+    },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),

@@ -64,7 +64,7 @@ def busy(stage: Stage, function=None) -> Iterator[list[Followed]]:
 
     def submit() -> None:
         while not enough.is_set():
-            plans.append(stage.plan(ROUNDS, WIDTH, function))
+            plans.append(stage.plan(ROUNDS, WIDTH, function, extended=True))
             while not plans[-1].over and not enough.wait(0.1):
                 pass
 
@@ -94,7 +94,7 @@ SEQUENCER = ("sequencer.before_commit:3", "sequencer.after_commit:3")
         pytest.param(
             True,
             [
-                *around("RegisterPlan", 1),
+                *around("SubmitPlan", 1),
                 *around("RegisterTasks", 1),
                 *around("Heartbeat", 2),
                 *around("FailTask", 2),

@@ -24,7 +24,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.starting",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
+CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
 VERSION = "orchestrator"
 WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers",
@@ -52,7 +52,8 @@ MAY_IMPORT = {
     "orchestrator.dispatch": {BROKER, *ENGINES},
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
-    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING},
+    EXECUTIONS: {*ENGINES},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -85,7 +86,7 @@ MAY_IMPORT = {
     LISTENING: set(),
     STARTING: {"orchestrator.gateway"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},

@@ -16,7 +16,7 @@ from .lossy import GONE, Lossy, losing
 KEY = "11111111-1111-1111-1111-111111111111"
 
 
-def empty(path: str, body: bytes, context: object) -> bytes:
+def empty(path: str, parts: list[bytes], context: object) -> bytes:
     return b""
 
 
