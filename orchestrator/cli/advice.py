@@ -20,7 +20,7 @@ _SHORT_KEY = 8
 def after_failure(
     target: "Target", access: "Access", client: "Client", tasks: Iterable[pb.ComputeTask]
 ) -> Iterator[str]:
-    """Yield for each kind of failure among tasks what failed, why, and the command that shows its log.
+    """Yield for each kind of failure among tasks what failed, why, and which command shows its log; then how to go on.
 
     Args:
         target: what the command line said, for the commands.
@@ -42,7 +42,7 @@ def after_failure(
             continue
         told.add(what)
         if len(told) > _MOST:
-            return
+            break
         function = client.function(task.function_key)
         if built:
             kind = f", {reading.error_type(report)} error" if report else ""
@@ -53,6 +53,8 @@ def after_failure(
             yield f"read its log: {target.command('task')} logs {task.key[:_SHORT_KEY]}"
         else:
             yield f"see how it came to it: {target.command('task')} show {task.key[:_SHORT_KEY]}"
+    if failed:
+        yield f"go on when that is mended: {target.command('plan')} retry {failed[0].compute_plan_key[:_SHORT_KEY]}"
 
 
 def unbuilt(access: "Access", client: "Client", function: pb.Function) -> str | None:

@@ -99,6 +99,7 @@ def test_what_failed_names_the_command_that_says_why(home: Home, local: list[str
         code, output, errors = run("plan", *local, *words, plan_of(home, key)[:10])
         said = output + errors
         assert (code, "average failed at org-1, EXECUTION error" in said) == (words[0] == "watch", True)
+        assert f"orchestrator plan{' '.join(['', *local])} retry {plan_of(home, key)[:8]}" in said
         (line,) = re.findall(r"read its log: orchestrator (.*)", said)
         assert line.split()[-1] == key[:8]
         assert run(*shlex.split(line)) == (0, "no such column\n", "")
@@ -139,3 +140,12 @@ def test_whoever_is_asked_decides(
     assert output.startswith("org-2 has approved function average of org-1")
     code, output, errors = run("consent", *local, "approve", "--plan", plan_of(home, task.key)[:10], "--json")
     assert (code, json.loads(output)["decision"]) == (0, "approved")
+
+
+def test_the_owner_goes_on(home: Home, local: list[str], tmp_path: Path):
+    plan = plan_of(home, failed_task(home, tmp_path))
+    code, output, errors = run("plan", *local, "retry", plan[:10])
+    assert (code, errors) == (0, "")
+    (line,) = re.findall(r"`orchestrator (plan .*watch .*)` follows it", output)
+    again = run(*shlex.split(line.replace("watch", "show")), "--json")
+    assert (again[0], json.loads(again[1])["owner"]) == (0, "org-1")
