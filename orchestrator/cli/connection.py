@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.folder import DEFAULT
@@ -173,12 +174,22 @@ class Target:
     proxy_from_environment: bool
 
     def command(self, group: str) -> str:
-        """Return the beginning of a command line of a group of ours that means the same orchestrator, for people."""
-        given = {"--address": self.address, "--org": self.org, "--channel": self.channel}
-        if self.address is None and self.data != Path(DEFAULT):
-            given["--data"] = str(self.data)
-        options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
-        return f"orchestrator {group}{options}"
+        """Return the beginning of a command line of a group of ours, for people, that means the same as this one.
+
+        What the environment says it will say again.
+        """
+        context = click.get_current_context()
+        while context.parent is not None and not isinstance(context.command, Connected):
+            context = context.parent
+        words = ["orchestrator", group]
+        known = {option.name for option in _parsed()}
+        for option in context.command.params:
+            if not isinstance(option, click.Option) or (option.name not in known and context.command.name != group):
+                continue
+            name = str(option.name)
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                words += [option.opts[0]] if option.is_flag else [option.opts[0], str(context.params[name])]
+        return shlex.join(words)
 
     def resolve(self) -> Access:
         """Return what to connect with, completed from the federation that runs here where no address is given.
