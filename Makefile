@@ -6,16 +6,26 @@ IMAGE ?= localhost/orchestrator:$(VERSION)
 ENGINE ?= $(notdir $(firstword $(wildcard $(foreach name,buildah podman docker,$(addsuffix /$(name),$(subst :, ,$(PATH)))))))
 PACKAGES := orchestrator workers beat migrations
 
+# Installs what a lock names and tells how far it is: pip alone says a line for each of a hundred packages, or nothing.
+define install
+	@echo "Installing the $$(grep -c == $(1)) packages of $(1) into $(VENV)"
+	@( $(BIN)/pip install --disable-pip-version-check --progress-bar off --require-hashes --requirement $(1) \
+		|| echo "pip failed" ) | awk ' \
+		/^pip failed/ { exit 1 } \
+		/^(Collecting|Requirement already satisfied)/ && ++count % 20 == 0 { print "  " count " found"; fflush() } \
+		/^Installing collected/ { print "  unpacking them"; fflush() }'
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help demo notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.runtime: requirements.lock pyproject.toml
+$(VENV)/.runtime: requirements.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(call install,requirements.lock)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
@@ -24,7 +34,7 @@ $(VENV)/.notebook: $(VENV)/.runtime requirements-notebook.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(call install,requirements-dev.lock)
 	touch $@
 
 demo: $(VENV)/.runtime ## Three hospitals train one model on data that stays at home
@@ -91,7 +101,7 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
 		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--constraint requirements.lock pyproject.toml --output-file requirements-image.lock
+		--extra server --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 

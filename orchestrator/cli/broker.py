@@ -10,12 +10,13 @@ import click
 from orchestrator.broker.limits import Limits
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault, RemoteFault
+from orchestrator.cli.group import Group
 from orchestrator.settings import ProvisionSettings
 
 Command = Callable[..., Any]
 
 
-@click.group()
+@click.group(cls=Group)
 def broker() -> None:
     """Set up the broker that carries the pokes."""
 

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.folder import DEFAULT
+from orchestrator.cli.group import Group
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
+    from orchestrator.embedded.running import Running
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
@@ -24,37 +27,56 @@ _OPTIONS = (
         type=click.Path(file_okay=False, path_type=Path),
         default=DEFAULT,
         envvar="ORCHESTRATOR_DATA",
+        show_envvar=True,
         show_default=True,
         help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
     ),
-    click.option("--address", envvar="ORCHESTRATOR_ADDRESS", metavar="HOST:PORT", help="The orchestrator."),
+    click.option(
+        "--address", envvar="ORCHESTRATOR_ADDRESS", show_envvar=True, metavar="HOST:PORT", help="The orchestrator."
+    ),
     click.option(
         "--org",
         envvar="ORCHESTRATOR_ORGANIZATION",
+        show_envvar=True,
         metavar="ID",
-        help="As which organization; the first of the federation that runs here by default.",
+        help="As which organization; by default, of the federation that runs here, whoever may, or the first.",
     ),
     click.option(
         "--channel",
         envvar=("ORCHESTRATOR_CHANNEL", "ORCHESTRATOR_CHANNELS"),
+        show_envvar=True,
         metavar="NAME",
         help="In which channel; of several, separated by commas, the first.",
     ),
     click.option(
-        "--ca-cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CA_CERT", help="CA certificates of the orchestrator."
+        "--ca-cert",
+        type=_FILE,
+        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
+        show_envvar=True,
+        help="CA certificates of the orchestrator.",
     ),
-    click.option("--cert", type=_FILE, envvar="ORCHESTRATOR_CLIENT_CERT", help="The organization's certificate."),
-    click.option("--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", help="The key of that certificate."),
+    click.option(
+        "--cert",
+        type=_FILE,
+        envvar="ORCHESTRATOR_CLIENT_CERT",
+        show_envvar=True,
+        help="The organization's certificate.",
+    ),
+    click.option(
+        "--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", show_envvar=True, help="The key of that certificate."
+    ),
     click.option(
         "--peer-ca-cert",
         type=_FILE,
         envvar="ORCHESTRATOR_PEER_CA_CERT",
+        show_envvar=True,
         help="CA certificates of all organizations' asset stores, for what is uploaded, downloaded and read.",
     ),
     click.option(
         "--proxy-from-environment",
         is_flag=True,
         envvar="ORCHESTRATOR_PROXY_FROM_ENVIRONMENT",
+        show_envvar=True,
         help="Connect by the proxy that https_proxy, http_proxy and no_proxy name; else they are not heeded.",
     ),
 )
@@ -67,7 +89,22 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class Connected(click.Group):
+def options_first(args: list[str]) -> list[str]:
+    """Return a command line in which the options before the command stand behind it, where it understands them."""
+    flags = {name: option.is_flag for option in _parsed() for name in option.opts}
+    count = 0
+    while count < len(args) and (name := args[count].partition("=")[0]) in flags:
+        count += 1 if flags[name] or "=" in args[count] else 2
+    return [*args[count : count + 1], *args[:count], *args[count + 1 :]]
+
+
+def _parsed() -> list[click.Option]:
+    command = click.Command(None)
+    connection_options(command)
+    return [option for option in command.params if isinstance(option, click.Option)]
+
+
+class Connected(Group):
     """A group with connection options, which are understood behind the name of the command too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -109,6 +146,7 @@ class Access:
         peers: CA certificates of the asset stores.
         proxy_from_environment: whether to connect by the proxy that the environment names.
         consent_folder: with the consent policies of the federation that runs here; None elsewhere.
+        here: that federation, where nobody has said as whom; None elsewhere, see `acting`.
     """
 
     address: str
@@ -118,6 +156,7 @@ class Access:
     peers: Path | None
     proxy_from_environment: bool
     consent_folder: Path | None = None
+    here: "Running | None" = None
 
 
 @dataclass(frozen=True)
@@ -135,12 +174,22 @@ class Target:
     proxy_from_environment: bool
 
     def command(self, group: str) -> str:
-        """Return the beginning of a command line of a group of ours that means the same orchestrator, for people."""
-        given = {"--address": self.address, "--org": self.org, "--channel": self.channel}
-        if self.address is None and self.data != Path(DEFAULT):
-            given["--data"] = str(self.data)
-        options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
-        return f"orchestrator {group}{options}"
+        """Return the beginning of a command line of a group of ours, for people, that means the same as this one.
+
+        What the environment says it will say again.
+        """
+        context = click.get_current_context()
+        while context.parent is not None and not isinstance(context.command, Connected):
+            context = context.parent
+        words = ["orchestrator", group]
+        known = {option.name for option in _parsed()}
+        for option in context.command.params:
+            if not isinstance(option, click.Option) or (option.name not in known and context.command.name != group):
+                continue
+            name = str(option.name)
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                words += [option.opts[0]] if option.is_flag else [option.opts[0], str(context.params[name])]
+        return shlex.join(words)
 
     def resolve(self) -> Access:
         """Return what to connect with, completed from the federation that runs here where no address is given.
@@ -178,8 +227,10 @@ class Target:
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
         channel, proxy = channel or federation.channel, self.proxy_from_environment
+        # Who gives certificates, or an organization, means it.
+        here = None if self.org or self.cert else federation
         folder = federation.consent_folder
-        return Access(federation.address, organization, channel, certificates, peers, proxy, folder)
+        return Access(federation.address, organization, channel, certificates, peers, proxy, folder, here)
 
     def _given_certificates(self, peers: Path | None) -> "Certificates | None":
         from orchestrator.client import Certificates

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.acting import where_it_waits
 from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
 from orchestrator.cli.decision import approve, refuse
 from orchestrator.cli.errors import UsageFault
@@ -37,7 +38,7 @@ def consent(
 @click.pass_obj
 def list_waiting(place: Place, as_json: bool) -> None:
     """List what waits for consent, why, and how many tasks; then what is admitted and was decided."""
-    access = place.target.resolve()
+    access, others = where_it_waits(place.target.resolve(), lambda _: True)
     decided = place.consent(access)
     with connect(access) as client:
         from orchestrator.cli import declines
@@ -64,9 +65,12 @@ def list_waiting(place: Place, as_json: bool) -> None:
         output.print()
     if not groups:
         click.echo("Nothing waits for consent.")
+    if others:
+        click.echo(f"Something waits at {', '.join(others)} too: name one with --org.\n")
     output.print(
         tables.facts(
             (
+                ("organization", access.organization),
                 (
                     "consent policy",
                     f"{'all' if policy.functions == 'any' else 'approved'} functions and all compute plans of "
@@ -97,7 +101,7 @@ def show(place: Place, function: str, into: Path | None, as_json: bool) -> None:
     FUNCTION is its key, or as much of its beginning as no other has. The archive is fetched from its owner's asset
     store, and is the one that an approval is bound to. What could steer a terminal is shown as other characters.
     """
-    access = place.target.resolve()
+    access, _ = where_it_waits(place.target.resolve(), lambda each: each.function_key.startswith(function.lower()))
     decided = place.consent(access)
     if access.certificates is None or access.peers is None:
         raise UsageFault("archives are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.acting import acting
 from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.submission import read_plan
@@ -76,17 +77,19 @@ def _go_on(
     changes: dict[str, Any],
     how: "Callable[[Client], Callable[..., Continuation]]",
 ) -> None:
-    with connect(target.resolve()) as client:
+    access = target.resolve()
+    with connect(access) as client:
         from orchestrator.cli import reading
 
         plan = reading.find(client, key, reading.PLAN)
         replacements = dict(_pair(client, words) for words in changes["replace"])
-        made = how(client)(plan.key, name=changes["name"], replacements=replacements, key=changes["new_key"])
+        with acting(access, client, plan.owner) as owner:
+            made = how(owner)(plan.key, name=changes["name"], replacements=replacements, key=changes["new_key"])
     if as_json:
         reading.print_json(made.document())
         return
     click.echo(str(made))
-    click.echo(f"`orchestrator plan watch {made.key[:8]}` follows it")
+    click.echo(f"`{target.command('plan')} watch {made.key[:8]}` follows it")
 
 
 def _pair(client: "Client", words: str) -> tuple[str, str]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.acting import acting
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
-from orchestrator.cli.errors import UsageFault
-from orchestrator.cli.sharing import permitted, sharing_options, shown
+from orchestrator.cli.errors import RemoteFault, UsageFault
+from orchestrator.cli.sharing import permitted, sharing_options
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 
@@ -63,7 +64,8 @@ def add(
         raise UsageFault("--to names a data set that is there; the other options are for a new one")
     if key is None and not (opener and name):
         raise UsageFault("a new data set needs --opener FILE and --name NAME; --to KEY adds to one that is there")
-    with connect(target.resolve()) as client:
+    access = target.resolve()
+    with connect(access) as client:
         from orchestrator.cli import reading
 
         if opener and name:
@@ -73,7 +75,12 @@ def add(
         if not as_json:
             # Before the folders: who is cut off goes on with it.
             click.echo(f"data set {dataset.key}")
-        samples = client.add_samples(folders, dataset)
+        with acting(access, client, dataset.owner) as theirs:
+            if theirs.organization != dataset.owner:
+                raise RemoteFault(
+                    f"data set {dataset.key} belongs to {dataset.owner}: only {dataset.owner} may add to it"
+                )
+            samples = theirs.add_samples(folders, dataset)
     if as_json:
         reading.print_json(
             {
@@ -97,6 +104,7 @@ def list_datasets(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.core import permissions
 
         found = list(reading.datasets(client))
         samples = [
@@ -110,7 +118,7 @@ def list_datasets(target: Target, as_json: bool) -> None:
         return
     key = tables.short(each.key for each in found)
     rows = [
-        (key(each.key), each.name, each.owner, str(len(keys)), shown(each.permissions.process))
+        (key(each.key), each.name, each.owner, str(len(keys)), permissions.users(each.permissions.process))
         for each, keys in zip(found, samples, strict=True)
     ]
     columns = ("data set", "name", "owner", "samples", "for")

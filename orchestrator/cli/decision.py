@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from orchestrator.cli.acting import where_it_waits
 from orchestrator.cli.connection import connect
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.place import Place
@@ -68,7 +69,14 @@ def _decide(
         raise UsageFault("say what is decided: one of --function KEY, --plan KEY and --organization ID")
     if checksum and not function:
         raise UsageFault("--checksum says which archive of --function is meant: give --function too")
-    access = place.target.resolve()
+    access, others = where_it_waits(
+        place.target.resolve(),
+        lambda each: (
+            (bool(function) and each.function_key.startswith(str(function).lower()))
+            or (bool(plan) and each.compute_plan_key.startswith(str(plan).lower()))
+            or organization in (each.function_owner, each.plan_owner)
+        ),
+    )
     decided = place.consent(access)
     _, file = place.files(access)
     with connect(access) as client:
@@ -94,6 +102,8 @@ def _decide(
     if approved:
         told = "1 task that waited is told to run" if poked == 1 else f"{poked} tasks that waited are told to run"
         click.echo(told if poked else "no task waited for this alone")
+    if others:
+        click.echo(f"it waits at {', '.join(others)} too: name one with --org")
 
 
 def _name(

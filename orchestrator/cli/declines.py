@@ -65,6 +65,11 @@ def grouped(declines: Iterable[pb.Decline]) -> list[Group]:
     return [Group(decline, counts[name]) for name, decline in first.items()]
 
 
+def of_channel(client: Client) -> Iterator[pb.Decline]:
+    """Yield what workers have declined."""
+    return reading.pages(client.worker.GetDeclines, pb.GetDeclinesParam(), "declines")
+
+
 def of_plan(client: Client, plan: str) -> list[pb.Decline]:
     """Return what workers have declined of a compute plan."""
     return list(reading.pages(client.worker.GetDeclines, pb.GetDeclinesParam(compute_plan_key=plan), "declines"))

@@ -23,7 +23,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
     every task is Done and the shared model is as good as one trained on all data pooled: its mean accuracy within
     0.02 of that one's, and at least 0.93.
     """
-    from orchestrator.embedded.interruption import ENDING, exit_on
+    from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
     exit_on(*ENDING)
     begin = time.monotonic()
@@ -41,7 +41,8 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
     federation = Federation(data, [*HOSPITALS, AGGREGATOR], data=place, tell=partial(console.print, soft_wrap=True))
     kept = keep_running
     try:
-        with Preparation(rounds) as preparation, federation:
+        preparation = Preparation(rounds)
+        with ending_with(partial(console.print, "Everything has ended")), federation:
             console.print(f"Ready after {time.monotonic() - begin:.1f} s")
             console.print("Each organization's consent policy admits all members of this federation")
             for old in of_demos(data):
@@ -52,7 +53,7 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
             if keep_running:
                 console.print(
                     f"\nEverything runs on until Ctrl-C or `{command('down', data)}`; "
-                    f"try `{command('plan', data)} list` in another terminal",
+                    f"try `{command('plan list', data)}` in another terminal",
                     soft_wrap=True,
                 )
                 federation.stay()

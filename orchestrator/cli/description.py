@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
 from orchestrator.client import Client
+from orchestrator.core import permissions
 from orchestrator.core.states import TASK_WORDS
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def print_document(described: Description) -> None:
                 {
                     "time": reading.document(event)["timestamp"],
                     "status": pb.ComputeTaskStatus.Name(event.compute_task.status),
+                    "state": TASK_WORDS[event.compute_task.status],
                     "reason": event.metadata.get("reason", ""),
                 }
                 for event in described.history
@@ -107,7 +109,7 @@ def render(described: Description) -> "Iterator[RenderableType]":
             ("state", TASK_WORDS[task.status]),
             ("waits", described.declined.reason if described.declined else ""),
             ("attempts", str(described.attempts)),
-            ("logs for", _who(task.logs_permission)),
+            ("logs for", permissions.users(task.logs_permission)),
             ("error", reading.error_type(failure)),
             ("log", failure.logs_address.storage_address if failure else ""),
             *sorted(task.metadata.items()),
@@ -143,7 +145,7 @@ def _rows_of_outputs(
     described: Description, outputs: list[tuple[str, pb.ComputeTaskOutput]]
 ) -> Iterator[tuple[str, str, str]]:
     for identifier, output in outputs:
-        who = _who(output.permissions.process) + (", transient" if output.transient else "")
+        who = permissions.users(output.permissions.process) + (", transient" if output.transient else "")
         values = [_address(model) for name, model in described.models if name == identifier]
         values += [
             f"{measured.performance_value:.6g}"
@@ -165,10 +167,6 @@ def _given(ref: pb.ComputeTaskInput) -> str:
     if ref.HasField("parent_task_output"):
         return f"{ref.parent_task_output.output_identifier!r} of task {ref.parent_task_output.parent_task_key}"
     return ref.asset_key
-
-
-def _who(permission: pb.Permission) -> str:
-    return "all of the channel" if permission.public else ", ".join(permission.authorized_ids)
 
 
 def _own_events(client: Client, key: str) -> Iterator[pb.TaskEvent]:

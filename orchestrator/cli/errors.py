@@ -1,5 +1,7 @@
 """Errors that end a command with one line and an exit code."""
 
+from typing import IO, Any
+
 import click
 
 
@@ -19,3 +21,16 @@ class RemoteFault(click.ClickException):
     """The orchestrator cannot be reached, or refused the call."""
 
     exit_code = 3
+
+
+class Interruption(click.ClickException):
+    """It was ended by Ctrl-C."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say so, in a line of its own: the terminal has written ^C."""
+        click.echo(f"\n{self.message}", file=file, err=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.connection import Connected
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.portal import Portal, portal_options
 
@@ -18,7 +19,7 @@ _ID = click.argument("id_", metavar="ID", type=click.IntRange(min=1))
 _LOOK_SECONDS = 1.0
 
 
-@click.group()
+@click.group(cls=Connected)
 @portal_options
 @click.pass_context
 def execution(context: click.Context, /, **options: Any) -> None:

@@ -4,8 +4,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -38,22 +38,28 @@ _READY_SECONDS = 60.0
 
 
 class Preparation:
-    """Patients and baselines, computed in a thread while the federation starts.
+    """Patients and baselines, computed in a thread while the federation starts; nobody waits for its end.
 
     Args:
         rounds: of training.
     """
 
     def __init__(self, rounds: int) -> None:
-        self._thread = ThreadPoolExecutor(1, "preparation")
-        self.hospitals: Future[Mapping[str, Hospital]] = self._thread.submit(_split)
-        self.baselines: Future[Baselines] = self._thread.submit(lambda: _measure(self.hospitals.result(), rounds))
+        self._rounds = rounds
+        self.hospitals: Future[Mapping[str, Hospital]] = Future()
+        self.baselines: Future[Baselines] = Future()
+        # A daemon: who interrupts the demo does not wait until a model is trained.
+        threading.Thread(target=self._run, name="preparation", daemon=True).start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+    def _run(self) -> None:
+        try:
+            hospitals = _split()
+            self.hospitals.set_result(hospitals)
+            self.baselines.set_result(_measure(hospitals, self._rounds))
+        except Exception as error:
+            for future in (self.hospitals, self.baselines):
+                if not future.done():
+                    future.set_exception(error)
 
 
 class Experiment:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
-from orchestrator.cli.sharing import permitted, sharing_options, shown
+from orchestrator.cli.sharing import permitted, sharing_options
 
 if TYPE_CHECKING:
     from orchestrator import protos as pb
@@ -96,12 +96,15 @@ def show(target: Target, key: str, as_json: bool) -> None:
 
     Its code is shown by `orchestrator consent show KEY`.
     """
-    with connect(target.resolve()) as client:
-        from orchestrator.cli import reading, tables
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator.cli import advice, reading, tables
+        from orchestrator.core import permissions
 
         found = reading.find(client, key, reading.FUNCTION)
+        why = advice.unbuilt(access, client, found)
     if as_json:
-        reading.print_json({**reading.document(found), "state": _word(found)})
+        reading.print_json({**reading.document(found), "state": _word(found), "reason": why or ""})
         return
     output = tables.console()
     output.print(
@@ -110,7 +113,7 @@ def show(target: Target, key: str, as_json: bool) -> None:
                 ("function", found.key),
                 ("name", found.name),
                 ("owner", found.owner),
-                ("for", shown(found.permissions.process)),
+                ("for", permissions.users(found.permissions.process)),
                 ("created", tables.moment(found.creation_date)),
                 ("state", _word(found)),
                 ("archive", f"sha256 {found.archive.checksum.lower()}"),
@@ -122,6 +125,8 @@ def show(target: Target, key: str, as_json: bool) -> None:
         rows = [(name, _kind(each)) for name, each in sorted(declared.items())]
         if rows:
             output.print(tables.table(title, "kind", rows=rows, whole=("kind",)))
+    if why:
+        output.print(why, soft_wrap=True, markup=False)
 
 
 @function.command()
@@ -150,6 +155,6 @@ def _kind(declared: "pb.FunctionInput | pb.FunctionOutput") -> str:
 
 
 def _word(found: "pb.Function") -> str:
-    from orchestrator import protos as pb
+    from orchestrator.core.states import FUNCTION_WORDS
 
-    return pb.FunctionStatus.Name(found.status).removeprefix("FUNCTION_STATUS_").capitalize()
+    return FUNCTION_WORDS[found.status]

@@ -10,6 +10,10 @@ from importlib import import_module
 import click
 
 from orchestrator import __version__
+from orchestrator.cli import parts
+from orchestrator.cli.connection import options_first
+from orchestrator.cli.errors import Interruption
+from orchestrator.cli.group import Group
 
 _COMMANDS = {
     "demo": "orchestrator.cli.demo:demo",
@@ -37,19 +41,34 @@ _COMMANDS = {
     "certs": "orchestrator.cli.certs:certs",
 }
 
-
+_HELP = {"-h", "--help"}
 _OBJECTS_UNTIL_COLLECTION = 10_000
 """Python's own number, 700, has it look for garbage some thousand times, in vain, while it imports a server."""
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, options_first(args))
+
     def invoke(self, ctx: click.Context) -> object:
         gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if fault := parts.missing(ctx.invoked_subcommand or "", error):
+                raise fault from error
+            raise
         except KeyboardInterrupt:
             # click would make it a plain failure.
-            ctx.exit(130)
+            raise Interruption from None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and not _HELP & {*rest}:
+            parts.check(name)
+        return name, command, rest
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -62,7 +81,7 @@ class _Lazy(click.Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy, context_settings={"help_option_names": sorted(_HELP)})
 @click.version_option(__version__, prog_name="orchestrator")
 def main() -> None:
     """Federated learning among organizations whose data stay at home.
@@ -70,6 +89,9 @@ def main() -> None:
     Begin with `orchestrator demo`: three hospitals train one model on this machine. `orchestrator up` starts the
     same federation and leaves it to you. The other commands are the parts that a network is run with; each is told
     what it needs by variables named ORCHESTRATOR_….
+
+    Which orchestrator is meant, and as whom, is said by options that may stand anywhere on the line: see
+    `orchestrator plan --help`.
     """
     from orchestrator import log
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.acting import acting, readers
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
@@ -36,14 +37,16 @@ def get(target: Target, key: str, path: Path, output: str | None, as_json: bool)
     PATH is a file, or a folder in which it is called by its key. Never load a model of others with pickle: that runs
     their code.
     """
-    with connect(target.resolve()) as client:
+    access = target.resolve()
+    with connect(access) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading
 
         found = reading.find(client, key, reading.TASK, reading.MODEL)
         made = client.model(_output(client, found, output) if isinstance(found, pb.ComputeTask) else found.key)
         try:
-            file = client.download(made, path)
+            with acting(access, client, *readers(made.owner, made.permissions.process)) as theirs:
+                file = theirs.download(made, path)
         except OSError as error:
             raise Fault(f"{path} cannot be written: {error.strerror}") from error
     if as_json:

@@ -61,9 +61,10 @@ def org(context: click.Context, /, **options: Any) -> None:
     "--address",
     "store_url",
     envvar="ORCHESTRATOR_STORE_URL",
+    show_envvar=True,
     required=True,
     metavar="URL",
-    help="The public https URL of the organization's asset store; else ORCHESTRATOR_STORE_URL.",
+    help="The public https URL of the organization's asset store.",
 )
 @click.pass_obj
 def register(target: Target, store_url: str) -> None:

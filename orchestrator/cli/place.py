@@ -21,18 +21,21 @@ _FILES = (
         "policy",
         type=_FILE,
         envvar="ORCHESTRATOR_CONSENT_POLICY",
+        show_envvar=True,
         help="The consent policy of the organization's workers.",
     ),
     click.option(
         "--decisions",
         type=_FILE,
         envvar="ORCHESTRATOR_CONSENT_DECISIONS",
+        show_envvar=True,
         help="Where decisions are kept; beside the consent policy by default.",
     ),
     click.option(
         "--work-dir",
         type=FOLDER,
         envvar="ORCHESTRATOR_WORK_DIR",
+        show_envvar=True,
         help="Of the workers; decisions are kept there where no consent policy is given.",
     ),
 )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli import continuation, submission
+from orchestrator.cli.acting import acting
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
@@ -72,10 +73,12 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
 @click.pass_obj
 def show(target: Target, key: str, as_json: bool) -> None:
     """Show a compute plan: its tasks by round, when each ran, what it waits for, and why some failed."""
-    with connect(target.resolve()) as client:
-        from orchestrator.cli import declines, overview, reading, tables
+    access = target.resolve()
+    with connect(access) as client:
+        from orchestrator.cli import advice, declines, overview, reading, tables
 
         found = overview.read(client, reading.find(client, key, reading.PLAN))
+        why = [] if as_json else list(advice.after_failure(target, access, client, found.tasks))
     if as_json:
         reading.print_json(overview.document(found))
         return
@@ -84,27 +87,34 @@ def show(target: Target, key: str, as_json: bool) -> None:
         output.print(part)
     for group in declines.grouped(found.declined):
         output.print(group.line, soft_wrap=True, markup=False)
+    for line in why:
+        output.print(line, soft_wrap=True, markup=False)
 
 
 @plan.command()
 @_KEY
+@click.option("--quiet", is_flag=True, help="Only how it ended.")
 @click.pass_obj
-def watch(target: Target, key: str) -> None:
+def watch(target: Target, key: str, quiet: bool) -> None:
     """Follow a compute plan until it ends: exit code 0 when it is Done, 1 when it failed or was cancelled.
 
     A bar in a terminal, a line for each event elsewhere. It goes on by itself after the orchestrator restarted.
     """
-    with connect(target.resolve()) as client:
+    access = target.resolve()
+    with connect(access) as client:
         from functools import partial
 
-        from orchestrator.cli import declines, reading, tables
+        from orchestrator.cli import advice, declines, reading, tables
         from orchestrator.client.display import show
 
-        found, output = reading.find(client, key, reading.PLAN), tables.console()
+        found = reading.find(client, key, reading.PLAN)
+        output = tables.console(quiet)
         with declines.Notices(client, found.key, partial(output.print, soft_wrap=True, markup=False)):
             progress = show(client, found.key, output)
         if progress.state != "Done":
-            raise Fault(f"the compute plan is {progress.state}; `orchestrator plan show {key}` says more")
+            why = advice.after_failure(target, access, client, progress.tasks.values())
+            ended = f"the compute plan is {progress.state}; `{target.command('plan')} show {key}` says more"
+            raise Fault("\n".join([ended, *why]))
         click.echo("Done")
 
 
@@ -128,12 +138,14 @@ def cancel(target: Target, key: str, wait: bool, timeout: float | None) -> None:
     """
     if timeout is not None and not wait:
         raise UsageFault("--timeout says how long --wait waits: give --wait too")
-    with connect(target.resolve()) as client:
+    access = target.resolve()
+    with connect(access) as client:
         from orchestrator.cli import reading
 
         found = reading.find(client, key, reading.PLAN)
         if not (wait and found.HasField("cancelation_date")):
-            client.cancel(found.key)
+            with acting(access, client, found.owner) as owner:
+                owner.cancel(found.key)
         click.echo(f"compute plan {found.key} is cancelled")
         if wait:
             _await_stops(client, found.key, timeout or _STOP_SECONDS)

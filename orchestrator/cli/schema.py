@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import click
 
+from orchestrator.cli.connection import Connected
 from orchestrator.cli.portal import Portal, portal_options
 
 _PATH = "/api/schemas/"
@@ -13,7 +14,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Connected)
 @portal_options
 @click.pass_context
 def schema(context: click.Context, /, **options: Any) -> None:

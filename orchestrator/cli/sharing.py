@@ -36,8 +36,3 @@ def permitted(organizations: tuple[str, ...], public: bool) -> "Permissions":
     if public and organizations:
         raise UsageFault("--public is for all, --for for some: give one of them")
     return PUBLIC if public else organizations
-
-
-def shown(permission: Any) -> str:
-    """Return for people who may use an asset."""
-    return "all of the channel" if permission.public else ", ".join(sorted(permission.authorized_ids))

@@ -49,7 +49,7 @@ def submit(target: Target, file: Path) -> None:
         plan = read_plan(client, file)
         client.submit(plan)
     click.echo(f"compute plan {plan.key} is submitted, {len(plan.tasks)} tasks")
-    click.echo(f"`orchestrator plan watch {plan.key[:8]}` follows it")
+    click.echo(f"`{target.command('plan')} watch {plan.key[:8]}` follows it")
 
 
 def read_plan(client: "Client", file: Path) -> "Plan[None]":

@@ -21,9 +21,13 @@ _ENDLESS = 10_000
 _SHORT_KEY = 8
 
 
-def console() -> Console:
-    """Return the standard output; where it is no terminal, lines are as long as they need to be."""
-    return Console(width=None if narrow() else _ENDLESS, highlight=False)
+def console(quiet: bool = False) -> Console:
+    """Return the standard output; where it is no terminal, lines are as long as they need to be.
+
+    Args:
+        quiet: whether nothing is shown.
+    """
+    return Console(width=None if narrow() else _ENDLESS, highlight=False, quiet=quiet)
 
 
 def table(

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from orchestrator.cli.acting import as_one_of, readers
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 
 
@@ -73,4 +74,6 @@ def logs(target: Target, key: str, follow: bool, attempt: int | None, raw: bool)
         from orchestrator.cli import reading
         from orchestrator.cli.task_log import TaskLog
 
-        TaskLog(access, client, reading.find(client, key, reading.TASK), raw).show(attempt, follow)
+        found = reading.find(client, key, reading.TASK)
+        reader = as_one_of(access, *readers(found.worker, found.logs_permission))
+        TaskLog(reader, client, found, raw).show(attempt, follow)

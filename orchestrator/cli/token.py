@@ -9,6 +9,7 @@ import click
 
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
+from orchestrator.cli.group import Group
 from orchestrator.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _DAYS = 90
 _MOST_DAYS = 3660
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Make, list and revoke bearer tokens in the database of ORCHESTRATOR_DATABASE_URL.
 

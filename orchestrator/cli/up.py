@@ -24,14 +24,20 @@ _POLL_SECONDS = 0.05
 
 @click.command()
 @click.option("--orgs", type=click.IntRange(1, 50), default=3, show_default=True, metavar="N", help="Hospitals.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_000),
+    metavar="N",
+    help="First of a range: N for gRPC, then HTTP, Flower, and new asset stores. By default those of the last time.",
+)
 @data_option
-def up(orgs: int, data: Path) -> None:
+def up(orgs: int, port: int | None, data: Path) -> None:
     """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
 
-    What `orchestrator demo` starts, for you to play with. Its data stay in the folder for the next time; `orchestrator
-    down --destroy` removes them.
+    What `orchestrator demo` starts, for you to play with; a part that dies is started again. Its data stay in the
+    folder for the next time, and so do its ports; `orchestrator down --destroy` removes them.
     """
-    from orchestrator.embedded.interruption import ENDING, exit_on
+    from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
     exit_on(*ENDING)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -43,8 +49,12 @@ def up(orgs: int, data: Path) -> None:
 
     console = Console(highlight=False)
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
+    tell = partial(console.print, soft_wrap=True)
     try:
-        with Federation(data, organizations, tell=partial(console.print, soft_wrap=True)) as federation:
+        with (
+            ending_with(partial(console.print, "Everything has ended")),
+            Federation(data, organizations, port=port, tell=tell) as federation,
+        ):
             for name, store_url in federation.running.stores.items():
                 with federation.running.client(name) as client:
                     client.register_organization(store_url)
@@ -93,7 +103,7 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("Flower", running.flower)
     console.print(table, soft_wrap=True)
     console.print(
-        f"\nTry in another terminal: {command('plan', data)} --org {running.organizations[0]} list\n"
+        f"\nTry in another terminal: {command('plan list', data)}\n"
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )

@@ -258,9 +258,12 @@ class _Registration:
         function = self._known.functions.get(self._new.function_key)
         if function is None:
             raise NotFoundError(self._fail(f"function {self._new.function_key} does not exist"))
-        if not permissions.allows(function.permissions.process, self._caller):
+        if not permissions.allows(who := function.permissions.process, self._caller):
             raise PermissionDeniedError(
-                self._fail(f"function {function.key} of {function.owner} may not be used by {self._caller}")
+                self._fail(
+                    f"function {function.key} of {function.owner} may not be used by {self._caller}, only by "
+                    f"{permissions.users(who)}"
+                )
             )
         return function
 
@@ -301,9 +304,12 @@ class _Registration:
         manager = self._known.data_managers.get(keys[0])
         if manager is None:
             raise NotFoundError(self._fail(f"data manager {keys[0]} does not exist"))
-        if not permissions.allows(manager.permissions.process, self._caller):
+        if not permissions.allows(who := manager.permissions.process, self._caller):
             raise PermissionDeniedError(
-                self._fail(f"data manager {manager.key} of {manager.owner} may not be used by {self._caller}")
+                self._fail(
+                    f"data manager {manager.key} of {manager.owner} may not be used by {self._caller}, only by "
+                    f"{permissions.users(who)}"
+                )
             )
         return manager
 
@@ -337,8 +343,9 @@ class _Registration:
                 raise NotFoundError(self._fail(f"model {given.asset_key} does not exist"))
             if not model.HasField("address"):
                 raise InvalidAssetError(self._fail(f"model {model.key} has been disabled"))
-            if not permissions.allows(model.permissions.process, worker):
-                raise PermissionDeniedError(self._fail(f"model {model.key} may not be used by {worker}"))
+            if not permissions.allows(who := model.permissions.process, worker):
+                said = f"model {model.key} may not be used by {worker}, only by {permissions.users(who)}"
+                raise PermissionDeniedError(self._fail(said))
             return
         self._check_parent_output(given.parent_task_output, spec, worker)
 
@@ -354,8 +361,9 @@ class _Registration:
             raise InvalidAssetError(self._fail(f"{shown} is multiple, and the input takes one model only"))
         if parent.status == pb.STATUS_DONE and parent.key in self._known.disabled:
             raise InvalidAssetError(self._fail(f"a model of its parent {parent.key} has been disabled"))
-        if not permissions.allows(parent.outputs[ref.output_identifier].permissions.process, worker):
-            raise PermissionDeniedError(self._fail(f"{shown} may not be used by {worker}"))
+        if not permissions.allows(who := parent.outputs[ref.output_identifier].permissions.process, worker):
+            said = f"{shown} may not be used by {worker}, only by {permissions.users(who)}"
+            raise PermissionDeniedError(self._fail(said))
 
     def _outputs(self) -> dict[str, pb.ComputeTaskOutput]:
         declared = self._declared.outputs

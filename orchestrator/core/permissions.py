@@ -37,6 +37,11 @@ def allows(permission: pb.Permission, organization: str) -> bool:
     return permission.public or organization in permission.authorized_ids
 
 
+def users(permission: pb.Permission) -> str:
+    """Return for people who is covered by a permission."""
+    return "all of the channel" if permission.public else ", ".join(sorted(permission.authorized_ids))
+
+
 def union(first: pb.Permission, second: pb.Permission) -> pb.Permission:
     """Return what covers everyone that one of both covers."""
     if first.public or second.public:

@@ -55,6 +55,14 @@ TASK_WORDS: Mapping[TaskStatus, str] = {
 }
 """What people call the states."""
 
+FUNCTION_WORDS: Mapping[FunctionStatus, str] = {
+    pb.FUNCTION_STATUS_WAITING: "Waiting",
+    pb.FUNCTION_STATUS_BUILDING: "Building",
+    pb.FUNCTION_STATUS_READY: "Ready",
+    pb.FUNCTION_STATUS_FAILED: "Failed",
+    pb.FUNCTION_STATUS_CANCELED: "Cancelled",
+}
+
 TERMINAL = frozenset(status for status, leads_to in TASK_TRANSITIONS.items() if not leads_to)
 
 

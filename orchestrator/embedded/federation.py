@@ -1,6 +1,5 @@
 """A whole federation on one machine: every server that a network has, as child processes of this one."""
 
-import json
 import os
 import secrets
 import threading
@@ -21,9 +20,10 @@ from orchestrator.client import Certificates
 from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.certificates import lay_out
 from orchestrator.embedded.commands import NODE, Places
-from orchestrator.embedded.interruption import shielded
+from orchestrator.embedded.interruption import Interrupted, shielded
+from orchestrator.embedded.kept_ports import KeptPorts
 from orchestrator.embedded.lock import locked
-from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
@@ -57,7 +57,9 @@ class Federation:
         settings: more settings of the server and the beat, without their prefix, as in LEASE.
         worker_settings: more settings of every worker, without their prefix, as in TASK_TIME_LIMIT.
         flower: whether Flower is among them; nothing needs it but people.
-        tell: called with a few words before each step of the start.
+        port: first of a range for its servers: gRPC, HTTP, Flower, then the asset stores in the order of the
+            organizations; by default those of the last time, or any.
+        tell: called with a few words before each step of the start, and where it is interrupted.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Federation:
         settings: Mapping[str, object] | None = None,
         worker_settings: Mapping[str, object] | None = None,
         flower: bool = True,
+        port: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder = folder.absolute()
@@ -79,8 +82,8 @@ class Federation:
         self._settings = settings or {}
         self._worker_settings = worker_settings or {}
         self._flower = flower
+        self._port = port
         self._tell = tell
-        self._postgres = Postgres(self.data / "postgres")
         self._supervisor = Supervisor()
         self._reaper = Reaper()
         self._services: dict[str, Service] = {}
@@ -136,18 +139,20 @@ class Federation:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
-            self._stop()
+        except BaseException as error:
+            self._stop(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._stop(error)
 
-    def _stop(self) -> None:
+    def _stop(self, error: BaseException | None) -> None:
         with shielded():
+            if isinstance(error, Interrupted):
+                self._tell("Ending everything")
             self._places, self._running = None, None
             self._held.close()
 
@@ -159,11 +164,13 @@ class Federation:
         self._tell("Starting the database and the broker")
         certificates = lay_out(self.data / "certificates", self.organizations)
         self._supervisor.start(self._reaper)
-        valkey = Valkey(self.data / "valkey")
+        ports = KeptPorts(self.data / "ports.json", self._port, self._tell)
+        valkey = Valkey(self.data / "valkey", port=ports.service(Valkey.name))
+        postgres = Postgres(self.data / "postgres", port=ports.service(Postgres.name))
         self._supervisor.start(valkey)
-        self._supervisor.start(self._postgres)
-        self._services = {valkey.name: valkey, self._postgres.name: self._postgres}
-        self._guard(valkey.process, self._postgres.process)
+        self._supervisor.start(postgres)
+        self._services = {valkey.name: valkey, postgres.name: postgres}
+        self._guard(valkey.process, postgres.process)
         broker_urls = self.data / "brokers.yaml"
         accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
         with whole.about_to_write(broker_urls, accounts.dump().encode()):
@@ -173,15 +180,16 @@ class Federation:
             channel=self.channel,
             channel_config=self._write_channels(),
             certificates=certificates,
-            database_url=self._postgres.create_database("orchestrator"),
+            database_url=postgres.create_database("orchestrator"),
             broker_url=valkey.url,
             broker=accounts,
             broker_urls=broker_urls,
-            grpc_port=free_port(),
-            http_port=free_port(),
-            flower_port=free_port(),
-            store_ports=self._store_ports(),
+            grpc_port=ports.service("grpc"),
+            http_port=ports.service("http"),
+            flower_port=ports.service("flower"),
+            store_ports=ports.stores(self.organizations),
         )
+        ports.keep()
         self._write_policies(places)
         remove(places.temporary)
         places.temporary.mkdir(mode=0o700)
@@ -268,24 +276,6 @@ class Federation:
             policy = {"organizations": others, "stores": {name: places.store_url(name) for name in others}}
             if not file.exists() or file.read_bytes().startswith(_OURS.encode()):
                 whole.write(file, _OURS.encode() + yaml.safe_dump(policy, sort_keys=False).encode())
-
-    def _store_ports(self) -> dict[str, int]:
-        """Return the ports of the asset stores: those of the last time, since the addresses of assets name them.
-
-        Raises:
-            ProcessError: another program has taken one.
-        """
-        file = self.data / "ports.json"
-        known: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-        ports = {organization: free_port(known.get(organization)) for organization in self.organizations}
-        for organization, port in ports.items():
-            if port != known.get(organization, port):
-                raise ProcessError(
-                    f"port {known[organization]}, where the assets of {organization} have their addresses, is taken "
-                    "by another program; end that, or begin anew after `orchestrator down --destroy`"
-                )
-        whole.write(file, json.dumps({**known, **ports}).encode())
-        return ports
 
 
 def remove_data(data: Path) -> None:

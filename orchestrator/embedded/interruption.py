@@ -2,7 +2,7 @@
 
 import atexit
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -26,6 +26,17 @@ def exit_on(*signals: signal.Signals) -> None:
         signal.signal(number, _interrupt)
     # Python's own end restores the default, by which a second Ctrl-C would hide the exit code.
     atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, signals)
+
+
+@contextmanager
+def ending_with(say: Callable[[], object]) -> Iterator[None]:
+    """Say something when the block has ended because the process was told to end."""
+    try:
+        yield
+    except Interrupted:
+        with shielded():
+            say()
+        raise
 
 
 @contextmanager

@@ -34,14 +34,17 @@ def free_port(preferred: int | None = None) -> int:
     # Chance is here for spreading, not for secrecy.
     for attempt in range(_ATTEMPTS):
         port = preferred if preferred is not None and not attempt else random.choice(candidates)  # noqa: S311
-        if port not in _handed_out and _reserve(port):
+        # A server of ours that has just ended leaves connections, which the kernel keeps for a minute.
+        if port not in _handed_out and (_reserve(port) or (port == preferred and _reserve(port, lingering=True))):
             _handed_out.add(port)
             return port
     raise OSError(f"no free port on {HOST} after {_ATTEMPTS} attempts; end some servers of this machine")
 
 
-def _reserve(port: int) -> bool:
+def _reserve(port: int, lingering: bool = False) -> bool:
     reservation = socket.socket()
+    if lingering:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         # Without SO_REUSEADDR: fails if anyone uses or reserved the port, so test and reservation are one.
         reservation.bind((HOST, port))

@@ -40,15 +40,23 @@ class Postgres:
         folder: for the data, the password and the log; made and filled on first use, and ours alone.
         fsync: make each commit survive a power failure; False is for tests.
         settings: more of Postgres' settings, name to value.
+        port: where it listens; a free one by default.
     """
 
     name = "postgres"
 
-    def __init__(self, folder: Path, *, fsync: bool = True, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fsync: bool = True,
+        settings: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
         self._folder = folder.absolute()
         self._settings = {**({} if fsync else _NO_FSYNC), **(settings or {})}
         self._user = unprivileged_user()
-        self._port: int | None = None
+        self._port = port
         self._process: Process | None = None
 
     @property

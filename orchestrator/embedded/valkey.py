@@ -42,14 +42,15 @@ class Valkey:
         folder: for its configuration, log and data; made if missing, and only the owner may look inside.
         persistent: keep the messages in an append-only file; by default a restart forgets them, since the
             truth is in Postgres.
+        port: where it listens; a free one by default.
     """
 
     name = "valkey"
 
-    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+    def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None) -> None:
         self._folder = folder.absolute()
         self._persistent = persistent
-        self._port: int | None = None
+        self._port = port
         self._password = secrets.token_urlsafe(24)
         self._process: Process | None = None
 

@@ -75,7 +75,8 @@ class Listened:
 def run(federation: Federation) -> Iterator[Demonstrated]:
     """Start a federation, and let the demo run in it before anything else does."""
     printed = io.StringIO()
-    with Preparation(ROUNDS) as preparation, federation:
+    preparation = Preparation(ROUNDS)
+    with federation:
         with Listened(federation.places.broker_url) as listened:
             faults = Experiment(federation, Console(file=printed, width=120), ROUNDS).run(preparation, True)
         yield Demonstrated(

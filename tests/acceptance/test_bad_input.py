@@ -159,7 +159,7 @@ def test_a_function_that_one_may_not_use_is_refused(network):
     private = network.built(network.function(users=pb.NewPermissions()))
     plan = network.client("org-b").plan("not mine")
     plan.task(function=private, worker="org-b", outputs={"model": ()})
-    with pytest.raises(CallError, match=r"OE0102.*may not be used by org-b"):
+    with pytest.raises(CallError, match=r"OE0102.*may not be used by org-b, only by org-a"):
         plan.submit()
 
 

@@ -4,9 +4,11 @@ import io
 import subprocess
 import sys
 
+import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import machine, network, report
+from benchmarks import command, machine, network, report
 from benchmarks.planting import Template
 from benchmarks.requests import TASKS, federated
 from benchmarks.run import chosen, measure
@@ -97,3 +99,12 @@ def test_the_command_says_that_no_row_is_called_so():
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "no row begins with no such row" in ended.stderr
+
+
+def test_an_interrupt_before_anything_was_measured_is_told(monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "Stage", interrupt)
+    done = CliRunner().invoke(command.main, ["--tiny"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted before anything was measured\n")

@@ -91,9 +91,8 @@ class Access:
             raise NotFoundError(f"the orchestrator does not know {name}")
         # Public is what every organization of the asset's channel may read, not the whole network.
         if not permission.public:
-            raise PermissionDeniedError(
-                f"{', '.join(sorted(peers))} may not read {name}; ask {self._organization} for the permission"
-            )
+            who = ", ".join(sorted(allowed | {self._organization}))
+            raise PermissionDeniedError(f"{', '.join(sorted(peers))} may not read {name}: only {who} may")
 
     def _of_task(self, key: str, name: str) -> tuple[Client, pb.Permission]:
         """Return who may read what the attempts at a task say."""

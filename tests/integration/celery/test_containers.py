@@ -35,6 +35,7 @@ PARTS = (
     "migrations",
     "examples",
     "pyproject.toml",
+    "setup.py",
     "README.md",
     "requirements.lock",
 )

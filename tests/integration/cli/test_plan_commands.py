@@ -1,7 +1,6 @@
 """`orchestrator plan` and `orchestrator task`, as processes against a real server with mutual TLS."""
 
 import json
-import os
 import signal
 import uuid
 from datetime import datetime
@@ -12,7 +11,7 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.ports import free_port
-from orchestrator.embedded.running import Running, start_time
+from tests.kit.local import runs_here
 from tests.kit.partners import Partners
 
 from .commands import options, run, run_in_terminal, running
@@ -156,16 +155,18 @@ def test_watch_says_when_a_plan_did_not_end_well(network: Partners, as_org_1: li
     code, output, errors = run("plan", *as_org_1, "watch", failed.key)
     assert (code, "is Failed" in errors) == (1, True)
     assert "failed: INTERNAL error reported by org-1" in output
+    code, output, again = run("plan", *as_org_1, "watch", "--quiet", failed.key)
+    assert (code, output, again) == (1, "", errors)
 
 
-def test_watch_is_interrupted_quietly(network: Partners, as_org_1: list[str]):
+def test_watch_is_interrupted_with_a_word(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
     with running("plan", *as_org_1, "watch", plan.key) as watching:
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         _, errors = watching.communicate(timeout=30)
-        assert (watching.returncode, errors) == (130, "")
+        assert (watching.returncode, errors) == (130, "\nInterrupted\n")
 
 
 def test_cancel(network: Partners, certificates: Layout, as_org_1: list[str]):
@@ -261,22 +262,8 @@ def test_wrong_usage(network: Partners, as_org_1: list[str], tmp_path: Path):
 
 def test_the_federation_that_runs_here_is_the_default(network: Partners, certificates: Layout, tmp_path: Path):
     network.plan(name="ours").submit()
-    running_here = Running(
-        pid=os.getpid(),
-        started=start_time(os.getpid()),
-        address=network.address,
-        http_address="",
-        channel=network.channel,
-        organizations=("org-1", "org-2"),
-        stores={},
-        certificate_folder=certificates.root,
-        consent_folder=tmp_path,
-        flower="",
-        logs=tmp_path,
-    )
     folder = tmp_path / ".orchestrator"
-    folder.mkdir()
-    running_here.write(folder)
+    runs_here(folder, network.address, network.channel, certificates, ("org-1", "org-2"))
     code, output, _ = run("plan", "list", "--json", folder=tmp_path)
     (plan,) = json.loads(output)["plans"]
     assert (code, plan["owner"]) == (0, "org-1")

@@ -1,6 +1,7 @@
 """`orchestrator plan check`, `submit`, `retry` and `rerun`, against a real server."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,9 @@ def test_a_file_is_checked_and_submitted(network: Partners, as_org_1: list[str],
     for _ in range(2):
         code, output, errors = run("plan", *as_org_1, "submit", str(file))
         assert (code, errors) == (0, "")
-        assert output == (
-            f"compute plan {plan.key} is submitted, 3 tasks\n`orchestrator plan watch {plan.key[:8]}` follows it\n"
-        )
+        first, second = output.splitlines()
+        assert first == f"compute plan {plan.key} is submitted, 3 tasks"
+        assert second == f"`{shlex.join(['orchestrator', 'plan', *as_org_1])} watch {plan.key[:8]}` follows it"
     plan.tasks[1].message.worker = "nobody"
     plan.save(file)
     code, output, errors = run("plan", *as_org_1, "submit", str(file))
@@ -73,7 +74,7 @@ def test_retry_and_what_show_says_of_it(network: Partners, broken: Plan[None], a
         assert (code, errors) == (0, "")
         first, second = output.splitlines()
         assert first == (f"compute plan {key} is a retry of {broken.key}: 1 task runs, 2 are reused")
-        assert second == f"`orchestrator plan watch {key[:8]}` follows it"
+        assert second == f"`{shlex.join(['orchestrator', 'plan', *as_org_1])} watch {key[:8]}` follows it"
     _, output, _ = run("plan", *as_org_1, "show", key)
     assert f"{broken.key}: 1 task runs, 2 are reused" in " ".join(output.split())
     _, output, _ = run("plan", *as_org_1, "show", broken.key)

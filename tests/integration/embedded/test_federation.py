@@ -14,7 +14,7 @@ import urllib.request
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,6 +74,16 @@ def command(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
+
+
+def free_range(count: int) -> int:
+    """Return the first of some ports that stand side by side, and that nobody uses now."""
+    for first in range(20_000, 30_000, count):
+        with suppress(OSError), ExitStack() as held:
+            for port in range(first, first + count):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+    raise AssertionError("no free range of ports")
 
 
 @contextmanager
@@ -284,8 +294,12 @@ def check_revived(up: psutil.Process, said: Callable[[], str]) -> None:
 def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(open_folder, gone):
     folder = open_folder / "data"
     up_one = ("up", "--orgs", "1", "--data", str(folder))
-    with up_logged(open_folder / "first.log", *up_one) as (up, said):
+    port = free_range(5)
+    with up_logged(open_folder / "first.log", *up_one, "--port", str(port)) as (up, said):
         first = until_ready(folder, up)
+        assert first.address == f"127.0.0.1:{port}"
+        assert first.http_address == f"127.0.0.1:{port + 1}"
+        assert first.stores["hospital-1"] == f"https://127.0.0.1:{port + 3}"
         # What it tells people to try, as it stands there.
         told = wait_until(
             lambda: re.search(r"^Try in another terminal: orchestrator (.*)\n", said(), re.MULTILINE), 10, "advice"
@@ -305,17 +319,22 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
     assert holder_of(folder) is None
     with up_logged(open_folder / "second.log", *up_one) as (up, said):
         again = until_ready(folder, up)
-        # Addresses of assets that were registered hold on.
+        # Addresses of assets that were registered hold on, and so do all that people know.
         assert again.stores == first.stores
+        assert (again.address, again.http_address) == (first.address, first.http_address)
+        assert urlsplit(again.flower).port == port + 2
         with Client(again.address, "hospital-1", again.channel, again.certificates("hospital-1")) as client:
             known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam()).organizations
         assert [organization.id for organization in known] == list(ORGANIZATIONS)
         family = family_of(up.pid)
-        with command("down", "--data", str(folder)) as down:
-            assert down.communicate(timeout=START_SECONDS)[0] == f"the federation in {folder} has ended\n"
+        with command("down", "--destroy", "--data", str(folder)) as down:
+            told = f"the federation in {folder} has ended\n{folder} is removed\n"
+            assert down.communicate(timeout=START_SECONDS)[0] == told
             assert down.returncode == 0
         assert up.wait(START_SECONDS) == 130
         assert "Traceback" not in said()
+        assert said().endswith("\nEnding everything\nEverything has ended\n")
+    assert not folder.exists()
     assert not [process for process in family if lives(process)]
     assert running.read(folder) is None
     for address in (again.address, again.http_address, *(urlsplit(url).netloc for url in again.stores.values())):
@@ -344,7 +363,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, number):
         output, _ = demo.communicate(timeout=START_SECONDS)
         gone(family)
     assert demo.returncode == 130
-    assert output == ""
+    assert output == "Ending everything\nEverything has ended\n"
     assert [path.name for path in folder.iterdir()] == ["federation.lock"]
 
 
