@@ -10,10 +10,11 @@ from kombu.entity import Exchange, Queue
 
 from beat import clock, sweeps
 from beat.settings import BeatSettings
-from orchestrator import log
-from orchestrator.broker import connection
+from orchestrator import health, log
+from orchestrator.broker import connection, reading
 from orchestrator.core import pokes
 from orchestrator.engine.transaction import Database
+from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
 
 QUEUE = "maintenance"
@@ -92,9 +93,20 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     Args:
         settings: what it is told.
         schedule: whether it fires the sweeps too.
+
+    Raises:
+        AddressError: the address for its health cannot be listened on.
     """
     log.configure(settings.log_level)
     app = make_app(settings)
+    signs = health.Signs()
+    reading.install(app, signs.note)
+    probe = Probe(settings.database_url.get_secret_value())
+
+    async def ready() -> None:
+        signs.check()
+        await probe.check()
+
     if schedule:
         clock.install(app)
     worker = app.Worker(
@@ -106,5 +118,6 @@ def main(settings: BeatSettings, schedule: bool) -> int:
         without_gossip=True,
         without_mingle=True,
     )
-    worker.start()
+    with health.answering(settings.health_address, ready):
+        worker.start()
     return int(worker.exitcode or 0)

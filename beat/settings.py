@@ -2,13 +2,18 @@
 
 from pydantic import Field, PositiveInt, SecretStr
 
-from orchestrator.settings import Duration, RuleSettings
+from orchestrator.settings import Address, Duration, RuleSettings
 
 
 class BeatSettings(RuleSettings):
     """What the beat and its maintenance worker need."""
 
     broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    health_address: Address | None = Field(
+        None,
+        description="host:port on which this process alone answers `/health` and `/ready` over HTTP, see "
+        "[health](operate/health.md); nothing is listened on when not set",
+    )
     lost_poke_period: Duration = Field(15.0, description="how often lost pokes are looked for, as in 15s")
     lost_poke_age: Duration = Field(
         30.0, description="how long a task may stay To do before it is poked again, as in 30s; doubles each time"

@@ -119,8 +119,12 @@ def beat(schedule: bool) -> None:
     """
     settings = configure(BeatSettings)
     from beat import app
+    from orchestrator.health import AddressError
 
-    sys.exit(app.main(settings, schedule))
+    try:
+        sys.exit(app.main(settings, schedule))
+    except AddressError as error:
+        raise Fault(str(error)) from error
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

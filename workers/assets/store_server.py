@@ -4,10 +4,13 @@ Functions, openers, descriptions, models and logs, for reading; never data sampl
 what. What is written is in `upload_server`.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
 import grpc
@@ -19,8 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from orchestrator import health
 from orchestrator import log as logs
-from orchestrator.core.errors import NotFoundError, PermissionDeniedError
+from orchestrator import protos as pb
+from orchestrator.core.errors import NotFoundError, PermissionDeniedError, UnavailableError
 from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.tls import renewed_context
 from orchestrator.files.trust import watch_trust
@@ -29,7 +34,7 @@ from workers.assets.access import Access
 from workers.assets.store import AssetStore
 from workers.assets.upload_server import Removal, UploadServer
 from workers.assets.uploads import Uploads
-from workers.channels import connect
+from workers.channels import Channels, connect
 from workers.settings import StoreSettings
 
 log = structlog.get_logger()
@@ -40,6 +45,8 @@ UPLOADS = ".uploads"
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
 _RECHECK_SECONDS = 10.0
+_ANSWER_SECONDS = 3.0
+_READY_SECONDS = 4.0
 
 
 def make_app(
@@ -126,9 +133,31 @@ def serve(settings: StoreSettings) -> int:
             )
         )
         log.info("store.serving", organization=settings.organization, address=settings.store_address)
-        with listener, Removal(uploads), runner(limits) as running:
-            running.run(server.serve(sockets=[listener]))
+        ready = partial(health.in_thread, partial(_check_ready, store, channels), _READY_SECONDS)
+        with ExitStack() as held:
+            held.enter_context(listener)
+            try:
+                held.enter_context(health.answering(settings.health_address, ready))
+            except health.AddressError as error:
+                log.error("store.not_started", error=str(error))
+                return 1
+            held.enter_context(Removal(uploads))
+            held.enter_context(runner(limits)).run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
+
+
+def _check_ready(store: AssetStore, channels: Channels) -> None:
+    """Check that files can be served: they are there, and the orchestrator says who may read them.
+
+    Raises:
+        UnavailableError: they cannot; the message says why.
+    """
+    if store.local is not None and not os.access(store.local, os.R_OK | os.X_OK):
+        raise UnavailableError("the folder of the store cannot be read")
+    try:
+        channels.find(lambda client: client.info.QueryVersion(pb.QueryVersionParam(), timeout=_ANSWER_SECONDS))
+    except grpc.RpcError as error:
+        raise UnavailableError(f"the orchestrator does not say who may read what: {error.details()}") from error
 
 
 def _uploads(store: AssetStore, settings: StoreSettings) -> Uploads | None:

@@ -11,8 +11,9 @@ import structlog
 from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
 
+from orchestrator import health
 from orchestrator import log as logs
-from orchestrator.broker import connection
+from orchestrator.broker import connection, reading
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
 from workers.assets import disabling
 from workers.channels import Channels, connect
@@ -156,15 +157,18 @@ def main(settings: WorkerSettings) -> int:
     Raises:
         DocumentError: the consent policy, or the file of decisions, is wrong.
         UnfitError: functions cannot run here as the settings say.
+        AddressError: the address for its health cannot be listened on.
     """
     consent = Consent.of(settings)
     consent.check()
     logs.configure(settings.log_level)
     registry.make(settings).check()
+    health.check_address(settings.health_address)
     clear(settings.node_folder)
     app = make_app(settings, consent)
     with Supervisor(settings) as supervisor:
         drain.install(app, supervisor)
+        reading.install(app, supervisor.reads)
         pool.install(app)
         worker = app.Worker(
             hostname=f"{settings.organization}@{settings.node}",
