@@ -5,19 +5,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
 from beat import clock, sweeps
 from beat.settings import BeatSettings
 from orchestrator import health, log
-from orchestrator.broker import connection, reading
+from orchestrator.broker import connection, own_words, reading
 from orchestrator.core import pokes
 from orchestrator.engine.transaction import Database
 from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
 
 QUEUE = "maintenance"
+
+# Loggers that say at INFO, of each sweep, that it was fired, taken and run.
+_EACH_SWEEP = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
 class _Process:
@@ -36,9 +39,6 @@ class _Process:
                 url, 2, settings.tx_retry_budget, settings.rules, retry_policies=settings.retry_policies
             )
         return self._database
-
-    def start(self, **_: Any) -> None:
-        log.configure(self._settings.log_level)
 
     def end(self, **_: Any) -> None:
         if self._database is not None:
@@ -76,7 +76,6 @@ def make_app(settings: BeatSettings) -> Celery:
     )
     for sweep in every:
         _register(app, process, sweep)
-    worker_process_init.connect(process.start, weak=False)
     worker_process_shutdown.connect(process.end, weak=False)
     return app
 
@@ -97,7 +96,9 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     Raises:
         AddressError: the address for its health cannot be listened on.
     """
-    log.configure(settings.log_level)
+    log.configure_process(settings.log_level)
+    if settings.log_level != "DEBUG":
+        own_words.quieten(*_EACH_SWEEP)
     app = make_app(settings)
     signs = health.Signs()
     reading.install(app, signs.note)
@@ -109,12 +110,14 @@ def main(settings: BeatSettings, schedule: bool) -> int:
 
     if schedule:
         clock.install(app)
+    own_words.install()
     worker = app.Worker(
         hostname=f"maintenance@{socket.gethostname()}",
         pool="prefork",
         concurrency=1,
         loglevel=settings.log_level,
         task_events=True,
+        quiet=True,
         without_gossip=True,
         without_mingle=True,
     )

@@ -5,7 +5,6 @@ What the use case does happens in a thread, in one transaction.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
+import structlog
+
 from orchestrator.calls import metrics
+from orchestrator.calls.access_log import Access
 from orchestrator.calls.admission import Admission, Receive
 from orchestrator.calls.gate import Caller
 from orchestrator.calls.loss import Loss
@@ -30,8 +32,7 @@ Result = TypeVar("Result")
 Identify: TypeAlias = Callable[[], Awaitable[Caller]]
 """Lets the caller in, or raises."""
 
-OK = "OK"
-_LEFT = "CANCELLED"
+log = structlog.get_logger()
 
 
 class Transactions(Protocol):
@@ -165,20 +166,20 @@ class Calls:
             identify: lets the caller in; asked first.
             receive: receives the request; asked when there is room for it.
         """
-        began, outcome = time.perf_counter(), _LEFT
-        try:
-            with self._counted():
-                answered = await self._answered(operation, identify, receive)
-            outcome = answered.outcome if isinstance(answered, Refusal) else OK
-            return answered
-        finally:
-            metrics.observe(operation.name, outcome, time.perf_counter() - began)
+        with Access(operation.name) as access:
+            try:
+                with self._counted():
+                    answered = await self._answered(operation, identify, receive, access)
+                access.answered(answered)
+                return answered
+            finally:
+                metrics.observe(operation.name, access.outcome, access.seconds)
 
     async def _answered(
-        self, operation: Operation[Request, Response], identify: Identify, receive: Receive
+        self, operation: Operation[Request, Response], identify: Identify, receive: Receive, access: Access
     ) -> bytes | Refusal:
         try:
-            caller = await self._let_in(identify)
+            caller = access.caller = await self._let_in(identify)
             organization, lane = caller.organization, operation.lane
             with self._admission.call(organization, lane):
                 async with self._admission.message(receive, organization, lane, operation.size_of) as body:
@@ -223,10 +224,11 @@ class Calls:
             check: raises as soon as the caller may not go on.
             head: tells the caller a value by a name, before the first message.
         """
-        with self._counted():
+        with Access(streaming.name) as access, self._counted():
             try:
-                caller = await self._let_in(identify)
+                caller = access.caller = await self._let_in(identify)
                 organization = caller.organization
+                log.info("stream.opened", method=streaming.name, organization=organization, channel=caller.channel)
                 with self._admission.subscription(organization):
                     receiving = self._admission.message(receive, organization, Lane.CALL, streaming.size_of)
                     async with receiving as body:
@@ -235,9 +237,11 @@ class Calls:
                     async with aclosing(streaming.source(flow, request)) as messages:
                         async for message in messages:
                             yield message
+                access.answered(None)
                 return
             except Exception as error:
                 refused = refusal(streaming.name, error)
+            access.answered(refused)
             yield refused
 
     async def _let_in(self, identify: Identify) -> Caller:

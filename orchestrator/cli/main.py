@@ -5,6 +5,7 @@ store cannot be reached or refused; 130 it was interrupted.
 """
 
 import gc
+import os
 from importlib import import_module
 
 import click
@@ -43,6 +44,8 @@ _OBJECTS_UNTIL_COLLECTION = 10_000
 class _Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
+        # gRPC reads it when it is imported; else its C core writes lines of its own about failed handshakes.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

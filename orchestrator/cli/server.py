@@ -31,7 +31,7 @@ def serve(processes: int | None) -> None:
     for itself; one that dies is started again.
     """
     settings = configure(ServerSettings, processes=processes)
-    log.configure(settings.log_level)
+    log.configure_process(settings.log_level)
     from orchestrator.starting import StartError
 
     try:

@@ -1,6 +1,5 @@
 """The commands `up` and `down`: a federation on this machine that stays, and its end."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,6 @@ def up(orgs: int, data: Path) -> None:
     from orchestrator.embedded.interruption import ENDING, exit_on
 
     exit_on(*ENDING)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError

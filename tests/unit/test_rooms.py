@@ -53,8 +53,8 @@ MAY_IMPORT = {
     "orchestrator.dispatch": {BROKER, *ENGINES},
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
-    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING, HEALTH},
-    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
+    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING, HEALTH, LOG},
+    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",

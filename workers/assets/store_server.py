@@ -17,10 +17,13 @@ import grpc
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator import health
 from orchestrator import log as logs
@@ -82,6 +85,7 @@ def make_app(
         return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
+        middleware=[Middleware(_Told)],
         routes=[
             *UploadServer(uploads, organization, trust, access.address).routes,
             Route("/{name:path}", read, methods=["GET"]),
@@ -96,7 +100,7 @@ def serve(settings: StoreSettings) -> int:
     Args:
         settings: the store's.
     """
-    logs.configure(settings.log_level)
+    logs.configure_process(settings.log_level)
     try:
         trust = watch_trust(settings.tls_client_ca_cert_dir, settings.tls_deny_list)
         context = renewed_context("store_certificate", settings.store_cert, settings.store_key, trust, demands=True)
@@ -125,7 +129,7 @@ def serve(settings: StoreSettings) -> int:
                 ws="none",
                 lifespan="off",
                 ssl_context_factory=lambda _, __: context,
-                log_level="warning",
+                log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -207,7 +211,33 @@ def _chunks(file: IO[bytes], check: Callable[[], object]) -> Iterator[bytes]:
             yield chunk
 
 
+class _Told:
+    """Gives each request an id, and tells of it in the log when it has been answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client") or ("",)
+        given = Headers(scope=scope).get(logs.REQUEST)
+        request, status, began = logs.begin_request(given, client[0]), 0, time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[logs.REQUEST] = request
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            seconds = round(time.perf_counter() - began, 4)
+            log.info("request.answered", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
+
+
 def _explain(request: Request, error: Any) -> Response:
+    log.info("request.refused", path=request.url.path, status=error.status_code, reason=error.detail)
     return _json({"error": error.detail}, error.status_code, error.headers, request.method)
 
 

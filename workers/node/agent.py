@@ -224,7 +224,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with open(0, "rb", buffering=0) as commands:
         settings = WorkerSettings.model_validate_json(commands.readline())
-        logs.configure(settings.log_level)
+        logs.configure_process(settings.log_level)
         run(settings, commands)
 
 

@@ -13,7 +13,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from orchestrator import health
 from orchestrator import log as logs
-from orchestrator.broker import connection, reading
+from orchestrator.broker import connection, own_words, reading
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
 from workers.assets import disabling
 from workers.channels import Channels, connect
@@ -161,7 +161,7 @@ def main(settings: WorkerSettings) -> int:
     """
     consent = Consent.of(settings)
     consent.check()
-    logs.configure(settings.log_level)
+    logs.configure_process(settings.log_level)
     registry.make(settings).check()
     health.check_address(settings.health_address)
     clear(settings.node_folder)
@@ -170,12 +170,14 @@ def main(settings: WorkerSettings) -> int:
         drain.install(app, supervisor)
         reading.install(app, supervisor.reads)
         pool.install(app)
+        own_words.install()
         worker = app.Worker(
             hostname=f"{settings.organization}@{settings.node}",
             pool="prefork",
             concurrency=settings.concurrency,
             loglevel=settings.log_level,
             task_events=True,
+            quiet=True,
             # Workers of different organizations have nothing to say to each other.
             without_gossip=True,
             without_mingle=True,

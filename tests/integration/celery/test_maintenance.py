@@ -24,6 +24,8 @@ def maintenance(
 ) -> Iterator[WorkerContainer]:
     settings = {
         "ORCHESTRATOR_HEALTH_ADDRESS": HEALTH,
+        # Below, sweeps are silent.
+        "ORCHESTRATOR_LOG_LEVEL": "DEBUG",
         "ORCHESTRATOR_BROKER_URL": broker_container.valkey.url,
         "ORCHESTRATOR_DATABASE_URL": orchestrator.database_url,
     }

@@ -1,5 +1,6 @@
 """The Celery worker as a process: it takes pokes from its organization's queue, and ends when told."""
 
+import json
 import os
 import signal
 import uuid
@@ -42,6 +43,8 @@ def test_the_worker_runs_what_it_is_poked_to_and_ends_on_term(world: World, valk
         assert not worker.children()
     assert '"event": "task.claimed"' in worker.log
     assert "Traceback" not in worker.log
+    # No banner of Celery's, no line of gRPC's.
+    assert all("event" in json.loads(line) for line in worker.log.splitlines())
 
 
 def test_a_worker_is_ready_while_it_reads_its_queue_and_the_orchestrator_hears_it(world: World, valkey: Valkey) -> None:
