@@ -1,7 +1,7 @@
 """The Celery app of the maintenance worker: beat fires the sweeps, the worker runs them."""
 
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from celery import Celery
@@ -39,6 +39,11 @@ class _Process:
                 url, 2, settings.tx_retry_budget, settings.rules, retry_policies=settings.retry_policies
             )
         return self._database
+
+    def now(self) -> datetime:
+        """Return the time by which what is written in the database can be compared: the database's."""
+        with self.database.begin() as connection:
+            return self.database.measure(connection)
 
     def end(self, **_: Any) -> None:
         if self._database is not None:
@@ -83,7 +88,7 @@ def make_app(settings: BeatSettings) -> Celery:
 def _register(app: Celery, process: _Process, sweep: Sweep) -> None:
     @app.task(name=sweep.name, shared=False)  # type: ignore[untyped-decorator]
     def run() -> None:
-        sweep.sweep(process.database, datetime.now(UTC))
+        sweep.sweep(process.database, process.now())
 
 
 def main(settings: BeatSettings, schedule: bool) -> int:

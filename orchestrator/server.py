@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -274,7 +273,7 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
 
     def look_up(token: str) -> tokens.Token:
         with database.begin() as connection:
-            return tokens.verify(connection, token, datetime.now(UTC))
+            return tokens.verify(connection, token, database.clock.now())
 
     trust = files.certificates.trust if files.certificates else None
     organization, channel = settings.api_organization, settings.api_channel
