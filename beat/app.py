@@ -1,9 +1,11 @@
 """The Celery app of the maintenance worker: beat fires the sweeps, the worker runs them."""
 
+import contextlib
 import socket
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from celery import Celery
 from celery.signals import worker_process_shutdown
 from kombu.entity import Exchange, Queue
@@ -14,6 +16,7 @@ from orchestrator import health, log
 from orchestrator.broker import connection, own_words, reading
 from orchestrator.core import pokes
 from orchestrator.engine.transaction import Database
+from orchestrator.store import connecting, pooling
 from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
 
@@ -33,7 +36,7 @@ class _Process:
     @property
     def database(self) -> Database:
         if self._database is None:
-            url = self._settings.database_url.get_secret_value()
+            url = self._settings.url
             settings = self._settings
             self._database = Database(
                 url, 2, settings.tx_retry_budget, settings.rules, retry_policies=settings.retry_policies
@@ -100,14 +103,20 @@ def main(settings: BeatSettings, schedule: bool) -> int:
 
     Raises:
         AddressError: the address for its health cannot be listened on.
+        PoolingError: connections to the database share more than the settings say.
     """
     log.configure_process(settings.log_level)
     if settings.log_level != "DEBUG":
         own_words.quieten(*_EACH_SWEEP)
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
+    with contextlib.suppress(psycopg.OperationalError):
+        # One that is away for now is waited for.
+        pooling.check(settings.url, settings.database_pooling, settings.direct_url)
     app = make_app(settings)
     signs = health.Signs()
     reading.install(app, signs.note)
-    probe = Probe(settings.database_url.get_secret_value())
+    probe = Probe(settings.url)
 
     async def ready() -> None:
         signs.check()

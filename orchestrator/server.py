@@ -43,7 +43,7 @@ from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
 from orchestrator.starting import Sibling, StartError
-from orchestrator.store import connecting
+from orchestrator.store import connecting, pooling
 from orchestrator.store.readiness import Probe
 
 log = structlog.get_logger()
@@ -76,7 +76,9 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
     Raises:
         StartError: the database is not ready, or an address is taken.
     """
-    _check_schema(settings.database_url.get_secret_value())
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
+    _check_database(settings)
     try:
         with runner(_limits(settings)) as running:
             running.run(_serve(settings, sibling))
@@ -84,9 +86,12 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
         raise StartError(str(error)) from error
 
 
-def _check_schema(url: str) -> None:
+def _check_database(settings: ServerSettings) -> None:
     try:
-        complaint = migrations.state(url).complaint
+        pooling.check(settings.url, settings.database_pooling, settings.direct_url)
+        complaint = migrations.state(settings.url).complaint
+    except pooling.PoolingError as error:
+        raise StartError(str(error)) from error
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
@@ -95,7 +100,7 @@ def _check_schema(url: str) -> None:
 
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
-    url = settings.database_url.get_secret_value()
+    url = settings.url
     waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
 
@@ -145,7 +150,11 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
-            tasks.append(background.create_task(listen(url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})))
+            tasks.append(
+                background.create_task(
+                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})
+                )
+            )
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             if sibling:

@@ -63,19 +63,24 @@ def migrate(what: str | None) -> None:
     log.configure(settings.log_level)
     # By default the first process of a container, or of a pod, takes no notice of it.
     signal.signal(signal.SIGTERM, _end)
+    import psycopg
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
+    from orchestrator.store import pooling
 
-    url = settings.database_url.get_secret_value()
+    url = settings.direct_url
     try:
         if what == "wait":
             _await_tables(url)
         elif what != "check":
+            pooling.check(url, settings.database_pooling, url)
             half: migrations.Half | None = "expand" if what == "expand" else "contract" if what == "contract" else None
             migrations.upgrade(url, half, click.echo)
         state = migrations.state(url)
-    except (SQLAlchemyError, migrations.PendingContractionError) as error:
+    except pooling.PoolingError as error:
+        raise Fault(str(error)) from error
+    except (SQLAlchemyError, psycopg.Error, migrations.PendingContractionError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL could not be migrated: {reason}") from error
     if state.complaint:
@@ -120,10 +125,11 @@ def beat(schedule: bool) -> None:
     settings = configure(BeatSettings)
     from beat import app
     from orchestrator.health import AddressError
+    from orchestrator.store.pooling import PoolingError
 
     try:
         sys.exit(app.main(settings, schedule))
-    except AddressError as error:
+    except (AddressError, PoolingError) as error:
         raise Fault(str(error)) from error
 
 

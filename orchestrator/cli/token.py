@@ -101,8 +101,11 @@ def _transaction() -> "Iterator[tuple[Connection, datetime]]":
     import migrations
     from orchestrator.core.errors import UnavailableError
     from orchestrator.engine.transaction import Database
+    from orchestrator.store import connecting
 
-    url = settings.database_url.get_secret_value()
+    url = settings.url
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
     database = Database(url, pool_size=1)
     try:
         if complaint := migrations.state(url).complaint:

@@ -53,6 +53,7 @@ _ANSWER_SECONDS = 2.0
 Session: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 _open: "WeakSet[Session]" = WeakSet()
 _ended = threading.Event()
+_shared = threading.Event()
 
 
 def _defaults(url: str) -> dict[str, Any]:
@@ -62,6 +63,16 @@ def _defaults(url: str) -> dict[str, Any]:
         for name, value in DEFAULTS.items()
         if name not in given and _VARIABLES.get(name, "") not in os.environ
     }
+
+
+def share_sessions() -> None:
+    """Have all connections of this process, from now on, do without what belongs to a session (see `pooling`)."""
+    _shared.set()
+
+
+def _kept() -> dict[str, Any]:
+    """Return what connections do beside: prepare statements that come again, but not in somebody else's session."""
+    return {"prepare_threshold": None} if _shared.is_set() else {}
 
 
 def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -> "psycopg.Connection[Any]":
@@ -77,7 +88,7 @@ def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -
     """
     if _ended.is_set():
         raise psycopg.OperationalError("this process ends, and connects no more")
-    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_defaults(url))
+    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_kept(), **_defaults(url))
     _open.add(connection)
     asked = ticks()
     row = connection.execute(_NOTICE_US).fetchone()
@@ -96,7 +107,7 @@ async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
     Raises:
         psycopg.OperationalError: it cannot be reached, or refuses us.
     """
-    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_defaults(url))
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_kept(), **_defaults(url))
     _open.add(connection)
     await connection.execute(_NOTICE_US)
     return connection

@@ -44,6 +44,10 @@ from workers.settings import StoreSettings, WorkerSettings
 AUTHORITY = authority("hospital-1")
 # Why a setting is in no chart.
 LEFT_OUT = {
+    **{
+        f"ORCHESTRATOR_DATABASE_{name}": "by extraEnv, where there is a pooler: the second is a secret"
+        for name in ("POOLING", "DIRECT_URL")
+    },
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{
         f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"
