@@ -13,7 +13,6 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.routing import Route
 
-import migrations
 from orchestrator.access import tokens
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
@@ -42,8 +41,8 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
-from orchestrator.starting import Sibling, StartError
-from orchestrator.store import connecting, pooling
+from orchestrator.starting import Sibling, StartError, check_database
+from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
 
 log = structlog.get_logger()
@@ -78,25 +77,12 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
     """
     if settings.database_pooling == "transaction":
         connecting.share_sessions()
-    _check_database(settings)
+    check_database(settings)
     try:
         with runner(_limits(settings)) as running:
             running.run(_serve(settings, sibling))
     except AddressError as error:
         raise StartError(str(error)) from error
-
-
-def _check_database(settings: ServerSettings) -> None:
-    try:
-        pooling.check(settings.url, settings.database_pooling, settings.direct_url)
-        complaint = migrations.state(settings.url).complaint
-    except pooling.PoolingError as error:
-        raise StartError(str(error)) from error
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
-    if complaint:
-        raise StartError(complaint)
 
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:

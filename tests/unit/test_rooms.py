@@ -85,7 +85,7 @@ MAY_IMPORT = {
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},
-    STARTING: {"orchestrator.gateway"},
+    STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
     "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG, HEALTH},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
