@@ -66,14 +66,16 @@ def test_a_server_and_every_sweep_work_with_rows_alone(roles: Roles, tmp_path: P
         monkeypatch.setenv(f"ORCHESTRATOR_{name}", "30d")
     monkeypatch.setenv("ORCHESTRATOR_DATABASE_URL", roles.url(SERVER))
     monkeypatch.setenv("ORCHESTRATOR_BROKER_URL", "redis://127.0.0.1:1/0")
-    with serving(tmp_path, roles.url(SERVER), {"channel": ["org-1"]}, migrate=False) as address:
-        with grpc.insecure_channel(address) as transport:
-            org = Organization(Wire(transport), "org-1", "channel")
-            org.send(pb.RegisterOrganizationParam())
-            task = org.task_in("STATUS_DONE")
-            org.claim_and_complete(org.task_in("STATUS_WAITING_FOR_EXECUTOR_SLOT"))
-            org.cancel_plan(org.register_plan())
-            assert org.status(task) == "STATUS_DONE"
+    with (
+        serving(tmp_path, roles.url(SERVER), {"channel": ["org-1"]}, migrate=False) as address,
+        grpc.insecure_channel(address) as transport,
+    ):
+        org = Organization(Wire(transport), "org-1", "channel")
+        org.send(pb.RegisterOrganizationParam())
+        task = org.task_in("STATUS_DONE")
+        org.claim_and_complete(org.task_in("STATUS_WAITING_FOR_EXECUTOR_SLOT"))
+        org.cancel_plan(org.register_plan())
+        assert org.status(task) == "STATUS_DONE"
     assert "permission denied" not in (tmp_path / "server.log").read_text()
     with opened(roles.url(SERVER)) as database, capture_logs() as logs:
         for sweep in sweeps.make(BeatSettings()):
@@ -98,7 +100,7 @@ def test_the_role_of_a_server_changes_no_table_and_makes_no_other(roles: Roles) 
     ):
         with (
             psycopg.connect(roles.url(SERVER)) as connection,
-            pytest.raises(psycopg.Error, match="must be|denied|month"),
+            pytest.raises(psycopg.Error, match=r"must be|denied|month"),
         ):
             connection.execute(forbidden)
     with psycopg.connect(roles.url(AUDITOR)) as connection:
@@ -134,6 +136,5 @@ def test_an_old_postgres_is_refused(roles: Roles, monkeypatch: pytest.MonkeyPatc
     assert fitness.OLDEST == postgres_binaries.OLDEST
     monkeypatch.setattr(fitness, "OLDEST", 999)
     with opened(roles.url(SERVER)) as database, transaction_on(database.engine) as connection:
-        assert re.fullmatch(
-            r"the database is Postgres \S+, which .*: 999 or newer is needed", fitness.complaint(connection)
-        )
+        complaint = fitness.complaint(connection)
+    assert re.fullmatch(r"the database is Postgres [^\n]+, which is not supported: 999 or newer is needed", complaint)
