@@ -55,6 +55,11 @@ class BeatSettings(RuleSettings):
         description="how long events are kept, whatever their age, for a subscriber that went before it had them "
         "(1m or more)",
     )
+    totals_period: Duration = Field(
+        60.0,
+        description="how often plans and tasks are counted for `/metrics`; it reads a row for each task, a second for "
+        "some hundred thousand",
+    )
     old_attempt_period: Duration = Field(3600.0, description="how often attempts are looked for that may be forgotten")
     attempt_retention: Duration | None = Field(
         None,

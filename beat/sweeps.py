@@ -13,6 +13,7 @@ from orchestrator.engine.sweeps import (
     silent_nodes,
     stale_queues,
     stuck_tasks,
+    totals,
     unacknowledged_stops,
 )
 from orchestrator.store.sweep import Sweep
@@ -33,6 +34,7 @@ MODULES: tuple[ModuleType, ...] = (
     old_subscriptions,
     silent_nodes,
     stale_queues,
+    totals,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

@@ -136,6 +136,7 @@ BEAT_SETTINGS = {
     "oldSubscriptionPeriod": "2h",
     "subscriberRetention": "8d",
     "oldAttemptPeriod": "2h",
+    "totalsPeriod": "2m",
     "attemptRetention": "90d",
     "sweepTimeLimit": "5m",
     "sweepBatch": 1000,

@@ -1,8 +1,9 @@
-"""partitions of events are made and dropped by functions of the tables' owner: who runs them needs no right to do so.
+"""partitions of events are made by functions of the tables' owner, so that who serves needs none; totals for metrics.
 
 Revision: 0014, after 0011.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
@@ -53,8 +54,18 @@ def upgrade() -> None:
     op.get_bind().exec_driver_sql(_MAKE.replace("%", "%%"))
     for name in _NAMES:
         op.execute(f"REVOKE EXECUTE ON FUNCTION {name} FROM PUBLIC")
+    op.create_table(
+        "totals",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("organization", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False, server_default=sa.text("0")),
+        sa.PrimaryKeyConstraint("name", "organization", "label"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("totals")
     for name in _NAMES:
         op.execute(f"DROP FUNCTION {name}")
