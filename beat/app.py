@@ -71,7 +71,7 @@ def make_app(settings: BeatSettings) -> Celery:
         worker_consumer="orchestrator.broker.consumer:Consumer",
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
         task_time_limit=settings.sweep_time_limit,
-        worker_send_task_events=True,
+        worker_send_task_events=settings.sweep_events,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         # Nobody may be there to start it again.
@@ -130,7 +130,7 @@ def main(settings: BeatSettings, schedule: bool) -> int:
         pool="prefork",
         concurrency=1,
         loglevel=settings.log_level,
-        task_events=True,
+        task_events=settings.sweep_events,
         quiet=True,
         without_gossip=True,
         without_mingle=True,

@@ -68,4 +68,8 @@ class BeatSettings(RuleSettings):
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
     )
+    sweep_events: bool = Field(
+        False,
+        description="true has Flower, and whoever else listens, see each sweep: some hundred thousand events a day",
+    )
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")

@@ -31,6 +31,10 @@ from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
 
+class TaskFailedError(Exception):
+    """A task was run and reported as failed: all is said and done, but whoever looks at the worker should see it."""
+
+
 class _Process:
     """What one process of the pool holds; made after the fork, which gRPC's connections would not survive."""
 
@@ -101,27 +105,33 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
 
     acknowledgement = Acknowledgement(app)
 
-    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True)  # type: ignore[untyped-decorator]
+    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True, throws=(TaskFailedError,))  # type: ignore[untyped-decorator]
     def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a task.
 
         Args:
             task: its key.
             attempt: the number of the attempt that is due.
+
+        Raises:
+            TaskFailedError: it was run, and reported as failed.
         """
         try:
-            attempts.run(
+            failure = attempts.run(
                 settings,
                 process.asking,
                 process.slot,
                 task,
                 attempt,
                 claimed=lambda: acknowledgement.answered(self.request.id),
+                described=lambda words: acknowledgement.described(self.request.id, words),
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
             strays.end_children()
             process.slot.prepare()
+        if failure:
+            raise TaskFailedError(failure)
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:
