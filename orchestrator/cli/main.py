@@ -6,6 +6,7 @@ store cannot be reached or refused; 130 it was interrupted.
 
 import gc
 import os
+import signal
 from importlib import import_module
 
 import click
@@ -46,11 +47,18 @@ class _Lazy(click.Group):
         gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
         # gRPC reads it when it is imported; else its C core writes lines of its own about failed handshakes.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        begins = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        if begins:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             # click would make it a plain failure.
             ctx.exit(130)
+        finally:
+            # At Python's own end nobody could catch it any more.
+            if begins and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -14,6 +14,8 @@ from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
 
 _WAIT_SECONDS = 1.0
+# The arguments are what people call a task; a poke's own id says nothing to anybody.
+_COLUMNS = "--tasks_columns=args,state,received,runtime,worker,name,uuid"
 
 
 @click.command()
@@ -149,4 +151,4 @@ def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
     app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
     # Workers obey nothing that Flower could ask for, so it does not offer it; and they send events unasked.
-    app.start(["flower", *arguments, "--read_only=true", "--enable_events=false"])
+    app.start(["flower", _COLUMNS, *arguments, "--read_only=true", "--enable_events=false"])

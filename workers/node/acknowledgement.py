@@ -7,6 +7,7 @@ whoever looks at the worker's events: a poke bears keys alone.
 
 import json
 import os
+import time
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -95,6 +96,7 @@ def _heed(line: bytes) -> None:
         return
     if "words" in told:
         # To what was received belong the arguments, whenever that is told.
-        request.send_event("task-received", args=told["words"], kwargs="")
+        received = request.time_start or time.time()
+        request.send_event("task-received", args=told["words"], kwargs="", timestamp=received)
     else:
         request.acknowledge()
