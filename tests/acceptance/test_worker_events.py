@@ -48,7 +48,7 @@ def seen(network: Network) -> Iterator[State]:
 
 def shown(state: State, key: str, ended: str) -> Task:
     def found() -> Task | None:
-        rows = [task for _, task in state.tasks_by_time() if str(task.args).startswith(f"task {key[:8]}: ")]
+        rows = [task for _, task in state.tasks_by_time() if str(task.args).startswith(f"{key[:8]} ")]
         return next((task for task in rows if task.state == ended), None)
 
     return wait_until(found, timeout=30, message=f"task {key} as {ended}")
@@ -60,7 +60,7 @@ def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(n
     assert network.ended(good).status == pb.STATUS_DONE
     assert network.ended(bad).status == pb.STATUS_FAILED
     row, plan = shown(seen, good, "SUCCESS"), network.ended(good).compute_plan_key
-    assert row.args == f"task {good[:8]}: function ({works.key[:8]}) in plan test ({plan[:8]}), attempt 1"
+    assert row.args == f"{good[:8]} function in test ({plan[:8]}), function {works.key[:8]}, attempt 1"
     assert row.worker.hostname.startswith("org-b@")
     failed = shown(seen, bad, "FAILURE")
     assert "EXECUTION: the function exited with code 3" in failed.exception

@@ -265,11 +265,11 @@ class _Attempt:
 
 
 def _words(claim: pb.ClaimTaskResponse, plan: str) -> str:
-    """Return what people call a task: its plan and its function by name, all by the beginnings of their keys."""
+    """Return what people call a task: names and beginnings of keys, the most telling first, as a table cuts it."""
     task, function = claim.task, claim.function
     return (
-        f"task {task.key[:_SHORT]}: {function.name} ({function.key[:_SHORT]}) in plan {plan} "
-        f"({task.compute_plan_key[:_SHORT]}), attempt {claim.attempt.number}"
+        f"{task.key[:_SHORT]} {function.name} in {plan} ({task.compute_plan_key[:_SHORT]}), "
+        f"function {function.key[:_SHORT]}, attempt {claim.attempt.number}"
     )
 
 

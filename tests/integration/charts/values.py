@@ -137,6 +137,7 @@ BEAT_SETTINGS = {
     "subscriberRetention": "8d",
     "oldAttemptPeriod": "2h",
     "totalsPeriod": "2m",
+    "sweepEvents": True,
     "attemptRetention": "90d",
     "sweepTimeLimit": "5m",
     "sweepBatch": 1000,

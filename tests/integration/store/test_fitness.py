@@ -27,7 +27,7 @@ from tests.kit.transports import Wire
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operate" / "database.md").read_text()
 GRANTS, REVOKED = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-SERVER, OWNER, AUDITOR = "orchestrator", "orchestrator_owner", "orchestrator_auditor"
+SERVER, OWNER, AUDITOR = "orchestrator_server", "orchestrator_owner", "orchestrator_auditor"
 OLD = -400 * 86400.0
 
 
@@ -42,7 +42,7 @@ class Roles:
 
     def run(self, statements: str) -> None:
         # Roles are the whole server's, and others may have made them.
-        named = re.sub(r"\borchestrator(_\w+)?\b", lambda found: found[0] + self._suffix, statements)
+        named = re.sub(r"\borchestrator_\w+\b", lambda found: found[0] + self._suffix, statements)
         with psycopg.connect(self.root, autocommit=True) as connection:
             connection.execute(named)
 
