@@ -77,7 +77,7 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--extra embedded pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra embedded --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+		--extra embedded --extra dev --extra substra --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

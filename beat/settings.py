@@ -1,6 +1,6 @@
 """What the beat and its maintenance worker must be told, from variables named `ORCHESTRATOR_…`."""
 
-from pydantic import Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr
 
 from orchestrator.settings import Address, Duration, RuleSettings
 
@@ -64,6 +64,15 @@ class BeatSettings(RuleSettings):
     attempt_retention: Duration | None = Field(
         None,
         description="how long attempts are kept of a task that has ended, as in 90d. When not set, for ever",
+    )
+    media_root: str | None = Field(
+        None,
+        validation_alias=AliasChoices("ORCHESTRATOR_MEDIA_ROOT", "MEDIA_ROOT"),
+        description="where the files of schemas and executions are kept, as the server is told; where it is not "
+        "reached from here, nothing is cleaned there",
+    )
+    orphan_file_period: Duration = Field(
+        3600.0, description="how often files of executions are looked for that belong to nothing"
     )
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"

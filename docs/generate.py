@@ -13,13 +13,16 @@ from pydantic_settings import BaseSettings
 
 from beat.settings import BeatSettings
 from orchestrator.core import states
+from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
 from workers.settings import OrganizationSettings, StoreSettings, WorkerSettings
 
 FOLDER = Path(__file__).parent
 
 
-def settings_table(settings: type[BaseSettings], base: type[BaseSettings] | None = None) -> str:
+def settings_table(
+    settings: type[BaseSettings], base: type[BaseSettings] | None = None, prefix: str = "ORCHESTRATOR_"
+) -> str:
     """Return the settings of a class as a table; those of its base are left out."""
     rows = ["| variable | what is expected | default |", "|---|---|---|"]
     inherited = base.model_fields if base else {}
@@ -34,11 +37,12 @@ def settings_table(settings: type[BaseSettings], base: type[BaseSettings] | None
             default = "none"
         else:
             default = f"`{field.default}`"
-        rows.append(f"| `ORCHESTRATOR_{name.upper()}` | {field.description} | {default} |")
+        rows.append(f"| `{prefix}{name.upper()}` | {field.description} | {default} |")
     return "\n".join(rows)
 
 
 PARTS = {
+    "executions.md": {"executions": settings_table(ExecutionSettings, prefix="")},
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),

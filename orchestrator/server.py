@@ -31,6 +31,7 @@ from orchestrator.engine.transaction import EVENTS, POKES, Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
+from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
 from orchestrator.gateway.metrics import exposition
 from orchestrator.gateway.server import application, serve_http
@@ -277,4 +278,8 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
         trust=(lambda: trust.value) if trust and "certificate" in settings.api_identity else None,
         everybody=(organization, channel) if organization and channel and "open" in settings.api_identity else None,
     )
-    return routes_of(calls, Identity(gate, ways))
+    identity = Identity(gate, ways)
+    try:
+        return [*routes_of(calls, identity), *executions.routes(calls, identity)]
+    except (OSError, ValueError) as error:
+        raise StartError(str(error)) from error

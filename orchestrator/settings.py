@@ -325,6 +325,11 @@ class ServerSettings(RuleSettings):
     http_request_time: Duration = Field(
         10.0, gt=0, description="how long the headers of a request to the HTTP server may take, as in 10s"
     )
+    submission_bytes: PositiveInt = Field(
+        256 * 1024 * 1024,
+        description="most bytes of a compute plan that is submitted whole; while they arrive they lie in a temporary "
+        "file (1 or more)",
+    )
     message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
     api_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),

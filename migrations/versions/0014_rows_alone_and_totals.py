@@ -1,13 +1,13 @@
 """partitions of events are made by functions of the tables' owner, so that who serves needs none; totals for metrics.
 
-Revision: 0014, after 0011.
+Revision: 0014, after 0012.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 serves_from = "0011"

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from typing import TypeAlias, TypeVar
 
 from orchestrator.calls import metrics
+from orchestrator.calls.parts import LARGEST_PART, Kept
 from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
 from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
@@ -21,12 +22,18 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 Receive: TypeAlias = Callable[[], Awaitable[bytes]]
 """Receives the one message of a call."""
 
+ReceivePart: TypeAlias = Callable[[], Awaitable[bytes | None]]
+"""Receives the next part of a call's request, None after the last."""
+
 Result = TypeVar("Result")
 
 # While it is received, a message is there twice: as the library's, and as ours.
 _MOST_OF_ONE = 2 * MAX_MESSAGE_BYTES
 # What takes more once it is parsed is a batch.
 _LARGE = 4 * 1024 * 1024
+# Each has a file.
+_PARTED_OF_ONE = 8
+_PARTED_IN_ALL = 64
 
 
 class Admission:
@@ -42,6 +49,8 @@ class Admission:
         self._subscriptions = InHand(
             "subscriptions", settings.subscriptions_per_organization, settings.subscriptions_in_all
         )
+        self._submissions = InHand("requests in parts", _PARTED_OF_ONE, _PARTED_IN_ALL)
+        self._submission_bytes = settings.submission_bytes
         self._messages = Turns(max(1, settings.message_bytes // _MOST_OF_ONE))
         self._message_seconds = settings.message_time
         self._parsed_bytes = settings.parsed_bytes
@@ -97,15 +106,59 @@ class Admission:
                     "send what it holds in several requests"
                 )
             if size > _LARGE:
-                async with self._large.turn(organization, lane):
-                    try:
-                        yield body
-                    finally:
-                        self._trimming.soon()
+                async with self.large(organization, lane):
+                    yield body
                 return
         yield body
 
-    async def _received(self, receive: Receive) -> bytes:
+    @asynccontextmanager
+    async def large(self, organization: str, lane: Lane) -> AsyncIterator[None]:
+        """Wait until nothing else is worked on that takes much memory; it is given back after the block."""
+        async with self._large.turn(organization, lane):
+            try:
+                yield
+            finally:
+                self._trimming.soon()
+
+    @asynccontextmanager
+    async def parts(
+        self, receive: ReceivePart, organization: str, lane: Lane, size_of: Callable[[bytes], int]
+    ) -> AsyncIterator[Kept]:
+        """Receive all parts of a call's request; many count as a large one as long as the block lasts.
+
+        While they arrive they take no place of others: what has come waits in a file.
+
+        Args:
+            receive: receives the next.
+            organization: whose turn it is.
+            lane: whose places.
+            size_of: tells how many bytes of memory a part takes once it is parsed, at most.
+
+        Raises:
+            BadRequestError: a part, or all of them, are too large.
+            BusyError: too many such requests are in hand.
+            UnavailableError: a part does not arrive in time.
+        """
+        with _counted(self._submissions, organization), Kept() as kept:
+            while (part := await self._part(receive, organization, lane)) is not None:
+                if len(part) > LARGEST_PART or size_of(part) > self._parsed_bytes:
+                    raise BadRequestError(f"a part of the request has {len(part)} bytes, and may have {LARGEST_PART}")
+                if kept.bytes + len(part) > self._submission_bytes:
+                    raise BadRequestError(
+                        f"the request has more than {self._submission_bytes} bytes, the most that this server takes"
+                    )
+                await asyncio.to_thread(kept.add, part)
+            if kept.bytes <= _LARGE:
+                yield kept
+                return
+            async with self.large(organization, lane):
+                yield kept
+
+    async def _part(self, receive: ReceivePart, organization: str, lane: Lane) -> bytes | None:
+        async with self._messages.turn(organization, lane):
+            return await self._received(receive)
+
+    async def _received(self, receive: Callable[[], Awaitable[Result]]) -> Result:
         try:
             async with asyncio.timeout(self._message_seconds):
                 return await receive()

@@ -5,20 +5,21 @@ What the use case does happens in a thread, in one transaction.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
 
 from orchestrator.calls import metrics
 from orchestrator.calls.access_log import Access
-from orchestrator.calls.admission import Admission, Receive
+from orchestrator.calls.admission import Admission, Receive, ReceivePart
 from orchestrator.calls.gate import Caller
 from orchestrator.calls.loss import Loss
+from orchestrator.calls.parts import Parts
 from orchestrator.calls.refusals import Refusal, refusal
 from orchestrator.calls.turns import Lane
 from orchestrator.core import crash
@@ -26,6 +27,7 @@ from orchestrator.core.errors import ClosedError
 from orchestrator.engine.transaction import NOBODY, Transaction
 
 Request = TypeVar("Request")
+Part = TypeVar("Part")
 Response = TypeVar("Response")
 Result = TypeVar("Result")
 
@@ -70,6 +72,7 @@ class Operation(Generic[Request, Response]):
         use_case: what is done, in a transaction.
         write: from the response to the bytes of the answer.
         lane: whom it shares the server with.
+        large: whether it may take much memory, however small its request: such are worked on one after another.
     """
 
     name: str
@@ -78,6 +81,31 @@ class Operation(Generic[Request, Response]):
     use_case: Callable[[Transaction, Request], Response]
     write: Callable[[Response], bytes]
     lane: Lane = Lane.CALL
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class Gathering(Generic[Part, Response]):
+    """What a call does whose request comes in parts, and that is answered once.
+
+    Args:
+        name: in metrics, in the log and in crash points.
+        read: from the bytes of a part to the part; raises BadRequestError.
+        size_of: from the bytes of a part to those of memory that it takes once it is read, at most.
+        use_case: what is done, in a transaction; it may iterate over the parts again and again.
+        write: from the response to the bytes of the answer.
+        lane: whom it shares the server with.
+    """
+
+    name: str
+    read: Callable[[bytes], Part]
+    size_of: Callable[[bytes], int]
+    use_case: Callable[[Transaction, Iterable[Part]], Response]
+    write: Callable[[Response], bytes]
+    lane: Lane = Lane.CALL
+
+
+_Done: TypeAlias = Operation[Any, Response] | Gathering[Any, Response]
 
 
 class Flow:
@@ -166,41 +194,78 @@ class Calls:
             identify: lets the caller in; asked first.
             receive: receives the request; asked when there is room for it.
         """
-        with Access(operation.name) as access:
+
+        async def work(caller: Caller) -> bytes:
+            receiving = self._admission.message(receive, caller.organization, operation.lane, operation.size_of)
+            async with receiving as body:
+                read = partial(operation.read, body)
+                if not operation.large:
+                    return await self._run(operation, read, caller)
+                async with self._admission.large(caller.organization, operation.lane):
+                    return await self._run(operation, read, caller)
+
+        return await self._answered(operation, identify, work)
+
+    async def gather(
+        self, gathering: Gathering[Part, Response], identify: Identify, receive: ReceivePart
+    ) -> bytes | Refusal:
+        """Answer a call once whose request comes in parts.
+
+        Args:
+            gathering: what it does.
+            identify: lets the caller in; asked first.
+            receive: receives the next part; asked when there is room for it.
+        """
+
+        async def work(caller: Caller) -> bytes:
+            receiving = self._admission.parts(receive, caller.organization, gathering.lane, gathering.size_of)
+            async with receiving as kept:
+                return await self._run(gathering, lambda: Parts(kept, gathering.read), caller)
+
+        return await self._answered(gathering, identify, work)
+
+    async def _answered(
+        self, done: _Done[Response], identify: Identify, work: Callable[[Caller], Awaitable[bytes]]
+    ) -> bytes | Refusal:
+        with Access(done.name) as access:
             try:
                 with self._counted():
-                    answered = await self._answered(operation, identify, receive, access)
+                    answered = await self._admitted(done, identify, work, access)
                 access.answered(answered)
                 return answered
             finally:
-                metrics.observe(operation.name, access.outcome, access.seconds)
+                metrics.observe(done.name, access.outcome, access.seconds)
 
-    async def _answered(
-        self, operation: Operation[Request, Response], identify: Identify, receive: Receive, access: Access
+    async def _admitted(
+        self,
+        done: _Done[Response],
+        identify: Identify,
+        work: Callable[[Caller], Awaitable[bytes]],
+        access: Access,
     ) -> bytes | Refusal:
         try:
             caller = access.caller = await self._let_in(identify)
-            organization, lane = caller.organization, operation.lane
-            with self._admission.call(organization, lane):
-                async with self._admission.message(receive, organization, lane, operation.size_of) as body:
-                    return await self._admission.run(
-                        organization, lane, partial(self._perform, operation, body, caller)
-                    )
+            with self._admission.call(caller.organization, done.lane):
+                return await work(caller)
         except Exception as error:
-            return refusal(operation.name, error)
+            return refusal(done.name, error)
 
-    def _perform(self, operation: Operation[Request, Response], body: bytes, caller: Caller) -> bytes:
-        request = operation.read(body)
+    async def _run(self, done: _Done[Response], request: Callable[[], Any], caller: Caller) -> bytes:
+        perform = partial(self._perform, done, request, caller)
+        return await self._admission.run(caller.organization, done.lane, perform)
+
+    def _perform(self, done: _Done[Response], read: Callable[[], Any], caller: Caller) -> bytes:
+        request = read()
 
         def use(transaction: Transaction) -> Response:
             transaction.certificate_ends = caller.certificate_ends
-            transaction.before_commit = partial(crash.point, f"server.before_commit.{operation.name}")
-            return operation.use_case(transaction, request)
+            transaction.before_commit = partial(crash.point, f"server.before_commit.{done.name}")
+            return done.use_case(transaction, request)
 
         response = self._database.run(caller.organization, caller.channel, use)
-        crash.point(f"server.after_commit.{operation.name}")
-        self._loss.strike(operation.name)
-        return operation.write(response)
+        crash.point(f"server.after_commit.{done.name}")
+        self._loss.strike(done.name)
+        return done.write(response)
 
     async def look_up(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""

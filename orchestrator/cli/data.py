@@ -98,7 +98,7 @@ def list_datasets(target: Target, as_json: bool) -> None:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
 
-        found = list(reading.DATASET.all(client))
+        found = list(reading.datasets(client))
         samples = [
             list(client.datasets.GetDataset(pb.GetDatasetParam(key=each.key)).data_sample_keys) for each in found
         ]

@@ -77,7 +77,7 @@ def list_functions(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
 
-        found = list(reading.FUNCTION.all(client))
+        found = list(reading.functions(client))
     if as_json:
         reading.print_json({"functions": [{**reading.document(each), "state": _word(each)} for each in found]})
         return

@@ -22,6 +22,8 @@ _COMMANDS = {
     "plan": "orchestrator.cli.plan:plan",
     "task": "orchestrator.cli.task:task",
     "model": "orchestrator.cli.model:model",
+    "schema": "orchestrator.cli.schema:schema",
+    "execution": "orchestrator.cli.execution:execution",
     "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",

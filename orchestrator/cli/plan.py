@@ -1,15 +1,15 @@
-"""The commands of a user about compute plans: list, show, scores, watch, cancel."""
+"""The commands of a user about compute plans: list, show, scores, watch, cancel; others stand in their own modules."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli import continuation, submission
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
-    from orchestrator import protos as pb
-    from orchestrator.client import Client, Progress
+    from orchestrator.client import Client
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 _KEY = click.argument("key")
@@ -20,11 +20,15 @@ _STOP_SECONDS = 60.0
 @connection_options
 @click.pass_context
 def plan(context: click.Context, /, **options: Any) -> None:
-    """List, show, watch and cancel compute plans, and read their scores.
+    """Check, submit, list, show, watch, cancel, retry and rerun compute plans, and read their scores.
 
     KEY is a plan's key, or as much of its beginning as no other has.
     """
     context.obj = Target(**options)
+
+
+for command in (submission.check, submission.submit, continuation.retry, continuation.rerun):
+    plan.add_command(command)
 
 
 @plan.command("list")
@@ -35,13 +39,14 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
     """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client.progress import state_of
 
         found = list(reading.plans(client))[-limit:]
-        all_progress = [_progress(client, plan) for plan in found]
+        counted = reading.counts_of(client, [plan.key for plan in found])
+        states = {plan.key: state_of(plan, counted[plan.key]) for plan in found}
         if as_json:
             listed = [
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts}
-                for plan, progress in zip(found, all_progress, strict=True)
+                {**reading.document(plan), "state": states[plan.key], "counts": counted[plan.key]} for plan in found
             ]
             reading.print_json({"plans": listed})
             return
@@ -52,10 +57,10 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
                 plan.name,
                 plan.owner,
                 tables.minute(plan.creation_date),
-                progress.state,
-                f"{progress.counts['Done']}/{len(progress.tasks)}",
+                states[plan.key],
+                f"{counted[plan.key]['Done']}/{sum(counted[plan.key].values())}",
             )
-            for plan, progress in zip(found, all_progress, strict=True)
+            for plan in found
         ]
         columns = ("plan", "name", "owner", "created", "state", "done")
         tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
@@ -66,63 +71,19 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
 @_JSON
 @click.pass_obj
 def show(target: Target, key: str, as_json: bool) -> None:
-    """Show a compute plan: its tasks by rank, where they run, in what state, and why some failed."""
+    """Show a compute plan: its tasks by round, when each ran, what it waits for, and why some failed."""
     with connect(target.resolve()) as client:
-        from orchestrator.cli import declines, reading, tables
-        from orchestrator.core.states import TASK_WORDS
+        from orchestrator.cli import declines, overview, reading, tables
 
-        plan = reading.find(client, key, reading.PLAN)
-        progress = _progress(client, plan)
-        tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
-        failures = {task.key: reading.failure_of(client, task) for task in tasks}
-        declined = declines.of_plan(client, plan.key)
-        if as_json:
-            reasons = {decline.compute_task_key: decline.reason for decline in declined}
-            listed = [
-                {
-                    **reading.document(task),
-                    "error_type": reading.error_type(failures[task.key]),
-                    "declined": reasons.get(task.key, ""),
-                }
-                for task in tasks
-            ]
-            reading.print_json(
-                {**reading.document(plan), "state": progress.state, "counts": progress.counts, "tasks": listed}
-            )
-            return
-        names = {f.key: f.name for f in _functions(client, plan.key)}
-        counts = ", ".join(f"{word} {number}" for word, number in progress.counts.items() if number)
-        output = tables.console()
-        output.print(
-            tables.facts(
-                (
-                    ("plan", plan.key),
-                    ("name", plan.name),
-                    ("tag", plan.tag),
-                    ("owner", plan.owner),
-                    ("created", tables.moment(plan.creation_date)),
-                    ("state", progress.state),
-                    ("tasks", f"{len(tasks)} ({counts})" if tasks else "none"),
-                    *sorted(plan.metadata.items()),
-                )
-            )
-        )
-        key_of = tables.short(task.key for task in tasks)
-        rows = [
-            (
-                str(task.rank),
-                key_of(task.key),
-                names.get(task.function_key, task.function_key),
-                task.worker,
-                TASK_WORDS[task.status],
-                reading.error_type(failures[task.key]),
-            )
-            for task in tasks
-        ]
-        columns = ("rank", "task", "function", "worker", "state", "error")
-        output.print(tables.table(*columns, rows=rows, whole=("rank", "task", "state", "error")))
-        for group in declines.grouped(declined):
-            output.print(group.line, soft_wrap=True, markup=False)
+        found = overview.read(client, reading.find(client, key, reading.PLAN))
+    if as_json:
+        reading.print_json(overview.document(found))
+        return
+    output = tables.console()
+    for part in overview.render(found):
+        output.print(part)
+    for group in declines.grouped(found.declined):
+        output.print(group.line, soft_wrap=True, markup=False)
 
 
 @plan.command()
@@ -201,7 +162,14 @@ def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
         click.echo(found.csv(), nl=False)
     elif found:
         head, *rows = found.table()
-        tables.console().print(tables.table(*head, rows=rows, whole=("round", "score")))
+        output = tables.console()
+        output.print(tables.table(*head, rows=rows, whole=("round", "score")))
+        for note in found.notes():
+            output.print(note, soft_wrap=True, markup=False)
+        curves = found.curves()
+        if curves and tables.narrow():
+            head, *rows = curves
+            output.print(tables.table(*head, rows=rows, whole=("first to last",)))
     else:
         click.echo("no scores yet")
 
@@ -223,24 +191,11 @@ def _await_stops(client: "Client", key: str, timeout: float) -> None:
 def _ended(client: "Client", key: str) -> str:
     """Return how the tasks of a cancelled plan of which none ran have ended, in words."""
     from orchestrator.cli import reading
+    from orchestrator.client import Progress
 
-    counts = _progress(client, reading.find(client, key, reading.PLAN)).counts
+    plan = reading.find(client, key, reading.PLAN)
+    counts = Progress(plan, reading.tasks_of(client, plan.key)).counts
     words = [f"{counts[state]} {state}" for state in ("Done", "Failed") if counts[state]]
     before = f"{' and '.join(words)} before" if words else ""
     unbegun = f"{counts['Cancelled']} had not begun" if counts["Cancelled"] else ""
     return ", ".join(filter(None, [before, unbegun])) or "it has no tasks"
-
-
-def _progress(client: "Client", plan: "pb.ComputePlan") -> "Progress":
-    from orchestrator.cli import reading
-    from orchestrator.client import Progress
-
-    return Progress(plan, reading.tasks_of(client, plan.key))
-
-
-def _functions(client: "Client", plan: str) -> "list[pb.Function]":
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
-
-    wanted = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan))
-    return list(reading.pages(client.functions.QueryFunctions, wanted, "Functions"))

@@ -1,6 +1,6 @@
 """What the commands of a user read from the orchestrator."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import click
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault, UsageFault
 from orchestrator.client import CallError, Client
+from orchestrator.client.progress import in_words
 
 _PAGE = 1000
-_KEY_LENGTH = 36
+KEY_LENGTH = 36
 
 
 def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
@@ -36,12 +37,25 @@ def plans(client: Client) -> Iterator[pb.ComputePlan]:
     return pages(client.plans.QueryPlans, pb.QueryPlansParam(), "plans")
 
 
-def _models(client: Client) -> Iterator[pb.Model]:
-    """Yield all models as they were registered; no call lists them, and the events tell of each."""
-    wanted = pb.QueryEventsParam(
-        filter=pb.EventQueryFilter(asset_kind=pb.ASSET_MODEL, event_kind=pb.EVENT_ASSET_CREATED)
-    )
-    return (event.model for event in pages(client.events.QueryEvents, wanted, "events"))
+def functions(client: Client) -> Iterator[pb.Function]:
+    """Yield all functions, the oldest first."""
+    return pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions")
+
+
+def datasets(client: Client) -> Iterator[pb.DataManager]:
+    """Yield all data sets, the oldest first."""
+    return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
+
+
+def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, int]]:
+    """Return how many tasks of compute plans are in each state, in people's words, by the key of the plan."""
+    counts = {key: in_words({}) for key in plans}
+    for begin in range(0, len(plans), _PAGE):
+        for plan in client.inspection.CountTasks(
+            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+        ).counts:
+            counts[plan.compute_plan_key] = in_words({each.status: each.count for each in plan.tasks})
+    return counts
 
 
 def tasks_of(client: Client, plan: str) -> Iterator[pb.ComputeTask]:
@@ -56,32 +70,30 @@ class Kind:
 
     Args:
         word: for one of them.
+        number: of the kind in the contract.
         get: asks for one by its key.
-        all: yields all of the channel.
     """
 
     word: str
+    number: "pb.AssetKind.ValueType"
     get: Callable[[Client, str], Any]
-    all: Callable[[Client], Iterator[Any]]
 
 
-PLAN = Kind("compute plan", lambda client, key: client.plans.GetPlan(pb.GetComputePlanParam(key=key)), plans)
-TASK = Kind(
-    "task",
-    lambda client, key: client.tasks.GetTask(pb.GetTaskParam(key=key)),
-    lambda client: pages(client.tasks.QueryTasks, pb.QueryTasksParam(), "tasks"),
+PLAN = Kind(
+    "compute plan",
+    pb.ASSET_COMPUTE_PLAN,
+    lambda client, key: client.plans.GetPlan(pb.GetComputePlanParam(key=key)),
 )
+TASK = Kind("task", pb.ASSET_COMPUTE_TASK, lambda client, key: client.tasks.GetTask(pb.GetTaskParam(key=key)))
 FUNCTION = Kind(
-    "function",
-    lambda client, key: client.functions.GetFunction(pb.GetFunctionParam(key=key)),
-    lambda client: pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions"),
+    "function", pb.ASSET_FUNCTION, lambda client, key: client.functions.GetFunction(pb.GetFunctionParam(key=key))
 )
 DATASET = Kind(
     "data set",
+    pb.ASSET_DATA_MANAGER,
     lambda client, key: client.data_managers.GetDataManager(pb.GetDataManagerParam(key=key)),
-    lambda client: pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers"),
 )
-MODEL = Kind("model", lambda client, key: client.models.GetModel(pb.GetModelParam(key=key)), _models)
+MODEL = Kind("model", pb.ASSET_MODEL, lambda client, key: client.models.GetModel(pb.GetModelParam(key=key)))
 
 
 def find(client: Client, key: str, *kinds: Kind) -> Any:
@@ -98,20 +110,22 @@ def find(client: Client, key: str, *kinds: Kind) -> Any:
         CallError: there is none with this whole key, or no answer.
     """
     words = " or ".join(kind.word for kind in kinds)
-    if len(key) >= _KEY_LENGTH:
+    if len(key) >= KEY_LENGTH:
         for kind in kinds:
             try:
                 return kind.get(client, key)
             except CallError as error:
                 if error.oe_code != "OE0002" or kind is kinds[-1]:
                     raise
-    found = [asset for kind in kinds for asset in kind.all(client) if asset.key.startswith(key.lower())]
+    asked = pb.FindKeysParam(beginning=key, kinds=[kind.number for kind in kinds])
+    found = client.inspection.FindKeys(asked).found
     if not found:
         raise RemoteFault(f"no {words} of channel {client.channel} has a key that begins with {key!r}")
     if len(found) > 1:
-        shown = ", ".join(asset.key for asset in found[:3])
-        raise UsageFault(f"{len(found)} {words}s have keys that begin with {key!r} ({shown}, …): give more of it")
-    return found[0]
+        shown = ", ".join([*(each.key for each in found[:3]), *(["…"] if len(found) > 3 else [])])
+        raise UsageFault(f"several {words}s have keys that begin with {key!r} ({shown}): give more of it")
+    of_number = {kind.number: kind for kind in kinds}
+    return of_number[found[0].kind].get(client, found[0].key)
 
 
 def failure_of(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:

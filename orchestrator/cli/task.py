@@ -1,4 +1,4 @@
-"""The commands of a user about tasks: show, logs."""
+"""The commands of a user about tasks: show, explain, logs."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @connection_options
 @click.pass_context
 def task(context: click.Context, /, **options: Any) -> None:
-    """Show tasks, and the logs of those that failed.
+    """Show tasks, why they are in their state, and the logs of those that failed.
 
     KEY is a task's key, or as much of its beginning as no other has.
     """
@@ -39,6 +39,26 @@ def show(target: Target, key: str, as_json: bool) -> None:
             output = tables.console()
             for part in description.render(described):
                 output.print(part)
+
+
+@task.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine, each cause by itself.")
+@click.pass_obj
+def explain(target: Target, key: str, as_json: bool) -> None:
+    """Say in one sentence why a task is in its state: what it waits for and since when, or what ended it."""
+    with connect(target.resolve()) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import reading
+
+        found = client.explain(reading.find(client, key, reading.TASK))
+    if as_json:
+        reading.print_json(found.document())
+        return
+    click.echo(found.sentence)
+    failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
+    if failed is not None:
+        click.echo(f"its log: {target.command('task')} logs {failed.compute_task_key}")
 
 
 @task.command()

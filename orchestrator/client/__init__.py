@@ -2,8 +2,11 @@
 
 from orchestrator.client.asynchronous import AsyncClient
 from orchestrator.client.certificates import Certificates
+from orchestrator.client.check import Check
 from orchestrator.client.connection import Client
+from orchestrator.client.continuation import Continuation, Continuations
 from orchestrator.client.errors import BuildError, CallError, PlanError, StoreError
+from orchestrator.client.explanation import Explanation
 from orchestrator.client.folders import FolderError
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress
@@ -17,8 +20,12 @@ __all__ = [
     "BuildError",
     "CallError",
     "Certificates",
+    "Check",
     "Client",
+    "Continuation",
+    "Continuations",
     "Event",
+    "Explanation",
     "FolderError",
     "Output",
     "Plan",

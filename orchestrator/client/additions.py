@@ -57,24 +57,44 @@ def add_function(
     place = Path(folder)
     declared = yield Work(partial(declaration.read, place))
     again, key = key is not None, _new_key(key)
-    with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
-        archive = yield Work(partial(_pack, place, Path(packed.name)))
-        contents = {
-            f"functions/{key}/description": sources.of_text(declared.description),
-            f"functions/{key}/archive": archive,
-        }
-        description, archived = yield from _put_all(stores, organization, contents)
     new = pb.NewFunction(
         key=key,
         name=name or declared.name,
-        description=description,
-        archive=archived,
         new_permissions=permissions(permitted),
         inputs=declared.inputs,
         outputs=declared.outputs,
         metadata={**declared.metadata, **(metadata or {})},
     )
-    function: pb.Function = yield from registration.register(new, organization, again)
+    with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
+        archive = yield Work(partial(_pack, place, Path(packed.name)))
+        description = sources.of_text(declared.description)
+        function = yield from add_archive(stores, organization, new, archive, description, again)
+    return function
+
+
+def add_archive(
+    stores: Stores,
+    organization: str,
+    new: pb.NewFunction,
+    archive: Source,
+    description: Source,
+    sent_before: bool = False,
+) -> Steps[pb.Function]:
+    """Add a function that is packed already.
+
+    Args:
+        stores: how the own one is reached.
+        organization: whose function it is.
+        new: the function; the addresses of both files are written into it.
+        archive: tar.gz or zip, with a Dockerfile at its top.
+        description: for people, Markdown.
+        sent_before: whether it may be there already, from another time.
+    """
+    contents = {f"functions/{new.key}/description": description, f"functions/{new.key}/archive": archive}
+    described, archived = yield from _put_all(stores, organization, contents)
+    new.description.CopyFrom(described)
+    new.archive.CopyFrom(archived)
+    function: pb.Function = yield from registration.register(new, organization, sent_before)
     return function
 
 

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, models, readiness
+from orchestrator.client import additions, explanation, models, readiness
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
+from orchestrator.client.explanation import Explanation
 from orchestrator.client.models import Wanted
 from orchestrator.client.plan import Plan, key_of
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.stores import Stores
-from orchestrator.client.task import Permissions
+from orchestrator.client.task import Permissions, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,6 +171,14 @@ class Assets:
             CallError: there is no such plan, or the orchestrator does not answer.
         """
         return self._do(measured.scores(key_of(plan)))
+
+    def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
+        """Return why a task, given itself or its key, is in its state: what it waits for, or what ended it.
+
+        Raises:
+            CallError: there is no such task, or the orchestrator does not answer.
+        """
+        return self._do(explanation.explain(task))
 
     def _do(self, steps: Steps[Result]) -> Result:
         result: Result = self._run(steps)

@@ -10,21 +10,25 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, models, readiness, registration, submission
+from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.assets import READY_SECONDS
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
+from orchestrator.client.check import Check
 from orchestrator.client.connection import new_watch, options
+from orchestrator.client.continuation import Continuation, Continuations, Replacements
 from orchestrator.client.errors import CallError, PlanError
-from orchestrator.client.interceptors import AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.explanation import Explanation
+from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
+from orchestrator.client.plan import BATCH, Plan, key_of, load, new_plan
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.task import Permissions
+from orchestrator.client.task import Permissions, Task
 from orchestrator.client.watching import PATIENCE, Event, Watch
 
 
@@ -48,7 +52,8 @@ class AsyncClient:
         self._functions: dict[str, pb.Function] = {}
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
-        interceptors: list[Any] = [AsyncUnaryInterceptor(*identity), AsyncStreamInterceptor(*identity)]
+        kinds = (AsyncUnaryInterceptor, AsyncStreamInterceptor, AsyncPartsInterceptor)
+        interceptors: list[Any] = [kind(*identity) for kind in kinds]
         how = options(proxy_from_environment)
         self._transport: Any
         if certificates is None:
@@ -71,7 +76,9 @@ class AsyncClient:
         self.profiling = pb.ProfilingServiceStub(self._transport)
         self.events = pb.EventServiceStub(self._transport)
         self.info = pb.InfoServiceStub(self._transport)
+        self.inspection = pb.InspectionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
+        self.submissions = pb.SubmissionServiceStub(self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
@@ -80,7 +87,13 @@ class AsyncClient:
 
         Its functions are given as `await client.function(key)` returns them, or by the key once that was done.
         """
-        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit, self.scores)
+        return Plan(new_plan(name, key, tag, metadata), self._known, self.submit, self.scores, self)
+
+    def load(self, path: Path | str) -> Plan[Awaitable[None]]:
+        """Return a plan that `Plan.save` wrote; see `Client.load`."""
+        plan = self.plan("")
+        load(plan, path)
+        return plan
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
@@ -156,15 +169,50 @@ class AsyncClient:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
         return await self._run(measured.scores(key_of(plan)))
 
+    async def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
+        """Return why a task is in its state; see `Client.explain`."""
+        return await self._run(explanation.explain(task))
+
     async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
         await self._run(submission.submit(plan, batch))
+
+    async def check(self, plan: Plan[Any]) -> Check:
+        """Return what is wrong with a plan, and what it would wait for; see `Client.check`."""
+        return await self._run(checking.check(plan.message, [task.message for task in plan.tasks]))
+
+    async def retry(
+        self,
+        plan: Plan[Any] | Continuation | str,
+        *,
+        name: str = "",
+        replacements: Replacements | None = None,
+        key: str | None = None,
+    ) -> Continuation:
+        """Register a new plan of what is not Done of another; see `Client.retry`."""
+        return await self._run(continuation.retry(key_of(plan), name, replacements, key))
+
+    async def rerun(
+        self,
+        plan: Plan[Any] | Continuation | str,
+        *,
+        edited: Plan[Any] | None = None,
+        name: str = "",
+        replacements: Replacements | None = None,
+        key: str | None = None,
+    ) -> Continuation:
+        """Register a new plan like another, of what has changed; see `Client.rerun`."""
+        return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
+
+    async def continuations(self, plan: Plan[Any] | Continuation | str) -> Continuations:
+        """Return how a plan is linked to others; see `Client.continuations`."""
+        return await self._run(continuation.continuations(key_of(plan)))
 
     async def cancel(self, plan: Plan[Any] | str) -> None:
         """Cancel a compute plan of ours; see `Client.cancel`."""
         await self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | str, patience: float = PATIENCE) -> AsyncIterator[Event]:
+    def watch(self, plan: Plan[Any] | Continuation | str, patience: float = PATIENCE) -> AsyncIterator[Event]:
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
         return self.follow(new_watch(plan, patience))
 
@@ -205,11 +253,15 @@ class AsyncClient:
             result: Result = stop.value
             return result
 
-    def _perform(self, step: Call | float | Work) -> Awaitable[Any]:
+    async def _perform(self, step: Call | float | Work) -> Any:
         if isinstance(step, float):
-            return asyncio.sleep(step)
-        performed: Awaitable[Any] = asyncio.to_thread(step.do) if isinstance(step, Work) else step(self)
-        return performed
+            return await asyncio.sleep(step)
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.do)
+        try:
+            return await step(self)
+        except grpc.aio.AioRpcError as error:
+            raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
         if key not in self._functions:

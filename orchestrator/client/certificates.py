@@ -184,6 +184,10 @@ class RenewedAsyncChannel:
         """Return a method that is answered by a stream."""
         return lambda *given, **named: self.current().unary_stream(*arguments, **keywords)(*given, **named)
 
+    def stream_unary(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return a method that takes a stream and is answered once."""
+        return lambda *given, **named: self.current().stream_unary(*arguments, **keywords)(*given, **named)
+
     async def close(self) -> None:
         """Close them all."""
         await asyncio.gather(*self._closing, *(channel.close() for channel in self._renewal.transports))

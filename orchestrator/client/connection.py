@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -13,9 +14,11 @@ from orchestrator import protos as pb
 from orchestrator.client import registration, submission
 from orchestrator.client.assets import Assets
 from orchestrator.client.certificates import Certificates, RenewedChannel
+from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import CallError
 from orchestrator.client.interceptors import Interceptor
-from orchestrator.client.plan import BATCH, Plan, key_of, new_plan
+from orchestrator.client.plan import BATCH, Plan, key_of, load, new_plan
+from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
 from orchestrator.client.steps import Call, Result, Steps, Work
@@ -48,7 +51,7 @@ def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
     return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
 
 
-class Client(Assets):
+class Client(Assets, Plans):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -100,7 +103,9 @@ class Client(Assets):
         self.profiling = pb.ProfilingServiceStub(calls)
         self.events = pb.EventServiceStub(calls)
         self.info = pb.InfoServiceStub(calls)
+        self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+        self.submissions = pb.SubmissionServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.
@@ -127,7 +132,18 @@ class Client(Assets):
             metadata: anything, for people.
             key: a UUID; a random one by default.
         """
-        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit, self.scores)
+        return Plan(new_plan(name, key, tag, metadata), self.function, self.submit, self.scores, self)
+
+    def load(self, path: Path | str) -> Plan[None]:
+        """Return a plan that `Plan.save` wrote; it has the key that it had.
+
+        Raises:
+            OSError: the file cannot be read.
+            PlanError: it holds no plan.
+        """
+        plan = self.plan("")
+        load(plan, path)
+        return plan
 
     def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once.
@@ -174,7 +190,7 @@ class Client(Assets):
         """
         self._run(submission.cancel(key_of(plan)))
 
-    def watch(self, plan: Plan[Any] | str, patience: float = PATIENCE) -> Iterator[Event]:
+    def watch(self, plan: Plan[Any] | Continuation | str, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
 
         It has ended when it is Done, was cancelled, or has failed. A lost connection is made again, and the events
@@ -249,7 +265,7 @@ class Client(Assets):
             self.close()
 
 
-def new_watch(plan: Plan[Any] | str, patience: float) -> Watch:
+def new_watch(plan: Plan[Any] | Continuation | str, patience: float) -> Watch:
     """Return a watch that is at the beginning of a compute plan."""
-    expected = () if isinstance(plan, str) else [task.key for task in plan.tasks]
+    expected = [task.key for task in plan.tasks if not task.reused] if isinstance(plan, Plan) else ()
     return Watch(key_of(plan), expected, patience)

@@ -74,7 +74,16 @@ class PlanError(ValueError):
 
 
 class StoreError(Exception):
-    """An asset store cannot be reached, refuses, or has something else than is registered; one line for people."""
+    """An asset store cannot be reached, refuses, or has something else than is registered; one line for people.
+
+    Args:
+        message: what happened, to what, and what to do.
+        status: of the HTTP answer that refuses; None where there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BuildError(Exception):

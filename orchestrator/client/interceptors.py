@@ -31,11 +31,23 @@ class _Identity:
         )
 
 
-class Interceptor(_Identity, grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class Interceptor(
+    _Identity,
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+):
     """For a connection whose calls wait."""
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         """Pass on a call that is answered once."""
+        return self._answered(continuation, details, request)
+
+    def intercept_stream_unary(self, continuation: Callable[..., Any], details: Any, request_iterator: Any) -> Any:
+        """Pass on a call whose request comes in parts."""
+        return self._answered(continuation, details, request_iterator)
+
+    def _answered(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         call = continuation(self._identified(details, self._timeout), request)
         # What `.future()` returns is an RpcError too, however it ends, and an iterator: its caller asks it.
         if isinstance(call, grpc.RpcError) and not isinstance(call, Iterator):
@@ -65,3 +77,13 @@ class AsyncStreamInterceptor(_Identity, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         """Pass on a subscription."""
         return await continuation(self._identified(details, None), request)
+
+
+class AsyncPartsInterceptor(_Identity, grpc.aio.StreamUnaryClientInterceptor):
+    """For the calls of an asyncio connection whose request comes in parts; who awaits them makes the error of it."""
+
+    async def intercept_stream_unary(
+        self, continuation: Callable[..., Any], details: Any, request_iterator: Any
+    ) -> Any:
+        """Pass on a call whose request comes in parts."""
+        return await continuation(self._identified(details, self._timeout), request_iterator)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator import protos as pb
+from orchestrator.client import places
 from orchestrator.client.errors import StoreError
-from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
 from orchestrator.client.task import Output, Task
@@ -24,7 +24,7 @@ def download(stores: Stores, wanted: Wanted, path: Path | str) -> Steps[Path]:
     what = f"the model {model.key}"
     if not model.HasField("address"):
         raise StoreError(f"{what} was deleted, as its output was transient and no task needs it any more")
-    yield from _check_address(model, what)
+    yield from places.check(model.owner, model.address, f"models/{model.key}", what)
     target = Path(path)
     if target.is_dir():
         target /= model.key
@@ -32,18 +32,16 @@ def download(stores: Stores, wanted: Wanted, path: Path | str) -> Steps[Path]:
     return target
 
 
-def _outputs_of(task: str) -> Steps[dict[str, list[str]]]:
-    """Return the keys of what a task has made, by the identifiers of its outputs; no call but the events tells."""
-    found: dict[str, list[str]] = {}
+def outputs_of(task: str) -> Steps[list[pb.ComputeTaskOutputAsset]]:
+    """Return what a task has made, in that order; no call but the events tells."""
+    found: list[pb.ComputeTaskOutputAsset] = []
     request = pb.QueryEventsParam(
         page_size=_PAGE,
         filter=pb.EventQueryFilter(asset_key=task, asset_kind=pb.ASSET_COMPUTE_TASK_OUTPUT_ASSET),
     )
     while True:
         answer = yield lambda client: client.events.QueryEvents(request)
-        for event in answer.events:
-            made = event.compute_task_output_asset
-            found.setdefault(made.compute_task_output_identifier, []).append(made.asset_key)
+        found += [event.compute_task_output_asset for event in answer.events]
         if not answer.next_page_token:
             return found
         request.page_token = answer.next_page_token
@@ -61,7 +59,8 @@ def find(wanted: Wanted) -> Steps[pb.Model]:
 
 
 def _made(output: Output) -> Steps[str]:
-    made = (yield from _outputs_of(output.task)).get(output.identifier, [])
+    outputs = yield from outputs_of(output.task)
+    made = [each.asset_key for each in outputs if each.compute_task_output_identifier == output.identifier]
     if len(made) == 1:
         return made[0]
     if made:
@@ -73,15 +72,3 @@ def _made(output: Output) -> Steps[str]:
         f"task {output.task} has made nothing as {output.identifier!r} that could be downloaded: "
         f"it is {TASK_WORDS[task.status]}"
     )
-
-
-def _check_address(model: pb.Model, what: str) -> Steps[None]:
-    """Refuse what lies elsewhere than in its owner's store: nobody leads our certificate to another's."""
-    answer = yield lambda client: client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
-    stores = {known.id: known.address for known in answer.organizations}
-    base = stores.get(model.owner, "")
-    if model.address.storage_address != f"{base.rstrip('/')}/models/{model.key}":
-        raise StoreError(
-            f"{what} is registered at {printable(model.address.storage_address)!r}, not in its place in the asset "
-            f"store of {model.owner}, {printable(base) or 'whose address nobody says'}: it is not fetched from there"
-        )

@@ -17,17 +17,23 @@ for event in client.watch(plan):
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from orchestrator import protos as pb
+from orchestrator.client import plan_file
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.task import Input, Inputs, Permissions, Task, build, permissions
 
+if TYPE_CHECKING:
+    from orchestrator.client.check import Check
+    from orchestrator.client.continuation import Continuation
+
 Submission = TypeVar("Submission")
 
 BATCH = 1000
-"""Tasks registered with one call."""
+"""Tasks that are added to a registered plan with one call."""
 
 
 class Plan(Generic[Submission]):
@@ -39,8 +45,9 @@ class Plan(Generic[Submission]):
     Args:
         new: the plan without its tasks.
         declaration: returns a function as the orchestrator has it, by its key.
-        submit: registers what is not registered yet, so many tasks with one call.
+        submit: registers what is not registered yet.
         scores: asks for what a plan has measured.
+        client: whose plan it is.
 
     Attributes:
         message: the plan without its tasks.
@@ -57,6 +64,7 @@ class Plan(Generic[Submission]):
         declaration: Callable[[str], pb.Function],
         submit: "Callable[[Plan[Submission], int], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
+        client: Any = None,
     ) -> None:
         self.message = new
         self.key = new.key
@@ -67,6 +75,7 @@ class Plan(Generic[Submission]):
         self._declaration = declaration
         self._submit = submit
         self._scores = scores
+        self._client = client
 
     def task(
         self,
@@ -174,15 +183,17 @@ class Plan(Generic[Submission]):
         return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
 
     def submit(self, batch: int = BATCH) -> Submission:
-        """Register the plan, and the tasks that were added since the last time.
+        """Register the plan with its tasks, whole or not at all; later, those that were added since.
 
         An answer that is lost registers nothing twice.
 
         Args:
-            batch: tasks registered with one call; all of them or none.
+            batch: tasks that are added with one call later, or at an orchestrator that takes no whole plans; all of
+                them or none.
 
         Raises:
-            CallError: the orchestrator refused, or does not answer; the batches before are registered.
+            CallError: the orchestrator refused, or does not answer; where tasks were added later, the batches before
+                are registered. OE0006: it has another content under the plan's key.
         """
         return self._submit(self, batch)
 
@@ -197,6 +208,41 @@ class Plan(Generic[Submission]):
             CallError: it is not registered, or the orchestrator does not answer.
         """
         return self._scores(self)
+
+    def save(self, path: Path | str) -> None:
+        """Write it to a JSON file, for `Client.load`, `orchestrator plan check` and `orchestrator plan submit`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        plan_file.write(Path(path), self.message, [task.message for task in self.tasks])
+
+    @overload
+    def check(self: "Plan[None]") -> "Check": ...
+    @overload
+    def check(self: "Plan[Awaitable[None]]") -> "Awaitable[Check]": ...
+    def check(self: "Plan[Any]") -> "Check | Awaitable[Check]":
+        """Return what is wrong with it, and what its tasks would wait for now; see `Client.check`."""
+        found: Check | Awaitable[Check] = self._client.check(self)
+        return found
+
+    @overload
+    def retry(self: "Plan[None]", **changes: Any) -> "Continuation": ...
+    @overload
+    def retry(self: "Plan[Awaitable[None]]", **changes: Any) -> "Awaitable[Continuation]": ...
+    def retry(self: "Plan[Any]", **changes: Any) -> "Continuation | Awaitable[Continuation]":
+        """Register a new plan of what is not Done of it; the arguments are those of `Client.retry`."""
+        made: Continuation | Awaitable[Continuation] = self._client.retry(self, **changes)
+        return made
+
+    @overload
+    def rerun(self: "Plan[None]", **changes: Any) -> "Continuation": ...
+    @overload
+    def rerun(self: "Plan[Awaitable[None]]", **changes: Any) -> "Awaitable[Continuation]": ...
+    def rerun(self: "Plan[Any]", **changes: Any) -> "Continuation | Awaitable[Continuation]":
+        """Register a new plan like it, of what has changed; the arguments are those of `Client.rerun`."""
+        made: Continuation | Awaitable[Continuation] = self._client.rerun(self, **changes)
+        return made
 
     def _on_data(
         self,
@@ -227,7 +273,15 @@ def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] |
     return pb.NewComputePlan(key=key.lower() if key else str(uuid.uuid4()), name=name, tag=tag, metadata=metadata or {})
 
 
-def key_of(plan: Plan[Any] | str) -> str:
+def load(plan: Plan[Any], path: Path | str) -> None:
+    """Make a new plan the one of a file that `Plan.save` wrote; what its tasks' functions declare is not known."""
+    message, tasks = plan_file.read(Path(path))
+    plan.message.CopyFrom(message)
+    plan.key = message.key
+    plan.tasks = [Task(task, pb.Function()) for task in tasks]
+
+
+def key_of(plan: "Plan[Any] | Continuation | str") -> str:
     """Return the key of a compute plan that is given itself or by its key."""
     return plan.lower() if isinstance(plan, str) else plan.key
 

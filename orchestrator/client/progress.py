@@ -7,6 +7,33 @@ from orchestrator import protos as pb
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 
+def in_words(statuses: "Mapping[pb.ComputeTaskStatus.ValueType, int]") -> Mapping[str, int]:
+    """Return how many tasks are in each state, in people's words and in the order of a task's life."""
+    counts = dict.fromkeys(TASK_WORDS.values(), 0)
+    for status, number in statuses.items():
+        counts[TASK_WORDS[status]] += number
+    return counts
+
+
+def state_of(plan: pb.ComputePlan | None, counts: Mapping[str, int], complete: bool = True) -> str:
+    """Return what people call the state of a compute plan: Waiting, Doing, Done, Failed or Cancelled.
+
+    Args:
+        plan: None while it is not known.
+        counts: how many tasks are in each state.
+        complete: whether these are all that it will have.
+    """
+    if plan is not None and plan.HasField("cancelation_date"):
+        return "Cancelled"
+    if (plan is not None and plan.HasField("failure_date")) or counts["Failed"]:
+        return "Failed"
+    if counts["Cancelled"]:
+        return "Cancelled"
+    if complete and counts["Done"] and counts["Done"] == sum(counts.values()):
+        return "Done"
+    return "Doing" if counts["Doing"] or counts["Done"] else "Waiting"
+
+
 class Progress:
     """A compute plan and its tasks, as they were last seen.
 
@@ -48,24 +75,12 @@ class Progress:
     @property
     def counts(self) -> Mapping[str, int]:
         """How many tasks are in each state, in people's words and in the order of a task's life."""
-        counts = dict.fromkeys(TASK_WORDS.values(), 0)
-        for status, number in self._statuses.items():
-            counts[TASK_WORDS[status]] += number
-        return counts
+        return in_words(self._statuses)
 
     @property
     def state(self) -> str:
         """Waiting, Doing, Done, Failed or Cancelled."""
-        plan, counts = self.plan, self.counts
-        if plan is not None and plan.HasField("cancelation_date"):
-            return "Cancelled"
-        if (plan is not None and plan.HasField("failure_date")) or counts["Failed"]:
-            return "Failed"
-        if counts["Cancelled"]:
-            return "Cancelled"
-        if self.tasks and not self._missing and counts["Done"] == len(self.tasks):
-            return "Done"
-        return "Doing" if counts["Doing"] or counts["Done"] else "Waiting"
+        return state_of(self.plan, self.counts, complete=not self._missing)
 
     @property
     def ended(self) -> bool:

@@ -20,9 +20,17 @@ SAFE_TO_REPEAT = {
     "orchestrator.FailureReportService": ("GetFailureReport",),
     "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
     "orchestrator.InfoService": ("QueryVersion",),
+    "orchestrator.InspectionService": (
+        "CountTasks",
+        "ExplainTask",
+        "FindKeys",
+        "QueryPlanPerformances",
+        "QueryPlanTimes",
+    ),
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
+    "orchestrator.SubmissionService": ("GetContinuations",),
     "orchestrator.WorkerService": (
         "ClaimTask",
         "Heartbeat",

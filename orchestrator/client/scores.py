@@ -4,11 +4,14 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from functools import partial
+from statistics import mean
 from typing import TYPE_CHECKING, Any, overload
 
 from orchestrator import protos as pb
+from orchestrator.client.continuation import Continuation, links_of
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 
@@ -19,7 +22,9 @@ ROUNDS = ("round", "round_idx")
 """What a task's metadata may call its round; the second is substrafl's word."""
 
 _PAGE = 1000
-_FIELDS = ("round", "organization", "score", "value", "function", "task")
+_BARS = "▁▂▃▄▅▆▇█"
+_FIELDS = ("round", "organization", "score", "value", "function", "task", "origin")
+_REUSED = "*"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Score:
         value: the number.
         function: the function's name.
         task: the task's key.
+        origin: the key of the compute plan that it was measured in, where that is another that this one continues.
     """
 
     round: int | str
@@ -41,6 +47,7 @@ class Score:
     value: float
     function: str
     task: str
+    origin: str = ""
 
 
 class Scores(Sequence[Score]):
@@ -67,7 +74,7 @@ class Scores(Sequence[Score]):
         lines = self.table()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         shown = ("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-        return "\n".join(shown) if self._scores else "no scores yet"
+        return "\n".join([*shown, *self.notes()]) if self._scores else "no scores yet"
 
     def table(self) -> list[list[str]]:
         """Return round × organization as text, its head first; several values of one place stand side by side."""
@@ -75,12 +82,38 @@ class Scores(Sequence[Score]):
         cells: dict[tuple[int | str, str], dict[str, list[str]]] = {}
         for each in self._scores:
             row = cells.setdefault((each.round, each.score), {})
-            row.setdefault(each.organization, []).append(f"{each.value:.4f}")
+            row.setdefault(each.organization, []).append(f"{each.value:.4f}{_REUSED if each.origin else ''}")
         rows = [
             [printable(str(number)), printable(score), *(" ".join(row.get(name, [])) for name in organizations)]
             for (number, score), row in cells.items()
         ]
         return [["round", "score", *organizations], *rows]
+
+    def notes(self) -> list[str]:
+        """Return what belongs below the table: where the scores were measured that are reused."""
+        origins = list(dict.fromkeys(each.origin for each in self._scores if each.origin))
+        return [f"{_REUSED} reused, measured in compute plan {', '.join(origins)}"] if origins else []
+
+    def curves(self) -> list[list[str]]:
+        """Return how each score of each organization went from round to round: its head first, then a bar for a round.
+
+        The bars of a score share one scale. A score of which no organization has two rounds has none, and of several
+        values of one round the mean is shown.
+        """
+        values: dict[tuple[str, str], dict[int | str, list[float]]] = {}
+        for each in self._scores:
+            if math.isfinite(each.value):
+                values.setdefault((each.score, each.organization), {}).setdefault(each.round, []).append(each.value)
+        means = {name: [mean(found) for found in rounds.values()] for name, rounds in values.items()}
+        scales: dict[str, list[float]] = {}
+        for (score, _), curve in means.items():
+            scales.setdefault(score, []).extend(curve)
+        rows = [
+            [printable(score), organization, _bars(curve, scales[score]), f"{curve[0]:.4f} to {curve[-1]:.4f}"]
+            for (score, organization), curve in sorted(means.items())
+            if len(curve) > 1
+        ]
+        return [["score", "organization", "by round", "first to last"], *rows] if rows else []
 
     def csv(self) -> str:
         """Return a line of comma-separated values for each score, after one with their names.
@@ -116,6 +149,13 @@ def _order(number: int | str) -> tuple[bool, int, str]:
     return (isinstance(number, str), 0, number) if isinstance(number, str) else (False, number, "")
 
 
+def _bars(curve: Sequence[float], scale: Sequence[float]) -> str:
+    # As fractions: between two floats there may be more than a float can say.
+    least = Fraction(min(scale))
+    length = Fraction(max(scale)) - least or 1
+    return "".join(_BARS[round((Fraction(value) - least) / length * (len(_BARS) - 1))] for value in curve)
+
+
 def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
     """Return the round of each task of a compute plan, by its key.
 
@@ -133,34 +173,69 @@ def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
     return {key: ranks[key] if number is None else number for key, number in known.items()}
 
 
+def inherited(
+    rounds: Mapping[str, int | str], first: Mapping[str, int | str], link: Continuation
+) -> dict[str, int | str]:
+    """Return the round of each task of a plan that continues another, and of each that it reuses.
+
+    A task that stands in the place of another is of its round: its parents may be those of the first plan.
+
+    Args:
+        rounds: as its own tasks say.
+        first: those of the first plan.
+        link: how it continues that.
+    """
+    stands = {new: first[old] for old, new in link.again.items() if old in first}
+    return {**rounds, **stands, **{task: first[task] for task in link.reused if task in first}}
+
+
 def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a plan has measured.
+
+    Args:
+        rounds: task -> round, of its own tasks and of those that it reuses.
+        scores: of all these.
+    """
+
+    rounds: Mapping[str, int | str]
+    scores: Sequence[Score]
 
 
 def scores(plan: str) -> Steps[Scores]:
     """Ask for the scores of a compute plan; see `Client.scores`."""
     yield lambda client: client.plans.GetPlan(pb.GetComputePlanParam(key=plan))
+    return Scores((yield from _measured(plan)).scores)
+
+
+def _measured(plan: str) -> Steps[_Measured]:
     of_plan = pb.FunctionQueryFilter(compute_plan_key=plan)
     functions: list[pb.Function] = yield from _pages(_functions, pb.QueryFunctionsParam(filter=of_plan), "Functions")
     tasks: list[pb.ComputeTask] = yield from _pages(
         _tasks, pb.QueryTasksParam(filter=pb.TaskQueryFilter(compute_plan_key=plan)), "tasks"
     )
-    measuring: Mapping[str, str] = {
-        function.key: function.name
-        for function in functions
-        if any(output.kind == pb.ASSET_PERFORMANCE for output in function.outputs.values())
-    }
-    rounds = rounds_of(tasks)
-    found = []
-    for task in tasks:
-        if task.function_key not in measuring:
-            continue
-        wanted = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=task.key))
-        for each in (yield from _pages(_performances, wanted, "Performances")):
+    measured: list[pb.Performance] = yield from _pages(
+        _performances, pb.QueryPlanPerformancesParam(compute_plan_key=plan), "performances"
+    )
+    rounds, found = rounds_of(tasks), list[Score]()
+    link = (yield from links_of(plan)).continues
+    if link is not None:
+        first: _Measured = yield from _measured(link.origin)
+        rounds = inherited(rounds, first.rounds, link)
+        reused = set(link.reused)
+        found += [replace(each, origin=each.origin or link.origin) for each in first.scores if each.task in reused]
+    names, by_key = {function.key: function.name for function in functions}, {task.key: task for task in tasks}
+    for each in measured:
+        # One that was registered since the tasks were listed has its turn the next time.
+        if task := by_key.get(each.compute_task_key):
             name = each.compute_task_output_identifier
-            function = measuring[task.function_key]
+            function = names.get(task.function_key, task.function_key)
             found.append(Score(rounds[task.key], task.worker, name, each.performance_value, function, task.key))
-    return Scores(found)
+    return _Measured(rounds, found)
 
 
 def _functions(client: Any, request: pb.QueryFunctionsParam) -> Any:
@@ -171,8 +246,8 @@ def _tasks(client: Any, request: pb.QueryTasksParam) -> Any:
     return client.tasks.QueryTasks(request)
 
 
-def _performances(client: Any, request: pb.QueryPerformancesParam) -> Any:
-    return client.performances.QueryPerformances(request)
+def _performances(client: Any, request: pb.QueryPlanPerformancesParam) -> Any:
+    return client.inspection.QueryPlanPerformances(request)
 
 
 def _pages(query: Any, request: Any, field: str) -> Steps[list[Any]]:

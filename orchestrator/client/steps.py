@@ -31,6 +31,11 @@ Steps: TypeAlias = Generator[Call | float | Work, Any, Result]
 BUSY = "OE0201"
 """The code of a call that was refused because the server has too much in hand."""
 
+PLAN_SECONDS = 300.0
+"""How long the orchestrator may take for a whole compute plan that it knows."""
+
+_PARTS_SECONDS = 60.0
+_TASKS_OF_A_SECOND = 200
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.25
 
@@ -81,6 +86,30 @@ def settle(call: Call, question: Call, says_yes: Callable[[Any], bool], sent_bef
         yield max(failure.pause, about(pause))
         pause *= 2
     raise AssertionError("the last attempt returns or raises")
+
+
+def repeat(call: Call) -> Steps[Any]:
+    """Make a call that does the same however often it is made: where its answer is lost it is sent again.
+
+    Raises:
+        CallError: the call was refused, or is not answered time after time.
+    """
+    pause = _FIRST_PAUSE
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return (yield call)
+        except CallError as error:
+            if not error.lost or not left:
+                raise
+            wanted = error.pause
+        yield max(wanted, about(pause))
+        pause *= 2
+    raise AssertionError("the last attempt returns or raises")
+
+
+def seconds_for(tasks: int) -> float:
+    """Return how long the orchestrator may take for a whole compute plan that is sent to it."""
+    return _PARTS_SECONDS + tasks / _TASKS_OF_A_SECOND
 
 
 def about(pause: float) -> float:

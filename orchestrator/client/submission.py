@@ -1,21 +1,34 @@
 """How a compute plan is registered and cancelled, so that a lost answer does nothing twice."""
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from itertools import accumulate, takewhile
+from typing import Any, TypeVar
+
+import grpc
 
 from orchestrator import protos as pb
-from orchestrator.client.errors import CallError
+from orchestrator.client import continuation
+from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.plan import Plan
-from orchestrator.client.steps import Steps, settle
+from orchestrator.client.steps import Steps, repeat, seconds_for, settle
 from orchestrator.client.task import Task
+
+Part = TypeVar("Part")
+
+# The orchestrator takes parts of 4 MiB, and messages of 64.
+_PART_BYTES = 1024 * 1024
+_BATCH_BYTES = 32 * 1024 * 1024
 
 
 def submit(plan: Plan[Any], batch: int) -> Steps[None]:
-    """Register what is not registered yet of a compute plan.
+    """Register what is not registered yet of a compute plan: the first time the whole of it, or nothing.
+
+    An orchestrator of before, which takes no whole plan, is sent the plan, then its tasks in batches.
 
     Args:
         plan: which.
-        batch: tasks registered with one call.
+        batch: tasks registered with one call, where they are not sent whole.
 
     Raises:
         ValueError: the batch has no task.
@@ -23,14 +36,95 @@ def submit(plan: Plan[Any], batch: int) -> Steps[None]:
     """
     if batch < 1:
         raise ValueError(f"a batch has 1 task or more, not {batch}")
-    if not plan.registered:
+    if not plan.registered and not (yield from _whole(plan)):
         yield from _register(plan, [])
         plan.registered = True
     while plan.submitted < len(plan.tasks):
         # What was sent is sent again as it was: all of it is there, or nothing.
-        tasks = plan.sending or plan.tasks[plan.submitted :][:batch]
+        tasks = plan.sending or _batch(plan.tasks[plan.submitted :], batch)
         yield from _register(plan, tasks)
         plan.submitted += len(tasks)
+
+
+def _whole(plan: Plan[Any]) -> Steps[bool]:
+    """Register a plan with all its tasks; return False where the orchestrator takes no whole plans."""
+    # What was sent is sent again as it was, by the same call: the same again changes nothing.
+    tasks = list(plan.tasks) if plan.sending is None else plan.sending
+    plan.sending = tasks
+    sent = list(parts(plan.message, [task.message for task in tasks], pb.SubmitPlanParam))
+    seconds = seconds_for(len(tasks))
+    try:
+        yield from repeat(lambda client: client.submissions.SubmitPlan(iter(sent), timeout=seconds))
+    except CallError as error:
+        if not error.lost:
+            plan.sending = None
+        if error.status is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return False
+    plan.sending = None
+    plan.registered, plan.submitted = True, len(tasks)
+    return True
+
+
+def rerun(
+    first: str,
+    edited: Plan[Any] | None,
+    name: str,
+    replacements: continuation.Replacements | None,
+    key: str | None,
+) -> Steps[continuation.Continuation]:
+    """Register a plan like another, or as it was written anew; see `Client.rerun`."""
+    if edited is None:
+        return (yield from continuation.rerun(first, name, replacements, key))
+    if name or replacements or key:
+        raise PlanError("an edited plan has its own name, key, functions and inputs: nothing else is given beside it")
+    return (yield from _resubmit(first, edited))
+
+
+def _resubmit(first: str, edited: Plan[Any]) -> Steps[continuation.Continuation]:
+    if edited.registered:
+        raise PlanError(f"compute plan {edited.key} is submitted already: what is run anew has a key of its own")
+    sent = list(parts(edited.message, [task.message for task in edited.tasks], pb.SubmitRerunParam))
+    sent[0].head.rerun_of = first
+    seconds = seconds_for(len(edited.tasks))
+    answer = yield from repeat(lambda client: client.submissions.SubmitRerun(iter(sent), timeout=seconds))
+    edited.registered, edited.submitted = True, len(edited.tasks)
+    stands = {task.compute_task_key: task.origin_task_key for task in answer.tasks if task.reused}
+    for task in edited.tasks:
+        if task.key in stands:
+            task.reuse(stands[task.key])
+    return continuation.of(answer)
+
+
+def parts(
+    plan: pb.NewComputePlan, tasks: Sequence[pb.NewComputeTask], part: Callable[..., Part], most: int = _PART_BYTES
+) -> Iterator[Part]:
+    """Yield a whole plan as it is sent.
+
+    Args:
+        plan: without its tasks.
+        tasks: all of them.
+        part: makes a part.
+        most: bytes of the tasks of a part, but for one task that is larger.
+    """
+    head: pb.PlanHead | None = pb.PlanHead(plan=plan, tasks=len(tasks))
+    some: list[pb.NewComputeTask] = []
+    size = 0
+    for task in tasks:
+        own = task.ByteSize()
+        if some and size + own > most:
+            yield part(head=head, tasks=some)
+            head, some, size = None, [], 0
+        some.append(task)
+        size += own
+    yield part(head=head, tasks=some)
+
+
+def _batch(tasks: Sequence[Task], most: int, most_bytes: int = _BATCH_BYTES) -> list[Task]:
+    """Return the first tasks that one call takes: as many as asked for at most, and one at least."""
+    sizes = accumulate(task.message.ByteSize() for task in tasks[:most])
+    fitting = sum(1 for _ in takewhile(lambda size: size <= most_bytes, sizes))
+    return list(tasks[: max(1, fitting)])
 
 
 def _register(plan: Plan[Any], tasks: list[Task]) -> Steps[None]:

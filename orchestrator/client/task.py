@@ -40,13 +40,24 @@ class Task:
     Attributes:
         key: the key that the task will have.
         outputs: identifier -> output; pass them, or the task itself where it has one model, to later tasks.
+        reused: whether a task of another plan stands for it, whose key it then has: a rerun need not run it.
     """
 
     def __init__(self, message: pb.NewComputeTask, function: pb.Function) -> None:
         self.message = message
-        self.key = message.key
+        self.reused = False
+        self._function = function
+        self._name(message.key)
+
+    def reuse(self, origin: str) -> None:
+        """Take the place of a task of another plan, given by its key: its results are this one's."""
+        self.reused = True
+        self._name(origin)
+
+    def _name(self, key: str) -> None:
+        self.key = key
         self.outputs: Mapping[str, Output] = {
-            identifier: Output(message.key, identifier, declared) for identifier, declared in function.outputs.items()
+            identifier: Output(key, identifier, declared) for identifier, declared in self._function.outputs.items()
         }
 
     @property

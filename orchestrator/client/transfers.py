@@ -120,7 +120,8 @@ def fetch(client: httpx.Client, address: pb.Addressable, what: str, file: IO[byt
         with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
             if answer.status_code != httpx.codes.OK:
                 answer.read()
-                raise StoreError(f"{what} is refused: {url} answered {answer.status_code} {_reason(answer)}")
+                said = f"{what} is refused: {url} answered {answer.status_code} {_reason(answer)}"
+                raise StoreError(said, answer.status_code)
             for chunk in answer.iter_raw(_CHUNK):
                 size += len(chunk)
                 if limit is not None and size > limit:
@@ -208,7 +209,7 @@ class _Upload:
             # What came before may have been damaged, as by a power cut; it is gone now.
             self._restarted = True
             return said
-        raise StoreError(said)
+        raise StoreError(said, answer.status_code)
 
 
 def _come(answer: httpx.Response) -> int:

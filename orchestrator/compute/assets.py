@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import ConflictError, NotFoundError
+from orchestrator.core.fields import check_size
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
 from orchestrator.store.statements import statement
@@ -38,6 +39,7 @@ class Assets(Generic[Asset]):
 
         Raises:
             ConflictError: its key is taken, in this channel or in another.
+            InvalidAssetError: it is too large to be read again.
         """
         self.insert_many(transaction, [asset], [columns])
 
@@ -56,6 +58,8 @@ class Assets(Generic[Asset]):
             }
             for asset, extra in zip(assets, columns, strict=True)
         ]
+        for row in rows:
+            check_size(len(row["message"]), f"{self.noun} {row['key']}")
         if len(rows) == 1:
             kept = set(transaction.connection.execute(_insert(self.table.name, tuple(rows[0])), rows[0]).scalars())
         else:
@@ -109,7 +113,8 @@ class Assets(Generic[Asset]):
         query = select(table.created_at, table.key, table.message).where(
             table.channel == transaction.channel, *conditions
         )
-        rows, token = pages.read(transaction.connection, query, page, (table.created_at, table.key))
+        order = (table.created_at, table.key)
+        rows, token = pages.read(transaction.connection, query, page, order, weight=table.message)
         return [self.message.FromString(row["message"]) for row in rows], token
 
 

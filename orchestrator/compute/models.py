@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from sqlalchemy import TextClause
+
 from orchestrator import protos as pb
 from orchestrator.compute import results, tasks, validation
 from orchestrator.compute.assets import models
@@ -122,10 +124,18 @@ def of_task(transaction: Transaction, wanted: pb.GetComputeTaskModelsParam) -> p
     return pb.GetComputeTaskModelsResponse(models=[model for _, model in _of_tasks(transaction, [key])])
 
 
-def by_output(transaction: Transaction, task_keys: Sequence[UUID]) -> dict[tuple[str, str], list[pb.Model]]:
-    """Return the models of several tasks by task key and output identifier, in the order of their registration."""
+def by_output(
+    transaction: Transaction, task_keys: Sequence[UUID], share: bool = False
+) -> dict[tuple[str, str], list[pb.Model]]:
+    """Return the models of several tasks by task key and output identifier, in the order of their registration.
+
+    Args:
+        transaction: of the caller.
+        task_keys: which tasks.
+        share: keep others from disabling them until the transaction ends.
+    """
     found: dict[tuple[str, str], list[pb.Model]] = {}
-    for output, model in _of_tasks(transaction, task_keys):
+    for output, model in _of_tasks(transaction, task_keys, _SHARED_OF_TASKS if share else _OF_TASKS):
         found.setdefault((model.compute_task_key, output), []).append(model)
     return found
 
@@ -138,6 +148,14 @@ def disabled_parents(transaction: Transaction, task_keys: Sequence[UUID]) -> set
     if not task_keys:
         return set()
     return set(map(str, transaction.connection.execute(_DISABLED, {"tasks": list(task_keys)}).scalars()))
+
+
+_LOCK = statement("SELECT FROM models WHERE task_key = :task ORDER BY key FOR NO KEY UPDATE")
+
+
+def lock(transaction: Transaction, task: UUID) -> None:
+    """Keep others from giving the models of a task to new tasks until the transaction ends."""
+    transaction.connection.execute(_LOCK, {"task": task})
 
 
 def disable(transaction: Transaction, task: UUID, identifier: str) -> None:
@@ -156,12 +174,16 @@ def disable(transaction: Transaction, task: UUID, identifier: str) -> None:
         transaction.events.disabled(model.key, model)
 
 
-_OF_TASKS = statement("""
+_OF_TASKS_IN_ORDER = """
     SELECT output, message FROM models
-    WHERE task_key = ANY(CAST(:tasks AS uuid[])) AND channel = :channel ORDER BY position
-""")
+    WHERE task_key = ANY(CAST(:tasks AS uuid[])) AND channel = :channel ORDER BY position $LOCK
+"""
+_OF_TASKS = statement(_OF_TASKS_IN_ORDER, LOCK="")
+_SHARED_OF_TASKS = statement(_OF_TASKS_IN_ORDER, LOCK="FOR SHARE")
 
 
-def _of_tasks(transaction: Transaction, task_keys: Sequence[UUID]) -> list[tuple[str, pb.Model]]:
-    rows = transaction.connection.execute(_OF_TASKS, {"tasks": list(task_keys), "channel": transaction.channel})
+def _of_tasks(
+    transaction: Transaction, task_keys: Sequence[UUID], query: TextClause = _OF_TASKS
+) -> list[tuple[str, pb.Model]]:
+    rows = transaction.connection.execute(query, {"tasks": list(task_keys), "channel": transaction.channel})
     return [(row.output, pb.Model.FromString(row.message)) for row in rows]

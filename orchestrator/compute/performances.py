@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import RowMapping, insert, select
 
 from orchestrator import protos as pb
 from orchestrator.compute import results, validation
+from orchestrator.compute.assets import compute_plans
 from orchestrator.core.errors import ConflictError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
@@ -87,13 +88,32 @@ def query(transaction: Transaction, wanted: pb.QueryPerformancesParam) -> pb.Que
         (table.created_at, table.task_key, table.output),
         (False, True, False),
     )
-    performances = [
-        pb.Performance(
-            compute_task_key=str(row["task_key"]),
-            compute_task_output_identifier=row["output"],
-            performance_value=row["value"],
-            creation_date=timestamp(row["created_at"]),
-        )
-        for row in found
-    ]
-    return pb.QueryPerformancesResponse(Performances=performances, next_page_token=token)
+    return pb.QueryPerformancesResponse(Performances=map(_to_message, found), next_page_token=token)
+
+
+def of_plan(transaction: Transaction, wanted: pb.QueryPlanPerformancesParam) -> pb.QueryPlanPerformancesResponse:
+    """List the performances of a compute plan by date of creation, then task key and output.
+
+    Raises:
+        NotFoundError: the channel has no such compute plan.
+    """
+    plan = parse_key(wanted.compute_plan_key, "compute_plan_key")
+    compute_plans.get(transaction, plan)
+    table, tasks = tables.performances.c, tables.tasks.c
+    rows = (
+        select(table.created_at, table.task_key, table.output, table.value)
+        .join(tables.tasks, tasks.key == table.task_key)
+        .where(table.channel == transaction.channel, tasks.plan_key == plan)
+    )
+    page = pages.Page(wanted.page_token, wanted.page_size)
+    found, token = pages.read(transaction.connection, rows, page, (table.created_at, table.task_key, table.output))
+    return pb.QueryPlanPerformancesResponse(performances=map(_to_message, found), next_page_token=token)
+
+
+def _to_message(row: RowMapping) -> pb.Performance:
+    return pb.Performance(
+        compute_task_key=str(row["task_key"]),
+        compute_task_output_identifier=row["output"],
+        performance_value=row["value"],
+        creation_date=timestamp(row["created_at"]),
+    )

@@ -8,18 +8,20 @@ from orchestrator.compute.assets import compute_plans
 from orchestrator.compute.ownership import check_owner
 from orchestrator.compute.tasks import KIND
 from orchestrator.core.errors import BadRequestError, TerminatedPlanError
-from orchestrator.core.fields import parse_key
+from orchestrator.core.fields import parse_key, parse_keys
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine import plans, retries, tasks
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import tables
 from orchestrator.store.pages import Page
 
+MOST_AT_ONCE = 1000
+"""How many compute plans are counted in one call."""
+
 
 def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan:
     """Register a compute plan of the caller."""
-    validation.check_plan(new)
-    retries.check_metadata(new.metadata)
+    check(new)
     plan = pb.ComputePlan(
         key=new.key.lower(),
         owner=transaction.organization,
@@ -32,6 +34,16 @@ def register(transaction: Transaction, new: pb.NewComputePlan) -> pb.ComputePlan
     plans.register(transaction, UUID(plan.key), KIND)
     transaction.events.created(plan.key, plan)
     return plan
+
+
+def check(new: pb.NewComputePlan) -> None:
+    """Check a compute plan by itself.
+
+    Raises:
+        InvalidAssetError: it breaks a rule.
+    """
+    validation.check_plan(new)
+    retries.check_metadata(new.metadata)
 
 
 def get(transaction: Transaction, wanted: pb.GetComputePlanParam) -> pb.ComputePlan:
@@ -80,13 +92,29 @@ def is_running(transaction: Transaction, wanted: pb.IsPlanRunningParam) -> pb.Is
     """Tell whether a compute plan still has something to do, and nothing of it has failed or was cancelled."""
     key = parse_key(wanted.key)
     plan = compute_plans.get(transaction, key)
-    statuses = set(tasks.count_by_status(transaction, key))
+    statuses = set(tasks.count_by_status(transaction, [key]).get(key, ()))
     running = (
         not is_terminated(plan)
         and not statuses & {pb.STATUS_CANCELED, pb.STATUS_FAILED}
         and bool(statuses - {pb.STATUS_DONE})
     )
     return pb.IsPlanRunningResponse(is_running=running)
+
+
+def count_tasks(transaction: Transaction, wanted: pb.CountTasksParam) -> pb.CountTasksResponse:
+    """Count the tasks of compute plans by their states; a plan without tasks, or that is not there, is left out."""
+    if not 1 <= len(wanted.compute_plan_keys) <= MOST_AT_ONCE:
+        raise BadRequestError(f"compute_plan_keys: 1 to {MOST_AT_ONCE} are taken at once")
+    counts = tasks.count_by_status(transaction, set(parse_keys(wanted.compute_plan_keys, "compute_plan_keys")))
+    return pb.CountTasksResponse(
+        counts=[
+            pb.PlanCount(
+                compute_plan_key=str(plan),
+                tasks=[pb.StatusCount(status=status, count=count) for status, count in sorted(found.items())],  # type: ignore[arg-type]
+            )
+            for plan, found in sorted(counts.items())
+        ]
+    )
 
 
 def is_terminated(plan: pb.ComputePlan) -> bool:

@@ -1,6 +1,6 @@
 """The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self, TypeAlias
 
@@ -8,12 +8,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.compute.declarations import Declared, Granted, Input
-from orchestrator.core import permissions, states
+from orchestrator.core import fields, permissions, states
 from orchestrator.core.errors import (
     BadRequestError,
     ConflictError,
     InvalidAssetError,
     NotFoundError,
+    OrchestratorError,
     PermissionDeniedError,
     TerminatedPlanError,
 )
@@ -113,36 +114,64 @@ def graph_of(tasks: Iterable[pb.NewComputeTask]) -> Graph:
     return found
 
 
+Passed: TypeAlias = Callable[[str, OrchestratorError], None]
+"""Is told of a task that breaks a rule, by its key, and which."""
+
+
 def register(
-    tasks: Iterable[pb.NewComputeTask], parents: Graph, caller: str, known: Known, now: Timestamp
+    tasks: Mapping[str, pb.NewComputeTask],
+    parents: Graph,
+    caller: str,
+    known: Known,
+    now: Timestamp,
+    passed: Passed | None = None,
+    missing: Collection[str] = (),
 ) -> Iterator[Registered]:
     """Yield the tasks as they are to be stored, parents before children.
 
     Args:
-        tasks: valid by themselves (`compute.validation.check_task`), keys in lower case.
+        tasks: by their keys, valid by themselves (`compute.validation.check_task`), keys in lower case.
         parents: their graph.
         caller: the organization that registers them, their owner.
         known: everything they refer to outside of this call.
         now: their date of creation.
+        passed: where given, a task that breaks a rule is passed over, and all that is below it.
+        missing: keys of tasks that were passed over before: so is what is below them.
 
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks.
     """
-    new_tasks = dict(zip(parents, tasks, strict=True))
+    left_out = set(missing)
+
+    def refuse(key: str, error: OrchestratorError) -> None:
+        if passed is None:
+            raise error
+        left_out.add(key)
+        passed(key, error)
+
     for key, above in parents.items():
         for parent in above:
-            if parent not in new_tasks and parent not in known.parents:
-                raise InvalidAssetError(f"task {key}: its parent {parent} does not exist")
+            if parent not in tasks and parent not in known.parents and parent not in missing:
+                refuse(key, InvalidAssetError(f"task {key}: its parent {parent} does not exist"))
+                break
     order = graph.sort(parents)
-    if len(order) < len(new_tasks):
-        stuck = next(key for key in new_tasks if key not in set(order))
-        raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")
+    if len(order) < len(tasks):
+        sorted_keys = set(order)
+        stuck = next(key for key in tasks if key not in sorted_keys)
+        refuse(stuck, InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one"))
     before = {key: Parent.of(task) for key, task in known.parents.items()}
     declared = {key: Declared(function) for key, function in known.functions.items()}
     granted = Granted(caller, known.organizations)
     for key in order:
-        checked = _Registration(new_tasks[key], caller, known, before, declared, granted)
-        registered, before[key] = checked.task(parents[key], now)
+        if left_out and (key in left_out or not left_out.isdisjoint(parents[key])):
+            left_out.add(key)
+            continue
+        try:
+            checked = _Registration(tasks[key], caller, known, before, declared, granted)
+            registered, before[key] = checked.task(parents[key], now)
+        except OrchestratorError as error:
+            refuse(key, error)
+            continue
         yield registered
 
 
@@ -216,7 +245,9 @@ class _Registration:
         statuses = [parent.status for parent in parents]
         status = states.initial_status(self._function.status, statuses)
         pending = sum(each != pb.STATUS_DONE for each in statuses)
-        registered = Registered(self._new, worker, rank, status, task.SerializeToString(), parent_keys, pending)
+        definition = task.SerializeToString()
+        fields.check_size(len(definition), f"task {self._new.key}")
+        registered = Registered(self._new, worker, rank, status, definition, parent_keys, pending)
         # Nothing of the task's own message: any part of it keeps all of it in memory.
         return registered, Parent(self._new.key, self._function.key, status, rank, logs, outputs)
 

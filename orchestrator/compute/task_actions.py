@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import models, tasks
+from orchestrator.compute import model_uses, models, tasks
 from orchestrator.core import states
 from orchestrator.core.errors import (
     BadRequestError,
@@ -67,7 +67,8 @@ def disable_output(transaction: Transaction, asked: pb.DisableOutputParam) -> pb
         raise CannotDisableOutputError(f"{shown}: the task has not ended")
     if not task.outputs[asked.identifier].transient:
         raise CannotDisableOutputError(f"{shown} is not transient")
-    statuses = child_statuses(transaction, key)
+    models.lock(transaction, key)
+    statuses = child_statuses(transaction, key) | model_uses.statuses(transaction, key)
     if not statuses or statuses - states.TERMINAL:
         raise CannotDisableOutputError(f"{shown}: it has no child, or one that has not ended")
     models.disable(transaction, key, asked.identifier)

@@ -1,6 +1,7 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
@@ -8,13 +9,14 @@ from typing import ClassVar
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import assets, models, organizations, registration, validation
+from orchestrator.compute import assets, model_uses, models, organizations, registration, validation
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.registration import Registered
 from orchestrator.core import pokes, wire
 from orchestrator.core.errors import BadRequestError
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine import plans, retries, tasks
+from orchestrator.engine.plans import Plan
 from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
@@ -45,27 +47,61 @@ def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> Answer:
     if not asked.tasks:
         raise BadRequestError("tasks: none given")
     for new in asked.tasks:
-        validation.check_task(new)
-        retries.check_metadata(new.metadata)
-        _lower_keys(new)
+        prepare(new)
     graph = registration.graph_of(asked.tasks)
-    known = _read(transaction, asked.tasks, graph)
-    now = timestamp(transaction.now)
-    registered = registration.register(asked.tasks, graph, transaction.organization, known, now)
-    parts, several = _parts(registered), len(asked.tasks) > _SLICE
-    outer = {UUID(key) for key in known.parents}
     answer = Answer()
+    for snapshot in write(transaction, dict(zip(graph, asked.tasks, strict=True)), graph):
+        answer.add(snapshot)
+    return answer
+
+
+def prepare(new: pb.NewComputeTask) -> None:
+    """Check a task by itself, and spell its keys as they are stored.
+
+    Raises:
+        InvalidAssetError: it breaks a rule.
+    """
+    validation.check_task(new)
+    retries.check_metadata(new.metadata)
+    _lower_keys(new)
+
+
+def write(transaction: Transaction, new: Mapping[str, pb.NewComputeTask], graph: registration.Graph) -> Iterator[bytes]:
+    """Keep tasks of the caller, with their events and their pokes; yield them as they are stored, parents first.
+
+    Args:
+        transaction: of the caller.
+        new: by their keys, prepared.
+        graph: theirs.
+
+    Raises:
+        OrchestratorError: the contract's error for the first rule that one of them breaks; nothing is to be kept then.
+    """
+    known = look_up(transaction, new, graph)
+    now = timestamp(transaction.now)
+    registered = registration.register(new, graph, transaction.organization, known, now)
+    parts, several = _parts(registered), len(new) > _SLICE
+    outer = {UUID(key) for key in known.parents}
     for rows in _ahead(parts) if several else parts:
         tasks.insert_many(transaction, rows, outer.intersection(parent for row in rows for parent in row.parents))
         for row in rows:
             snapshot = row.definition + compute_tasks.state(row.status)
-            answer.add(snapshot)
             transaction.events.registered(str(row.key), pb.ASSET_COMPUTE_TASK, snapshot)
             if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
                 transaction.pokes.run(row.queue, row.key, 1, row.priority)
+            yield snapshot
         if several:
             transaction.write_part()
-    return answer
+    if known.models:
+        model_uses.note(transaction, _uses(new, known))
+
+
+def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
+    """Yield each model that is given by its key, with the task that uses it."""
+    for task in new.values():
+        for given in task.inputs:
+            if given.asset_key in known.models:
+                yield UUID(given.asset_key), UUID(task.key)
 
 
 def _parts(registered: Iterator[Registered]) -> Iterator[list[NewTask]]:
@@ -116,37 +152,63 @@ def _keys(keys: Iterable[str]) -> list[UUID]:
     return [UUID(key) for key in dict.fromkeys(keys)]
 
 
-def _read(
-    transaction: Transaction, new_tasks: Sequence[pb.NewComputeTask], graph: registration.Graph
+def look_up(
+    transaction: Transaction,
+    new_tasks: Mapping[str, pb.NewComputeTask],
+    graph: registration.Graph,
+    to_come: Plan | None = None,
 ) -> registration.Known:
+    """Return what tasks refer to outside of their call, locked until the transaction ends.
+
+    Args:
+        transaction: of the caller.
+        new_tasks: by their keys.
+        graph: theirs.
+        to_come: where given, the plan that is not there yet and that they would belong to: nothing is locked then.
+
+    Raises:
+        ConflictError: one of the tasks is there already.
+    """
+    locks = to_come is None
     parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
     # Function and plan of a task never change, so they may be read before the locks are taken.
     unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
-    functions = assets.functions.get_many(transaction, _keys(new.function_key for new in new_tasks), share=True)
+    functions = assets.functions.get_many(
+        transaction, _keys(new.function_key for new in new_tasks.values()), share=locks
+    )
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)
-    plan_keys = _keys({new.compute_plan_key for new in new_tasks} | {task.compute_plan_key for task in unlocked})
-    held = plans.hold(transaction, plan_keys)
-    parents = compute_tasks.get_many(transaction, parent_keys)
-
-    def of_kind(kind: "pb.AssetKind.ValueType") -> list[UUID]:
-        return _keys(
-            given.asset_key
-            for new in new_tasks
-            if new.function_key in functions
-            for given in new.inputs
-            if given.WhichOneof("ref") == "asset_key"
-            and given.identifier in functions[new.function_key].inputs
-            and functions[new.function_key].inputs[given.identifier].kind == kind
+    if to_come is None:
+        plan_keys = _keys(
+            {new.compute_plan_key for new in new_tasks.values()} | {task.compute_plan_key for task in unlocked}
         )
-
+        held = plans.hold(transaction, plan_keys)
+    else:
+        held = {to_come.key: to_come}
+    parents = compute_tasks.get_many(transaction, parent_keys)
+    given = _given(new_tasks.values(), functions)
     return registration.Known(
         plans={str(key): plan for key, plan in held.items() if plan.kind == compute_tasks.KIND},
         functions=functions,
-        data_managers=assets.data_managers.get_many(transaction, of_kind(pb.ASSET_DATA_MANAGER)),
-        data_samples=assets.data_samples.get_many(transaction, of_kind(pb.ASSET_DATA_SAMPLE)),
-        models=assets.models.get_many(transaction, of_kind(pb.ASSET_MODEL)),
+        data_managers=assets.data_managers.get_many(transaction, given[pb.ASSET_DATA_MANAGER]),
+        data_samples=assets.data_samples.get_many(transaction, given[pb.ASSET_DATA_SAMPLE]),
+        # A transient one is not disabled between the look at it and the note that it is used.
+        models=assets.models.get_many(transaction, given[pb.ASSET_MODEL], share=locks),
         parents=parents,
         disabled=models.disabled_parents(transaction, parent_keys),
         organizations=organizations.names(transaction),
     )
+
+
+def _given(
+    new_tasks: Iterable[pb.NewComputeTask], functions: Mapping[str, pb.Function]
+) -> Mapping["pb.AssetKind.ValueType", list[UUID]]:
+    """Return the keys of the assets that tasks are given, by their kinds."""
+    kinds = {key: {name: spec.kind for name, spec in each.inputs.items()} for key, each in functions.items()}
+    found: defaultdict[pb.AssetKind.ValueType, dict[str, None]] = defaultdict(dict)
+    for new in new_tasks:
+        declared = kinds.get(new.function_key, {})
+        for given in new.inputs:
+            if given.identifier in declared and given.WhichOneof("ref") == "asset_key":
+                found[declared[given.identifier]][given.asset_key] = None
+    return defaultdict(list, {kind: _keys(keys) for kind, keys in found.items()})

@@ -11,6 +11,9 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 _LENGTH = 100
 
+LARGEST_ASSET = 32 * 1024 * 1024
+"""Bytes of one asset's message: it is a row of lists and a part of events, which are read in messages of 64 MiB."""
+
 
 def parse_key(key: str, field: str = "key") -> UUID:
     """Return a client's key as a UUID.
@@ -39,6 +42,12 @@ def check_text(value: str, field: str, least: int = 0, most: int = _LENGTH) -> N
         raise InvalidAssetError(f"{field}: {least} to {most} characters are allowed, {len(value)} given")
     if "\0" in value:
         raise InvalidAssetError(f"{field}: the NUL character is not allowed")
+
+
+def check_size(size: int, what: str) -> None:
+    """Check how many bytes the message of an asset takes, which `what` names."""
+    if size > LARGEST_ASSET:
+        raise InvalidAssetError(f"{what}: its message takes {size} bytes, and at most {LARGEST_ASSET} are kept")
 
 
 def check_checksum(checksum: str, field: str) -> None:

@@ -5,7 +5,10 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy import RowMapping, select
+
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store import pages, tables
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -78,6 +81,40 @@ _FIND = statement("""
 def find(transaction: Transaction, key: UUID, number: int) -> Row | None:
     """Return how an attempt ended, and when the next one is due that waits for it; None where there is none."""
     return transaction.connection.execute(_FIND, {"key": key, "number": number}).one_or_none()
+
+
+_LAST = statement("""
+    SELECT number, node, claim_id IS NOT NULL AS claimed, claimed_at, lease_until, fault, due_at
+    FROM task_states LEFT JOIN attempts ON task_key = key AND number = task_states.attempts
+    WHERE key = :key
+""")
+
+
+def last(transaction: Transaction, key: UUID) -> Row:
+    """Return the last attempt of a task, if any has begun, and when the next is due where it pauses before it."""
+    return transaction.connection.execute(_LAST, {"key": key}).one()
+
+
+def page(transaction: Transaction, plan: UUID, at: pages.Page) -> tuple[Sequence[RowMapping], str]:
+    """Return a page of the tasks of a plan that have begun, with the times of their last attempts where they are kept.
+
+    Args:
+        transaction: of the caller.
+        plan: which one.
+        at: which page.
+
+    Returns:
+        Rows of key, attempts, claimed_at and ended_at in the order of registration, and the token of the next page.
+    """
+    task, state, attempt = tables.tasks.c, tables.task_states.c, tables.attempts.c
+    last = (attempt.task_key == task.key) & (attempt.number == state.attempts)
+    query = (
+        select(task.created_at, task.key, state.attempts, attempt.claimed_at, attempt.ended_at)
+        .join(tables.task_states, state.key == task.key)
+        .outerjoin(tables.attempts, last)
+        .where(task.plan_key == plan, task.channel == transaction.channel, state.attempts > 0)
+    )
+    return pages.read(transaction.connection, query, at, (task.created_at, task.key))
 
 
 _REPEAT = statement("""

@@ -124,7 +124,8 @@ def page(
         query = query.where(table.plan_key == plan)
     if task:
         query = query.where(table.task_key == task)
-    rows, token = pages.read(transaction.connection, query, at, (table.declined_at, table.task_key))
+    order = (table.declined_at, table.task_key)
+    rows, token = pages.read(transaction.connection, query, at, order, weight=table.message)
     found = []
     for row in rows:
         decline = pb.Decline.FromString(row["message"])

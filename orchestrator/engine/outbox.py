@@ -208,3 +208,28 @@ _COUNT_SENT = statement("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
 def count_sent(connection: Connection) -> int:
     """Return how many pokes have been handed to the broker."""
     return int(connection.execute(_COUNT_SENT).scalar_one())
+
+
+_BEFORE = statement(
+    """
+    WITH own AS (
+             SELECT id, priority, sent_at FROM outbox
+             WHERE key = :key AND attempt = :attempt AND message = '$RUN_TASK' AND claimed_at IS NULL
+             ORDER BY id DESC LIMIT 1
+         )
+    SELECT count(DISTINCT other.key)
+    FROM outbox AS other JOIN task_states ON task_states.key = other.key
+    WHERE queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL AND other.key <> :key
+      AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+      AND (SELECT CASE WHEN own.sent_at IS NULL
+                       THEN other.sent_at IS NOT NULL OR (-other.priority, other.id) < (-own.priority, own.id)
+                       ELSE (other.sent_at, other.id) < (own.sent_at, own.id) END
+           FROM own)
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
+
+
+def before(connection: Connection, queue: str, task: UUID, attempt: int) -> int:
+    """Return how many other tasks of a queue are announced before an attempt that is due."""
+    return int(connection.execute(_BEFORE, {"queue": queue, "key": task, "attempt": attempt}).scalar_one())

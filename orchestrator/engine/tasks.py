@@ -254,6 +254,20 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Tas
     return {task.key: task for task in of_rows(rows)}
 
 
+_OF_PLAN = statement(
+    """
+    SELECT $RETURNED FROM tasks JOIN task_states USING (key)
+    WHERE tasks.plan_key = :plan AND channel = :channel ORDER BY rank, created_at, key
+    """,
+    RETURNED=RETURNED,
+)
+
+
+def of_plan(transaction: Transaction, plan: UUID) -> list[Task]:
+    """Return the tasks of a plan of this channel, parents before children."""
+    return of_rows(transaction.connection.execute(_OF_PLAN, {"plan": plan, "channel": transaction.channel}))
+
+
 _LOCK = statement(
     """
     SELECT $RETURNED, token_hash IS NOT NULL AS by_attempt FROM tasks JOIN task_states USING (key)
@@ -292,16 +306,22 @@ def page(transaction: Transaction, at: pages.Page, **wanted: object) -> tuple[li
     )
     for name, value in wanted.items():
         query = query.where((states if name in _STATE else table)[name] == value)
-    rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key))
+    rows, token = pages.read(transaction.connection, query, at, (table.created_at, table.key), weight=table.message)
     return of_rows([[row[column.name] for column in _COLUMNS] for row in rows]), token
 
 
-_STATUSES = statement("SELECT status, count(*) AS count FROM task_states WHERE plan_key = :plan GROUP BY status")
+_STATUSES = statement("""
+    SELECT plan_key, status, count(*) AS count FROM task_states JOIN plans ON plans.key = plan_key
+    WHERE plan_key = ANY(CAST(:plans AS uuid[])) AND channel = :channel GROUP BY plan_key, status
+""")
 
 
-def count_by_status(transaction: Transaction, plan: UUID) -> dict[int, int]:
-    """Return how many tasks of a plan are in each state."""
-    return {row.status: row.count for row in transaction.connection.execute(_STATUSES, {"plan": plan})}
+def count_by_status(transaction: Transaction, plans: Collection[UUID]) -> dict[UUID, dict[int, int]]:
+    """Return how many tasks of plans of this channel are in each state, by plan; those without tasks are left out."""
+    counts: dict[UUID, dict[int, int]] = {}
+    for row in transaction.connection.execute(_STATUSES, {"plans": list(plans), "channel": transaction.channel}):
+        counts.setdefault(row.plan_key, {})[row.status] = row.count
+    return counts
 
 
 _CHILDREN = statement("SELECT DISTINCT status FROM task_states JOIN edges ON child = key WHERE parent = :parent")

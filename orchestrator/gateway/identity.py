@@ -94,7 +94,8 @@ class Identity:
 
     async def _claim(self, request: Request, presented: Presented) -> Claim:
         given = _header(request, "authorization")
-        if given is not None:
+        # Where everybody is let in, what an address does not know does not matter.
+        if given is not None and (self._ways.token is not None or self._ways.everybody is None):
             if self._ways.token is None:
                 raise UnauthenticatedError("this address takes no tokens")
             if not given.lower().startswith(_SCHEME):

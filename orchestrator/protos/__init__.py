@@ -14,12 +14,15 @@ from orchestrator.protos.dataset_pb2 import *
 from orchestrator.protos.dataset_pb2_grpc import *
 from orchestrator.protos.event_pb2 import *
 from orchestrator.protos.event_pb2_grpc import *
+from orchestrator.protos.executions_pb2 import *
 from orchestrator.protos.failure_report_pb2 import *
 from orchestrator.protos.failure_report_pb2_grpc import *
 from orchestrator.protos.function_pb2 import *
 from orchestrator.protos.function_pb2_grpc import *
 from orchestrator.protos.info_pb2 import *
 from orchestrator.protos.info_pb2_grpc import *
+from orchestrator.protos.inspection_pb2 import *
+from orchestrator.protos.inspection_pb2_grpc import *
 from orchestrator.protos.model_pb2 import *
 from orchestrator.protos.model_pb2_grpc import *
 from orchestrator.protos.organization_pb2 import *
@@ -28,5 +31,7 @@ from orchestrator.protos.performance_pb2 import *
 from orchestrator.protos.performance_pb2_grpc import *
 from orchestrator.protos.profiling_pb2 import *
 from orchestrator.protos.profiling_pb2_grpc import *
+from orchestrator.protos.submission_pb2 import *
+from orchestrator.protos.submission_pb2_grpc import *
 from orchestrator.protos.worker_pb2 import *
 from orchestrator.protos.worker_pb2_grpc import *

@@ -1,6 +1,6 @@
 """The gRPC edge: from metadata to who calls, from bytes to bytes, from a refusal to a status."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError, Message
 
 from orchestrator import log
 from orchestrator.calls import call
-from orchestrator.calls.admission import Receive
-from orchestrator.calls.call import Calls, Flow, Identify, Operation, Streaming
+from orchestrator.calls.admission import Receive, ReceivePart
+from orchestrator.calls.call import Calls, Flow, Gathering, Identify, Operation, Streaming
 from orchestrator.calls.gate import Caller, Gate
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import parsed_size
@@ -66,6 +66,18 @@ class Handlers:
         # To the caller it is a call with one message. Only who takes a stream is asked before the message is read.
         return grpc.stream_unary_rpc_method_handler(handle)
 
+    def gather(self, gathering: Gathering[call.Part, call.Response]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return the handler of a method that takes a stream and answers once."""
+
+        async def handle(_: object, context: Context) -> bytes:
+            request = _begin(context)
+            answered = await self._calls.gather(gathering, self._identify(context), _receive_part(context))
+            if isinstance(answered, Refusal):
+                await _abort(context, answered, request)
+            return answered
+
+        return grpc.stream_unary_rpc_method_handler(handle)
+
     def stream(self, streaming: Streaming[call.Request]) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return the handler of a method that answers with a stream."""
 
@@ -110,6 +122,14 @@ def _begin(context: Context) -> str:
     return request
 
 
+def _receive_part(context: Context) -> ReceivePart:
+    async def receive() -> bytes | None:
+        part = await context.read()
+        return part if isinstance(part, bytes) else None
+
+    return receive
+
+
 async def _abort(context: Context, refusal: Refusal, request: str) -> NoReturn:
     # Details travel in a header, percent-encoded; clients refuse headers of more than some kilobytes.
     details = str(refusal).encode()[:_MOST_DETAILS].decode(errors="ignore")
@@ -123,6 +143,9 @@ class Method(Protocol):
 
     streams: ClassVar[bool]
     """Whether it is answered with a stream."""
+
+    takes_stream: ClassVar[bool]
+    """Whether its request is one."""
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return its handler.
@@ -141,16 +164,39 @@ class Unary(Generic[Request, Response]):
     Args:
         request: the type of its request.
         use_case: what it does, in a transaction.
+        large: whether it may take much memory, however small its request.
     """
 
     request: type[Request]
     use_case: Callable[[Transaction, Request], Response]
+    large: bool = False
     streams: ClassVar[bool] = False
+    takes_stream: ClassVar[bool] = False
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return its handler."""
         read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
-        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane))
+        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane, self.large))
+
+
+@dataclass(frozen=True)
+class Parts(Generic[Request, Response]):
+    """A method that takes its request in parts, and is answered once.
+
+    Args:
+        request: the type of a part.
+        use_case: what it does, in a transaction; the parts may be iterated over again and again.
+    """
+
+    request: type[Request]
+    use_case: Callable[[Transaction, Iterable[Request]], Response]
+    streams: ClassVar[bool] = False
+    takes_stream: ClassVar[bool] = True
+
+    def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return its handler."""
+        read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
+        return handlers.gather(Gathering(name, read, size_of, self.use_case, _write, lane))
 
 
 @dataclass(frozen=True)
@@ -165,6 +211,7 @@ class Stream(Generic[Request]):
     request: type[Request]
     source: Callable[[Flow, Request], AsyncGenerator[bytes, None]]
     streams: ClassVar[bool] = True
+    takes_stream: ClassVar[bool] = False
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":  # noqa: ARG002 - streams are counted on their own
         """Return its handler."""

@@ -5,26 +5,33 @@ from collections.abc import Mapping
 from orchestrator import protos as pb
 from orchestrator.calls import subscription
 from orchestrator.compute import (
+    checks,
+    continuations,
     data_managers,
     data_samples,
     datasets,
     declines,
+    explanations,
     failure_reports,
     functions,
     info,
+    keys,
     models,
     nodes,
     organizations,
     performances,
     plans,
     profiling,
+    reruns,
+    submissions,
     task_actions,
     task_inputs,
     task_registration,
     tasks,
+    times,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
-from orchestrator.rpc.handlers import Method, Stream, Unary
+from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
 METHODS: Mapping[str, Mapping[str, Method]] = {
@@ -87,7 +94,22 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "QueryEvents": Unary(pb.QueryEventsParam, reading.query),
         "SubscribeToEvents": Stream(pb.SubscribeToEventsParam, subscription.subscribe),
     },
+    "InspectionService": {
+        "ExplainTask": Unary(pb.ExplainTaskParam, explanations.explain),
+        "QueryPlanPerformances": Unary(pb.QueryPlanPerformancesParam, performances.of_plan),
+        "QueryPlanTimes": Unary(pb.QueryPlanTimesParam, times.query),
+        "CountTasks": Unary(pb.CountTasksParam, plans.count_tasks),
+        "FindKeys": Unary(pb.FindKeysParam, keys.find),
+    },
     "InfoService": {"QueryVersion": Unary(pb.QueryVersionParam, info.version)},
+    "SubmissionService": {
+        "SubmitPlan": Parts(pb.SubmitPlanParam, submissions.submit),
+        "CheckPlan": Parts(pb.CheckPlanParam, checks.check),
+        "RetryPlan": Unary(pb.RetryPlanParam, continuations.retry, large=True),
+        "RerunPlan": Unary(pb.RerunPlanParam, reruns.rerun, large=True),
+        "SubmitRerun": Parts(pb.SubmitRerunParam, reruns.submit),
+        "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
+    },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),

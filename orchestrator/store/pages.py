@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Uuid, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, Uuid, func, select, tuple_
 
 from orchestrator.core.errors import BadRequestError
 from orchestrator.store.connection import Connection
 
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 10_000
+
+MOST_BYTES = 3 * 1024 * 1024
+"""What the messages of a page may take, but where one alone takes more; gRPC's clients accept 4 MiB by themselves."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,6 +46,7 @@ def read(
     page: Page,
     order: Sequence[ColumnElement[Any]],
     descending: Sequence[bool] | None = None,
+    weight: ColumnElement[bytes] | None = None,
 ) -> tuple[Sequence[RowMapping], str]:
     """Return the rows of a page, and the token of the next one, empty at the end.
 
@@ -52,6 +56,7 @@ def read(
         page: which part of them.
         order: the time of creation, then columns that make a row unique.
         descending: one for each column of `order`; all ascend by default.
+        weight: the column of messages, selected too, where they may be large: the page ends where they are too many.
 
     Raises:
         BadRequestError: the token is not one of ours.
@@ -59,12 +64,32 @@ def read(
     down = descending or [False] * len(order)
     if page.token:
         query = query.where(_after(order, down, _decode(page.token, order)))
-    query = query.order_by(*(column.desc() if desc else column for column, desc in zip(order, down, strict=True)))
-    rows = connection.execute(query.limit(page.limit + 1)).mappings().all()
-    if len(rows) <= page.limit:
+    query = query.order_by(*_directed(order, down)).limit(page.limit + 1)
+    found = connection.execute(query if weight is None else _light(query, order, down, weight)).mappings().all()
+    rows = found[: page.limit]
+    if not rows or len(rows) == (len(found) if weight is None else rows[0][_FOUND]):
         return rows, ""
-    rows = rows[: page.limit]
     return rows, _encode([rows[-1][column.name] for column in order])
+
+
+_FOUND = "rows_of_page"
+
+
+def _light(
+    query: Select[Any], order: Sequence[ColumnElement[Any]], down: Sequence[bool], weight: ColumnElement[bytes]
+) -> Select[Any]:
+    """Return the first rows of a query whose messages are not too many, and how many there would be."""
+    rows = query.subquery("rows")
+    directed = _directed([rows.c[column.name] for column in order], down)
+    size = func.octet_length(rows.c[weight.name])
+    before = func.sum(size).over(order_by=directed, rows=(None, 0)) - size
+    weighed = select(rows, before.label("bytes_before"), func.count().over().label(_FOUND)).subquery("weighed")
+    last = _directed([weighed.c[column.name] for column in order], down)
+    return select(weighed).where(weighed.c.bytes_before < MOST_BYTES).order_by(*last)
+
+
+def _directed(order: Sequence[ColumnElement[Any]], down: Sequence[bool]) -> list[ColumnElement[Any]]:
+    return [column.desc() if desc else column for column, desc in zip(order, down, strict=True)]
 
 
 def _after(order: Sequence[ColumnElement[Any]], down: Sequence[bool], last: Sequence[Any]) -> ColumnElement[bool]:

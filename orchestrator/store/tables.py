@@ -236,6 +236,37 @@ tokens = Table(
 )
 """The bearer tokens that were ever made; `secret_hash` is the SHA-256 of what its bearer shows beside the id."""
 
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("tasks", Integer, nullable=False),
+)
+"""The compute plans that came whole; `digest` is the SHA-256 of what was asked for, `tasks` how many it has brought."""
+
+continuations = Table(
+    "continuations",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("origin", Uuid, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Index("continuations_origin", "origin", "created_at", "plan_key"),
+)
+"""The compute plans that continue another, and how (`ContinuationKind`)."""
+
+continued_tasks = Table(
+    "continued_tasks",
+    metadata,
+    Column("plan_key", Uuid, primary_key=True),
+    Column("origin_task", Uuid, primary_key=True),
+    Column("task_key", Uuid),
+    Column("reused", Boolean, nullable=False),
+)
+"""What became of a task of the origin in the plan that continues it: its results are `reused`, or `task_key` runs in
+its place. Of one that is reused that is the key by which the new plan was sent to call it, NULL without one."""
+
 models = _asset(
     "models",
     Column("position", BigInteger, Identity(always=True)),
@@ -248,6 +279,14 @@ models = _asset(
     Index("models_task", "task_key", "output", "position"),
 )
 
+model_uses = Table(
+    "model_uses",
+    metadata,
+    Column("task_key", Uuid, primary_key=True),
+    Column("user_key", Uuid, primary_key=True),
+)
+"""The tasks (`user_key`) that are given a transient model of another (`task_key`) by its key."""
+
 performances = Table(
     "performances",
     metadata,
@@ -258,6 +297,48 @@ performances = Table(
     Column("value", Float(53), nullable=False),
     Index("performances_page", "channel", "created_at", text("task_key DESC"), "output"),
 )
+
+schemas = Table(
+    "schemas",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("implementation", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("message", LargeBinary, nullable=False),
+)
+"""The stored workflow templates."""
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("definition", LargeBinary, nullable=False),
+    Column("reason", Text),
+    Column("results", LargeBinary),
+    Index("executions_page", "channel", "created_at", "id"),
+    Index("executions_schema", "channel", "schema", "created_at", "id"),
+)
+"""The runs of stored workflow templates: `definition` never changes, `reason` says why one has failed, `results` what
+it has made."""
+
+stored_files = Table("stored_files", metadata, Column("key", Uuid, primary_key=True))
+"""The files that are kept for schemas and executions."""
+
+execution_partners = Table(
+    "execution_partners",
+    metadata,
+    Column("execution", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+)
+"""What was sent of each data partner's patients with an execution, as JSON."""
 
 failure_reports = Table(
     "failure_reports",

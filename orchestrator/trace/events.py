@@ -232,8 +232,27 @@ def of_task(
     table = tables.events.c
     own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
     rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
-    found, token = pages.read(connection, rows, page, (table.created_at, table.id))
+    found, token = pages.read(connection, rows, page, (table.created_at, table.id), weight=table.asset)
     return [_to_task_event(row, own_type(row["asset_kind"])) for row in found], token
+
+
+_LAST = text("""
+    SELECT created_at, metadata ->> 'reason' AS reason FROM events
+    WHERE channel = :channel AND asset_key = :key AND asset_kind = :kind ORDER BY created_at DESC, id DESC LIMIT 1
+""")
+
+
+def last_of(connection: Connection, channel: str, key: str, asset_kind: int) -> tuple[datetime, str] | None:
+    """Return when the last event of an asset was, and its reason if it has one; None where all were forgotten.
+
+    Args:
+        connection: inside a transaction.
+        channel: whose events.
+        key: of the asset.
+        asset_kind: the kind of the asset; others may share the key.
+    """
+    row = connection.execute(_LAST, {"channel": channel, "key": key, "kind": asset_kind}).one_or_none()
+    return None if row is None else (row.created_at, row.reason or "")
 
 
 def _to_task_event(row: RowMapping, own: type[Message] | None) -> pb.TaskEvent:

@@ -39,6 +39,7 @@ def query(transaction: Transaction, wanted: pb.QueryEventsParam) -> pb.QueryEven
         pages.Page(wanted.page_token, wanted.page_size),
         (table.created_at, table.id),
         (down, down),
+        table.asset,
     )
     return pb.QueryEventsResponse(events=events.to_messages(found), next_page_token=token)
 

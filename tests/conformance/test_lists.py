@@ -119,6 +119,41 @@ def test_pages_stay_stable_while_rows_are_added(org: Organization, listing: List
     assert len(set(identities)) == len(identities)
 
 
+def large(text: str) -> dict[str, str]:
+    """Metadata of about a MiB."""
+    return {f"{text} {number}": "x" * 100 for number in range(9_000)}
+
+
+LARGE = {
+    "plans": (pb.QueryPlansParam, lambda org, text: org.register_plan(metadata=large(text))),
+    "functions": (
+        pb.QueryFunctionsParam,
+        lambda org, text: org.register_function(pb.FUNCTION_STATUS_WAITING, metadata=large(text)),
+    ),
+    "tasks": (
+        pb.QueryTasksParam,
+        lambda org, text: org.register_task(org.register_function(), org.register_plan(), metadata=large(text)),
+    ),
+    "events": (pb.QueryEventsParam, lambda org, text: org.register_plan(metadata=large(text))),
+}
+
+
+@pytest.mark.parametrize(("request_", "add"), LARGE.values(), ids=LARGE)
+def test_a_page_is_never_too_large_to_be_read(org: Organization, request_: Callable[..., Any], add: Any):
+    """Clients of gRPC accept 4 MiB by themselves; what is larger stands alone."""
+    keys = [add(org, f"text {number}").key for number in range(6)]
+    pages = list(org.pages(request_(page_size=1000)))
+    assert len(pages) > 1
+    for page in pages:
+        assert sum(row.ByteSize() for row in page) < 4 * 1024 * 1024
+    whole = [row for page in pages for row in page]
+    named = [row.asset_key if isinstance(row, pb.Event) else row.key for row in whole]
+    assert [key for key in named if key in keys] == keys
+    assert len({row.SerializeToString(deterministic=True) for row in whole}) == len(whole)
+    if request_ is pb.QueryEventsParam:
+        assert org.all(pb.QueryEventsParam(page_size=1000, sort=pb.DESCENDING)) == whole[::-1]
+
+
 @every_listing
 @pytest.mark.parametrize(
     "token", ["?", "x" * 40, "MTIz", "bm9uc2Vuc2U=", "\0", "é" * 10, "10", "-1", "{}", "a" * 100_000]

@@ -3,6 +3,7 @@
 import contextlib
 import random
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,9 +53,34 @@ def begin_again(stage: Stage, name: str, point: str | None = None) -> None:
     stage.start(name)
 
 
-def check(stage: Stage, plan) -> None:
-    plan.wait(60)
-    assert plan.faults() == []
+@contextlib.contextmanager
+def busy(stage: Stage, function=None) -> Iterator[list[Followed]]:
+    """Submit a plan whenever the one before has ended, so that no point is waited for where no work is left.
+
+    After the block its list holds what was submitted.
+    """
+    plans: list[Followed] = []
+    enough = threading.Event()
+
+    def submit() -> None:
+        while not enough.is_set():
+            plans.append(stage.plan(ROUNDS, WIDTH, function, extended=True))
+            while not plans[-1].over and not enough.wait(0.1):
+                pass
+
+    with ThreadPoolExecutor(1) as threads:
+        submitted = threads.submit(submit)
+        try:
+            yield plans
+        finally:
+            enough.set()
+        submitted.result()
+
+
+def check(stage: Stage, *plans: Followed) -> None:
+    for plan in plans:
+        plan.wait(60)
+        assert plan.faults() == []
     assert stage.violations() == []
 
 
@@ -68,7 +94,7 @@ SEQUENCER = ("sequencer.before_commit:3", "sequencer.after_commit:3")
         pytest.param(
             True,
             [
-                *around("RegisterPlan", 1),
+                *around("SubmitPlan", 1),
                 *around("RegisterTasks", 1),
                 *around("Heartbeat", 2),
                 *around("FailTask", 2),
@@ -83,14 +109,13 @@ SEQUENCER = ("sequencer.before_commit:3", "sequencer.after_commit:3")
     ],
 )
 def test_the_server_may_die_anywhere(stage, frail, points):
-    with mortal(stage, "serve") as server, ThreadPoolExecutor(1) as threads:
+    with mortal(stage, "serve") as server:
         begin_again(stage, "serve", points[0])
-        submitted = threads.submit(stage.plan, ROUNDS, WIDTH, stage.frail if frail else stage.brief)
-        for point, following in zip(points, [*points[1:], None], strict=True):
-            wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
-            begin_again(stage, "serve", following)
-        plan = submitted.result()
-    check(stage, plan)
+        with busy(stage, stage.frail if frail else stage.brief) as plans:
+            for point, following in zip(points, [*points[1:], None], strict=True):
+                wait_until(lambda: not server.alive, 60, f"the server to die at {point}")
+                begin_again(stage, "serve", following)
+    check(stage, *plans)
 
 
 def test_the_server_may_die_when_it_is_told_to_cancel(stage):
@@ -121,13 +146,12 @@ def cancel(stage, plan) -> None:
 
 def test_a_worker_may_die_anywhere(stage):
     name = "worker-org-a"
-    with mortal(stage, name) as worker:
-        plan = stage.plan(ROUNDS, WIDTH)
+    with mortal(stage, name) as worker, busy(stage) as plans:
         for point in ("claimed", "before_run", "ran", "stored", "before_report", "reported"):
             begin_again(stage, name, f"worker.{point}")
             # Its log says so as soon as it has noticed.
             wait_until(lambda: died(worker), 60, f"a process of the pool to die at worker.{point}")
-    check(stage, plan)
+    check(stage, *plans)
 
 
 def test_a_worker_may_die_between_disabling_a_model_and_deleting_its_file(stage):

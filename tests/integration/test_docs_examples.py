@@ -41,8 +41,8 @@ def name_of(page: Path) -> str:
     return page.relative_to(DOCS).with_suffix("").as_posix()
 
 
-EXCERPTS = {"extending/kind", "assets"}
-"""Pages that other tests hold to what they show: `test_extending.py`, and `client/test_assets_page.py`."""
+EXCERPTS = {"extending/kind", "assets", "substra"}
+"""Pages that other tests hold to what they show: `test_extending.py`, and some in `client/`."""
 
 PAGES = {
     name_of(page): page for page in sorted(DOCS.rglob("*.md")) if blocks_of(page) and name_of(page) not in EXCERPTS

@@ -162,18 +162,23 @@ class Stage:
         once(lambda: self.client(owner).functions.RegisterFunction(new))
         return self.network.built(new_function(self.client(owner), key))
 
-    def plan(self, rounds: int, width: int = 1, function: pb.Function | None = None) -> Followed:
+    def plan(
+        self, rounds: int, width: int = 1, function: pb.Function | None = None, extended: bool = False
+    ) -> Followed:
         """Submit a plan: rounds of tasks side by side at every organization, joined after each round.
 
         Args:
             rounds: how many.
             width: tasks of one round at one organization.
             function: what the tasks run; the brief one by default.
+            extended: whether the last round is added once the others are there.
         """
         function = function or self.brief
         plan = self.client().plan("hurt")
         shared: list[object] = []
         for number in range(rounds):
+            if extended and number == rounds - 1:
+                self.submit(plan)
             tasks = [
                 plan.task(function=function, worker=name, inputs={"models": shared}, outputs={"model": PUBLIC})
                 for name in ORGANIZATIONS

@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
 from orchestrator.rpc import methods
-from orchestrator.rpc.handlers import Unary
+from orchestrator.rpc.handlers import Parts, Unary
 
 TIMEOUT_SECONDS = 30
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -21,8 +21,9 @@ _SERVICES = [
     if name.endswith("_pb2") and not name.startswith(("google", "orchestrator"))
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
+_OURS = {"InspectionService", "SubmissionService", "WorkerService"}
 METHODS: list[MethodDescriptor] = [
-    method for module, service in _SERVICES if module != "worker_pb2" for method in service.methods
+    method for _, service in _SERVICES if service.name not in _OURS for method in service.methods
 ]
 """The 40 methods of the contract."""
 _ALL: Mapping[str, MethodDescriptor] = {
@@ -76,12 +77,13 @@ class Direct:
     def method(self, request: Any) -> Callable[..., Any]:
         found = _ALL[request.DESCRIPTOR.full_name]
         behind = methods.METHODS[found.containing_service.name][found.name]
-        assert isinstance(behind, Unary), f"{found.name} streams"
+        assert isinstance(behind, Unary | Parts), f"{found.name} streams"
 
         def call(request: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> Any:
             told = dict(metadata)
+            asked = [request] if isinstance(behind, Parts) else request
             answer = self.database.run(
-                told["mspid"], told["channel"], lambda transaction: behind.use_case(transaction, request)
+                told["mspid"], told["channel"], lambda transaction: behind.use_case(transaction, asked)
             )
             return GetMessageClass(found.output_type).FromString(answer.SerializeToString())
 

@@ -25,7 +25,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.starting",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
+CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
 VERSION = "orchestrator"
 WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers",
@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "orchestrator.dispatch": {BROKER, *ENGINES},
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
-    "orchestrator.gateway": {CALLS, COMPUTE, *ENGINES, LISTENING, HEALTH, LOG},
+    EXECUTIONS: {*ENGINES},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING, HEALTH, LOG},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -87,7 +88,7 @@ MAY_IMPORT = {
     HEALTH: {CORE, LISTENING},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},

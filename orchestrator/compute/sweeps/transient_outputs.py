@@ -23,6 +23,8 @@ _DISABLE = statement(
                AND EXISTS (SELECT FROM edges WHERE parent = task_key)
                AND NOT EXISTS (SELECT FROM edges JOIN task_states AS children ON children.key = child
                                WHERE parent = task_key AND children.status NOT IN ($ENDED))
+               AND NOT EXISTS (SELECT FROM model_uses JOIN task_states AS users ON users.key = user_key
+                               WHERE model_uses.task_key = models.task_key AND users.status NOT IN ($ENDED))
              ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
          ),
          marked AS (UPDATE models SET poked_at = :now FROM idle WHERE models.key = idle.key),

@@ -13,14 +13,13 @@ from orchestrator.gateway.metrics import exposition
 from orchestrator.store.statements import SQL_NAMES
 from tests.kit.member import Member, after, at_once, made
 
-# What has settled.
-LATER = after(3600)
-
 
 def counted(database: Database) -> totals.Totals:
-    made(sweeps, database).sweep(database, LATER)
+    # What has settled.
+    later = after(3600)
+    made(sweeps, database).sweep(database, later)
     with database.begin() as connection:
-        return totals.read(connection, LATER)
+        return totals.read(connection, later)
 
 
 def states(found: list[StateTotals]) -> dict[tuple[str, str], int]:

@@ -7,11 +7,12 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.compute import task_actions
 from orchestrator.compute.sweeps import transient_outputs
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.pokes import DISABLE_OUTPUTS
 from orchestrator.engine import outbox
 from orchestrator.store.sweep import Sweep
 from tests.kit import messages
-from tests.kit.member import Member, after, at_once, made
+from tests.kit.member import Member, after, at_once, made, refused
 
 AGE = 60.0
 TRANSIENT = {"model": messages.output(transient=True)}
@@ -135,3 +136,43 @@ def test_what_waits_for_the_broker_is_not_asked_again(database, network, sweep):
     assert sweep.sweep(database, after(2 * AGE)) == 0
     assert len(network.send()) == 1
     assert sweep.sweep(database, after(4 * AGE)) == 1
+
+
+def test_what_a_task_is_given_by_its_key_is_kept_until_that_has_ended(database, network, sweep):
+    (parent,) = used(network)
+    (model,) = network.rows("SELECT key FROM models WHERE task_key = :task", task=parent)
+    asked = pb.DisableOutputParam(compute_task_key=str(parent), identifier="model")
+    (user,) = network.register(inputs=[messages.by_key("models", str(model.key))])
+    assert sweep.sweep(database, NOW) == 0
+    with refused("OE0108", "one that has not ended"):
+        network.call(task_actions.disable_output, asked)
+    network.run(user)
+    assert sweep.sweep(database, NOW) == 1
+    network.call(task_actions.disable_output, asked)
+
+
+def test_what_is_disabled_and_given_by_its_key_at_once_is_one_or_the_other(database, network, sweep):
+    parents = used(network, 6)
+    for parent in parents:
+        (model,) = network.rows("SELECT key FROM models WHERE task_key = :task", task=parent)
+
+        def disable(parent: UUID = parent) -> str:
+            return outcome(
+                lambda: network.call(
+                    task_actions.disable_output,
+                    pb.DisableOutputParam(compute_task_key=str(parent), identifier="model"),
+                )
+            )
+
+        def give(model: UUID = model.key) -> str:
+            return outcome(lambda: network.register(inputs=[messages.by_key("models", str(model))]))
+
+        assert sorted(at_once(disable, give)) in (["OE0101", "OK"], ["OE0108", "OK"])
+
+
+def outcome(call) -> str:
+    try:
+        call()
+    except OrchestratorError as error:
+        return error.code
+    return "OK"

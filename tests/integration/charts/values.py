@@ -106,6 +106,7 @@ SERVER_SETTINGS = {
     "subscriptionsInAll": 20000,
     "messageBytes": 1073741824,
     "parsedBytes": 2147483648,
+    "submissionBytes": 134217728,
     "grpcConnections": 2000,
     "grpcHandshakeTime": "5s",
     "httpConnections": 128,

@@ -67,22 +67,44 @@ def test_show(network: Partners, as_org_1: list[str]):
     assert code == 0
     assert "[bold]" in output
     assert "\x1b" not in output
-    lines = [next(line for line in output.splitlines() if task.key in line).split() for task in plan.tasks]
+    lines = [next(line for line in output.splitlines() if f" {task.key} " in line).split() for task in plan.tasks]
     assert [line[0] for line in lines] == ["0", "1", "2"]
-    assert [line[2:] for line in lines] == [
+    assert [line[2:5] for line in lines] == [
         ["train", "org-1", "Done"],
-        ["average", "org-2", "Failed", "INTERNAL"],
+        ["average", "org-2", "Failed"],
         ["test", "org-1", "Waiting"],
     ]
+    assert [line[-1] for line in lines] == ["s", "INTERNAL", plan.tasks[1].key[:8]]
     code, output, _ = run("plan", *as_org_1, "show", plan.key, "--json")
     shown = json.loads(output)
     assert (code, shown["state"], shown["counts"]["Done"]) == (0, "Failed", 1)
-    assert [task["status"] for task in shown["tasks"]] == [
-        "STATUS_DONE",
-        "STATUS_FAILED",
-        "STATUS_WAITING_FOR_PARENT_TASKS",
-    ]
+    assert [task["state"] for task in shown["tasks"]] == ["Done", "Failed", "Waiting"]
     assert [task["error_type"] for task in shown["tasks"]] == ["", "INTERNAL", ""]
+    assert [task["waits_for"] for task in shown["tasks"]] == [[], [], [plan.tasks[1].key]]
+    assert [task["attempts"] for task in shown["tasks"]] == [1, 1, 0]
+    began, ended = (datetime.fromisoformat(shown["tasks"][0][name]) for name in ("began", "ended"))
+    assert began <= ended
+    assert shown["tasks"][2]["began"] is None
+
+
+def test_explain(network: Partners, as_org_1: list[str]):
+    plan = network.plan()
+    plan.submit()
+    first, second, _ = plan.tasks
+    code, output, errors = run("task", *as_org_1, "explain", second.key[:13])
+    assert (code, errors) == (0, "")
+    assert output.count("\n") == 1
+    assert f"waits for parent {first.key[:8]} at org-1, To do since" in output
+    network.fail(first.key, pb.NewFailureReport(error_type=pb.ERROR_TYPE_INTERNAL))
+    code, output, _ = run("task", *as_org_1, "explain", second.key)
+    said, hint = output.splitlines()
+    assert said.endswith("attempt 1 at org-1 ended in an internal error")
+    assert hint.endswith(f"logs {first.key}"), "the task whose log says why"
+    code, output, _ = run("task", "explain", first.key, *as_org_1, "--json")
+    told = json.loads(output)
+    assert (code, told["task"], told["state"]) == (0, first.key, "Failed")
+    assert [cause["kind"] for cause in told["causes"]] == ["CAUSE_FAULT"]
+    assert datetime.fromisoformat(told["since"]).tzinfo
 
 
 def test_a_prefix_must_be_of_one_plan(network: Partners, as_org_1: list[str]):
@@ -92,7 +114,7 @@ def test_a_prefix_must_be_of_one_plan(network: Partners, as_org_1: list[str]):
         network.data.plan("twin", key=key).submit()
     assert run("plan", *as_org_1, "show", f"{beginning}00", "--json")[0] == 0
     code, _, errors = run("plan", *as_org_1, "show", beginning)
-    assert (code, "2 compute plans have keys that begin with" in errors) == (2, True)
+    assert (code, "several compute plans have keys that begin with" in errors) == (2, True)
     code, _, errors = run("plan", *as_org_1, "show", "zz")
     assert (code, errors.count("\n"), "begins with 'zz'" in errors) == (3, 1, True)
 

@@ -2,5 +2,6 @@
 
 from tests.kit.home import home
 from tests.kit.partners import free_channels, network, served_address
+from tests.kit.study import study
 
-__all__ = ["free_channels", "home", "network", "served_address"]
+__all__ = ["free_channels", "home", "network", "served_address", "study"]

@@ -16,7 +16,7 @@ from .lossy import GONE, Lossy, losing
 KEY = "11111111-1111-1111-1111-111111111111"
 
 
-def empty(path: str, body: bytes, context: object) -> bytes:
+def empty(path: str, parts: list[bytes], context: object) -> bytes:
     return b""
 
 
@@ -73,7 +73,7 @@ def test_what_may_be_repeated_exists_and_each_read_may():
         method
         for methods in contract.values()
         for method in methods
-        if method.startswith(("Get", "Query", "Is")) and method != "SubscribeToEvents"
+        if method.startswith(("Count", "Explain", "Find", "Get", "Query", "Is")) and method != "SubscribeToEvents"
     }
     repeated = {method for methods in SAFE_TO_REPEAT.values() for method in methods}
     worker = {"ClaimTask", "CompleteTask", "DeclineTask", "FailTask", "Heartbeat", "ReconsiderTasks", "ReleaseTask"}

@@ -1,12 +1,14 @@
 """Plans that are built, submitted, watched and cancelled through the SDK, on a real server."""
 
 import asyncio
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.calls.parts import LARGEST_PART
 from orchestrator.client import AsyncClient, CallError, Client, Event, PlanError
 from orchestrator.client.connection import new_watch
 from orchestrator.embedded.certificates import Layout
@@ -32,10 +34,10 @@ def trace(events: list[Event], plan: str) -> list[str]:
     ]
 
 
-def test_a_plan_is_submitted_in_batches(network: Partners):
+def test_a_plan_is_submitted_whole_and_extended_in_batches(network: Partners):
     plan = network.data.plan("plan", tag="tag", metadata={"a": "b"})
     extend(plan, network, rounds=3)
-    plan.submit(batch=2)
+    plan.submit()
     registered = network.data.plans.GetPlan(pb.GetComputePlanParam(key=plan.key))
     assert (registered.name, registered.tag, dict(registered.metadata)) == ("plan", "tag", {"a": "b"})
     tasks = {task.key: task for task in tasks_of(network.data, plan.key)}
@@ -45,7 +47,7 @@ def test_a_plan_is_submitted_in_batches(network: Partners):
     plan.submit()
     assert len(tasks_of(network.data, plan.key)) == 7
     extend(plan, network, rounds=1)
-    plan.submit()
+    plan.submit(batch=2)
     assert len(tasks_of(network.data, plan.key)) == 10
 
 
@@ -58,27 +60,58 @@ def test_a_function_is_asked_for_by_its_key_and_once(network: Partners):
         plan.train(function=plan.key, data_manager=network.manager, data_samples=[network.sample])
 
 
-def test_a_batch_that_is_refused_leaves_those_before(network: Partners):
+def test_a_plan_that_is_refused_leaves_nothing_and_may_be_mended(network: Partners):
     plan = network.plan(rounds=1)
+    right = pb.NewComputeTask.FromString(plan.tasks[2].message.SerializeToString())
     plan.tasks[2].message.inputs[0].asset_key = plan.key
-    with pytest.raises(CallError) as caught:
-        plan.submit(batch=2)
-    assert caught.value.oe_code
-    assert len(tasks_of(network.data, plan.key)) == 2
+    for _ in range(2):
+        with pytest.raises(CallError, match=f"task {plan.tasks[2].key}: data manager .* does not exist"):
+            plan.submit()
+        with pytest.raises(CallError, match="OE0002"):
+            network.data.plans.GetPlan(pb.GetComputePlanParam(key=plan.key))
+    plan.tasks[2].message.CopyFrom(right)
+    plan.submit()
+    assert len(tasks_of(network.data, plan.key)) == 3
     with pytest.raises(ValueError, match="1 task or more, not 0"):
         plan.submit(batch=0)
 
 
+def test_another_plan_under_a_key_is_a_conflict(network: Partners):
+    plan = network.plan()
+    plan.submit()
+    other = extend(network.data.plan("plan", tag="tag", key=plan.key.upper()), network, rounds=1)
+    with pytest.raises(CallError, match=f"another content: task {other.tasks[0].key} is not in it") as caught:
+        other.submit()
+    assert caught.value.oe_code == "OE0006"
+
+
+def test_a_plan_of_more_bytes_than_a_part_may_have_is_submitted(network: Partners):
+    sample_keys = [str(uuid.UUID(int=number, version=4)) for number in range(1500)]
+    new = [pb.NewDataSample(key=key, data_manager_keys=[network.manager], checksum="0" * 64) for key in sample_keys]
+    network.data.data_samples.RegisterDataSamples(pb.RegisterDataSamplesParam(samples=new))
+    plan = network.data.plan("plan")
+    for _ in range(60):
+        plan.train(function=network.train, data_manager=network.manager, data_samples=sample_keys)
+    assert sum(task.message.ByteSize() for task in plan.tasks) > LARGEST_PART
+    plan.submit()
+    wanted = pb.QueryTasksParam(page_size=1, filter=pb.TaskQueryFilter(compute_plan_key=plan.key))
+    assert len(network.data.tasks.QueryTasks(wanted).tasks[0].inputs) == 1501
+    network.data.cancel(plan)
+
+
+WITHOUT_OURS = ["/orchestrator.SubmissionService/SubmitPlan"]
+
+
 def test_lost_answers_register_and_cancel_nothing_twice(network: Partners, certificates: Layout):
-    losses = {"RegisterPlan": 1, "RegisterTasks": 2, "ApplyPlanAction": 1, "GetTask": 1}
+    losses = {"SubmitPlan": 2, "ApplyPlanAction": 1, "GetPlan": 1}
     credentials = certificates.client("org-1").credentials()
     with (
         in_front_of(network.address, credentials, losses) as (proxy, lossy),
         Client(proxy, "org-1", network.channel) as client,
     ):
         plan = extend(client.plan("plan"), network, rounds=2)
-        plan.submit(batch=2)
-        assert (lossy.calls["RegisterPlan"], lossy.calls["RegisterTasks"]) == (1, 3)
+        plan.submit()
+        assert lossy.calls["SubmitPlan"] == 3
         assert len(tasks_of(network.data, plan.key)) == 5
         client.cancel(plan)
         assert lossy.calls["ApplyPlanAction"] == 1
@@ -87,23 +120,44 @@ def test_lost_answers_register_and_cancel_nothing_twice(network: Partners, certi
     assert {task.status for task in tasks_of(network.data, plan.key)} == {pb.STATUS_CANCELED}
 
 
+def test_an_orchestrator_of_before_is_sent_the_plan_and_then_batches(network: Partners, certificates: Layout):
+    losses = {"RegisterPlan": 1, "RegisterTasks": 2, "GetTask": 1}
+    credentials = certificates.client("org-1").credentials()
+    with (
+        in_front_of(network.address, credentials, losses, WITHOUT_OURS) as (proxy, lossy),
+        Client(proxy, "org-1", network.channel) as client,
+    ):
+        plan = extend(client.plan("plan"), network, rounds=2)
+        plan.submit(batch=2)
+        assert (lossy.calls["SubmitPlan"], lossy.calls["RegisterPlan"], lossy.calls["RegisterTasks"]) == (1, 1, 3)
+        assert len(tasks_of(network.data, plan.key)) == 5
+    # What came so is the same content.
+    again = network.data.plan("plan", key=plan.key)
+    again.tasks = list(plan.tasks)
+    again.submit()
+    assert len(tasks_of(network.data, plan.key)) == 5
+
+
 def test_a_plan_is_submitted_again_after_the_server_was_away_for_long(
     network: Partners, certificates: Layout, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("orchestrator.client.steps._ATTEMPTS", 1)
     # The question whether the tasks are there is not answered either, however often gRPC repeats it.
-    losses = {"RegisterTasks": 1, "GetTask": 5}
+    of_before = {"RegisterTasks": 1, "GetTask": 5}
     credentials = certificates.client("org-1").credentials()
-    with (
-        in_front_of(network.address, credentials, losses) as (proxy, _),
-        Client(proxy, "org-1", network.channel) as client,
-    ):
-        plan = extend(client.plan("plan"), network, rounds=2)
-        with pytest.raises(CallError) as caught:
-            plan.submit(batch=3)
-        assert caught.value.lost
-        plan.submit()
-    assert len(tasks_of(network.data, plan.key)) == 5
+    for losses, unknown in (({"SubmitPlan": 1}, []), (of_before, WITHOUT_OURS)):
+        with (
+            in_front_of(network.address, credentials, losses, unknown) as (proxy, lossy),
+            Client(proxy, "org-1", network.channel) as client,
+        ):
+            plan = extend(client.plan("plan"), network, rounds=2)
+            with pytest.raises(CallError) as caught:
+                plan.submit(batch=3)
+            assert caught.value.lost
+            extend(plan, network, rounds=1)
+            plan.submit()
+            assert lossy.calls["SubmitPlan"] == (1 if unknown else 2)
+        assert len(tasks_of(network.data, plan.key)) == 8
 
 
 def test_a_watch_begins_while_the_server_is_away(network: Partners, certificates: Layout):
@@ -206,6 +260,8 @@ def test_asyncio_does_the_same(network: Partners, certificates: Layout):
             await client.function(network.train.key)
             plan.train(function=network.train.key, data_manager=network.manager, data_samples=[network.sample])
             await plan.submit()
+            with pytest.raises(CallError, match="OE0006"):
+                await client.plan("another", key=plan.key).submit()
             with pytest.raises(CallError, match="OE0002"):
                 await client.function(plan.key)
             seen = []

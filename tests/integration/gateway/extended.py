@@ -1,4 +1,4 @@
-"""The `orchestrator` command with the method, the stream and the route of the page on calls."""
+"""The `orchestrator` command with the methods and the route of the page on calls."""
 
 import re
 from pathlib import Path
@@ -24,6 +24,7 @@ if __name__ == "__main__":
     # In the place of others, whose requests they take: the contract is frozen.
     METHODS["ComputePlanService"]["GetPlan"] = added["method"]
     METHODS["EventService"]["SubscribeToEvents"] = added["stream"]
+    METHODS["OrganizationService"]["RegisterOrganization"] = added["parts"]
     del METHODS["InfoService"]["QueryVersion"]
     api.routes_of.__defaults__ = ((*routes.ROUTES, added["route"]),)
     main()

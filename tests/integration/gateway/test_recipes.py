@@ -1,9 +1,12 @@
 """A server with the examples of the page on calls, and bodies as clients should not send them."""
 
+import functools
 import json
 import socket
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import httpx
@@ -17,6 +20,7 @@ from orchestrator.embedded.postgres import Postgres
 from tests.kit.servers import serving
 
 MESSAGE_SECONDS = 1.5
+MOST_BYTES = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,7 @@ def served(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "ORCHESTRATOR_API_ORGANIZATION": "org-1",
         "ORCHESTRATOR_API_CHANNEL": "channel",
         "ORCHESTRATOR_MESSAGE_TIME": f"{MESSAGE_SECONDS}s",
+        "ORCHESTRATOR_SUBMISSION_BYTES": str(MOST_BYTES),
     }
     database = postgres.create_database(f"recipes_{uuid.uuid4().hex}")
     module = "tests.integration.gateway.extended"
@@ -61,6 +66,61 @@ def test_the_examples_of_the_page_are_served(client: Client, http: httpx.Client)
 def test_a_stream_of_the_table_is_answered_as_what_it_is(client: Client):
     events = list(client.events.SubscribeToEvents(pb.SubscribeToEventsParam()))
     assert [(event.id, event.channel) for event in events] == [("3", "channel"), ("2", "channel"), ("1", "channel")]
+
+
+@pytest.fixture
+def register(client: Client) -> Callable[..., pb.Organization]:
+    """What takes parts."""
+    path = "/orchestrator.OrganizationService/RegisterOrganization"
+    method = client._transport.stream_unary(
+        path, pb.RegisterOrganizationParam.SerializeToString, pb.Organization.FromString
+    )
+    return functools.partial(method, metadata=(("mspid", "org-1"), ("channel", "channel")), timeout=20)
+
+
+def test_a_request_in_parts_is_read_whole(register: Callable[..., pb.Organization]):
+    parts = [pb.RegisterOrganizationParam(address=f"https://{number}.example") for number in range(3)]
+    assert register(iter(parts)).address == "https://2.example"
+
+
+def test_parts_that_are_too_many_bytes_together_are_refused(register: Callable[..., pb.Organization]):
+    part = pb.RegisterOrganizationParam(address="x" * (MOST_BYTES // 4))
+    assert register(iter([part] * 3)).address == part.address
+    with pytest.raises(grpc.RpcError) as caught:
+        register(iter([part] * 4))
+    error = CallError.of(caught.value)
+    assert (error.oe_code, error.message) == (
+        "OE0003",
+        f"the request has more than {MOST_BYTES} bytes, the most that this server takes",
+    )
+
+
+def test_a_part_that_does_not_come_is_given_up_and_too_many_at_once_are_refused(
+    register: Callable[..., pb.Organization],
+):
+    """As long as one is waited for, it holds nothing that others need."""
+    silent = threading.Event()
+
+    def slow() -> Iterator[pb.RegisterOrganizationParam]:
+        yield pb.RegisterOrganizationParam(address="https://0.example")
+        silent.wait(20)
+
+    def told(parts: Iterator[pb.RegisterOrganizationParam]) -> str:
+        try:
+            return register(parts).address
+        except grpc.RpcError as error:
+            return CallError.of(error).message
+
+    with ThreadPoolExecutor(12) as threads:
+        waiting = [threads.submit(told, slow()) for _ in range(12)]
+        try:
+            answers = [each.result(20) for each in waiting]
+        finally:
+            silent.set()
+    refused = [answer for answer in answers if "requests in parts in hand" in answer]
+    assert len(refused) == 4
+    assert set(answers) - set(refused) == {f"the request did not arrive within {MESSAGE_SECONDS:g} s"}
+    assert register(iter([pb.RegisterOrganizationParam(address="https://1.example")])).address == "https://1.example"
 
 
 def test_a_method_that_the_table_has_not_is_not_implemented(client: Client):

@@ -78,3 +78,34 @@ def test_the_table() -> None:
 def test_a_frame_holds_a_row_for_each_score() -> None:
     found = [Score(1, "a", "auc", 0.5, "f", "t")]
     assert Scores(found).frame().equals(pandas.DataFrame([vars(found[0])]))
+
+
+def score(round_: int | str, value: float, organization: str = "org-1", name: str = "accuracy") -> Score:
+    return Score(round_, organization, name, value, "test", f"{round_}")
+
+
+def test_a_bar_for_each_round_and_one_scale_for_all_organizations() -> None:
+    scores = Scores(
+        [
+            *(score(number, value) for number, value in enumerate([0.0, 0.5, 1.0, 0.5])),
+            *(score(number, 0.5, "org-2") for number in range(2)),
+            score(1, 0.25),
+            score(1, 0.75),
+            score(5, float("nan")),
+            score(0, 0.5, name="auc"),
+        ]
+    )
+    head, *rows = scores.curves()
+    assert head == ["score", "organization", "by round", "first to last"]
+    assert rows == [
+        ["accuracy", "org-1", "▁▅█▅", "0.0000 to 0.5000"],
+        ["accuracy", "org-2", "▅▅", "0.5000 to 0.5000"],
+    ]
+    assert Scores([score(0, 1.0)]).curves() == []
+
+
+@given(SCORES)
+def test_curves_are_drawn_of_whatever_was_measured(given_scores: list[Score]) -> None:
+    for _, _, bars, _ in Scores(given_scores).curves()[1:]:
+        assert set(bars) <= set("▁▂▃▄▅▆▇█")
+        assert len(bars) > 1

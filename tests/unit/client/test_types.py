@@ -13,8 +13,12 @@ NAMES = {
     "BuildError",
     "CallError",
     "Certificates",
+    "Check",
     "Client",
+    "Continuation",
+    "Continuations",
     "Event",
+    "Explanation",
     "FolderError",
     "Output",
     "Plan",
@@ -38,15 +42,20 @@ trained = plan.train(function="f", data_manager="m", data_samples=["s"], shared=
 RIGHT = """
 plan.aggregate(function="f", models=[trained], worker="hub")
 plan.test(function="f", data_manager="m", data_samples=["s"], model=trained)
+print(plan.check().faults, client.check(plan).ok)
 plan.submit()
 print(plan.scores().csv())
+for event in client.watch(plan.retry(replacements={"f": pb.Function()})):
+    print(event, client.rerun("key", name="again").reused)
 for event in client.watch(plan):
     print(event)
 
 
 async def run() -> None:
     later = asynchronous.plan("another")
+    print((await later.check()).waits)
     await later.submit()
+    print((await later.retry(name="again")).key, (await asynchronous.continuations(later)).continued_by)
     print((await later.scores()).csv())
 """
 WRONG = {

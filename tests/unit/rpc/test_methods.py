@@ -2,19 +2,22 @@
 
 import inspect
 import typing
+from collections.abc import Iterable
 
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from orchestrator.rpc.handlers import Stream, Unary
+from orchestrator.rpc.handlers import Parts, Stream, Unary
 from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.server import contract
 
 DESCRIPTORS = [method for service in contract() for method in service.methods]
 
 
-def behind(method: MethodDescriptor) -> Unary[typing.Any, typing.Any] | Stream[typing.Any]:
+def behind(
+    method: MethodDescriptor,
+) -> Unary[typing.Any, typing.Any] | Parts[typing.Any, typing.Any] | Stream[typing.Any]:
     return METHODS[method.containing_service.name][method.name]
 
 
@@ -26,12 +29,13 @@ def test_the_table_has_the_methods_of_the_contract_and_no_others():
 @pytest.mark.parametrize("method", DESCRIPTORS, ids=lambda method: method.name)
 def test_a_method_takes_and_gives_what_the_contract_says(method: MethodDescriptor):
     entry = behind(method)
-    assert entry.streams == method.server_streaming
+    assert (entry.takes_stream, entry.streams) == (method.client_streaming, method.server_streaming)
     assert entry.request is GetMessageClass(method.input_type)
     function = entry.source if isinstance(entry, Stream) else entry.use_case
     hints = typing.get_type_hints(function)
     returned = hints.pop("return")
-    assert list(hints.values())[1] is entry.request
+    taken = Iterable[entry.request] if method.client_streaming else entry.request
+    assert list(hints.values())[1] == taken
     assert len(inspect.signature(function).parameters) == 2
     if not method.server_streaming:
         # One that writes itself says as what.

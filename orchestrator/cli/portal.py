@@ -1,0 +1,132 @@
+"""The REST service of schemas and executions, as its commands call it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from orchestrator.cli.errors import Fault, RemoteFault
+
+_SECONDS = 60.0
+_OPTIONS = (
+    click.option(
+        "--url",
+        envvar="ORCHESTRATOR_EXECUTIONS_URL",
+        show_envvar=True,
+        metavar="URL",
+        default="http://127.0.0.1:8080",
+        show_default=True,
+        help="Where the service is.",
+    ),
+    click.option(
+        "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
+    ),
+    click.option(
+        "--ca-cert",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
+        show_envvar=True,
+        help="CA certificates of the service, for https.",
+    ),
+)
+
+
+def portal_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a group of commands the options that `Portal` is made of."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Portal:
+    """What the command line and the environment say; see the options."""
+
+    url: str
+    token: str | None
+    ca_cert: Path | None
+
+    def send(
+        self, method: str, path: str, data: str | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
+    ) -> Any:
+        """Send a request, and return what is answered; None for an empty answer.
+
+        Args:
+            method: of HTTP.
+            path: below the URL.
+            data: the JSON of the part `data`; None sends none.
+            files: names of parts and their files.
+            query: parameters.
+
+        Raises:
+            Fault: it was refused for what it says.
+            RemoteFault: there is no answer, or it is none of this service's.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        verify: Any = str(self.ca_cert) if self.ca_cert else True
+        with ExitStack() as opened:
+            parts: list[Any] = [] if data is None else [("data", (None, data))]
+            parts += [(name, (file.name, opened.enter_context(file.open("rb")))) for name, file in files]
+            try:
+                answer = httpx.request(
+                    method,
+                    f"{self.url.rstrip('/')}{path}",
+                    files=parts or None,
+                    params=query or None,
+                    headers=headers,
+                    verify=verify,
+                    timeout=_SECONDS,
+                    trust_env=False,
+                )
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise RemoteFault(f"the service at {self.url} cannot be reached: {error}") from error
+        return self._read(answer)
+
+    def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a list, the newest first.
+
+        Args:
+            path: of the list.
+            limit: most rows; 0 for all.
+            query: more parameters.
+        """
+        number, left = 1, limit or None
+        while True:
+            size = 500 if left is None else min(500, limit)
+            page = self.send("GET", path, page=number, page_size=size, **query)
+            rows = page["results"] if left is None else page["results"][:left]
+            yield from rows
+            left = None if left is None else left - len(rows)
+            if page["next"] is None or left == 0:
+                return
+            number += 1
+
+    def _read(self, answer: httpx.Response) -> Any:
+        try:
+            body = answer.json() if answer.content else None
+        except ValueError as error:
+            raise RemoteFault(f"{self.url} answered {answer.status_code} in no JSON: is it this service?") from error
+        if answer.is_success:
+            return body
+        words = "; ".join(_problems(body)) or f"{answer.status_code}"
+        if answer.status_code in (401, 403, 503, 500):
+            raise RemoteFault(f"the service at {self.url} answered {answer.status_code}: {words}")
+        raise Fault(words)
+
+
+def _problems(body: Any, place: str = "") -> Iterator[str]:
+    """Yield what a refusal says, each with the place that it is about."""
+    if isinstance(body, str):
+        yield f"{place}: {body}" if place else body
+    elif isinstance(body, list):
+        texts = all(isinstance(each, str) for each in body)
+        for number, each in enumerate(body):
+            yield from _problems(each, place if texts else f"{place}.{number}")
+    elif isinstance(body, dict):
+        for name, each in body.items():
+            hidden = name in ("non_field_errors", "detail")
+            yield from _problems(each, place if hidden else f"{place}.{name}".lstrip("."))

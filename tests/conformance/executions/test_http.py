@@ -1,0 +1,211 @@
+"""HTTP in general: slashes, HEAD, OPTIONS, methods, Accept, bodies and their parts."""
+
+import json
+import socket
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import Portal, new_schema
+
+
+def test_the_root_says_where_the_lists_are(portal: Portal):
+    answer = portal.get("/api/", headers={"Host": "portal.example:81"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "schemas": "http://portal.example:81/api/schemas/",
+        "executions": "http://portal.example:81/api/executions/",
+    }
+
+
+def test_an_unknown_token_is_ignored(portal: Portal):
+    assert portal.get("/api/schemas/", headers={"Authorization": "Bearer of somebody"}).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "DELETE"])
+def test_a_path_without_its_slash_leads_to_it(portal: Portal, method: str):
+    for path in ("/api", "/api/schemas", "/api/schemas/a%20b", "/api/executions/7/update_to_running"):
+        answer = portal.http.request(method, f"{path}?a=1&b=%20")
+        assert (answer.status_code, answer.content) == (301, b"")
+        assert answer.headers["location"] == f"{path}/?a=1&b=%20"
+    assert portal.http.request(method, "/api/nothing").status_code == 404
+
+
+def test_head_is_get_without_a_body(portal: Portal):
+    schema = portal.schema()
+    for path in (
+        "/api/",
+        "/api/schemas/",
+        schema["url"],
+        f"{schema['url']}download_auxiliary_file/",
+        "/api/schemas/no/",
+    ):
+        got, headed = portal.get(path), portal.http.head(path)
+        assert headed.status_code == got.status_code
+        assert headed.content == b""
+        for name in ("content-type", "content-length", "accept-ranges", "content-disposition"):
+            assert headed.headers.get_list(name) == got.headers.get_list(name)
+        assert int(headed.headers["content-length"]) == len(got.content)
+
+
+METHODS = {
+    "/api/": "GET, HEAD, OPTIONS",
+    "/api/schemas/": "GET, POST, HEAD, OPTIONS",
+    "/api/schemas/x/": "GET, DELETE, HEAD, OPTIONS",
+    "/api/executions/7/update_to_failed/": "PATCH, OPTIONS",
+}
+
+
+@pytest.mark.parametrize(("path", "allowed"), METHODS.items())
+def test_a_method_that_a_path_has_not(portal: Portal, path: str, allowed: str):
+    for method in {"GET", "PUT", "POST", "PATCH", "DELETE"} - set(allowed.split(", ")):
+        answer = portal.http.request(method, path)
+        assert (answer.status_code, answer.json()) == (405, {"detail": f'Method "{method}" not allowed.'})
+        assert answer.headers["allow"] == allowed
+    answer = portal.http.options(path)
+    assert (answer.status_code, answer.headers["allow"]) == (200, allowed)
+
+
+ACCEPTED = {
+    "": 200,
+    "*/*": 200,
+    "application/json": 200,
+    "application/*;q=0.5, text/html": 200,
+    "text/html, image/gif, image/jpeg, */*; q=.2": 200,
+    "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2": 200,
+    "application/xml": 406,
+    "application/json;q=0": 406,
+    "application/octet-stream": 406,
+}
+
+
+@pytest.mark.parametrize(("accept", "status"), ACCEPTED.items())
+def test_accept(portal: Portal, accept: str, status: int):
+    answer = portal.get("/api/schemas/", headers={"Accept": accept})
+    assert answer.status_code == status
+    if status == 406:
+        assert answer.json() == {"detail": "Could not satisfy the request Accept header."}
+
+
+def test_a_download_may_ask_for_bytes(portal: Portal):
+    url = portal.schema()["auxiliary_file"]
+    assert portal.get(url, headers={"Accept": "application/octet-stream"}).status_code == 200
+
+
+def test_another_media_type_is_not_taken(portal: Portal):
+    answer = portal.http.post("/api/schemas/", json=new_schema())
+    assert answer.status_code == 415
+    assert answer.json() == {"detail": 'Unsupported media type "application/json" in request.'}
+    assert portal.http.post("/api/executions/").json() == ['"schema" not provided'], "no body is an empty object"
+
+
+PARSING = "Error while parsing the input json file. "
+BROKEN = {
+    "no JSON": b"{",
+    "a list": b"[]",
+    "NaN": b'{"a": NaN}',
+    "an infinite number": b'{"a": 1e999}',
+    "bad UTF-8": b'{"a": "\xff"}',
+    "half a pair": b'{"a": "\\ud800"}',
+    "too deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a number of many digits": b'{"a": ' + b"9" * 100_000 + b"}",
+    "too large": b'{"a": "' + b"x" * 1024 * 1024 + b'"}',
+    "empty": b" ",
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+def test_data_that_is_no_object(portal: Portal, data: bytes):
+    for method, path in (("POST", "/api/executions/"), ("PATCH", "/api/executions/7/update_to_failed/")):
+        answer = portal.send(method, path, data)
+        assert answer.status_code == 400
+        (text,) = answer.json()
+        assert text.startswith(PARSING)
+
+
+BODIES = {
+    "no boundary": ("multipart/form-data", b"--x\r\n"),
+    "no end": ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="data"\r\n\r\n{}'),
+    "garbage": ("multipart/form-data; boundary=x", b"garbage"),
+    "headers for ever": ("multipart/form-data; boundary=x", b"--x\r\n" + b"A: b\r\n" * 10_000),
+    "a name in no UTF-8": (
+        "multipart/form-data; boundary=x",
+        b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n{}\r\n--x--\r\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("media", "body"), BODIES.values(), ids=BODIES)
+def test_a_broken_body_is_told_and_leaves_nothing(portal: Portal, media: str, body: bytes):
+    before = portal.kept()
+    answer = portal.http.post("/api/schemas/", content=body, headers={"Content-Type": media})
+    assert answer.status_code == 400
+    assert answer.json()[0].startswith(PARSING)
+    assert portal.kept() == before
+    assert not any((portal.root / ".incoming").iterdir())
+
+
+def test_parts_in_any_order_of_two_files_the_first_and_data_as_a_file(portal: Portal):
+    sent = new_schema()
+    parts = [
+        ("auxiliary_file", ("C:\\x\\first.yaml", b"first")),
+        ("note", (None, "ignored")),
+        ("auxiliary_file", ("second.yaml", b"second")),
+        ("data", (None, json.dumps({**sent, "unknown": {"key": 1}}), "application/json")),
+    ]
+    answer = portal.http.post("/api/schemas/?unknown=1", files=parts)
+    assert answer.status_code == 201
+    got = portal.get(answer.json()["auxiliary_file"])
+    assert got.content == b"first"
+    assert got.headers["content-disposition"].endswith('.yaml"')
+
+
+def test_a_request_that_breaks_off_leaves_nothing(portal: Portal):
+    before = portal.kept()
+    host, _, port = portal.host.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = "POST /api/schemas/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        part = '--x\r\nContent-Disposition: form-data; name="auxiliary_file"; filename="f"\r\n\r\n'
+        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n{part}".encode() + b"y" * 500_000)
+    assert portal.get("/api/").status_code == 200
+    assert portal.kept() == before
+
+
+def test_expect_100_continue_is_answered(portal: Portal):
+    host, _, port = portal.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            b"POST /api/executions/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"Content-Length: 7\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+        connection.sendall(b"--x--\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from([*new_schema(), "schema", "message", "ai_model", "evaluation_metrics", "generic_file"]),
+)
+def test_whatever_is_sent_gives_no_fault_of_ours(portal: Portal, value: object, field: str):
+    for method, path in (
+        ("POST", "/api/schemas/"),
+        ("POST", "/api/executions/"),
+        ("PATCH", "/api/executions/1/update_to_failed/"),
+        ("PATCH", "/api/executions/1/update_to_succeeded/"),
+    ):
+        for data in ({**new_schema(), field: value}, {field: value}):
+            answer = portal.http.request(method, path, files=[("data", (None, json.dumps(data)))])
+            assert answer.status_code in (200, 201, 400, 404), (path, data, answer.text)
+
+
+def test_the_hosts_that_are_allowed(portal: Portal):
+    with httpx.Client(base_url=f"http://{portal.host}") as http:
+        assert http.get("/api/", headers={"Host": "any.example"}).status_code == 200, "any, where none is named"
