@@ -30,7 +30,7 @@ def seen(network: Network) -> Iterator[State]:
                 ready.set()
                 while not stop.is_set():
                     with suppress(TimeoutError):
-                        list(receiver.consume(limit=None, timeout=0.2, safety_interval=0))
+                        list(receiver.consume(limit=None, timeout=0.2, safety_interval=0.2))
 
     def hear(event: dict[str, Any]) -> None:
         state.event(event)
