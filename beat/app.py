@@ -1,22 +1,29 @@
 """The Celery app of the maintenance worker: beat fires the sweeps, the worker runs them."""
 
+import contextlib
 import socket
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+import psycopg
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_process_shutdown
 from kombu.entity import Exchange, Queue
 
 from beat import clock, sweeps
 from beat.settings import BeatSettings
-from orchestrator import log
-from orchestrator.broker import connection
+from orchestrator import health, log
+from orchestrator.broker import connection, own_words, reading
 from orchestrator.core import pokes
 from orchestrator.engine.transaction import Database
+from orchestrator.store import connecting, pooling
+from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
 
 QUEUE = "maintenance"
+
+# Loggers that say at INFO, of each sweep, that it was fired, taken and run.
+_EACH_SWEEP = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
 class _Process:
@@ -29,15 +36,17 @@ class _Process:
     @property
     def database(self) -> Database:
         if self._database is None:
-            url = self._settings.database_url.get_secret_value()
+            url = self._settings.url
             settings = self._settings
             self._database = Database(
                 url, 2, settings.tx_retry_budget, settings.rules, retry_policies=settings.retry_policies
             )
         return self._database
 
-    def start(self, **_: Any) -> None:
-        log.configure(self._settings.log_level)
+    def now(self) -> datetime:
+        """Return the time by which what is written in the database can be compared: the database's."""
+        with self.database.begin() as connection:
+            return self.database.measure(connection)
 
     def end(self, **_: Any) -> None:
         if self._database is not None:
@@ -62,7 +71,7 @@ def make_app(settings: BeatSettings) -> Celery:
         worker_consumer="orchestrator.broker.consumer:Consumer",
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
         task_time_limit=settings.sweep_time_limit,
-        worker_send_task_events=True,
+        worker_send_task_events=settings.sweep_events,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         # Nobody may be there to start it again.
@@ -75,7 +84,6 @@ def make_app(settings: BeatSettings) -> Celery:
     )
     for sweep in every:
         _register(app, process, sweep)
-    worker_process_init.connect(process.start, weak=False)
     worker_process_shutdown.connect(process.end, weak=False)
     return app
 
@@ -83,7 +91,7 @@ def make_app(settings: BeatSettings) -> Celery:
 def _register(app: Celery, process: _Process, sweep: Sweep) -> None:
     @app.task(name=sweep.name, shared=False)  # type: ignore[untyped-decorator]
     def run() -> None:
-        sweep.sweep(process.database, datetime.now(UTC))
+        sweep.sweep(process.database, process.now())
 
 
 def main(settings: BeatSettings, schedule: bool) -> int:
@@ -92,19 +100,41 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     Args:
         settings: what it is told.
         schedule: whether it fires the sweeps too.
+
+    Raises:
+        AddressError: the address for its health cannot be listened on.
+        PoolingError: connections to the database share more than the settings say.
     """
-    log.configure(settings.log_level)
+    log.configure_process(settings.log_level)
+    if settings.log_level != "DEBUG":
+        own_words.quieten(*_EACH_SWEEP)
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
+    with contextlib.suppress(psycopg.OperationalError):
+        # One that is away for now is waited for.
+        pooling.check(settings.url, settings.database_pooling, settings.direct_url)
     app = make_app(settings)
+    signs = health.Signs()
+    reading.install(app, signs.note)
+    probe = Probe(settings.url)
+
+    async def ready() -> None:
+        signs.check()
+        await probe.check()
+
     if schedule:
         clock.install(app)
+    own_words.install()
     worker = app.Worker(
         hostname=f"maintenance@{socket.gethostname()}",
         pool="prefork",
         concurrency=1,
         loglevel=settings.log_level,
-        task_events=True,
+        task_events=settings.sweep_events,
+        quiet=True,
         without_gossip=True,
         without_mingle=True,
     )
-    worker.start()
+    with health.answering(settings.health_address, ready):
+        worker.start()
     return int(worker.exitcode or 0)

@@ -2,13 +2,18 @@
 
 from pydantic import AliasChoices, Field, PositiveInt, SecretStr
 
-from orchestrator.settings import Duration, RuleSettings
+from orchestrator.settings import Address, Duration, RuleSettings
 
 
 class BeatSettings(RuleSettings):
     """What the beat and its maintenance worker need."""
 
     broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    health_address: Address | None = Field(
+        None,
+        description="host:port on which this process alone answers `/health` and `/ready` over HTTP, see "
+        "[health](operate/health.md); nothing is listened on when not set",
+    )
     lost_poke_period: Duration = Field(15.0, description="how often lost pokes are looked for, as in 15s")
     lost_poke_age: Duration = Field(
         30.0, description="how long a task may stay To do before it is poked again, as in 30s; doubles each time"
@@ -50,6 +55,11 @@ class BeatSettings(RuleSettings):
         description="how long events are kept, whatever their age, for a subscriber that went before it had them "
         "(1m or more)",
     )
+    totals_period: Duration = Field(
+        60.0,
+        description="how often plans and tasks are counted for `/metrics`; it reads a row for each task, a second for "
+        "some hundred thousand",
+    )
     old_attempt_period: Duration = Field(3600.0, description="how often attempts are looked for that may be forgotten")
     attempt_retention: Duration | None = Field(
         None,
@@ -66,5 +76,9 @@ class BeatSettings(RuleSettings):
     )
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
+    )
+    sweep_events: bool = Field(
+        False,
+        description="true has Flower, and whoever else listens, see each sweep: some hundred thousand events a day",
     )
     sweep_batch: PositiveInt = Field(500, description="most things that a sweep takes at once (1 or more)")

@@ -13,6 +13,7 @@ from orchestrator.engine.sweeps import (
     silent_nodes,
     stale_queues,
     stuck_tasks,
+    totals,
     unacknowledged_stops,
 )
 from orchestrator.executions.sweeps import orphan_files
@@ -34,6 +35,7 @@ MODULES: tuple[ModuleType, ...] = (
     old_subscriptions,
     silent_nodes,
     stale_queues,
+    totals,
     orphan_files,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ import structlog
 from prometheus_client import REGISTRY
 from starlette.routing import Route
 
-import migrations
 from orchestrator.access import tokens
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
@@ -44,7 +42,7 @@ from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
 from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
-from orchestrator.starting import Sibling, StartError
+from orchestrator.starting import Sibling, StartError, check_database
 from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
 
@@ -78,7 +76,9 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
     Raises:
         StartError: the database is not ready, or an address is taken.
     """
-    _check_schema(settings.database_url.get_secret_value())
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
+    check_database(settings)
     try:
         with runner(_limits(settings)) as running:
             running.run(_serve(settings, sibling))
@@ -86,18 +86,8 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
         raise StartError(str(error)) from error
 
 
-def _check_schema(url: str) -> None:
-    try:
-        complaint = migrations.state(url).complaint
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise StartError(f"the database of ORCHESTRATOR_DATABASE_URL cannot be reached: {reason}") from error
-    if complaint:
-        raise StartError(complaint)
-
-
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
-    url = settings.database_url.get_secret_value()
+    url = settings.url
     waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
 
@@ -147,7 +137,11 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
-            tasks.append(background.create_task(listen(url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})))
+            tasks.append(
+                background.create_task(
+                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})
+                )
+            )
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             if sibling:
@@ -275,7 +269,7 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
 
     def look_up(token: str) -> tokens.Token:
         with database.begin() as connection:
-            return tokens.verify(connection, token, datetime.now(UTC))
+            return tokens.verify(connection, token, database.clock.now())
 
     trust = files.certificates.trust if files.certificates else None
     organization, channel = settings.api_organization, settings.api_channel

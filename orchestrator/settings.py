@@ -132,6 +132,16 @@ class DatabaseSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
     database_url: PostgresUrl = Field(description="the URL of the database, postgresql://user:password@host:5432/name")
+    database_pooling: Literal["session", "transaction"] = Field(
+        "session",
+        description="`transaction` where a pooler, as PgBouncer, hands out a session of the database for each "
+        "transaction; `session` where there is none, or it does so for each connection",
+    )
+    database_direct_url: PostgresUrl | None = Field(
+        None,
+        description="a URL of the same database past such a pooler, for what needs a session: one connection of each "
+        "server process that listens, and migrations",
+    )
     database_pool_size: PositiveInt = Field(16, description="most database connections of one process (1 or more)")
     tx_retry_budget: Duration = Field(
         0.5, description="how long a transaction that met another is tried again, as in 500ms or 2s"
@@ -139,6 +149,26 @@ class DatabaseSettings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+
+    @model_validator(mode="after")
+    def _has_sessions(self) -> Self:
+        if self.database_pooling == "transaction" and self.database_direct_url is None:
+            expected = type(self).model_fields["database_direct_url"].description
+            raise ValueError(
+                f"ORCHESTRATOR_DATABASE_DIRECT_URL is missing: expected {expected}, since "
+                "ORCHESTRATOR_DATABASE_POOLING is transaction"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """The URL of the database."""
+        return self.database_url.get_secret_value()
+
+    @property
+    def direct_url(self) -> str:
+        """The URL for what needs a session of its own."""
+        return (self.database_direct_url or self.database_url).get_secret_value()
 
 
 class RuleSettings(DatabaseSettings):

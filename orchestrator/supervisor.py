@@ -161,7 +161,7 @@ class _Supervisor:
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(self._lifeline)
-        log.configure(self._settings.log_level, process=number)
+        log.configure_process(self._settings.log_level, process=number)
 
         def serves() -> None:
             # Nobody may hear it any more.

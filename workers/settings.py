@@ -101,6 +101,11 @@ class OrganizationSettings(BaseSettings):
         description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
         "http_proxy and no_proxy name; false takes no notice of these variables",
     )
+    health_address: Address | None = Field(
+        None,
+        description="host:port on which this process alone answers `/health` and `/ready` over HTTP, see "
+        "[health](operate/health.md); nothing is listened on when not set",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @model_validator(mode="after")

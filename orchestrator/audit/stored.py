@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -50,8 +50,8 @@ def check(
         poke_retention: how long pokes are kept that were sent: an older one may be missing.
         attempt_retention: how long attempts are kept of tasks that have ended; None for ever.
     """
-    now = datetime.now(UTC) + TOLERANCE
     with database.snapshot() as connection:
+        now = database.measure(connection) + TOLERANCE
         gone = forgotten.of(connection, channel)
         kept = Kept(
             pokes_since=now - poke_retention,

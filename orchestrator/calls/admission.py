@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from typing import TypeAlias, TypeVar
 
 from orchestrator.calls import metrics
@@ -167,7 +168,7 @@ class Admission:
     async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
         """Run a function in a thread when it is the organization's turn."""
         async with self._turns.turn(organization, lane):
-            work = asyncio.get_running_loop().run_in_executor(self._threads, function)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function)
             try:
                 return await asyncio.shield(work)
             finally:

@@ -5,7 +5,6 @@ What the use case does happens in a thread, in one transaction.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
+import structlog
+
 from orchestrator.calls import metrics
+from orchestrator.calls.access_log import Access
 from orchestrator.calls.admission import Admission, Receive, ReceivePart
 from orchestrator.calls.gate import Caller
 from orchestrator.calls.loss import Loss
@@ -32,8 +34,7 @@ Result = TypeVar("Result")
 Identify: TypeAlias = Callable[[], Awaitable[Caller]]
 """Lets the caller in, or raises."""
 
-OK = "OK"
-_LEFT = "CANCELLED"
+log = structlog.get_logger()
 
 
 class Transactions(Protocol):
@@ -226,20 +227,24 @@ class Calls:
     async def _answered(
         self, done: _Done[Response], identify: Identify, work: Callable[[Caller], Awaitable[bytes]]
     ) -> bytes | Refusal:
-        began, outcome = time.perf_counter(), _LEFT
-        try:
-            with self._counted():
-                answered = await self._admitted(done, identify, work)
-            outcome = answered.outcome if isinstance(answered, Refusal) else OK
-            return answered
-        finally:
-            metrics.observe(done.name, outcome, time.perf_counter() - began)
+        with Access(done.name) as access:
+            try:
+                with self._counted():
+                    answered = await self._admitted(done, identify, work, access)
+                access.answered(answered)
+                return answered
+            finally:
+                metrics.observe(done.name, access.outcome, access.seconds)
 
     async def _admitted(
-        self, done: _Done[Response], identify: Identify, work: Callable[[Caller], Awaitable[bytes]]
+        self,
+        done: _Done[Response],
+        identify: Identify,
+        work: Callable[[Caller], Awaitable[bytes]],
+        access: Access,
     ) -> bytes | Refusal:
         try:
-            caller = await self._let_in(identify)
+            caller = access.caller = await self._let_in(identify)
             with self._admission.call(caller.organization, done.lane):
                 return await work(caller)
         except Exception as error:
@@ -284,10 +289,11 @@ class Calls:
             check: raises as soon as the caller may not go on.
             head: tells the caller a value by a name, before the first message.
         """
-        with self._counted():
+        with Access(streaming.name) as access, self._counted():
             try:
-                caller = await self._let_in(identify)
+                caller = access.caller = await self._let_in(identify)
                 organization = caller.organization
+                log.info("stream.opened", method=streaming.name, organization=organization, channel=caller.channel)
                 with self._admission.subscription(organization):
                     receiving = self._admission.message(receive, organization, Lane.CALL, streaming.size_of)
                     async with receiving as body:
@@ -296,9 +302,11 @@ class Calls:
                     async with aclosing(streaming.source(flow, request)) as messages:
                         async for message in messages:
                             yield message
+                access.answered(None)
                 return
             except Exception as error:
                 refused = refusal(streaming.name, error)
+            access.answered(refused)
             yield refused
 
     async def _let_in(self, identify: Identify) -> Caller:

@@ -62,6 +62,11 @@ class Refusal:
         return f"{self.code}: {self.message}" if self.code else self.message
 
 
+def _of_request() -> str:
+    request = structlog.contextvars.get_contextvars().get("request")
+    return f" of request {request}" if request else ""
+
+
 def refusal(name: str, error: Exception) -> Refusal:
     """Return what a call is answered with; a fault of ours goes to the log, and its caller is told no more than that.
 
@@ -73,7 +78,7 @@ def refusal(name: str, error: Exception) -> Refusal:
     """
     if not isinstance(error, errors.OrchestratorError | errors.UnavailableError):
         log.error("call.failed", method=name, exc_info=error)
-        error = errors.InternalError("a fault of the orchestrator; its log has the details")
+        error = errors.InternalError(f"a fault of the orchestrator; its log has the details{_of_request()}")
     code = str(getattr(error, "code", ""))
     pause = error.pause if isinstance(error, errors.BusyError) else None
     return Refusal(type(error), code, str(error).removeprefix(f"{code}: "), pause)

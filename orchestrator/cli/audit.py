@@ -146,8 +146,11 @@ def _rows(settings: Any, channel: str) -> "Iterator[Violation]":
     from orchestrator.audit import stored
     from orchestrator.core.errors import UnavailableError
     from orchestrator.engine.transaction import Database
+    from orchestrator.store import connecting
 
-    database = Database(settings.database_url.get_secret_value(), pool_size=1)
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
+    database = Database(settings.url, pool_size=1)
     try:
         attempts = settings.attempt_retention
         yield from stored.check(

@@ -1,6 +1,5 @@
 """Which orchestrator the commands of a user talk to, and as whom."""
 
-import os
 import shlex
 import ssl
 from collections.abc import Callable, Iterator
@@ -197,8 +196,6 @@ class Target:
         Raises:
             UsageFault: something is missing.
         """
-        # gRPC reads it when it is imported; else it writes lines of its own about failed handshakes.
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         channel = self.channel.partition(",")[0].strip() if self.channel else None
         if self.address is None:
             return self._running_here(channel)

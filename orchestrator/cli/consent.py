@@ -1,7 +1,7 @@
 """The commands of an organization's administrator about consent: list, show; to decide: see `decision`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from orchestrator.cli.connection import Connected, Target, connect, connection_o
 from orchestrator.cli.decision import approve, refuse
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.place import FOLDER, Place, with_files
+
+if TYPE_CHECKING:
+    from orchestrator.client import Client
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 
@@ -45,9 +48,11 @@ def list_waiting(place: Place, as_json: bool) -> None:
         from workers.consent.declines import waiting
 
         groups = declines.grouped(waiting(client, access.organization))
+        policy, decisions = decided.policy, decided.decisions
+        checksums = decisions.approved.functions | decisions.refused.functions
+        named = {} if as_json else _functions(client, checksums)
     from orchestrator.cli import reading, tables
 
-    policy, decisions = decided.policy, decided.decisions
     if as_json:
         reading.print_json(
             {
@@ -77,13 +82,30 @@ def list_waiting(place: Place, as_json: bool) -> None:
                     f"{_listed(policy.organizations)}",
                 ),
                 *(
-                    (word, f"{kind} {_listed(names)}")
+                    (word, f"{kind} {_listed(named.get(name, name) for name in names)}")
                     for word, all_names in (("approved", decisions.approved), ("refused", decisions.refused))
                     for kind, names in all_names.document().items()
                 ),
             )
         )
     )
+
+
+def _functions(client: "Client", checksums: frozenset[str]) -> dict[str, str]:
+    """Return what people call functions, by the checksums of their archives: by which they were decided on."""
+    from orchestrator import protos as pb
+    from orchestrator.cli import reading
+
+    named: dict[str, str] = {}
+    if not checksums:
+        return named
+    for function in reading.pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions"):
+        checksum = function.archive.checksum.lower()
+        if checksum in checksums and checksum not in named:
+            named[checksum] = f"{function.name} of {function.owner} (sha256 {checksum[:12]}…)"
+            if len(named) == len(checksums):
+                break
+    return named
 
 
 def _listed(names: Any) -> str:

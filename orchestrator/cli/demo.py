@@ -1,6 +1,5 @@
 """The command `demo`: a federation on this machine trains one model, from nothing to a table of scores."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,6 @@ def demo(rounds: int, keep_running: bool, data: Path) -> None:
 
     exit_on(*ENDING)
     begin = time.monotonic()
-    # The C core writes its own lines about lost connections to the terminal.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
     from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation

@@ -5,6 +5,8 @@ store cannot be reached or refused; 130 it was interrupted.
 """
 
 import gc
+import os
+import signal
 from importlib import import_module
 
 import click
@@ -52,6 +54,11 @@ class _Lazy(Group):
 
     def invoke(self, ctx: click.Context) -> object:
         gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
+        # gRPC reads it when it is imported; else its C core writes lines of its own about failed handshakes.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        begins = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        if begins:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -61,6 +68,10 @@ class _Lazy(Group):
         except KeyboardInterrupt:
             # click would make it a plain failure.
             raise Interruption from None
+        finally:
+            # At Python's own end nobody could catch it any more.
+            if begins and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -22,6 +22,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
     runs then is ended and To do again at once.
     """
     from orchestrator.core.documents import DocumentError
+    from orchestrator.health import AddressError
     from workers.executors.executor import UnfitError
     from workers.node import app
     from workers.settings import WorkerSettings
@@ -30,7 +31,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
     except DocumentError as error:
         raise UsageFault(str(error)) from error
-    except UnfitError as error:
+    except (UnfitError, AddressError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

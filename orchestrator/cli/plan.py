@@ -197,4 +197,17 @@ def _await_stops(client: "Client", key: str, timeout: float) -> None:
             f"after {timeout:g} s not all have said that they stopped: {left}; their results are refused all the same, "
             "and `orchestrator node list` shows which nodes are silent"
         )
-    click.echo("all have stopped" if shares else "none of its tasks ran")
+    click.echo("all have stopped" if shares else f"nothing had to be stopped: {_ended(client, key)}")
+
+
+def _ended(client: "Client", key: str) -> str:
+    """Return how the tasks of a cancelled plan of which none ran have ended, in words."""
+    from orchestrator.cli import reading
+    from orchestrator.client import Progress
+
+    plan = reading.find(client, key, reading.PLAN)
+    counts = Progress(plan, reading.tasks_of(client, plan.key)).counts
+    words = [f"{counts[state]} {state}" for state in ("Done", "Failed") if counts[state]]
+    before = f"{' and '.join(words)} before" if words else ""
+    unbegun = f"{counts['Cancelled']} had not begun" if counts["Cancelled"] else ""
+    return ", ".join(filter(None, [before, unbegun])) or "it has no tasks"

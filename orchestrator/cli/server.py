@@ -14,6 +14,8 @@ from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
 
 _WAIT_SECONDS = 1.0
+# The arguments are what people call a task; a poke's own id says nothing to anybody.
+_COLUMNS = "--tasks_columns=args,state,received,runtime,worker,name,uuid"
 
 
 @click.command()
@@ -31,7 +33,7 @@ def serve(processes: int | None) -> None:
     for itself; one that dies is started again.
     """
     settings = configure(ServerSettings, processes=processes)
-    log.configure(settings.log_level)
+    log.configure_process(settings.log_level)
     from orchestrator.starting import StartError
 
     try:
@@ -63,19 +65,24 @@ def migrate(what: str | None) -> None:
     log.configure(settings.log_level)
     # By default the first process of a container, or of a pod, takes no notice of it.
     signal.signal(signal.SIGTERM, _end)
+    import psycopg
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
+    from orchestrator.store import pooling
 
-    url = settings.database_url.get_secret_value()
+    url = settings.direct_url
     try:
         if what == "wait":
             _await_tables(url)
         elif what != "check":
+            pooling.check(url, settings.database_pooling, url)
             half: migrations.Half | None = "expand" if what == "expand" else "contract" if what == "contract" else None
             migrations.upgrade(url, half, click.echo)
         state = migrations.state(url)
-    except (SQLAlchemyError, migrations.PendingContractionError) as error:
+    except pooling.PoolingError as error:
+        raise Fault(str(error)) from error
+    except (SQLAlchemyError, psycopg.Error, migrations.PendingContractionError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL could not be migrated: {reason}") from error
     if state.complaint:
@@ -119,8 +126,13 @@ def beat(schedule: bool) -> None:
     """
     settings = configure(BeatSettings)
     from beat import app
+    from orchestrator.health import AddressError
+    from orchestrator.store.pooling import PoolingError
 
-    sys.exit(app.main(settings, schedule))
+    try:
+        sys.exit(app.main(settings, schedule))
+    except (AddressError, PoolingError) as error:
+        raise Fault(str(error)) from error
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -139,4 +151,4 @@ def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
     app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
     # Workers obey nothing that Flower could ask for, so it does not offer it; and they send events unasked.
-    app.start(["flower", *arguments, "--read_only=true", "--enable_events=false"])
+    app.start(["flower", _COLUMNS, *arguments, "--read_only=true", "--enable_events=false"])

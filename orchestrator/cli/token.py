@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -43,8 +43,7 @@ def create(org: str, channels: tuple[str, ...], days: int) -> None:
     """
     from orchestrator.access import tokens
 
-    now = datetime.now(UTC)
-    with _transaction() as connection:
+    with _transaction() as (connection, now):
         made, shown = tokens.create(connection, org, frozenset(channels), now, now + timedelta(days=days))
     click.echo(shown)
     click.echo(
@@ -60,8 +59,7 @@ def list_tokens() -> None:
     from orchestrator.access import tokens
     from orchestrator.cli.tables import console, table
 
-    now = datetime.now(UTC)
-    with _transaction() as connection:
+    with _transaction() as (connection, now):
         made = tokens.get_all(connection)
     rows = (
         (
@@ -87,15 +85,16 @@ def revoke(identity: str) -> None:
     from orchestrator.core.errors import NotFoundError
 
     try:
-        with _transaction() as connection:
-            revoked = tokens.revoke(connection, identity, datetime.now(UTC))
+        with _transaction() as (connection, now):
+            revoked = tokens.revoke(connection, identity, now)
     except NotFoundError as error:
         raise Fault(str(error).removeprefix(f"{error.code}: ")) from error
     click.echo(f"token {revoked.id} of {revoked.organization} is revoked")
 
 
 @contextmanager
-def _transaction() -> "Iterator[Connection]":
+def _transaction() -> "Iterator[tuple[Connection, datetime]]":
+    """Begin a transaction; give its connection, and the time by the database's clock, which tokens end by."""
     settings = configure(DatabaseSettings)
     import psycopg
     from sqlalchemy.exc import SQLAlchemyError
@@ -103,14 +102,17 @@ def _transaction() -> "Iterator[Connection]":
     import migrations
     from orchestrator.core.errors import UnavailableError
     from orchestrator.engine.transaction import Database
+    from orchestrator.store import connecting
 
-    url = settings.database_url.get_secret_value()
+    url = settings.url
+    if settings.database_pooling == "transaction":
+        connecting.share_sessions()
     database = Database(url, pool_size=1)
     try:
         if complaint := migrations.state(url).complaint:
             raise Fault(complaint)
         with database.begin() as connection:
-            yield connection
+            yield connection, database.measure(connection)
     except (SQLAlchemyError, psycopg.Error, UnavailableError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL cannot be used: {reason}") from error

@@ -1,6 +1,5 @@
 """The commands `up` and `down`: a federation on this machine that stays, and its end."""
 
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ def up(orgs: int, port: int | None, data: Path) -> None:
     from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
     exit_on(*ENDING)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError

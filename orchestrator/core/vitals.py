@@ -1,6 +1,6 @@
 """What tells whether the machinery lives: when each sweep ran last, each node was heard, each queue was read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -58,6 +58,63 @@ class QueueVitals:
 
 
 @dataclass(frozen=True)
+class StateTotals:
+    """How many plans that an organization owns, or tasks that it runs, are in a state.
+
+    Args:
+        organization: which.
+        state: as people call it.
+        count: how many.
+    """
+
+    organization: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True)
+class QueueTotals:
+    """What is To do in a queue.
+
+    Args:
+        name: of the queue.
+        depth: how many tasks.
+        oldest: seconds since the first of them became To do.
+    """
+
+    name: str
+    depth: int
+    oldest: float
+
+
+@dataclass(frozen=True)
+class AttemptTotals:
+    """How the attempts of an organization have ended.
+
+    Args:
+        organization: which.
+        ended: how many, by the state that they left their task in, and the kind of fault; empty without one.
+        within: how many took so many seconds at most.
+        seconds: that all of them took together.
+    """
+
+    organization: str
+    ended: Mapping[tuple[str, str], int]
+    within: Sequence[tuple[int, int]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What was counted last."""
+
+    tasks: Sequence[StateTotals]
+    plans: Sequence[StateTotals]
+    queues: Sequence[QueueTotals]
+    attempts: Sequence[AttemptTotals]
+
+
+@dataclass(frozen=True)
 class Vitals:
     """The sweeps, the nodes and the queues at one moment.
 
@@ -66,9 +123,11 @@ class Vitals:
         sweeps: those that ran.
         nodes: those that were heard.
         queues: those of which a node was heard.
+        totals: what was counted of plans, tasks and attempts.
     """
 
     presence: float | None
     sweeps: Sequence[SweepVitals]
     nodes: Sequence[NodeVitals]
     queues: Sequence[QueueVitals]
+    totals: Totals

@@ -1,7 +1,6 @@
 """Notes how far the event streams of this server process are, so that nothing is forgotten that they need."""
 
 import asyncio
-from datetime import UTC, datetime
 from uuid import UUID
 
 from orchestrator.dispatch.feed import Feed
@@ -29,4 +28,4 @@ class Cursors:
 
     def _note(self, sent: dict[UUID, int]) -> None:
         with self._database.begin() as connection:
-            subscriptions.note(connection, sent, datetime.now(UTC))
+            subscriptions.note(connection, sent, self._database.clock.now())

@@ -36,5 +36,6 @@ class Presence:
         rules = self._database.rules
         with self._database.begin() as connection:
             begins = presence.note(connection, rules.gap)
+            self._database.measure(connection)
         if begins:
             log.info("service.begins", seconds_until_a_lease_may_end=rules.lease.total_seconds())

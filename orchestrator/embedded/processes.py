@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 import structlog
 
-from orchestrator.embedded import launch
+from orchestrator.embedded import complaints, launch
 from orchestrator.embedded.users import User
 
 _LOG_LINES = 20
@@ -24,7 +24,16 @@ _log = structlog.get_logger()
 
 
 class ProcessError(RuntimeError):
-    """A server did not start, or ended on its own; the message says which, why, and what its log says."""
+    """A server did not start, or ended on its own; the message says which, why, and what its log says.
+
+    Args:
+        message: what happened, and the last lines of its log perhaps.
+        complaint: what the process itself said was wrong, in one line; empty where it said nothing.
+    """
+
+    def __init__(self, message: str, complaint: str = "") -> None:
+        super().__init__(message)
+        self.complaint = complaint
 
 
 class Process:
@@ -163,7 +172,7 @@ class Process:
         if not self.alive:
             code = self._running().returncode
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ProcessError(f"{self.name} {how}{self._last_words()}")
+            raise ProcessError(f"{self.name} {how}{self._last_words()}", complaints.last(self.log_lines()))
 
     def stop(self) -> None:
         """Ask it to end, kill it when the time is over, and wait for its end; without effect if it does not run."""

@@ -37,7 +37,7 @@ class Revival:
             try:
                 service.check()
             except ProcessError as error:
-                self._put_off(name, str(error))
+                self._put_off(name, str(error), error.complaint)
 
     def _start(self, name: str, service: Service) -> None:
         del self._due[name]
@@ -51,9 +51,10 @@ class Revival:
         if process is not None:
             self._guard(process)
 
-    def _put_off(self, name: str, reason: str) -> None:
+    def _put_off(self, name: str, reason: str, complaint: str = "") -> None:
         now = time.monotonic()
         pause = self._pauses[name].after(now - self._started.get(name, now))
         self._due[name] = now + pause
         # The first line; the end of its log follows.
-        self._tell(f"{reason.partition(';')[0]}; it is started again in {pause:g} s")
+        why = f" ({complaint})" if complaint else ""
+        self._tell(f"{reason.partition(';')[0]}{why}; it is started again in {pause:g} s")

@@ -14,6 +14,7 @@ from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
 from orchestrator.store import database
+from orchestrator.store.clock import Clock
 from orchestrator.store.connection import Connection, Row
 from orchestrator.trace import events
 
@@ -59,6 +60,7 @@ class Transaction(database.Transaction):
         channel: whose assets are meant.
         rules: of leases.
         retry_policies: when a task is tried again.
+        clock: the database's time.
 
     Attributes:
         events: to tell.
@@ -72,8 +74,9 @@ class Transaction(database.Transaction):
         channel: str,
         rules: Rules = DEFAULT_RULES,
         retry_policies: RetryPolicies = DEFAULT_POLICIES,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(connection, organization, channel, rules)
+        super().__init__(connection, organization, channel, rules, clock)
         self.retry_policies = retry_policies
         self.events = events.Recorder()
         self.pokes = outbox.Recorder()
@@ -154,7 +157,7 @@ class Database(database.Database[Transaction]):
 
     def transaction(self, connection: Connection, organization: str, channel: str) -> Transaction:
         """Return the transaction of a call, on a connection that is inside one."""
-        return Transaction(connection, organization, channel, self.rules, self._retry_policies)
+        return Transaction(connection, organization, channel, self.rules, self._retry_policies, self.clock)
 
 
 NOBODY = ""

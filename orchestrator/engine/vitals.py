@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from orchestrator.core.vitals import NodeVitals, QueueVitals, SweepVitals, Vitals
-from orchestrator.engine import presence
+from orchestrator.engine import presence, totals
 from orchestrator.engine.transaction import Database
 from orchestrator.store.connection import Connection
 
@@ -48,4 +48,5 @@ def _read(connection: Connection, now: datetime) -> Vitals:
             for row in connection.execute(_NODES, {"now": now})
         ],
         queues=[QueueVitals(row.name, max(0.0, float(row.age))) for row in connection.execute(_QUEUES, {"now": now})],
+        totals=totals.read(connection, now),
     )

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestrator import log
 from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal
@@ -64,11 +65,16 @@ def routes_of(calls: Calls, identity: Identity, routes: Sequence[Served] = ROUTE
 
 def _endpoint(calls: Calls, identity: Identity, route: Served) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
+        peer = request.client.host if request.client else ""
+        called = log.begin_request(request.headers.get(log.REQUEST), peer)
         identify, receive = partial(identity.identify, request), partial(_body, request, route.takes)
         answered = await route.answer(calls, identify, receive, request.path_params, request.query_params)
         if isinstance(answered, Refusal):
-            return _refused(answered, identity.challenge)
-        return Response(answered, media_type="application/json")
+            response = _refused(answered, identity.challenge)
+        else:
+            response = Response(answered, media_type="application/json")
+        response.headers[log.REQUEST] = called
+        return response
 
     return endpoint
 

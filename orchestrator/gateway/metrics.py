@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from orchestrator.core.errors import UnavailableError
-from orchestrator.core.vitals import Vitals
+from orchestrator.core.vitals import Totals, Vitals
 
 _NODE = ["channel", "organization", "node"]
 
@@ -47,6 +47,7 @@ class _VitalsCollector(Collector):
         yield from _sweeps(vitals)
         yield from _nodes(vitals)
         yield _queues(vitals)
+        yield from _totals(vitals.totals)
 
 
 def _reachable(value: int) -> Metric:
@@ -91,3 +92,41 @@ def _queues(vitals: Vitals) -> Metric:
     for queue in vitals.queues:
         unread.add_metric([queue.name], queue.age)
     return unread
+
+
+def _totals(totals: Totals) -> Iterator[Metric]:
+    tasks = GaugeMetricFamily(
+        "orchestrator_tasks", "Tasks that an organization runs, by state", labels=["organization", "state"]
+    )
+    plans = GaugeMetricFamily(
+        "orchestrator_plans", "Plans that an organization owns, by state", labels=["organization", "state"]
+    )
+    for family, counted in ((tasks, totals.tasks), (plans, totals.plans)):
+        for each in counted:
+            family.add_metric([each.organization, each.state], each.count)
+        yield family
+    depth = GaugeMetricFamily("orchestrator_queue_depth", "Tasks To do in a queue", labels=["queue"])
+    oldest = GaugeMetricFamily(
+        "orchestrator_queue_oldest_seconds", "Seconds since the first task of a queue became To do", labels=["queue"]
+    )
+    for queue in totals.queues:
+        depth.add_metric([queue.name], queue.depth)
+        oldest.add_metric([queue.name], queue.oldest)
+    yield depth
+    yield oldest
+    ended = CounterMetricFamily(
+        "orchestrator_attempts",
+        "Attempts that ended, by the state that they left their task in and the kind of fault",
+        labels=["organization", "outcome", "fault"],
+    )
+    seconds = HistogramMetricFamily(
+        "orchestrator_attempt_seconds", "Seconds that attempts took", labels=["organization"]
+    )
+    for attempts in totals.attempts:
+        for (outcome, fault), count in attempts.ended.items():
+            ended.add_metric([attempts.organization, outcome, fault], count)
+        buckets = [(f"{bound:g}", count) for bound, count in attempts.within]
+        buckets.append(("+Inf", sum(attempts.ended.values())))
+        seconds.add_metric([attempts.organization], buckets=buckets, sum_value=attempts.seconds)
+    yield ended
+    yield seconds

@@ -1,4 +1,4 @@
-"""What tools of the operator ask: `/health` (the process lives), `/ready` (it can serve), `/metrics` where enabled."""
+"""What tools of the operator ask of a server: `/health`, `/ready`, and `/metrics` where it is enabled."""
 
 import asyncio
 import math
@@ -9,30 +9,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestrator.core.errors import BusyError, UnavailableError
+from orchestrator import health
+from orchestrator.core.errors import BusyError
 
 _SCRAPES = 4
 
 
-def routes(ready: Callable[[], Awaitable[None]], exposed: Callable[[], bytes] | None) -> list[Route]:
+def routes(ready: health.Ready, exposed: Callable[[], bytes] | None) -> list[Route]:
     """Return the routes.
 
     Args:
         ready: raises UnavailableError when the server cannot do its work.
         exposed: returns what `/metrics` shows; None leaves that page out.
     """
-
-    async def live(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def is_ready(_: Request) -> Response:
-        try:
-            await ready()
-        except UnavailableError as error:
-            return JSONResponse({"status": str(error)}, status_code=503)
-        return JSONResponse({"status": "ok"})
-
-    made = [Route("/health", live), Route("/ready", is_ready)]
+    made = health.routes(ready)
     if exposed is not None:
         made.append(Route("/metrics", _metrics(exposed)))
     return made

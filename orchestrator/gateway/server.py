@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator.listening import IdentifyingProtocol, Listener
+
+log = structlog.get_logger()
 
 
 def application(routes: Sequence[Route]) -> Starlette:
@@ -24,6 +27,8 @@ def application(routes: Sequence[Route]) -> Starlette:
 def _unrouted(request: Request, error: HTTPException) -> Response:
     words = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not what this path takes"}
     body = {"code": None, "message": words.get(error.status_code, error.detail)}
+    peer = request.client.host if request.client else ""
+    log.info("call.refused", method=request.method, reason=body["message"], status=error.status_code, peer=peer)
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 

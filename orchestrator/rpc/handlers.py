@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from orchestrator import log
 from orchestrator.calls import call
 from orchestrator.calls.admission import Receive, ReceivePart
 from orchestrator.calls.call import Calls, Flow, Gathering, Identify, Operation, Streaming
@@ -56,9 +57,10 @@ class Handlers:
         """Return the handler of a method that answers once."""
 
         async def handle(_: object, context: Context) -> bytes:
+            request = _begin(context)
             answered = await self._calls.answer(operation, self._identify(context), _receive(context))
             if isinstance(answered, Refusal):
-                await _abort(context, answered)
+                await _abort(context, answered, request)
             return answered
 
         # To the caller it is a call with one message. Only who takes a stream is asked before the message is read.
@@ -68,9 +70,10 @@ class Handlers:
         """Return the handler of a method that takes a stream and answers once."""
 
         async def handle(_: object, context: Context) -> bytes:
+            request = _begin(context)
             answered = await self._calls.gather(gathering, self._identify(context), _receive_part(context))
             if isinstance(answered, Refusal):
-                await _abort(context, answered)
+                await _abort(context, answered, request)
             return answered
 
         return grpc.stream_unary_rpc_method_handler(handle)
@@ -79,6 +82,8 @@ class Handlers:
         """Return the handler of a method that answers with a stream."""
 
         async def handle(_: object, context: Context) -> AsyncGenerator[bytes, None]:
+            request = _begin(context)
+
             async def head(name: str, value: str) -> None:
                 await context.send_initial_metadata(((name, value),))
 
@@ -87,7 +92,7 @@ class Handlers:
             async with aclosing(streamed) as messages:
                 async for message in messages:
                     if isinstance(message, Refusal):
-                        await _abort(context, message)
+                        await _abort(context, message, request)
                     yield message
 
         return grpc.stream_stream_rpc_method_handler(handle)
@@ -109,6 +114,14 @@ def _receive(context: Context) -> Receive:
     return receive
 
 
+def _begin(context: Context) -> str:
+    """Begin a call; return its id, which its answer bears."""
+    given = next((value for key, value in context.invocation_metadata() or () if key == log.REQUEST), None)
+    request = log.begin_request(given if isinstance(given, str) else None, context.peer())
+    context.set_trailing_metadata(((log.REQUEST, request),))
+    return request
+
+
 def _receive_part(context: Context) -> ReceivePart:
     async def receive() -> bytes | None:
         part = await context.read()
@@ -117,10 +130,11 @@ def _receive_part(context: Context) -> ReceivePart:
     return receive
 
 
-async def _abort(context: Context, refusal: Refusal) -> NoReturn:
+async def _abort(context: Context, refusal: Refusal, request: str) -> NoReturn:
     # Details travel in a header, percent-encoded; clients refuse headers of more than some kilobytes.
     details = str(refusal).encode()[:_MOST_DETAILS].decode(errors="ignore")
-    trailing = () if refusal.pause is None else ((RETRY_AFTER, f"{refusal.pause * 1000:.0f}"),)
+    pause = () if refusal.pause is None else ((RETRY_AFTER, f"{refusal.pause * 1000:.0f}"),)
+    trailing = ((log.REQUEST, request), *pause)
     await context.abort(grpc.StatusCode[refusal.outcome], details, trailing)
 
 

@@ -20,6 +20,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from orchestrator.store.clock import Clock, ticks
+
 DEFAULTS = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -39,7 +41,8 @@ after 13 s when it was not.
 # By a statement, since poolers refuse parameters that they do not know.
 _NOTICE_US = """
     SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
+           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false),
+           clock_timestamp()
 """
 
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
@@ -50,6 +53,7 @@ _ANSWER_SECONDS = 2.0
 Session: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 _open: "WeakSet[Session]" = WeakSet()
 _ended = threading.Event()
+_shared = threading.Event()
 
 
 def _defaults(url: str) -> dict[str, Any]:
@@ -61,21 +65,35 @@ def _defaults(url: str) -> dict[str, Any]:
     }
 
 
-def connect(url: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
+def share_sessions() -> None:
+    """Have all connections of this process, from now on, do without what belongs to a session (see `pooling`)."""
+    _shared.set()
+
+
+def _kept() -> dict[str, Any]:
+    """Return what connections do beside: prepare statements that come again, but not in somebody else's session."""
+    return {"prepare_threshold": None} if _shared.is_set() else {}
+
+
+def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -> "psycopg.Connection[Any]":
     """Connect to a database.
 
     Args:
         url: `postgresql://…`.
         autocommit: whether each statement is a transaction of its own.
+        clock: told the database's time.
 
     Raises:
         psycopg.OperationalError: it cannot be reached, or refuses us.
     """
     if _ended.is_set():
         raise psycopg.OperationalError("this process ends, and connects no more")
-    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_defaults(url))
+    connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_kept(), **_defaults(url))
     _open.add(connection)
-    connection.execute(_NOTICE_US)
+    asked = ticks()
+    row = connection.execute(_NOTICE_US).fetchone()
+    if clock is not None and row is not None:
+        clock.measured(row[-1], asked, ticks())
     connection.autocommit = autocommit
     return connection
 
@@ -89,13 +107,13 @@ async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
     Raises:
         psycopg.OperationalError: it cannot be reached, or refuses us.
     """
-    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_defaults(url))
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **_kept(), **_defaults(url))
     _open.add(connection)
     await connection.execute(_NOTICE_US)
     return connection
 
 
-def make_engine(url: str, **options: Any) -> Engine:
+def make_engine(url: str, clock: Clock | None = None, **options: Any) -> Engine:
     """Return a pool of connections.
 
     One that was idle for some seconds is asked for an answer before it is used, which costs no statement; and where one
@@ -103,10 +121,11 @@ def make_engine(url: str, **options: Any) -> Engine:
 
     Args:
         url: `postgresql://…`.
+        clock: told the database's time by each new connection.
         options: of SQLAlchemy's `create_engine`.
     """
     engine = create_engine(
-        "postgresql+psycopg://", creator=partial(connect, url), isolation_level="READ COMMITTED", **options
+        "postgresql+psycopg://", creator=partial(connect, url, clock=clock), isolation_level="READ COMMITTED", **options
     )
     generation = _Generation()
     event.listen(engine, "connect", generation.made)

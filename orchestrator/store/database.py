@@ -4,17 +4,18 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy import Engine, TextClause
+from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
 from orchestrator.core.rules import Rules
 from orchestrator.store import connecting, faults
+from orchestrator.store.clock import Clock, ticks
 from orchestrator.store.connection import Connection, Rows, transaction_on
 from orchestrator.store.faults import Verdict
 
@@ -26,6 +27,8 @@ Result = TypeVar("Result")
 DEFAULT_RULES = Rules()
 
 _PAUSE = 0.01
+
+_TIME = text("SELECT clock_timestamp()")
 
 
 def _nothing() -> None:
@@ -40,8 +43,10 @@ class Transaction:
         organization: who calls.
         channel: whose assets are meant.
         rules: of leases.
+        clock: the database's time.
 
     Attributes:
+        now: the time, see `locked`.
         certificate_ends: when the certificate ends that proves who calls; None where nothing does.
         before_commit: called once, before what it changes is committed.
     """
@@ -50,12 +55,20 @@ class Transaction:
 
     before_commit: Callable[[], None] = staticmethod(_nothing)
 
-    def __init__(self, connection: Connection, organization: str, channel: str, rules: Rules = DEFAULT_RULES) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        organization: str,
+        channel: str,
+        rules: Rules = DEFAULT_RULES,
+        clock: Clock | None = None,
+    ) -> None:
         self.rules = rules
+        self._clock = clock or Clock()
         self.connection = connection
         self.organization = organization
         self.channel = channel
-        self.now = datetime.now(UTC)
+        self.now = self._clock.now()
 
     @property
     def written(self) -> frozenset[str]:
@@ -65,7 +78,7 @@ class Transaction:
     def locked(self) -> None:
         """Take the time again after a lock, unless something bears it already: who waited comes later."""
         if not self.written:
-            self.now = datetime.now(UTC)
+            self.now = self._clock.now()
 
     def alone(self, query: TextClause, parameters: Mapping[str, Any]) -> Rows:
         """Run a statement that is all that it changes; where nothing came before, it commits by itself (autocommit).
@@ -118,7 +131,10 @@ class Database(ABC, Generic[Call]):
         self._written = written
         self.url = url
         self._retry_budget = retry_budget
-        self.engine: Engine = connecting.make_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
+        self.clock = Clock()
+        self.engine: Engine = connecting.make_engine(
+            url, self.clock, pool_size=pool_size, max_overflow=0, pool_timeout=30
+        )
 
     @abstractmethod
     def transaction(self, connection: Connection, organization: str, channel: str) -> Call:
@@ -176,6 +192,17 @@ class Database(ABC, Generic[Call]):
                 case Verdict.VALUE:
                     raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
             raise
+
+    def measure(self, connection: Connection) -> datetime:
+        """Ask for the database's time, lest ours drifts from it; return it.
+
+        Args:
+            connection: inside a transaction.
+        """
+        asked = ticks()
+        said: datetime = connection.execute(_TIME).scalar_one()
+        self.clock.measured(said, asked, ticks())
+        return said
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

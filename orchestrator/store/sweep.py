@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import structlog
 from sqlalchemy import text
 
@@ -52,6 +53,19 @@ class Sweep:
 
     def sweep(self, database: Database[Any], now: datetime) -> int:
         """Repair all there is at a moment, batch by batch; note that it ran, and return how many things."""
+        try:
+            total = self._repair(database, now)
+        except psycopg.errors.InsufficientPrivilege as error:
+            reason = str(error).partition("\n")[0]
+            log.error("sweep.not_allowed", sweep=self.name, reason=reason, hint="docs/operate/database.md, Rights")
+            return 0
+        with database.begin() as connection:
+            note(connection, self.name, now, total)
+        if total:
+            log.info("sweep.repaired", sweep=self.name, count=total)
+        return total
+
+    def _repair(self, database: Database[Any], now: datetime) -> int:
         total = 0
         while True:
             crash.point(f"{self.name}.before")
@@ -59,9 +73,4 @@ class Sweep:
             crash.point(f"{self.name}.after")
             total += count
             if count < self.batch:
-                break
-        with database.begin() as connection:
-            note(connection, self.name, now, total)
-        if total:
-            log.info("sweep.repaired", sweep=self.name, count=total)
-        return total
+                return total

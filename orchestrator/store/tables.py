@@ -394,6 +394,18 @@ forgotten = Table(
 """The last event of each channel that was forgotten, for its age, with all before it; `until` is the latest time that
 any of them bears."""
 
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("organization", Text, primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False, server_default=text("0")),
+)
+"""What a sweep has counted for metrics, see `engine.totals`: how many of what `name` says are in the state, or ended in
+the way, that `label` says."""
+
 outbox = Table(
     "outbox",
     metadata,

@@ -80,7 +80,8 @@ def _partitions(connection: Connection) -> list[_Partition]:
     return sorted(found, key=lambda partition: partition.begin)
 
 
-_ALONE = "SET LOCAL lock_timeout = '1s'; LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE"
+# Functions of the tables' owner: who runs the sweeps has no right to make or drop tables.
+_ALONE = "SET LOCAL lock_timeout = '1s'; SELECT events_hold()"
 
 
 def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
@@ -110,11 +111,13 @@ def _make(connection: Connection, now: datetime) -> int:
     # Looked at again, now that nobody else makes them, or writes.
     missing = _missing(connection, now)
     for month in missing:
-        connection.execute(text(_MAKE.format(begin=month.begin, low=month.ids[0], high=month.ids[1])))
+        low, high = month.ids
+        connection.execute(_MAKE, {"name": f"events_{month.begin:%Y_%m}", "low": low, "high": high})
     return len(missing)
 
 
-_MAKE = "CREATE TABLE events_{begin:%Y_%m} PARTITION OF events FOR VALUES FROM ('{low}') TO ('{high}')"
+_MAKE = text("SELECT events_make(:name, :low, :high)")
+_DROP = text("SELECT events_drop(:name)")
 _IN_DEFAULT = text("SELECT EXISTS (SELECT FROM events_default WHERE id >= :low AND id < :high)")
 
 
@@ -147,7 +150,7 @@ def _drop(connection: Connection, before: datetime, position: int) -> int:
     # Looked at again, now that nobody writes.
     found = _done_with(connection, before, position)
     for partition in found:
-        connection.execute(text(f"DROP TABLE {partition.name}"))
+        connection.execute(_DROP, {"name": partition.name})
         log.info("partitions.dropped", partition=partition.name, events_before=partition.end.isoformat())
     return len(found)
 

@@ -28,9 +28,10 @@ from orchestrator.embedded.valkey import Valkey, find_binary
 from orchestrator.engine.transaction import Database
 from tests.kit.brokers import redis_server
 from tests.kit.brokers.accounts import Broker, Provisioned, provisioned, receive, send, speaking
-from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ
+from tests.kit.brokers.rabbitmq import RabbitMQ
 from tests.kit.brokers.redis_server import RedisServer
 from tests.kit.containers import WorkerContainer, organization_worker
+from tests.kit.debian import AbsentError
 from tests.kit.refusing import RefusingProxy
 from tests.kit.waiting import wait_until
 

@@ -21,6 +21,7 @@ class Recorded(
     pb.ComputeTaskServiceServicer,
     pb.OrganizationServiceServicer,
     pb.WorkerServiceServicer,
+    pb.InfoServiceServicer,
 ):
     """Answers with what was put into its dictionaries, and keeps what it was told."""
 
@@ -168,6 +169,10 @@ class Recorded(
         """Keys of the tasks that a heartbeat called stopped."""
         return [attempt.compute_task_key for _, beat in self.heartbeats for attempt in beat.stopped]
 
+    def QueryVersion(self, request: pb.QueryVersionParam, context: Any) -> pb.QueryVersionResponse:
+        self._answer(context)
+        return pb.QueryVersionResponse(orchestrator="recorded")
+
     def _answer(self, context: Any) -> None:
         if self.unanswered:
             self.unanswered -= 1
@@ -207,6 +212,7 @@ def serving() -> Iterator[tuple[Recorded, str]]:
     pb.add_ComputeTaskServiceServicer_to_server(recorded, server)
     pb.add_OrganizationServiceServicer_to_server(recorded, server)
     pb.add_WorkerServiceServicer_to_server(recorded, server)
+    pb.add_InfoServiceServicer_to_server(recorded, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -48,6 +48,11 @@ class Store:
         return httpx.Client(verify=context, base_url=self.address, trust_env=False)
 
 
+def log_of(root: Path) -> Path:
+    """Return the file of what the server of a store has logged."""
+    return root.with_name(f"{root.name}.log")
+
+
 @contextmanager
 def stored(
     root: Path,
@@ -81,9 +86,12 @@ def stored(
         "ORCHESTRATOR_TLS_CLIENT_CA_CERT_DIR": str(layout.client_authorities),
         **(settings or {}),
     }
-    with subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT], env={**os.environ, **environment}, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        log_of(root).open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-c", _SCRIPT], env={**os.environ, **environment}, stdout=log, stderr=log
+        ) as process,
+    ):
         store = Store(f"https://127.0.0.1:{port}", root, layout, process)
         try:
             wait_until(lambda: _answers(store, organization), timeout=20, message="the store's server to answer")

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING, STARTING = (
+PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVAL, LISTENING, HEALTH, STARTING = (
     "orchestrator.protos",
     "orchestrator.core",
     "orchestrator.files",
@@ -21,6 +21,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.log",
     "orchestrator.removal",
     "orchestrator.listening",
+    "orchestrator.health",
     "orchestrator.starting",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
@@ -35,7 +36,7 @@ WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers.functions",
 )
 # What an organization's side may import of the orchestrator's package.
-OUTSIDE = {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING}
+OUTSIDE = {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING, HEALTH}
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
 MAY_IMPORT = {
@@ -53,8 +54,8 @@ MAY_IMPORT = {
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
     EXECUTIONS: {*ENGINES},
-    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING},
-    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING, HEALTH, LOG},
+    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
@@ -84,9 +85,10 @@ MAY_IMPORT = {
     LOG: set(),
     REMOVAL: set(),
     LISTENING: set(),
-    STARTING: {"orchestrator.gateway"},
+    HEALTH: {CORE, LISTENING},
+    STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},

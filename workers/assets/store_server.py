@@ -4,25 +4,33 @@ Functions, openers, descriptions, models and logs, for reading; never data sampl
 what. What is written is in `upload_server`.
 """
 
+import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
 import grpc
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator import health
 from orchestrator import log as logs
-from orchestrator.core.errors import NotFoundError, PermissionDeniedError
+from orchestrator import protos as pb
+from orchestrator.core.errors import NotFoundError, PermissionDeniedError, UnavailableError
 from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.tls import renewed_context
 from orchestrator.files.trust import watch_trust
@@ -32,7 +40,7 @@ from workers.assets.access import Access
 from workers.assets.store import AssetStore
 from workers.assets.upload_server import Removal, UploadServer
 from workers.assets.uploads import Uploads
-from workers.channels import connect
+from workers.channels import Channels, connect
 from workers.settings import StoreSettings
 
 log = structlog.get_logger()
@@ -44,6 +52,8 @@ _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
 _RECHECK_SECONDS = 10.0
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-")
+_ANSWER_SECONDS = 3.0
+_READY_SECONDS = 4.0
 
 
 def make_app(
@@ -88,6 +98,7 @@ def make_app(
         return StreamingResponse(chunks, status, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
+        middleware=[Middleware(_Told)],
         routes=[
             *UploadServer(uploads, organization, trust, access.address).routes,
             Route("/{name:path}", read, methods=["GET"]),
@@ -102,7 +113,7 @@ def serve(settings: StoreSettings) -> int:
     Args:
         settings: the store's.
     """
-    logs.configure(settings.log_level)
+    logs.configure_process(settings.log_level)
     try:
         trust = watch_trust(settings.tls_client_ca_cert_dir, settings.tls_deny_list)
         context = renewed_context("store_certificate", settings.store_cert, settings.store_key, trust, demands=True)
@@ -131,7 +142,7 @@ def serve(settings: StoreSettings) -> int:
                 ws="none",
                 lifespan="off",
                 ssl_context_factory=lambda _, __: context,
-                log_level="warning",
+                log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -139,9 +150,31 @@ def serve(settings: StoreSettings) -> int:
             )
         )
         log.info("store.serving", organization=settings.organization, address=settings.store_address)
-        with listener, Removal(uploads), runner(limits) as running:
-            running.run(server.serve(sockets=[listener]))
+        ready = partial(health.in_thread, partial(_check_ready, store, channels), _READY_SECONDS)
+        with ExitStack() as held:
+            held.enter_context(listener)
+            try:
+                held.enter_context(health.answering(settings.health_address, ready))
+            except health.AddressError as error:
+                log.error("store.not_started", error=str(error))
+                return 1
+            held.enter_context(Removal(uploads))
+            held.enter_context(runner(limits)).run(server.serve(sockets=[listener]))
     return 0 if server.started else 1
+
+
+def _check_ready(store: AssetStore, channels: Channels) -> None:
+    """Check that files can be served: they are there, and the orchestrator says who may read them.
+
+    Raises:
+        UnavailableError: they cannot; the message says why.
+    """
+    if store.local is not None and not os.access(store.local, os.R_OK | os.X_OK):
+        raise UnavailableError("the folder of the store cannot be read")
+    try:
+        channels.find(lambda client: client.info.QueryVersion(pb.QueryVersionParam(), timeout=_ANSWER_SECONDS))
+    except grpc.RpcError as error:
+        raise UnavailableError(f"the orchestrator does not say who may read what: {error.details()}") from error
 
 
 def _uploads(store: AssetStore, settings: StoreSettings) -> Uploads | None:
@@ -203,7 +236,33 @@ def _chunks(file: IO[bytes], check: Callable[[], object], size: int = sys.maxsiz
             yield chunk
 
 
+class _Told:
+    """Gives each request an id, and tells of it in the log when it has been answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client") or ("",)
+        given = Headers(scope=scope).get(logs.REQUEST)
+        request, status, began = logs.begin_request(given, client[0]), 0, time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[logs.REQUEST] = request
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            seconds = round(time.perf_counter() - began, 4)
+            log.info("request.answered", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
+
+
 def _explain(request: Request, error: Any) -> Response:
+    log.info("request.refused", path=request.url.path, status=error.status_code, reason=error.detail)
     return _json({"error": error.detail}, error.status_code, error.headers, request.method)
 
 

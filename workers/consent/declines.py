@@ -20,6 +20,8 @@ from workers.consent.policy import Asked, Consent, Missing
 log = structlog.get_logger()
 
 _CALL_SECONDS = 60.0
+# For a name that people read, nobody waits.
+_NAME_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 _AT_ONCE = 1000
@@ -39,6 +41,7 @@ class Asking:
         self.consent = consent
         # A function's archive and owner never change.
         self._functions: dict[tuple[str, str], pb.Function] = {}
+        self._plans: dict[tuple[str, str], str] = {}
 
     def agree(self, task: str) -> tuple[Client, Asked] | None:
         """Return the channel of a task and what it asks, if all of it is consented to; else decline it.
@@ -84,6 +87,24 @@ class Asking:
             # Its lease ends unrenewed.
             log.warning("task.not_declined", task=claim.attempt.compute_task_key, reason=error.details())
         return False
+
+    def plan_name(self, client: Client, key: str) -> str:
+        """Return the name of a compute plan, for people; empty where it cannot be told now.
+
+        Args:
+            client: the connection, in its channel.
+            key: its key.
+        """
+        known = self._plans.get((client.channel, key))
+        if known is None:
+            try:
+                known = client.plans.GetPlan(pb.GetComputePlanParam(key=key), timeout=_NAME_SECONDS).name
+            except grpc.RpcError:
+                return ""
+            while len(self._plans) >= _MOST_FUNCTIONS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[client.channel, key] = known
+        return known
 
     def _function(self, client: Client, key: str) -> pb.Function:
         known = self._functions.get((client.channel, key))

@@ -13,8 +13,9 @@ import contextvars
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import IO, Self
 
 import structlog
 
+from orchestrator import health
 from orchestrator import log as logs
 from workers import folder, processes
 from workers.channels import Channels, connect
@@ -32,6 +34,7 @@ from workers.folder import Place
 from workers.node.adoption import Adoption
 from workers.node.cleanup import Cleanup
 from workers.node.heartbeat import Heartbeat
+from workers.node.readiness import Readiness
 from workers.node.retention import Retention
 from workers.run import orders
 from workers.settings import WorkerSettings
@@ -56,6 +59,8 @@ class Command(bytes, Enum):
 
     BEAT = b"b"
     """Beat at once."""
+    READS = b"r"
+    """The worker reads its queue."""
     DRAIN = b"d"
     """The worker ends: what runs may end within the drain time; told again, it may no more."""
     QUIT = b"q"
@@ -81,6 +86,7 @@ class Agent:
         self._adoption = Adoption(settings)
         self._retention = Retention(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
+        self.readiness = Readiness(self._beats)
         self._drained: float | None = None
         self._receipts: set[Path] = set()
         self._frozen: dict[Place, float] = {}
@@ -110,10 +116,14 @@ class Agent:
             for beat in self._beats:
                 beat.beat_now()
             return
+        if command is Command.READS:
+            self.readiness.signs.note()
+            return
         again = self._drained is not None
         seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
         self._drained = time.monotonic() + seconds
         self._cleanup.leaving = True
+        self.readiness.end()
         log.info("worker.draining", seconds=seconds)
 
     def look(self) -> bool:
@@ -180,10 +190,21 @@ def run(settings: WorkerSettings, commands: IO[bytes]) -> None:
         commands: a pipe, unbuffered.
     """
     structlog.contextvars.bind_contextvars(organization=settings.organization, node=settings.node)
-    with connect(settings) as channels, Agent(settings, channels) as agent:
+    with connect(settings) as channels, Agent(settings, channels) as agent, _answering(settings, agent.readiness):
         while (command := _next(commands, agent.look)) is not None:
             agent.obey(command)
         agent.finish()
+
+
+@contextmanager
+def _answering(settings: WorkerSettings, readiness: Readiness) -> Iterator[None]:
+    with ExitStack() as answering:
+        try:
+            answering.enter_context(health.answering(settings.health_address, readiness.check))
+        except health.AddressError as error:
+            # Leases must not run out for it.
+            log.error("health.not_answered", reason=str(error))
+        yield
 
 
 def _next(commands: IO[bytes], meanwhile: Callable[[], object]) -> Command | None:
@@ -209,7 +230,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     with open(0, "rb", buffering=0) as commands:
         settings = WorkerSettings.model_validate_json(commands.readline())
-        logs.configure(settings.log_level)
+        logs.configure_process(settings.log_level)
         run(settings, commands)
 
 

@@ -11,8 +11,9 @@ import structlog
 from celery import Celery, Task
 from celery.signals import worker_process_init, worker_process_shutdown
 
+from orchestrator import health
 from orchestrator import log as logs
-from orchestrator.broker import connection
+from orchestrator.broker import connection, own_words, reading
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
 from workers.assets import disabling
 from workers.channels import Channels, connect
@@ -28,6 +29,10 @@ from workers.node.supervisor import Supervisor
 from workers.run import attempt as attempts
 from workers.run.slot import Slot
 from workers.settings import WorkerSettings
+
+
+class TaskFailedError(Exception):
+    """A task was run and reported as failed: all is said and done, but whoever looks at the worker should see it."""
 
 
 class _Process:
@@ -100,27 +105,33 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
 
     acknowledgement = Acknowledgement(app)
 
-    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True)  # type: ignore[untyped-decorator]
+    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True, throws=(TaskFailedError,))  # type: ignore[untyped-decorator]
     def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a task.
 
         Args:
             task: its key.
             attempt: the number of the attempt that is due.
+
+        Raises:
+            TaskFailedError: it was run, and reported as failed.
         """
         try:
-            attempts.run(
+            failure = attempts.run(
                 settings,
                 process.asking,
                 process.slot,
                 task,
                 attempt,
                 claimed=lambda: acknowledgement.answered(self.request.id),
+                described=lambda words: acknowledgement.described(self.request.id, words),
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
             strays.end_children()
             process.slot.prepare()
+        if failure:
+            raise TaskFailedError(failure)
 
     @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
     def build_function(function: str) -> None:
@@ -156,22 +167,27 @@ def main(settings: WorkerSettings) -> int:
     Raises:
         DocumentError: the consent policy, or the file of decisions, is wrong.
         UnfitError: functions cannot run here as the settings say.
+        AddressError: the address for its health cannot be listened on.
     """
     consent = Consent.of(settings)
     consent.check()
-    logs.configure(settings.log_level)
+    logs.configure_process(settings.log_level)
     registry.make(settings).check()
+    health.check_address(settings.health_address)
     clear(settings.node_folder)
     app = make_app(settings, consent)
     with Supervisor(settings) as supervisor:
         drain.install(app, supervisor)
+        reading.install(app, supervisor.reads)
         pool.install(app)
+        own_words.install()
         worker = app.Worker(
             hostname=f"{settings.organization}@{settings.node}",
             pool="prefork",
             concurrency=settings.concurrency,
             loglevel=settings.log_level,
             task_events=True,
+            quiet=True,
             # Workers of different organizations have nothing to say to each other.
             without_gossip=True,
             without_mingle=True,

@@ -40,6 +40,8 @@ class Heartbeat(threading.Thread):
 
     Attributes:
         lease: how long an attempt is believed to live without a heartbeat, in seconds; until the first answer, a guess.
+        heard_at: when a beat was answered last, by the monotonic clock.
+        complaint: why the last one was not.
     """
 
     def __init__(self, client: Client, node: str, parent: Path, slots: int) -> None:
@@ -52,6 +54,8 @@ class Heartbeat(threading.Thread):
         self.lease = _FIRST_LEASE_SECONDS
         self._period = _FIRST_PERIOD_SECONDS
         self._heard = True
+        self.heard_at: float | None = None
+        self.complaint = ""
         self._due = threading.Event()
         self._ended = threading.Event()
         self._log = log.bind(node=node, channel=client.channel)
@@ -98,11 +102,14 @@ class Heartbeat(threading.Thread):
             if self._heard:
                 self._log.warning("heartbeat.lost", attempts=len(running), error=error.details())
             self._heard = False
+            self.complaint = error.details() or error.code().name
             return min(self._period, _RETRY_SECONDS) if lost(error) else self._period
         crash.point("agent.beaten")
         if not self._heard:
             self._log.info("heartbeat.heard_again", attempts=len(running))
         self._heard = True
+        self.heard_at = time.monotonic()
+        self.complaint = ""
         self.lease = answer.lease.ToTimedelta().total_seconds()
         stops = {(order.compute_task_key, order.number): order.reason for order in answer.stops}
         for place, record in running:

@@ -57,6 +57,10 @@ class Supervisor:
         """Have it beat at once."""
         self._tell(Command.BEAT)
 
+    def reads(self) -> None:
+        """Tell it that the worker reads its queue."""
+        self._tell(Command.READS)
+
     def drain(self) -> None:
         """Have what runs released when the drain time is over; at once, when called again. Good in a signal handler."""
         self._end(Command.DRAIN)

@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 _CLAIM_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+# Of a key: what commands take for it.
+_SHORT = 8
 
 
 def run(
@@ -51,7 +53,8 @@ def run(
     task: str,
     number: int,
     claimed: Callable[[], None],
-) -> None:
+    described: Callable[[str], None] = lambda _: None,
+) -> str:
     """Claim a task that a poke announced, and run it to its report; or decline it.
 
     Args:
@@ -61,27 +64,32 @@ def run(
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
+        described: called with what people call the task.
+
+    Returns:
+        Why it failed, and where to read more; empty where it did not.
     """
     param = pb.ClaimTaskParam(compute_task_key=task, attempt=number, node=settings.node, claim_id=str(uuid.uuid4()))
     try:
         agreed = asking.agree(task)
         if agreed is None:
-            return
+            return ""
         client, asked = agreed
         sent = clock()
         claim = insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
-        return
+        return ""
     claimed()
     try:
         if not asking.holds(client, asked, claim):
-            return
+            return ""
     except grpc.RpcError as error:
         # Nobody runs it here; its lease ends, and it is decided on anew.
         log.error("task.not_given_back", task=task, attempt=claim.attempt.number, reason=error.details())
-        return
+        return ""
+    described(_words(claim, asking.plan_name(client, claim.task.compute_plan_key)))
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
     record = Record.of_attempt(claim.attempt, client.channel)
@@ -100,9 +108,9 @@ def run(
                 slot.executor.end(spare.path, 0.0)
             with suppress(Stopped):
                 report.fail(client, pb.FailTaskParam(attempt=claim.attempt, error_type=pb.ERROR_TYPE_INTERNAL))
-            return
+            return f"no working folder: {error.strerror}"
         store = AssetStore(settings.store_root)
-        _Attempt(
+        return _Attempt(
             settings,
             slot,
             claim,
@@ -149,8 +157,12 @@ class _Attempt:
         self._results = Results(folder.path / JOURNAL)
         self._log = log.bind(task=claim.task.key, attempt=claim.attempt.number)
 
-    def run(self) -> None:
-        """Produce the results and report them, or the fault; an order to end is obeyed without a report."""
+    def run(self) -> str:
+        """Produce the results and report them, or the fault; an order to end is obeyed without a report.
+
+        Returns:
+            Why it failed; empty where it did not.
+        """
         try:
             try:
                 self._log_file.touch(mode=0o600)
@@ -159,12 +171,14 @@ class _Attempt:
                 self._orders.obey()
                 self._report.complete(self._results, self._stopwatch, self._orders)
             except Fault as fault:
-                self._fail(fault)
+                return self._fail(fault)
             except (Stopped, Released):
                 raise
             except Exception as error:
                 self._log.exception("task.worker_error")
-                self._fail(InternalFault(f"the worker ran into an error of its own: {type(error).__name__}: {error}"))
+                return self._fail(
+                    InternalFault(f"the worker ran into an error of its own: {type(error).__name__}: {error}")
+                )
         except Stopped as order:
             self._results.discard(self._store)
             self._working.stopped = True
@@ -177,6 +191,7 @@ class _Attempt:
                 self._executor.end(self._prepared, 0.0)
             if self._held is not None:
                 self._held.close()
+        return ""
 
     def _end_earlier_runs(self) -> None:
         """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""
@@ -189,9 +204,11 @@ class _Attempt:
                     self._orders.obey()
                     self._orders.wait(_POLL_SECONDS)
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, fault: Fault) -> str:
         self._orders.obey()
         self._report.fail(fault, self._results, self._log_file)
+        kind = pb.ErrorType.Name(fault.error_type).removeprefix("ERROR_TYPE_")
+        return f"{kind}: {fault}; read its log with `orchestrator task logs {self._claim.task.key[:_SHORT]}`"
 
     def _produce(self) -> None:
         claim, settings = self._claim, self._settings
@@ -258,6 +275,15 @@ class _Attempt:
         if self._claim.HasField("time_limit"):
             seconds = min(seconds, self._claim.time_limit.ToTimedelta().total_seconds())
         return self._slot.limits(seconds)
+
+
+def _words(claim: pb.ClaimTaskResponse, plan: str) -> str:
+    """Return what people call a task: names and beginnings of keys, the most telling first, as a table cuts it."""
+    task, function = claim.task, claim.function
+    return (
+        f"{task.key[:_SHORT]} {function.name} in {plan} ({task.compute_plan_key[:_SHORT]}), "
+        f"function {function.key[:_SHORT]}, attempt {claim.attempt.number}"
+    )
 
 
 def _reads_samples(claim: pb.ClaimTaskResponse) -> bool:

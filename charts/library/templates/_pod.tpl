@@ -166,3 +166,25 @@ spec:
 {{ tpl (kindIs "string" . | ternary . (toYaml .)) $ }}
 {{- end }}
 {{- end -}}
+
+{{/* Where a process that serves nobody says how it is, and who asks; see docs/operate/health.md. */}}
+{{- define "library.healthSetting" -}}
+{{ include "library.setting" (dict "name" "health_address" "value" "0.0.0.0:8485") }}
+{{- end -}}
+
+{{- define "library.healthProbes" -}}
+startupProbe:
+  httpGet: {path: /health, port: health}
+  periodSeconds: 2
+  failureThreshold: 60
+readinessProbe:
+  httpGet: {path: /ready, port: health}
+  periodSeconds: 10
+  timeoutSeconds: 5
+{{- /* Not /ready: a broker or an orchestrator that is away is no reason to restart. */}}
+livenessProbe:
+  httpGet: {path: /health, port: health}
+  periodSeconds: 30
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end -}}

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestrator import log as logs
 from orchestrator.calls.refusals import refusal
 from orchestrator.core.errors import OrchestratorError, UnavailableError
 from orchestrator.executions.settings import ExecutionSettings
@@ -78,6 +79,13 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
     """
 
     async def endpoint(request: Request) -> Response:
+        peer = request.client.host if request.client else ""
+        called = logs.begin_request(request.headers.get(logs.REQUEST), peer)
+        response = await answered(request)
+        response.headers[logs.REQUEST] = called
+        return response
+
+    async def answered(request: Request) -> Response:
         try:
             return await _answer(request, paths, settings)
         except (OrchestratorError, UnavailableError) as error:

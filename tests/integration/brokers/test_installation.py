@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.brokers import rabbitmq
+from tests.kit import debian
+from tests.kit.brokers.rabbitmq import PACKAGE
 
 
 def answer(policy: Path) -> int:
-    return subprocess.run([str(policy), rabbitmq.PACKAGE, "start"]).returncode
+    return subprocess.run([str(policy), PACKAGE, "start"]).returncode
 
 
 @pytest.fixture
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the policy on services would lie."""
     path = tmp_path / "policy-rc.d"
-    monkeypatch.setattr(rabbitmq, "POLICY", path)
+    monkeypatch.setattr(debian, "POLICY", path)
     return path
 
 
 def test_services_are_forbidden_meanwhile(policy: Path) -> None:
-    with rabbitmq.no_services():
+    with debian.no_services(PACKAGE):
         assert answer(policy) == 101
     assert not list(policy.parent.iterdir())
 
@@ -31,7 +32,7 @@ def test_services_are_forbidden_meanwhile(policy: Path) -> None:
 def test_a_policy_of_others_is_there_again(policy: Path, code: int) -> None:
     policy.write_text(f"#!/bin/sh\nexit {code}\n")
     policy.chmod(0o755)
-    with rabbitmq.no_services():
+    with debian.no_services(PACKAGE):
         assert answer(policy) == 101
     assert answer(policy) == code
     assert list(policy.parent.iterdir()) == [policy]
@@ -39,5 +40,5 @@ def test_a_policy_of_others_is_there_again(policy: Path, code: int) -> None:
 
 def test_who_cannot_install_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(rabbitmq.AbsentError, match=r"is not installed, and (only root|there is no apt)"):
-        rabbitmq.install()
+    with pytest.raises(debian.AbsentError, match=r"is not installed, and (only root|there is no apt)"):
+        debian.install(PACKAGE)

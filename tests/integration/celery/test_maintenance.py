@@ -8,11 +8,14 @@ import pytest
 from pytest_celery import CeleryTestWorker, CeleryWorkerCluster
 
 from beat.app import QUEUE
+from orchestrator.embedded.ports import free_port
 from tests.kit.containers import BrokerContainer, Orchestrator, WorkerContainer
+from tests.kit.health import asked, await_ready
 
 from .cluster import Cluster
 
 SWEEP = "sweep.lost_pokes"
+HEALTH = f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,9 @@ def maintenance(
     folder: Path, broker_container: BrokerContainer, orchestrator: Orchestrator
 ) -> Iterator[WorkerContainer]:
     settings = {
+        "ORCHESTRATOR_HEALTH_ADDRESS": HEALTH,
+        # Below, sweeps are silent.
+        "ORCHESTRATOR_LOG_LEVEL": "DEBUG",
         "ORCHESTRATOR_BROKER_URL": broker_container.valkey.url,
         "ORCHESTRATOR_DATABASE_URL": orchestrator.database_url,
     }
@@ -52,9 +58,15 @@ def test_it_runs_a_sweep_when_told(celery_setup: Cluster) -> None:
     assert "beat: Starting" not in celery_setup.worker.logs()
 
 
+def test_it_is_ready_when_it_reads_its_queue_and_the_database_answers(celery_setup: Cluster) -> None:
+    await_ready(HEALTH)
+    assert asked(HEALTH, "/health") == (200, "ok")
+
+
 def test_it_comes_back_after_a_kill(celery_setup: Cluster) -> None:
     worker = celery_setup.worker
     worker.kill()
     sent = celery_setup.sweep(SWEEP)
     worker.restart()
+    await_ready(HEALTH)
     worker.assert_log_exists(f"Task {SWEEP}[{sent}] succeeded")

@@ -1,5 +1,6 @@
 """The beat whose maintenance worker hangs, is killed in part or whole, or loses its broker, with real processes."""
 
+import json
 import os
 import signal
 import uuid
@@ -50,10 +51,15 @@ def database_url(postgres: Postgres) -> str:
     return url
 
 
+def maintenance(broker: Valkey, database_url: str, folder: Path, **more: str) -> WorkerContainer:
+    settings = {"ORCHESTRATOR_BROKER_URL": broker.url, "ORCHESTRATOR_DATABASE_URL": database_url, **OFTEN, **more}
+    return WorkerContainer("maintenance", QUEUE, ["beat"], folder, settings)
+
+
 @contextmanager
 def sweeping(broker: Valkey, database_url: str, folder: Path, **more: str) -> Iterator[WorkerContainer]:
-    settings = {"ORCHESTRATOR_BROKER_URL": broker.url, "ORCHESTRATOR_DATABASE_URL": database_url, **OFTEN, **more}
-    container = WorkerContainer("maintenance", QUEUE, ["beat"], folder, settings)
+    more = {"ORCHESTRATOR_LOG_LEVEL": "DEBUG", **more}
+    container = maintenance(broker, database_url, folder, **more)
     container.start()
     try:
         wait_until(lambda: runs(container), timeout=30, message="the first sweep")
@@ -186,3 +192,27 @@ def test_it_fires_again_when_its_broker_is_back(broker: Valkey, beat: WorkerCont
     broker.start()
     wait_until(lambda: runs(beat) > before + 5, timeout=60, message="sweeps to run again")
     assert beat.status == "running"
+
+
+def test_an_idle_beat_is_silent_and_all_that_it_says_is_json(broker: Valkey, database_url: str, tmp_path: Path) -> None:
+    beat = maintenance(broker, database_url, tmp_path)
+
+    def swept() -> object:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT ran_at FROM sweeps WHERE name = 'sweep.due_retries'").fetchone()
+
+    beat.start()
+    try:
+        beat.ready()
+        for _ in range(5):
+            before = swept()
+            wait_until(lambda before=before: swept() != before, timeout=30, message="a sweep")
+        said = beat.logs()
+        os.kill(beat.process.pid, signal.SIGTERM)
+        wait_until(lambda: not beat.process.alive, timeout=30, message="the end")
+    finally:
+        beat.teardown()
+    lines = [json.loads(line) for line in beat.logs().splitlines()]
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+    assert "sweep." not in said
+    assert len(said.splitlines()) < 10

@@ -44,6 +44,10 @@ from workers.settings import StoreSettings, WorkerSettings
 AUTHORITY = authority("hospital-1")
 # Why a setting is in no chart.
 LEFT_OUT = {
+    **{
+        f"ORCHESTRATOR_DATABASE_{name}": "by extraEnv, where there is a pooler: the second is a secret"
+        for name in ("POOLING", "DIRECT_URL")
+    },
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{
         f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"
@@ -238,19 +242,26 @@ def test_an_alert_on_a_late_sweep_waits_a_few_of_its_periods(monkeypatch):
     assert {name for name, age in ages.items() if age < 5 * periods[name]} == set()
 
 
-def test_the_liveness_of_a_worker_is_read_where_its_node_folder_is(monkeypatch, tmp_path):
-    worker = container(rendered(*MATRIX["organization-least"]), "StatefulSet", "worker")
-    made = settings_from(environment(worker), WorkerSettings, monkeypatch, tmp_path)
-    script = worker["livenessProbe"]["exec"]["command"][-1]
-    for name in ("WORK_DIR", "ORGANIZATION", "NODE"):
-        script = script.replace(f"$ORCHESTRATOR_{name}", str(getattr(made, name.lower())))
-    assert f'"{made.node_folder}"' in script
+@pytest.mark.parametrize(
+    ("chart", "kind", "component"),
+    [
+        ("orchestrator-least", "Deployment", "beat"),
+        ("organization-least", "StatefulSet", "worker"),
+        ("organization-least", "Deployment", "store"),
+    ],
+)
+def test_a_process_is_asked_for_its_health_where_it_answers(chart, kind, component):
+    asked = container(rendered(*MATRIX[chart]), kind, component)
+    ports = {port["name"]: port["containerPort"] for port in asked["ports"]}
+    for probe, path in (("startupProbe", "/health"), ("readinessProbe", "/ready"), ("livenessProbe", "/health")):
+        assert asked[probe]["httpGet"] == {"path": path, "port": "health"}
+    assert environment(asked)["ORCHESTRATOR_HEALTH_ADDRESS"] == f"0.0.0.0:{ports['health']}"
 
 
 def test_beat_and_server_are_told_the_same_rules():
     objects = rendered(*MATRIX["orchestrator-full"])
     shared = {f"ORCHESTRATOR_{name.upper()}" for name in ServerSettings.model_fields.keys() & BeatSettings.model_fields}
     server, beat = (container(objects, "Deployment", component) for component in ("server", "beat"))
-    rules = shared - {"ORCHESTRATOR_BROKER_URL"}
+    rules = shared - {"ORCHESTRATOR_BROKER_URL"} - LEFT_OUT.keys()
     assert {name: environment(server)[name] for name in rules} == {name: environment(beat)[name] for name in rules}
     assert named(objects, "Deployment", "beat")["spec"]["replicas"] == 2

@@ -137,6 +137,8 @@ BEAT_SETTINGS = {
     "oldSubscriptionPeriod": "2h",
     "subscriberRetention": "8d",
     "oldAttemptPeriod": "2h",
+    "totalsPeriod": "2m",
+    "sweepEvents": True,
     "attemptRetention": "90d",
     "sweepTimeLimit": "5m",
     "sweepBatch": 1000,

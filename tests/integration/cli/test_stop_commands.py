@@ -82,13 +82,20 @@ def test_cancel_gives_up_after_the_time_limit_and_may_be_asked_again(network: Pa
     assert run("plan", *as_org_1, "cancel", plan.key)[0] == 3
 
 
-def test_cancel_waits_for_nothing_where_nothing_ran(network: Partners, as_org_1: list[str]):
+def test_cancel_waits_for_nothing_where_nothing_ran_and_says_what_had_become_of_the_tasks(
+    network: Partners, as_org_1: list[str]
+):
     plan = network.plan()
     plan.submit()
     network.do(plan.tasks[0].key)
     code, output, errors = run("plan", *as_org_1, "cancel", plan.key, "--wait")
     assert (code, errors) == (0, "")
-    assert output == f"compute plan {plan.key} is cancelled\nnone of its tasks ran\n"
+    unbegun = len(plan.tasks) - 1
+    assert (
+        output
+        == f"compute plan {plan.key} is cancelled\nnothing had to be stopped: 1 Done before, {unbegun} had not begun\n"
+    )
+    assert unbegun
 
 
 def test_cancel_shows_a_table_in_a_terminal(network: Partners, as_org_1: list[str]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import ssl
 import uuid
@@ -18,8 +19,11 @@ from orchestrator import protos as pb
 from orchestrator.client import Certificates
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.embedded.certificates import Layout, create_authority
+from orchestrator.embedded.ports import free_port
+from tests.kit.health import asked
 from tests.kit.recorded import Recorded, serving
-from tests.kit.stores import Store, stored
+from tests.kit.stores import Store, log_of, stored
+from tests.kit.waiting import wait_until
 from workers.assets import store_server
 from workers.assets.access import Access
 from workers.assets.addresses import Asset, model
@@ -39,6 +43,7 @@ class Running(Store):
 
     recorded: Recorded
     orchestrator: str
+    health: str
 
     def status(self, organization: str, name: str) -> int:
         with self.peer(organization) as peer:
@@ -57,11 +62,13 @@ class Running(Store):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, certificates: Layout) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("store")
+    health = f"127.0.0.1:{free_port()}"
+    settings = {"ORCHESTRATOR_CHANNELS": "other,known", "ORCHESTRATOR_HEALTH_ADDRESS": health}
     with (
         serving() as (recorded, address),
-        stored(root, certificates, OWNER, address, {"ORCHESTRATOR_CHANNELS": "other,known"}) as store,
+        stored(root, certificates, OWNER, address, settings) as store,
     ):
-        yield Running(store.address, root, certificates, store.process, recorded, address)
+        yield Running(store.address, root, certificates, store.process, recorded, address, health)
 
 
 def permissions(*organizations: str, public: bool = False) -> pb.Permissions:
@@ -74,6 +81,43 @@ def new_model(running: Running, content: bytes, allowed: pb.Permissions) -> str:
         key=key, owner=OWNER, permissions=allowed, address=running.at(f"models/{key}")
     )
     return running.put(f"models/{key}", content)
+
+
+def test_it_is_ready_while_the_orchestrator_answers_and_its_folder_can_be_read(running: Running) -> None:
+    assert asked(running.health, "/ready") == (200, "ok")
+    running.recorded.unanswered = 1
+    code, reason = asked(running.health, "/ready")
+    assert (code, "the orchestrator does not say who may read what" in reason) == (503, True)
+    aside = running.root.rename(running.root.with_name("aside"))
+    try:
+        code, reason = asked(running.health, "/ready")
+        assert (code, "the folder of the store cannot be read" in reason) == (503, True)
+    finally:
+        aside.rename(running.root)
+    assert asked(running.health, "/health") == (200, "ok")
+    assert asked(running.health, "/ready") == (200, "ok")
+
+
+def test_its_log_tells_of_each_request_under_the_id_that_the_answer_bears(running: Running) -> None:
+    name = new_model(running, b"weights", permissions(OWNER))
+    running.recorded.organizations = {OWNER: "", STRANGER: ""}
+    given = f"mine-{uuid.uuid4()}"
+    with running.peer(OWNER) as owner, running.peer(STRANGER) as stranger:
+        read = owner.get(f"/{name}")
+        refused = stranger.get(f"/{name}", headers={"x-request-id": given})
+    assert refused.headers["x-request-id"] == given
+
+    def told(request: str) -> dict[str, dict[str, Any]] | None:
+        lines = [json.loads(line) for line in log_of(running.root).read_text().splitlines()]
+        found = {line["event"]: line for line in lines if line.get("request") == request}
+        return found if "request.answered" in found else None
+
+    lines = wait_until(lambda: told(read.headers["x-request-id"]), timeout=20, message="the line of the request")
+    assert lines["request.answered"]["status"] == 200
+    assert lines["asset.read"]["organizations"] == [OWNER]
+    lines = wait_until(lambda: told(given), timeout=20, message="the line of the refused request")
+    assert lines["request.answered"]["status"] == 403
+    assert lines["request.refused"]["reason"] == refused.json()["error"]
 
 
 def test_those_who_may_process_a_model_get_it(running: Running) -> None:

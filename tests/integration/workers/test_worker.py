@@ -1,5 +1,7 @@
 """The Celery worker as a process: it takes pokes from its organization's queue, and ends when told."""
 
+import json
+import os
 import signal
 import uuid
 from collections.abc import Iterator
@@ -9,7 +11,9 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
+from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.valkey import Valkey
+from tests.kit.health import asked, await_ready
 from tests.kit.node import node
 from tests.kit.recorded import serving
 from tests.kit.waiting import wait_until
@@ -39,6 +43,26 @@ def test_the_worker_runs_what_it_is_poked_to_and_ends_on_term(world: World, valk
         assert not worker.children()
     assert '"event": "task.claimed"' in worker.log
     assert "Traceback" not in worker.log
+    # No banner of Celery's, no line of gRPC's.
+    assert all("event" in json.loads(line) for line in worker.log.splitlines())
+
+
+def test_a_worker_is_ready_while_it_reads_its_queue_and_the_orchestrator_hears_it(world: World, valkey: Valkey) -> None:
+    address = world.settings.health_address = f"127.0.0.1:{free_port()}"
+    with node(world, valkey.url) as worker:
+        await_ready(address)
+        world.recorded.heartbeats_unanswered = 1_000_000
+        reason = await_ready(address, 503)
+        assert "does not answer its heartbeats: channel" in reason
+        assert asked(address, "/health") == (200, "ok")
+        world.recorded.heartbeats_unanswered = 0
+        await_ready(address)
+        # The agent answers: another one takes its place.
+        os.kill(worker.agent(), signal.SIGKILL)
+        await_ready(address)
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0
+    assert asked(address, "/health")[0] == 0
 
 
 def test_a_poke_is_acknowledged_when_its_claim_is_answered_not_before_and_not_at_the_end(

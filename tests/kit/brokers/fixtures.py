@@ -7,7 +7,8 @@ import pytest
 
 from orchestrator.embedded.valkey import Valkey
 from tests.kit.brokers.accounts import Broker, Provisioned, provisioned
-from tests.kit.brokers.rabbitmq import AbsentError, RabbitMQ, programs
+from tests.kit.brokers.rabbitmq import RabbitMQ, programs
+from tests.kit.debian import AbsentError
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,12 @@
 """A RabbitMQ of the tests' own: the one that is installed, or Debian's package, started by hand on loopback ports."""
 
 import contextlib
-import fcntl
 import os
 import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from kombu import Connection
@@ -19,17 +15,12 @@ from orchestrator.embedded.certificates import lay_out
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.users import User, unprivileged_user
+from tests.kit.debian import obtained
 
 PACKAGE = "rabbitmq-server"
 DEBIAN = Path("/usr/lib/rabbitmq/bin")
-POLICY = Path("/usr/sbin/policy-rc.d")
-INSTALL_SECONDS = 240
 START_SECONDS = 60.0
 LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
-
-
-class AbsentError(Exception):
-    """There is no RabbitMQ, and none can be had; the message says why."""
 
 
 def programs() -> Path:
@@ -38,14 +29,7 @@ def programs() -> Path:
     Raises:
         AbsentError: they are missing and cannot be.
     """
-    # Two pytest workers may ask at once; the second finds what the first has installed.
-    with locked(Path(__file__).parent):
-        if (found := installed()) is None:
-            install()
-            found = installed()
-    if found is None:
-        raise AbsentError(f"{PACKAGE} was installed, and still cannot be found")
-    return found
+    return obtained(PACKAGE, installed)
 
 
 def installed() -> Path | None:
@@ -54,70 +38,6 @@ def installed() -> Path | None:
         return DEBIAN
     program = shutil.which("rabbitmq-server")
     return Path(program).resolve().parent if program else None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that lock the same folder out; nothing is written."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def install(package: str = PACKAGE) -> None:
-    """Install Debian's package, and keep it from starting its service.
-
-    Raises:
-        AbsentError: we may not, or it cannot be had.
-    """
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        why = "there is no apt-get" if apt is None else "only root can install it"
-        raise AbsentError(f"{package} is not installed, and {why}")
-    command = [apt, "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", package]
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with no_services():
-        for refresh in (False, True):
-            try:
-                if refresh:
-                    subprocess.run([apt, "update"], env=environment, capture_output=True, timeout=INSTALL_SECONDS)
-                done = subprocess.run(
-                    command,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    timeout=INSTALL_SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                raise AbsentError(f"apt-get did not install {package} within {INSTALL_SECONDS} s") from None
-            if done.returncode == 0:
-                return
-    last = ([line for line in done.stdout.splitlines() if line.strip()] or ["no word"])[-1]
-    raise AbsentError(f"apt-get cannot install {package}: {last}")
-
-
-@contextmanager
-def no_services() -> Iterator[None]:
-    """Forbid Debian's packages to start services; what forbade or allowed it before is put back."""
-    if POLICY.exists() and subprocess.run([str(POLICY), PACKAGE, "start"], capture_output=True).returncode == 101:
-        yield
-        return
-    before = POLICY.with_name(f"{POLICY.name}.orchestrator-tests")
-    if POLICY.exists():
-        POLICY.rename(before)
-    try:
-        POLICY.write_text("#!/bin/sh\nexit 101\n")
-        POLICY.chmod(0o755)
-        yield
-    finally:
-        POLICY.unlink(missing_ok=True)
-        if before.exists():
-            before.rename(POLICY)
 
 
 class RabbitMQ:

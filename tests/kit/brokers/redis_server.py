@@ -12,7 +12,7 @@ from redis.retry import Retry
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.processes import Process
-from tests.kit.brokers.rabbitmq import AbsentError, install, locked
+from tests.kit.debian import obtained
 
 PACKAGE = "redis-server"
 
@@ -23,13 +23,7 @@ def debian() -> Path:
     Raises:
         AbsentError: it is missing and cannot be.
     """
-    with locked(Path(__file__).parent):
-        if shutil.which(PACKAGE) is None:
-            install(PACKAGE)
-    found = shutil.which(PACKAGE)
-    if found is None:
-        raise AbsentError(f"{PACKAGE} was installed, and still cannot be found")
-    return Path(found)
+    return Path(obtained(PACKAGE, lambda: shutil.which(PACKAGE)))
 
 
 def named() -> list[Path]:

@@ -1,0 +1,72 @@
+"""What workers tell those who look, as Flower does: people's words for tasks, where to read of a failure, no sweeps."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from celery.events.state import State, Task
+
+from orchestrator import protos as pb
+from orchestrator.broker import monitor
+from orchestrator.core import pokes
+from tests.kit.network import Network
+from tests.kit.waiting import wait_until
+
+
+@pytest.fixture
+def seen(network: Network) -> Iterator[State]:
+    """What Flower would know of the two organizations and the maintenance worker."""
+    broker = network.federation.places.broker
+    accounts = [pokes.MAINTENANCE, *map(pokes.account, network.federation.organizations)]
+    app = monitor.flower_app(broker.flower, accounts)
+    state, ready, stop = State(), threading.Event(), threading.Event()
+
+    def listen() -> None:
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": hear})
+            with receiver.consumer_context():
+                ready.set()
+                while not stop.is_set():
+                    with suppress(TimeoutError):
+                        list(receiver.consume(limit=None, timeout=0.2, safety_interval=0.2))
+
+    def hear(event: dict[str, Any]) -> None:
+        state.event(event)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield state
+    finally:
+        stop.set()
+        thread.join(20)
+        app.close()
+
+
+def shown(state: State, key: str, ended: str) -> Task:
+    def found() -> Task | None:
+        rows = [task for _, task in state.tasks_by_time() if str(task.args).startswith(f"{key[:8]} ")]
+        return next((task for task in rows if task.state == ended), None)
+
+    return wait_until(found, timeout=30, message=f"task {key} as {ended}")
+
+
+def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(network: Network, seen: State) -> None:
+    works, fails = network.built(network.function()), network.built(network.function("sys.exit(3)"))
+    good, bad = network.task(works, worker="org-b"), network.task(fails)
+    assert network.ended(good).status == pb.STATUS_DONE
+    assert network.ended(bad).status == pb.STATUS_FAILED
+    row, plan = shown(seen, good, "SUCCESS"), network.ended(good).compute_plan_key
+    assert row.args == f"{good[:8]} function in test ({plan[:8]}), function {works.key[:8]}, attempt 1"
+    assert row.worker.hostname.startswith("org-b@")
+    failed = shown(seen, bad, "FAILURE")
+    assert "EXECUTION: the function exited with code 3" in failed.exception
+    assert f"read its log with `orchestrator task logs {bad[:8]}`" in failed.exception
+    # The beat has swept meanwhile, and its worker lives.
+    wait_until(
+        lambda: any(name.startswith("maintenance@") for name in seen.workers), timeout=60, message="a sign of the beat"
+    )
+    assert not [task.name for _, task in seen.tasks_by_time() if (task.name or "").startswith("sweep.")]
