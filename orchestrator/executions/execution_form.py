@@ -1,8 +1,8 @@
 """The form of a new execution: what its schema says that it takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from orchestrator import protos as pb
 from orchestrator.executions import partners, uploads
@@ -63,7 +63,11 @@ def unknown(name: Any) -> WholeError:
     return WholeError(f'"{name}" does not exist')
 
 
-def read(data: Any, given: Uploads, schema: pb.WorkflowSchema, valid_partners: Sequence[str]) -> NewExecution:
+Ask: TypeAlias = Callable[[int, int | None], pb.EngineValues]
+"""From a version of an engine and the model that it is given to what a workflow is told of it; raises InvalidError."""
+
+
+def read(data: Any, given: Uploads, schema: pb.WorkflowSchema, valid_partners: Sequence[str], ask: Ask) -> NewExecution:
     """Return what was asked for.
 
     Args:
@@ -71,6 +75,7 @@ def read(data: Any, given: Uploads, schema: pb.WorkflowSchema, valid_partners: S
         given: the files that came with it.
         schema: that it names.
         valid_partners: the data partners that there are.
+        ask: what there is to know of an engine.
 
     Raises:
         FieldsError: something is not what the schema asks for.
@@ -79,7 +84,7 @@ def read(data: Any, given: Uploads, schema: pb.WorkflowSchema, valid_partners: S
     fields = form(
         {
             "input_elements": Field(_input_elements(schema, given, files, valid_partners)),
-            "ai_elements": Field(_ai_elements(schema, given, files)),
+            "ai_elements": Field(_ai_elements(schema, given, files, ask)),
             "output_elements": Field(_output_elements(schema)),
         }
     )
@@ -101,6 +106,7 @@ def read(data: Any, given: Uploads, schema: pb.WorkflowSchema, valid_partners: S
                 descriptor_name=engine["descriptor"],
                 version=engine["version"],
                 ai_model=None if engine["ai_model"] is UNSET else engine["ai_model"],
+                values=engine["values"],
             )
             for engine in engines
         ],
@@ -181,9 +187,9 @@ def _needed(given: Uploads, part: str) -> Upload:
     return upload
 
 
-def _ai_elements(schema: pb.WorkflowSchema, given: Uploads, files: dict[str, Upload]) -> Any:
+def _ai_elements(schema: pb.WorkflowSchema, given: Uploads, files: dict[str, Upload], ask: Ask) -> Any:
     of_schema = {engine.descriptor_name: engine for engine in schema.engines}
-    read_fields = form({"ai_engines": Field(objects(_engine(of_schema, given, files)))})
+    read_fields = form({"ai_engines": Field(objects(_engine(of_schema, given, files, ask)))})
 
     def read_elements(value: Any) -> dict[str, Any]:
         found: dict[str, Any] = read_fields(value)
@@ -198,7 +204,7 @@ def _ai_elements(schema: pb.WorkflowSchema, given: Uploads, files: dict[str, Upl
     return read_elements
 
 
-def _engine(of_schema: Mapping[str, pb.SchemaEngine], given: Uploads, files: dict[str, Upload]) -> Any:
+def _engine(of_schema: Mapping[str, pb.SchemaEngine], given: Uploads, files: dict[str, Upload], ask: Ask) -> Any:
     def known(value: Any) -> str:
         descriptor: str = text()(value)
         if descriptor not in of_schema:
@@ -222,6 +228,7 @@ def _engine(of_schema: Mapping[str, pb.SchemaEngine], given: Uploads, files: dic
             raise rule(f'AI Engine "{descriptor}" does not require an AI Model')
         part = user_vars(descriptor)
         files[part] = _needed(given, part)
+        found["values"] = ask(found["version"], found["ai_model"] if has_model else None)
         return found
 
     return read_engine

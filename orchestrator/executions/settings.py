@@ -38,6 +38,10 @@ class ExecutionSettings(BaseSettings):
         None, description="where the files of schemas and executions are kept: a folder, or a URL that fsspec knows"
     )
     maas_api_hostname: str = Field("maas-service:8000", description="host:port of MaaS, for the URLs in answers")
+    validate_with_maas: bool = Field(
+        False,
+        description="whether MaaS is asked for the versions and the models that an execution names: true or false",
+    )
     valid_data_partners: Texts = Field(
         ("data-partner-1", "data-partner-2"), min_length=1, description="the data partners, separated by commas"
     )

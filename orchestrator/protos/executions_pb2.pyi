@@ -283,12 +283,15 @@ class ExecutionEngine(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     AI_MODEL_FIELD_NUMBER: _builtins.int
     USER_VARS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     descriptor_name: _builtins.str
     version: _builtins.int
     """Ids in MaaS."""
     ai_model: _builtins.int
     @_builtins.property
     def user_vars(self) -> Global___StoredFile: ...
+    @_builtins.property
+    def values(self) -> Global___EngineValues: ...
     def __init__(
         self,
         *,
@@ -296,16 +299,60 @@ class ExecutionEngine(_message.Message):
         version: _builtins.int = ...,
         ai_model: _builtins.int | None = ...,
         user_vars: Global___StoredFile | None = ...,
+        values: Global___EngineValues | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ai_model", b"_ai_model", "ai_model", b"ai_model", "user_vars", b"user_vars"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ai_model", b"_ai_model", "ai_model", b"ai_model", "user_vars", b"user_vars", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ai_model", b"_ai_model", "ai_model", b"ai_model", "descriptor_name", b"descriptor_name", "user_vars", b"user_vars", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ai_model", b"_ai_model", "ai_model", b"ai_model", "descriptor_name", b"descriptor_name", "user_vars", b"user_vars", "values", b"values", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ai_model: _TypeAlias = _typing.Literal["ai_model"]  # noqa: Y015
     _WhichOneofArgType__ai_model: _TypeAlias = _typing.Literal["_ai_model", b"_ai_model"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ai_model) -> _WhichOneofReturnType__ai_model | None: ...
 
 Global___ExecutionEngine: _TypeAlias = ExecutionEngine  # noqa: Y015
+
+@_typing.final
+class EngineValues(_message.Message):
+    """What a workflow is told of an engine, as MaaS says it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTAINER_NAME_FIELD_NUMBER: _builtins.int
+    CONTAINER_VERSION_FIELD_NUMBER: _builtins.int
+    MAX_ITERATION_TIME_FIELD_NUMBER: _builtins.int
+    MEMORY_REQUEST_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_FIELD_NUMBER: _builtins.int
+    CPU_REQUEST_FIELD_NUMBER: _builtins.int
+    CPU_LIMIT_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_RESUME_RETRIES_FIELD_NUMBER: _builtins.int
+    container_name: _builtins.str
+    container_version: _builtins.str
+    max_iteration_time: _builtins.str
+    """Seconds."""
+    memory_request: _builtins.str
+    memory_limit: _builtins.str
+    cpu_request: _builtins.str
+    cpu_limit: _builtins.str
+    download_resume_retries: _builtins.str
+    def __init__(
+        self,
+        *,
+        container_name: _builtins.str = ...,
+        container_version: _builtins.str = ...,
+        max_iteration_time: _builtins.str = ...,
+        memory_request: _builtins.str = ...,
+        memory_limit: _builtins.str = ...,
+        cpu_request: _builtins.str = ...,
+        cpu_limit: _builtins.str = ...,
+        download_resume_retries: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_name", b"container_name", "container_version", b"container_version", "cpu_limit", b"cpu_limit", "cpu_request", b"cpu_request", "download_resume_retries", b"download_resume_retries", "max_iteration_time", b"max_iteration_time", "memory_limit", b"memory_limit", "memory_request", b"memory_request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EngineValues: _TypeAlias = EngineValues  # noqa: Y015
 
 @_typing.final
 class OutputModel(_message.Message):

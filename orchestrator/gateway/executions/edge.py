@@ -4,8 +4,10 @@ import errno
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import structlog
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -39,11 +41,31 @@ class Path:
     handlers: Mapping[str, Handler]
     file: bool = False
 
+    @classmethod
+    def of(cls, pattern: str, *, file: bool = False, **handlers: Handler) -> Self:
+        """Return a path by a regular expression."""
+        return cls(re.compile(pattern), handlers, file)
+
     @property
     def allowed(self) -> str:
         """The value of `Allow`."""
         methods = [*self.handlers, *(["HEAD"] if "GET" in self.handlers else []), "OPTIONS"]
         return ", ".join(methods)
+
+
+class _Rest(Convertor[str]):
+    """The rest of a path, whatever it holds: a line break, too."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 
 def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -> list[Route]:
@@ -65,7 +87,7 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             return refused.whole(507 if full else 500, "the disk is full" if full else "a file cannot be used")
 
-    return [Route(path, endpoint, methods=_METHODS) for path in ("/api", "/api/{rest:path}")]
+    return [Route(path, endpoint, methods=_METHODS) for path in ("/api", "/api/{rest:rest}")]
 
 
 async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSettings) -> Response:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from orchestrator.calls.refusals import Refusal
 from orchestrator.core import errors
 from orchestrator.executions.errors import FieldsError
+from orchestrator.executions.maas import MaasError
 from orchestrator.gateway.executions.answers import body
 from orchestrator.gateway.executions.parts import MediaError
 
@@ -22,6 +23,7 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.UnauthenticatedError: 401,
     errors.UnavailableError: 503,
     errors.BusyError: 429,
+    MaasError: 502,
     MediaError: 415,
 }
 _JSON = "application/json"
@@ -47,7 +49,7 @@ def answer(refusal: Refusal, challenge: str) -> Response:
     status = refusal.of(_STATUS)
     if issubclass(refusal.kind, FieldsError):
         return Response(body(json.loads(refusal.message)), status, media_type=_JSON)
-    if status in (400, 500):
+    if status in (400, 500, 502):
         return whole(status, refusal.message)
     headers = {}
     if status == 401:

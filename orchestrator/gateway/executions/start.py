@@ -5,15 +5,22 @@ from typing import cast
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestrator.calls.call import Calls
 from orchestrator.core.settings_errors import explain
 from orchestrator.executions.files import Files
 from orchestrator.executions.settings import ExecutionSettings
-from orchestrator.gateway.executions import edge
-from orchestrator.gateway.executions.calls import ExecutionCalls
+from orchestrator.gateway.executions import edge, openapi
+from orchestrator.gateway.executions.answers import body
+from orchestrator.gateway.executions.execution_calls import ExecutionCalls
+from orchestrator.gateway.executions.schema_calls import SchemaCalls
 from orchestrator.gateway.identity import Identity
+
+DESCRIPTION = "/openapi/executions.json"
+"""Where the API is described; for anybody, since it says nothing of what is kept."""
 
 # Their fields come from the environment.
 _SETTINGS: type[BaseSettings] = ExecutionSettings
@@ -40,4 +47,13 @@ def routes(calls: Calls, identity: Identity) -> Sequence[Route]:
         files = Files(settings.media_root)
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(f"MEDIA_ROOT {settings.media_root} cannot be used: {error}") from error
-    return edge.routes(ExecutionCalls(calls, identity, settings, files).paths(), settings, identity.challenge)
+    described = body(openapi.document(settings))
+
+    async def describe(_: Request) -> Response:
+        return Response(described, media_type="application/json")
+
+    paths = [
+        *SchemaCalls(calls, identity, settings, files).paths(),
+        *ExecutionCalls(calls, identity, settings, files).paths(),
+    ]
+    return [Route(DESCRIPTION, describe), *edge.routes(paths, settings, identity.challenge)]

@@ -33,6 +33,13 @@ def test_a_path_without_its_slash_leads_to_it(portal: Portal, method: str):
     assert portal.http.request(method, "/api/nothing").status_code == 404
 
 
+@pytest.mark.parametrize("name", ["a%0Ab", "%0A", "a%23b%3F", "%C2%85", "%F0%94%94%AD", "%ff"])
+def test_odd_names_in_paths_are_not_found(portal: Portal, name: str):
+    for path in (f"/api/schemas/{name}/", f"/api/{name}/"):
+        answer = portal.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
+
+
 def test_head_is_get_without_a_body(portal: Portal):
     schema = portal.schema()
     for path in (
