@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _options(command: Command) -> Command:
-    for option in (
+    options = (
         click.argument("key"),
         click.option(
             "--replace",
@@ -29,7 +29,8 @@ def _options(command: Command) -> Command:
         click.option("--name", default="", help="Of the new plan; that of the first by default."),
         click.option("--new-key", metavar="UUID", help="Of the new plan; random by default."),
         click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine."),
-    ):
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 

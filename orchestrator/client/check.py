@@ -93,11 +93,11 @@ def _away(found: pb.PlanCheck) -> Iterator[str]:
     for worker in found.workers:
         name = worker.organization
         if not worker.nodes:
-            heard = "was never heard"
+            heard = "so far"
             if worker.HasField("last_heartbeat"):
                 age = found.now.ToDatetime(UTC) - worker.last_heartbeat.ToDatetime(UTC)
-                heard = f"was heard {age.total_seconds() / 60:.0f} min ago for the last time"
-            yield f"no worker of {name} is there, it {heard}: {_count(worker.tasks)} would wait for it"
+                heard = f"for {age.total_seconds() / 60:.0f} min"
+            yield f"no worker of {name} was heard {heard}: {_count(worker.tasks)} would wait for one"
         elif worker.ready and worker.slots and worker.attempts >= worker.slots:
             taken = f"{worker.attempts} of {worker.slots} slots taken"
             yield f"{name} has {taken}: {_count(worker.ready)} would wait for one"

@@ -56,6 +56,8 @@ class Continuation(Shown):
     def __str__(self) -> str:
         return f"compute plan {self.key} is {self.kind} of {self.origin}: {self.summary}"
 
+    __repr__ = __str__
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         plan = MessageToDict(self.plan, preserving_proto_field_name=True)
@@ -82,7 +84,9 @@ class Continuations:
     continued_by: list[pb.PlanLink]
 
     def __repr__(self) -> str:
-        return "; ".join(f"{word} {plan}" for word, plan in self.facts()) or "no links to other plans"
+        return (
+            "\n".join(f"{word}: {which}" for word, which in self.facts()) or "it continues none, and none continues it"
+        )
 
     def _repr_html_(self) -> str:
         return table(["Continuations", ""], self.facts(), "left")

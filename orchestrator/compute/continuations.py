@@ -92,11 +92,11 @@ def go_on(
     first, key = parse_key(first_key, "compute_plan_key"), parse_key(new_key)
     if _is_there(transaction, key, asked):
         return _answer(transaction, compute_plans.get(transaction, key))
-    held = latches.hold(transaction, [first])
+    held = origins.hold(transaction, first)
     plan = compute_plans.get(transaction, first)
     check_owner(transaction, "compute plan", plan)
-    if kind == pb.CONTINUATION_RETRY:
-        _settle(transaction, held[first])
+    if held and kind == pb.CONTINUATION_RETRY:
+        _settle(transaction, held)
     origin = origins.read(transaction, plan)
     following = work(origin)
     if not following.tasks:

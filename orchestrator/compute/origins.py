@@ -9,8 +9,10 @@ from orchestrator.compute import assets, links, models, reuse
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.wholes import Packed
 from orchestrator.core.states import TaskStatus
-from orchestrator.engine import graph, tasks
+from orchestrator.engine import graph, plans, tasks
+from orchestrator.engine.plans import Plan
 from orchestrator.engine.transaction import Transaction
+from orchestrator.store.statements import statement
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ class Origin:
     def among(self, *statuses: TaskStatus) -> list[str]:
         """Return the keys of its tasks that are in one of some states."""
         return [key for key in self.tasks if self.statuses[key] in statuses]
+
+
+_FUNCTIONS = statement("""
+    SELECT DISTINCT requires FROM tasks WHERE plan_key = :plan AND channel = :channel AND requires IS NOT NULL
+""")
+
+
+def hold(transaction: Transaction, key: UUID) -> Plan | None:
+    """Hold the latch of a plan until the transaction ends; return None where the channel has none with the key.
+
+    Its functions are locked before, as by whoever registers tasks: who moves one holds it, and waits for latches.
+    """
+    rows = transaction.connection.execute(_FUNCTIONS, {"plan": key, "channel": transaction.channel})
+    assets.functions.get_many(transaction, list(rows.scalars()), share=True)
+    return plans.hold(transaction, [key]).get(key)
 
 
 def read(transaction: Transaction, plan: pb.ComputePlan) -> Origin:

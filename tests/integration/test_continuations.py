@@ -1,7 +1,6 @@
 """Retry and rerun: what is Done is reused, the rest runs in a new plan, and an ended plan stays as it ended."""
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -10,89 +9,18 @@ from orchestrator import protos as pb
 from orchestrator.audit import stored
 from orchestrator.compute import (
     continuations,
-    data_managers,
-    data_samples,
     functions,
     plans,
-    reruns,
     submissions,
-    task_actions,
     task_registration,
-    tasks,
 )
+from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine.transaction import Database
+from tests.integration.stories import RETRY, TRANSIENT, Story, given, places, replaced
 from tests.kit import messages
 from tests.kit.database import deadlocks
 from tests.kit.member import Member, at_once, refused
-
-RETRY, RERUN = pb.CONTINUATION_RETRY, pb.CONTINUATION_RERUN
-
-
-class Story:
-    """A plan of org-1: root -> left, right -> top; what happens to it, and to those that continue it."""
-
-    def __init__(self, network: Member, **changes: Any) -> None:
-        self.network = network
-        self.plan = network.new_plan(metadata={"a": "b"})
-        self.root = self.add(**changes)
-        self.left, self.right = self.add(self.root, metadata={"round": "1"}), self.add(self.root)
-        self.top = self.add(self.left, self.right)
-
-    def add(self, *parents: UUID, **changes: Any) -> UUID:
-        return self.network.register(1, [str(parent) for parent in parents], self.plan, **changes)[0]
-
-    def fail(self, task: UUID) -> None:
-        self.network.fail(self.network.claim(task).attempt, pb.ERROR_TYPE_EXECUTION)
-
-    def broken(self) -> "Story":
-        """Let the root and the left be Done, and the right fail."""
-        self.network.run(self.root)
-        self.network.run(self.left)
-        self.fail(self.right)
-        return self
-
-    def retry(self, plan: Any = None, key: str = "", **changes: Any) -> pb.Continuation:
-        asked = pb.RetryPlanParam(
-            compute_plan_key=messages.key_of(plan or self.plan), key=key or messages.new_key(), **changes
-        )
-        return self.network.call(continuations.retry, asked)
-
-    def rerun(self, key: str = "", **changes: Any) -> pb.Continuation:
-        asked = pb.RerunPlanParam(compute_plan_key=self.plan.key, key=key or messages.new_key(), **changes)
-        return self.network.call(reruns.rerun, asked)
-
-    def task(self, key: Any) -> pb.ComputeTask:
-        return self.network.call(tasks.show, pb.GetTaskParam(key=str(key)))
-
-    def links(self, plan: Any = None) -> pb.Continuations:
-        asked = pb.GetContinuationsParam(compute_plan_key=messages.key_of(plan or self.plan))
-        return self.network.call(continuations.get, asked)
-
-    def model(self, task: UUID) -> str:
-        return str(self.network.rows("SELECT key FROM models WHERE task_key = :task", task=task)[0].key)
-
-    def disable(self, task: UUID) -> None:
-        asked = pb.DisableOutputParam(compute_task_key=str(task), identifier="model")
-        self.network.call(task_actions.disable_output, asked)
-
-    def words(self, plan: Any = None) -> dict[str, str]:
-        rows = self.network.rows(
-            "SELECT key, status FROM task_states WHERE plan_key = :plan", plan=messages.key_of(plan or self.plan)
-        )
-        return {str(row.key): TASK_WORDS[row.status] for row in rows}
-
-
-def places(continued: pb.Continuation) -> dict[str, str]:
-    """What stands in the place of each task; nothing where it is reused."""
-    return {task.origin_task_key: task.compute_task_key for task in continued.tasks}
-
-
-def given(task: pb.ComputeTask) -> list[str]:
-    return [each.asset_key or each.parent_task_output.parent_task_key for each in task.inputs]
-
-
-TRANSIENT = {"outputs": {"model": messages.output(transient=True)}}
 
 
 @pytest.fixture
@@ -272,13 +200,6 @@ def test_a_retry_of_a_retry_makes_again_what_the_first_reused(network: Member):
     assert given(story.task(places(third)[str(right)])) == [root]
 
 
-def replaced(network: Member, **changes: Any) -> pb.Function:
-    function = network.call(functions.register, messages.new_function(**changes))
-    for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
-        network.act(function, action)
-    return function
-
-
 def test_another_function_may_stand_in_the_place_of_one(story: Story):
     mended = replaced(story.network)
     continued = story.broken().retry(replacements={story.network.function.key.upper(): mended.key})
@@ -305,30 +226,6 @@ def test_a_function_that_was_not_built_must_be_replaced(network: Member):
     assert len(network.call(continuations.retry, asked).tasks) == 1
 
 
-def test_a_rerun_runs_what_has_changed_and_what_is_below(story: Story):
-    network = story.network
-    for task in (story.root, story.left, story.right, story.top):
-        network.run(task)
-    other = replaced(network, archive=messages.address("f" * 64))
-    right = story.add(story.root, function_key=replaced(network, archive=messages.address("e" * 64)).key)
-    network.run(right)
-    continued = story.rerun(replacements={story.task(right).function_key: other.key})
-    assert (continued.kind, continued.origin_key) == (RERUN, story.plan.key)
-    assert [key for key, place in places(continued).items() if place] == [str(right)]
-    assert given(story.task(places(continued)[str(right)])) == [story.model(story.root)]
-    whole = story.rerun(replacements={network.function.key: other.key})
-    assert all(places(whole).values())
-    assert given(story.task(places(whole)[str(story.left)])) == [places(whole)[str(story.root)]]
-    with refused("OE0003", "nothing of it has changed"):
-        story.rerun(replacements={network.function.key: replaced(network).key})
-
-
-def test_a_rerun_of_what_failed_goes_on_too(story: Story):
-    continued = story.broken().rerun()
-    assert sorted(filter(None, places(continued).values())) == sorted(story.words(continued.plan))
-    assert len(story.words(continued.plan)) == 2
-
-
 def test_a_parent_of_another_plan_is_reused_or_named(network: Member):
     story = Story(network)
     network.run(story.root)
@@ -345,25 +242,61 @@ def test_a_parent_of_another_plan_is_reused_or_named(network: Member):
         story.retry(far)
 
 
-def test_data_may_be_replaced_where_another_organization_has_them(network: Member, stranger: Member):
-    def data(member: Member) -> tuple[str, str]:
-        manager = member.call(data_managers.register, messages.new_data_manager())
-        new = messages.samples(messages.new_data_sample(manager))
-        return manager.key, member.call(data_samples.register, new).data_samples[0].key
+def test_an_output_that_is_gone_in_another_plan_is_named(network: Member):
+    story = Story(network, **TRANSIENT)
+    network.run(story.root)
+    far = network.new_plan()
+    task = network.below(story.root, plan=far)
+    story.fail(task)
+    network.cancel(story.plan)
+    story.disable(story.root)
+    with refused("OE0101", f"task {task}: output 'model' of task {story.root}, which it needs, is gone"):
+        story.retry(far)
+    assert len(places(story.retry())) == 4
 
-    mine, theirs = data(network), data(stranger)
-    function = replaced(network, inputs=messages.DATA_INPUTS)
-    plan = network.new_plan()
-    inputs = [messages.by_key("opener", mine[0]), messages.by_key("samples", mine[1])]
-    new = messages.new_task(function, plan, inputs=inputs)
-    network.call(task_registration.register, messages.tasks(new))
-    network.run(UUID(new.key))
-    asked = pb.RerunPlanParam(
-        compute_plan_key=plan.key, key=messages.new_key(), replacements=dict(zip(mine, theirs, strict=True))
+
+def test_all_models_of_a_multiple_output_are_given_in_their_order(network: Member):
+    function = replaced(network, outputs={"model": messages.MODELS})
+    story = Story(network, function_key=function.key)
+    attempt = network.claim(story.root).attempt
+    made = [messages.new_model(str(story.root)) for _ in range(3)]
+    network.complete(attempt, *made)
+    story.fail(story.right)
+    continued = story.retry()
+    assert given(story.task(places(continued)[str(story.right)])) == [model.key for model in made]
+    # As an output of one that runs again it is one input.
+    network.cancel(continued.plan)
+    whole = story.rerun(
+        replacements={
+            function.key: replaced(network, archive=messages.address("f" * 64), outputs={"model": messages.MODELS}).key
+        }
     )
-    continued = network.call(reruns.rerun, asked)
-    again = network.call(tasks.show, pb.GetTaskParam(key=continued.tasks[0].compute_task_key))
-    assert (again.worker, given(again)) == ("org-2", list(theirs))
+    assert given(story.task(places(whole)[str(story.right)])) == [places(whole)[str(story.root)]]
+    again = story.retry(continued.plan)
+    assert given(story.task(places(again)[places(continued)[str(story.right)]])) == [model.key for model in made]
+
+
+def test_a_function_that_fails_meanwhile_and_a_retry_wait_for_each_other_in_one_order(network: Member):
+    for _ in range(5):
+        function = network.call(functions.register, messages.new_function())
+        network.act(function, pb.FUNCTION_ACTION_BUILDING)
+        plan = network.new_plan()
+        network.register(3, plan=plan, function_key=function.key)
+        network.cancel(plan)
+        # One that waits for the function still, as where its cancellation is on the way.
+        network.register(1, plan=network.new_plan(), function_key=function.key)
+        asked = pb.RetryPlanParam(compute_plan_key=plan.key, key=messages.new_key())
+
+        def retry(asked: pb.RetryPlanParam = asked) -> str:
+            try:
+                network.call(continuations.retry, asked)
+            except OrchestratorError as error:
+                return error.code
+            return "OK"
+
+        told = at_once(retry, lambda function=function: network.act(function, pb.FUNCTION_ACTION_FAILED))
+        assert told[0] in ("OK", "OE0101")
+    assert deadlocks(network.database) == 0
 
 
 def test_a_plan_of_thousands_of_tasks_is_gone_on_with(network: Member, database: Database):
@@ -392,96 +325,3 @@ def test_a_retry_that_is_refused_keeps_nothing(story: Story):
         story.retry(key=key)
     assert network.rows("SELECT count(*) FROM compute_plans") == before
     assert not story.links().continued_by
-
-
-def rewritten(story: Story, **changes: dict[str, Any]) -> tuple[pb.NewComputePlan, dict[str, pb.NewComputeTask]]:
-    """The plan as its author writes it anew: with other keys, and changes of tasks by their names."""
-    plan, new = messages.new_plan(metadata={"a": "b"}), dict[str, pb.NewComputeTask]()
-    shape = {"root": (), "left": ("root",), "right": ("root",), "top": ("left", "right")}
-    for name, parents in shape.items():
-        metadata = {"metadata": {"round": "1"}} if name == "left" else {}
-        given_up = [new[parent] for parent in parents]
-        new[name] = messages.new_task(story.network.function, plan, given_up, **{**metadata, **changes.get(name, {})})
-    return plan, new
-
-
-def resubmit(story: Story, plan: pb.NewComputePlan, new: dict[str, pb.NewComputeTask]) -> pb.Continuation:
-    head = pb.PlanHead(plan=plan, tasks=len(new), rerun_of=story.plan.key)
-    part = pb.SubmitRerunParam(head=head, tasks=reversed(new.values()))
-    return story.network.call(reruns.submit, [part])
-
-
-def done(story: Story) -> Story:
-    for task in (story.root, story.left, story.right, story.top):
-        story.network.run(task)
-    return story
-
-
-def test_a_plan_that_was_written_anew_runs_what_has_changed(story: Story):
-    plan, new = rewritten(done(story), right={"metadata": {"seed": "2"}})
-    new["more"] = messages.new_task(story.network.function, plan, [new["left"]], metadata={"round": "2"})
-    continued = resubmit(story, plan, new)
-    assert {(each.origin_task_key, each.compute_task_key, each.reused) for each in continued.tasks} == {
-        (str(story.root), new["root"].key, True),
-        (str(story.left), new["left"].key, True),
-    }
-    assert (continued.kind, continued.origin_key, continued.plan.key) == (RERUN, story.plan.key, plan.key)
-    assert story.words(plan) == {new["right"].key: "To do", new["more"].key: "To do", new["top"].key: "Waiting"}
-    assert given(story.task(new["right"].key)) == [story.model(story.root)]
-    assert given(story.task(new["top"].key)) == [story.model(story.left), new["right"].key]
-    # The same again, in any order, is the same; what was sent as another plan is not.
-    assert resubmit(story, plan, dict(reversed(new.items()))) == continued
-    with refused("OE0006", "came otherwise"):
-        resubmit(story, plan, {"root": new["root"]})
-    assert list(stored.check(story.network.database, story.network.channel, timedelta(days=1))) == []
-    # One that continues it knows what it reused.
-    story.network.cancel(continued.plan)
-    again = story.retry(continued.plan)
-    assert [each.origin_task_key for each in again.tasks if each.reused] == sorted([str(story.root), str(story.left)])
-
-
-def test_a_change_at_the_root_runs_all_and_none_runs_nothing(story: Story):
-    done(story)
-    plan, new = rewritten(story, root={"metadata": {"seed": "2"}})
-    assert not resubmit(story, plan, new).tasks
-    assert set(story.words(plan).values()) == {"To do", "Waiting"}
-    with refused("OE0003", "all Done, and nothing of it has changed"):
-        resubmit(story, *rewritten(story))
-
-
-def test_what_is_wrong_with_a_plan_that_was_written_anew_is_refused(story: Story, stranger: Member):
-    done(story)
-    cyclic = {"inputs": [messages.by_parent("models", messages.new_key())]}
-    plan, new = rewritten(story, right=cyclic)
-    with refused("OE0101", "does not exist"):
-        resubmit(story, plan, new)
-    new["right"].inputs[0].parent_task_output.parent_task_key = new["top"].key
-    with refused("OE0101", "part of a cycle"):
-        resubmit(story, plan, new)
-    head = pb.PlanHead(plan=messages.new_plan())
-    with refused("OE0101", "rerun_of"):
-        story.network.call(reruns.submit, [pb.SubmitRerunParam(head=head)])
-    plan, new = rewritten(story, root={"metadata": {"seed": "2"}})
-    story.network = stranger
-    with refused("OE0102", "belongs to org-1"):
-        resubmit(story, plan, new)
-
-
-def test_an_output_that_is_gone_is_made_again_for_what_has_changed(network: Member):
-    story = Story(network, **TRANSIENT)
-    done(story)
-    story.disable(story.root)
-    plan, new = rewritten(story, root=TRANSIENT, right={"metadata": {"seed": "2"}})
-    continued = resubmit(story, plan, new)
-    assert [each.compute_task_key for each in continued.tasks if each.reused] == [new["left"].key]
-    assert given(story.task(new["right"].key)) == [new["root"].key]
-
-
-def test_of_two_tasks_of_one_content_each_is_reused_once(story: Story):
-    done(story)
-    plan, new = rewritten(story)
-    new["twin"] = messages.new_task(story.network.function, plan)
-    continued = resubmit(story, plan, new)
-    (ran,) = story.words(plan)
-    assert ran in (new["root"].key, new["twin"].key)
-    assert len(continued.tasks) == 4

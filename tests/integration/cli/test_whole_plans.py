@@ -36,7 +36,7 @@ def test_a_file_is_checked_and_submitted(network: Partners, as_org_1: list[str],
     code, output, errors = run("plan", *as_org_1, "check", str(file))
     assert (code, errors) == (0, "")
     assert output.startswith("3 tasks: nothing is wrong, 1 could begin now\n")
-    assert "waits: no worker of org-2 is there, it was never heard: 1 task would wait for it\n" in output
+    assert "waits: no worker of org-2 was heard so far: 1 task would wait for one\n" in output
     for _ in range(2):
         code, output, errors = run("plan", *as_org_1, "submit", str(file))
         assert (code, errors) == (0, "")

@@ -34,12 +34,15 @@ def test_a_plan_is_checked_before_it_is_sent(network: Partners):
     assert (found.ok, found.faults) == (True, [])
     assert [wait.split(":")[0] for wait in found.waits] == [
         f"function 'unbuilt' ({unbuilt.key[:8]}) of org-1 waits to be built, and 1 task for it",
-        "no worker of org-1 is there, it was never heard",
-        "no worker of org-2 is there, it was never heard",
+        "no worker of org-1 was heard so far",
+        "no worker of org-2 was heard so far",
         f"org-2 has not run function 'average' ({network.average.key[:8]}) of org-1 yet",
         f"org-2 has not run function 'unbuilt' ({unbuilt.key[:8]}) of org-1 yet",
     ]
     assert str(found).startswith("4 tasks: nothing is wrong, 1 could begin now\nwaits: ")
+    network.hub.worker.Heartbeat(pb.HeartbeatParam(node="node-1", slots=2))
+    network.data.worker.Heartbeat(pb.HeartbeatParam(node="node-1"))
+    assert not [wait for wait in plan.check().waits if "heard" in wait]
     plan.tasks[1].message.worker = "nobody"
     for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_FAILED):
         asked = pb.ApplyFunctionActionParam(function_key=unbuilt.key, action=action)
