@@ -6,6 +6,7 @@ what. What is written is in `upload_server`.
 
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ def make_app(
             file.close()
             return Response(status_code=status, headers=headers, media_type="application/octet-stream")
         shown = request.state.presented
-        chunks = _chunks(file, size - begin, lambda: _identify(shown, trust()))
+        chunks = _chunks(file, lambda: _identify(shown, trust()), size - begin)
         return StreamingResponse(chunks, status, headers=headers, media_type="application/octet-stream")
 
     return Starlette(
@@ -190,8 +191,8 @@ def _begin(request: Request, file: IO[bytes], size: int, headers: Mapping[str, s
     return begin
 
 
-def _chunks(file: IO[bytes], size: int, check: Callable[[], object]) -> Iterator[bytes]:
-    """Yield so much of a file, for as long as the certificate of the one who reads it holds; then break off."""
+def _chunks(file: IO[bytes], check: Callable[[], object], size: int = sys.maxsize) -> Iterator[bytes]:
+    """Yield a file, or so much of it, for as long as the certificate of the one who reads it holds; then break off."""
     checked = time.monotonic()
     with file:
         while size > 0 and (chunk := file.read(min(size, _CHUNK))):

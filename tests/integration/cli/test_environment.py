@@ -17,9 +17,9 @@ from tests.kit.partners import Partners
 from tests.kit.processes import clean_environment
 
 from .commands import SECONDS, options
-from .test_task_logs import LOG, Store, failed_task, store
+from .test_task_logs import LOG, Store, failed_task, port, store
 
-__all__ = ["store"]
+__all__ = ["port", "store"]
 
 
 class Connect(socketserver.StreamRequestHandler):
