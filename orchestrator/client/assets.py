@@ -187,6 +187,7 @@ class Assets:
             attempt: at it; the last when not given.
 
         Raises:
+            ValueError: it is none, and no key of one.
             StoreError: it may not be read, or there is nothing: it said nothing, or is not kept any more.
             CallError: there is no such task, or the orchestrator does not answer.
         """

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 
+from orchestrator import protos as pb
+
 if TYPE_CHECKING:
     from orchestrator.client.progress import Progress
 
@@ -102,8 +104,10 @@ class PlanEndedError(Exception):
 
     Attributes:
         progress: as given; its `state` is Failed or Cancelled.
+        failed: those of its tasks that failed.
     """
 
     def __init__(self, message: str, progress: "Progress") -> None:
         super().__init__(message)
         self.progress = progress
+        self.failed = [task for task in progress.tasks.values() if task.status == pb.STATUS_FAILED]

@@ -7,18 +7,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import httpx
 
 from orchestrator import protos as pb
+from orchestrator.client import keys
 from orchestrator.client.errors import CallError, StoreError
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
-
-if TYPE_CHECKING:
-    from orchestrator.client.task import Task
+from orchestrator.client.task import Task
 
 _CHUNK = 256 * 1024
 _EXPLANATION = 500
@@ -123,9 +122,9 @@ class Reader:
             raise StoreError(f"{self._what} is refused: {self._url} answered {answer.status_code} {reason}")
 
 
-def read(stores: Stores, task: "Task | pb.ComputeTask | str", attempt: int | None) -> Steps[str]:
+def read(stores: Stores, task: Task | pb.ComputeTask | str, attempt: int | None) -> Steps[str]:
     """Return what a task has said so far; see `Client.log`."""
-    key = task if isinstance(task, str) else task.key
+    key = keys.key_of(task, "a task", Task, pb.ComputeTask)
     found = yield lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key))
     if found.status == pb.STATUS_FAILED and attempt is None:
         report = yield from _report(found)

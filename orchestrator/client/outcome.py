@@ -67,8 +67,8 @@ def _why(stores: Stores, task: pb.ComputeTask) -> Steps[str]:
     short = task.key[:SHORT_KEY]
     said = f"task {short} ({printable(function.name)}, rank {task.rank}) failed"
     if failure := (yield from failures.of(stores, task.key)):
-        told = f"{said}: {failure.told}"
-        return f"{told}\nRead all of its log with `orchestrator task logs {short}`" if failure.has_log else told
+        read = f"\nRead all of its log with `orchestrator task logs {short}`, or `client.log(task)`"
+        return f"{said}: {failure.told}{read if failure.has_log else ''}"
     if failure := (yield from failures.of(stores, function.key)):
         return f"{said}, as its function was not built: {failure.told}"
     return f"{said} at {task.worker}"

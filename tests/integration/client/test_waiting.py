@@ -50,12 +50,12 @@ def test_a_failure_is_told_with_its_reason_and_the_next_step(network: Partners) 
         plan.wait()
     assert str(caught.value) == (
         f"compute plan 'plan' ({plan.key}) failed: task {broken[:8]} (train, rank 0) failed: EXECUTION error at org-1\n"
-        f"Read all of its log with `orchestrator task logs {broken[:8]}`\n"
+        f"Read all of its log with `orchestrator task logs {broken[:8]}`, or `client.log(task)`\n"
         f"See all of it with `orchestrator plan show {plan.key[:8]}`; what is Done is reused by "
         f"`orchestrator plan retry {plan.key[:8]}`, or `client.retry(plan)`"
     )
     assert caught.value.progress.state == "Failed"
-    assert caught.value.progress.tasks[broken].status == pb.STATUS_FAILED
+    assert [task.key for task in caught.value.failed] == [broken]
 
 
 def test_a_cancelled_plan_is_told(network: Partners) -> None:

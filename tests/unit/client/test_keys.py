@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[str, Callable[..., object]]] = {
     "add_samples": ("a data set", lambda client, key: client.add_samples([], key)),
     "model": ("a model", lambda client, key: client.model(key)),
     "download": ("a model", lambda client, key: client.download(key, "nowhere")),
+    "log": ("a task", lambda client, key: client.log(key)),
     "explain": ("a task", lambda client, key: client.explain(key)),
 }
 
