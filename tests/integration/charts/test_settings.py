@@ -48,6 +48,15 @@ LEFT_OUT = {
         f"ORCHESTRATOR_DATABASE_{name}": "by extraEnv, where there is a pooler: the second is a secret"
         for name in ("POOLING", "DIRECT_URL")
     },
+    **{
+        f"ORCHESTRATOR_{name}": "the charts do not serve executions yet"
+        for name in ("MEDIA_ROOT", "ORPHAN_FILE_PERIOD")
+    },
+    "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
+    **{
+        f"ORCHESTRATOR_{name}": "by extraEnv and extraVolumes: what lies on the machine"
+        for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS")
+    },
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{
         f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"

@@ -160,6 +160,10 @@ WORKER_SETTINGS = {
     "outputSizeLimit": 107374182400,
     "archiveSizeLimit": 2147483648,
     "archiveCacheSize": 4294967296,
+    "environmentCacheSize": 4294967296,
+    "packageOffline": True,
+    "packageTimeLimit": 600,
+    "taskLogAge": 864000,
 }
 ORGANIZATION_SETTINGS = {"logLevel": "WARNING", "proxyFromEnvironment": True}
 STORE_SETTINGS = {
