@@ -22,8 +22,8 @@ from orchestrator.store.sweep import Sweep
 
 QUEUE = "maintenance"
 
-# Loggers that say at INFO, of each sweep, that it was fired, taken and run.
-_EACH_SWEEP = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
+# Loggers that say at INFO, of each sweep, that it was fired, taken and run, or that it came too late for its turn.
+_EACH_SWEEP = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace")
 
 
 class _Process:

@@ -31,7 +31,7 @@ def commands() -> str:
 def test_the_page_on_security_does_what_it_says(network: Network, tmp_path: Path):
     (tmp_path / ".orchestrator").symlink_to(network.federation.folder)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
-    database = network.federation._postgres.url("orchestrator")
+    database = network.federation.places.database_url
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands()],
         cwd=tmp_path,

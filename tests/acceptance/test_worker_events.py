@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.events.state import State, Task
 
 from orchestrator import protos as pb
@@ -20,7 +21,8 @@ def seen(network: Network) -> Iterator[State]:
     """What Flower would know of the two organizations and the maintenance worker."""
     broker = network.federation.places.broker
     accounts = [pokes.MAINTENANCE, *map(pokes.account, network.federation.organizations)]
-    app = monitor.flower_app(broker.flower, accounts)
+    app = Celery("onlooker", set_as_current=False)
+    app.conf.update(monitor.settings(broker.flower, accounts))
     state, ready, stop = State(), threading.Event(), threading.Event()
 
     def listen() -> None:

@@ -11,8 +11,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -112,6 +112,7 @@ class Environments:
             return Held(own, notes=("the worker's own Python has all that the function asks for",))
         name = _name(python, recipe.installs)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        until = self._deadline()
         while True:
             lock = self._lock(name, fcntl.LOCK_SH)
             if self._is_whole(name):
@@ -119,9 +120,16 @@ class Environments:
                 folder = self._folder / name
                 return Held(Environment(folder, python.bases, recipe.variables, recipe.path), lock, _said(folder))
             os.close(lock)
-            with self._locked(name) as held:
+            # Not waited for: who has made it meanwhile holds it as long as functions run in it.
+            alone = self._try(name, fcntl.LOCK_EX)
+            if alone is None:
+                self._wait(until)
+                continue
+            try:
                 if not self._is_whole(name):
-                    self._make(name, python, recipe.installs, held)
+                    self._make(name, python, recipe.installs, alone)
+            finally:
+                os.close(alone)
             self._shrink(name)
 
     def _is_whole(self, name: str) -> bool:
@@ -208,22 +216,20 @@ class Environments:
     def _drafts(self, name: str) -> list[Path]:
         return list(self._folder.glob(f".{name}.*"))
 
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[int]:
-        lock = self._lock(name, fcntl.LOCK_EX)
-        try:
-            yield lock
-        finally:
-            os.close(lock)
-
     def _lock(self, name: str, kind: int) -> int:
-        until = time.monotonic() + 2 * self._settings.package_time_limit
+        until = self._deadline()
         while (lock := self._try(name, kind)) is None:
-            self._go_on()
-            if time.monotonic() > until:
-                raise InternalFault("another process prepares what the function asks for, and does not end")
-            time.sleep(_POLL_SECONDS)
+            self._wait(until)
         return lock
+
+    def _deadline(self) -> float:
+        return time.monotonic() + 2 * self._settings.package_time_limit
+
+    def _wait(self, until: float) -> None:
+        self._go_on()
+        if time.monotonic() > until:
+            raise InternalFault("another process prepares what the function asks for, and does not end")
+        time.sleep(_POLL_SECONDS)
 
     def _try(self, name: str, kind: int) -> int | None:
         file = self._folder / f"{name}{_LOCK}"

@@ -41,7 +41,7 @@ def test_it_is_served(portal: Portal):
 
 
 @api.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_is_answered_as_it_says(case: schemathesis.Case, portal: Portal):
     case.call_and_validate(base_url=f"http://{portal.host}", checks=CHECKS, timeout=30)
 
