@@ -233,7 +233,6 @@ def test_a_source_is_built_in_a_sandbox_and_only_where_the_consent_policy_says_s
         prepare("RUN pip install -e own", allowed=Allowed(sources=True))
 
 
-@pytest.mark.timeout(120)
 def test_many_who_need_the_same_make_it_once(prepare: Prepare, settings: WorkerSettings) -> None:
     with ThreadPoolExecutor(10) as pool:
         helds = list(pool.map(lambda _: prepare("RUN pip install beta"), range(10)))
