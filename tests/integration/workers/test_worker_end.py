@@ -182,7 +182,8 @@ def test_a_broadcast_brings_a_stop_order_at_once_and_a_forged_one_does_no_harm(w
 
 
 def test_a_worker_that_was_frozen_past_its_lease_reports_and_keeps_nothing(world: World, worker: Node) -> None:
-    world.recorded.lease = 0.5
+    # Time enough for the function to end: without a lease it is paused.
+    world.recorded.lease = 3.0
     waiter = Waiter(world, worker)
     models = sorted((world.store / "models").iterdir())
     worker.agent()
