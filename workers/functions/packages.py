@@ -18,7 +18,9 @@ _HASH = re.compile(r"\s--hash[=\s]\s*(\w+:[0-9a-fA-F]+)")
 _DIRECT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _ADDRESS = re.compile(r"(?:[a-z]+\+)?[a-z][a-z0-9]*://|git@|(?:git|hg|svn|bzr)\+")
 # Options with a value, by what becomes of them.
-_INDEXES = frozenset({"-i", "--index-url", "--extra-index-url", "--index", "--default-index", "--pypi-url"})
+_INDEXES = frozenset(
+    {"-i", "--index", "--default-index", *(f"--{name}-url" for name in ("index", "extra-index", "pypi"))}
+)
 _PASSED_OVER_VALUES = frozenset(
     """
     --timeout --default-timeout --retries --cache-dir --progress-bar --log --trusted-host --cert --python

@@ -26,7 +26,7 @@ from workers.errors import BuildFault, InternalFault, Stopped
 from workers.executors.executor import Ending, Job, Limits, Outcome
 from workers.executors.local import Local
 from workers.executors.sandbox import SandboxBox
-from workers.functions import reader
+from workers.functions import packages, reader
 from workers.functions.environments import Allowed, Environments, Held
 from workers.run.slot import FOLDERS
 from workers.settings import WorkerSettings
@@ -155,7 +155,7 @@ def test_what_cannot_be_met_is_the_functions_fault_and_leaves_nothing(
 def test_an_index_that_does_not_answer_is_nobodys_fault_and_its_password_is_not_told(
     prepare: Prepare, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = f"http://somebody:pass%20word@127.0.0.1:{free_port()}/simple"
+    index = f"http://somebody:pass%20word@127.0.0.1:{free_port()}/wheels"
     given = settings.model_validate(
         settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
     )
@@ -168,13 +168,14 @@ def test_an_index_that_does_not_answer_is_nobodys_fault_and_its_password_is_not_
     assert made(settings) == []
 
 
+@pytest.mark.parametrize("option", sorted(packages._INDEXES))
 def test_an_index_of_the_functions_own_is_used_only_where_the_consent_policy_names_it(
-    prepare: Prepare, settings: WorkerSettings
+    prepare: Prepare, option: str
 ) -> None:
-    asked = "RUN pip install beta --extra-index-url https://elsewhere.example.org/simple/"
+    asked = f"RUN pip install beta {option} https://elsewhere.example.org/wheels/"
     with pytest.raises(BuildFault, match=r"line 2 .*names a package index"):
         prepare(asked)
-    prepare(asked, allowed=Allowed(indexes=frozenset({"https://elsewhere.example.org/simple"}))).close()
+    prepare(asked, allowed=Allowed(indexes=frozenset({"https://elsewhere.example.org/wheels"}))).close()
 
 
 BACKEND = """
@@ -275,7 +276,7 @@ def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
 ) -> None:
     # An index that takes the connection and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/wheels"
         given = settings.model_validate(
             settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
         )
@@ -297,7 +298,7 @@ def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
 
 def test_an_order_to_end_ends_the_installation(prepare: Prepare, settings: WorkerSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/wheels"
         given = settings.model_validate(
             settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
         )
