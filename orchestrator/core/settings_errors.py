@@ -1,6 +1,6 @@
 """Turns pydantic's report on wrong settings into one line for the person who starts the program."""
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic_settings import BaseSettings
 
 from orchestrator.core.documents import DocumentError
@@ -29,9 +29,14 @@ def _explain(kind: str, location: tuple[int | str, ...], message: str, settings:
     if not location:
         return message.removeprefix("Value error, ")
     name = str(location[0])
-    field = settings.model_fields.get(name)
-    expected = (field.description if field else None) or message.removeprefix("Value error, ")
     variable = f"{settings.model_config.get('env_prefix', '')}{name}".upper()
+    field = settings.model_fields.get(name)
+    if field is None:
+        # It has several names of its own.
+        for each in settings.model_fields.values():
+            if isinstance(each.validation_alias, AliasChoices) and name in each.validation_alias.choices:
+                field, variable = each, " or ".join(map(str, each.validation_alias.choices))
+    expected = (field.description if field else None) or message.removeprefix("Value error, ")
     if kind == "missing":
         return f"{variable} is missing: expected {expected}"
     return f"{variable} is wrong: expected {expected}"

@@ -20,6 +20,10 @@ def _known_zone(value: str) -> str:
     return value
 
 
+MEDIA_ROOT = ("ORCHESTRATOR_MEDIA_ROOT", "MEDIA_ROOT")
+"""The variables one of which says that executions are served."""
+
+
 def _names(name: str) -> AliasChoices:
     return AliasChoices(f"ORCHESTRATOR_{name.upper()}", name.upper())
 

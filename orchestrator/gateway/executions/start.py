@@ -1,5 +1,6 @@
 """What serves executions, where the operator says where their files are kept."""
 
+import os
 from collections.abc import Sequence
 from typing import cast
 
@@ -12,7 +13,7 @@ from starlette.routing import Route
 from orchestrator.calls.call import Calls
 from orchestrator.core.settings_errors import explain
 from orchestrator.executions.files import Files
-from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.settings import MEDIA_ROOT, ExecutionSettings
 from orchestrator.gateway.executions import edge, openapi
 from orchestrator.gateway.executions.answers import body
 from orchestrator.gateway.executions.execution_calls import ExecutionCalls
@@ -37,14 +38,15 @@ def routes(calls: Calls, identity: Identity) -> Sequence[Route]:
         ValueError: a setting is wrong, in one line.
         OSError: files cannot be kept there.
     """
+    if not any(os.environ.get(name) for name in MEDIA_ROOT):
+        # What else is called as one of the settings is then none of ours.
+        return ()
     try:
         settings = cast(ExecutionSettings, _SETTINGS())
     except ValidationError as error:
         raise ValueError(explain(error, ExecutionSettings)) from error
-    if settings.media_root is None:
-        return ()
     try:
-        files = Files(settings.media_root)
+        files = Files(settings.media_root or "")
     except (OSError, ValueError, ImportError) as error:
         raise ValueError(f"MEDIA_ROOT {settings.media_root} cannot be used: {error}") from error
     described = body(openapi.document(settings))
