@@ -88,6 +88,14 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command those of them that say as whom another orchestrator is called, whose address it takes itself."""
+    connection_options(command)
+    given: list[click.Option] = command.__click_params__  # type: ignore[attr-defined]
+    given[:] = [option for option in given if option.name not in {"data", "address", "peer_ca_cert"}]
+    return command
+
+
 def options_first(args: list[str]) -> list[str]:
     """Return a command line in which the options before the command stand behind it, where it understands them."""
     flags = {name: option.is_flag for option in _parsed() for name in option.opts}
@@ -237,6 +245,15 @@ class Target:
         if self.ca_cert or self.cert or self.key:
             raise UsageFault("--ca-cert, --cert and --key belong together: give all three files, or none without TLS")
         return None
+
+
+def remote(address: str, **options: Any) -> Access:
+    """Return what to connect to another orchestrator with; see `remote_options`.
+
+    Raises:
+        UsageFault: something is missing.
+    """
+    return Target(data=Path(), address=address, peer_ca_cert=None, **options).resolve()
 
 
 @contextmanager

@@ -33,6 +33,7 @@ _COMMANDS = {
     "audit": "orchestrator.cli.audit:audit",
     "serve": "orchestrator.cli.server:serve",
     "migrate": "orchestrator.cli.server:migrate",
+    "adopt": "orchestrator.cli.adopt:adopt",
     "token": "orchestrator.cli.token:token",
     "beat": "orchestrator.cli.server:beat",
     "flower": "orchestrator.cli.server:flower",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MOST = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _VERSION = 0x7 << 12
 _VARIANT = 0x2 << 62
 
@@ -51,5 +52,5 @@ def lowest_id(moment: datetime) -> UUID:
 
 
 def time_of(event_id: UUID) -> datetime:
-    """Return the millisecond of an id."""
-    return _EPOCH + (event_id.int >> 80) * _MILLISECOND
+    """Return the millisecond of an id; of one that another server made by chance, any moment up to the last of 9999."""
+    return _EPOCH + min(event_id.int >> 80, _MOST) * _MILLISECOND

@@ -5,7 +5,7 @@ That they are forgotten is noted first, and holds from then on; the rows go late
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -55,7 +55,7 @@ class Part:
     last: int
 
 
-_OLDEST = text("SELECT id FROM events WHERE position > :after ORDER BY position LIMIT 1")
+_OLDEST = text("SELECT id, created_at FROM events WHERE position > :after ORDER BY position LIMIT 1")
 _END = text("SELECT max(position) FROM events WHERE id >= :low AND id < :high AND position IS NOT NULL")
 # Of what is placed before the end of the month nothing may be young, and something must come later: places go on from
 # the last one.
@@ -66,13 +66,31 @@ _IN_USE = text("""
 """)
 
 
+# The ids of another server say no time: what it has placed lies in no month, and is forgotten a part at a time.
+_ADOPTED = text("""
+    WITH part AS (SELECT position, created_at FROM events WHERE position > :after ORDER BY position LIMIT :most),
+         old AS (SELECT coalesce(min(position) FILTER (WHERE created_at >= :before) - 1, max(position)) AS last
+                 FROM part)
+    SELECT last FROM old WHERE last > :after AND EXISTS (SELECT FROM events WHERE position > last)
+""")
+_ADOPTED_AT_ONCE = 100_000
+_APART = timedelta(minutes=1)
+
+
 def next_part(connection: Connection, before: datetime) -> Part | None:
-    """Return the oldest month of events that is kept, None where it is not whole, or not all older than a moment."""
+    """Return the oldest month of events that is kept, None where it is not whole, or not all older than a moment.
+
+    Of events that were adopted from another server it is as many as are older, 100,000 at most.
+    """
     after = last(connection)
-    oldest = connection.execute(_OLDEST, {"after": after}).scalar_one_or_none()
+    oldest = connection.execute(_OLDEST, {"after": after}).one_or_none()
     if oldest is None:
         return None
-    month = Month.of(time_of(oldest))
+    if abs(time_of(oldest.id) - oldest.created_at) > _APART:
+        asked = {"after": after, "before": before, "most": _ADOPTED_AT_ONCE}
+        found = connection.execute(_ADOPTED, asked).scalar_one_or_none()
+        return None if found is None else Part(after, found)
+    month = Month.of(time_of(oldest.id))
     low, high = month.ids
     if month.next.begin > before:
         return None

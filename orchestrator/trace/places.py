@@ -20,7 +20,9 @@ from orchestrator.trace import events
 # One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
 # length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
 # depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
-_PLACE_LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+"""Held by whoever gives places, until the transaction ends."""
+
 _PLACE = text("""
     WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
          batch AS (
@@ -44,7 +46,7 @@ def place(connection: Connection, limit: int) -> int:
         connection: inside a transaction.
         limit: most events, unless the last call that fits in part has more: a call is placed whole.
     """
-    connection.execute(_PLACE_LOCK)
+    connection.execute(LOCK)
     row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
     return row.count if row else 0
 

@@ -24,11 +24,18 @@ def database(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def transport(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+def address(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of the server."""
     channels = {f"channel-{number}": list(ORGANIZATIONS) for number in range(CHANNELS)}
     channels["closed"] = ["org-1"]
     folder = tmp_path_factory.mktemp("server")
-    with serving(folder, database, channels) as address, connect(address) as transport:
+    with serving(folder, database, channels) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def transport(address: str) -> Iterator[grpc.Channel]:
+    with connect(address) as transport:
         yield transport
 
 

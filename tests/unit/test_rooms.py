@@ -50,6 +50,7 @@ MAY_IMPORT = {
     AUDIT: {COMPUTE, *ENGINES},
     BROKER: {CORE},
     CLIENT: {FILES, CORE, PROTOS},
+    "orchestrator.adoption": {CLIENT, COMPUTE, *ENGINES},
     "orchestrator.dispatch": {BROKER, *ENGINES},
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},

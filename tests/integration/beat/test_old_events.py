@@ -105,6 +105,17 @@ def test_a_month_is_forgotten_when_all_of_it_is_old(database: Database, sweep: S
     assert last_forgotten(database) == 4
 
 
+def test_events_of_another_server_are_forgotten_by_their_time(database: Database, sweep: Sweep):
+    three_months(database)
+    with database.engine.begin() as connection:
+        # As another server draws its ids: they say nothing.
+        connection.execute(text("UPDATE events SET id = gen_random_uuid()"))
+    assert sweep.sweep(database, datetime(2040, 3, 3, tzinfo=UTC))
+    assert kept(database) == ["february 1", "february 2", "march 1", "march 2"]
+    sweep.sweep(database, datetime(2040, 5, 1, tzinfo=UTC))
+    assert last_forgotten(database) < 6, "places go on from the last one"
+
+
 def test_nothing_is_forgotten_unless_it_is_asked_for(database: Database):
     assert made(old_events, database) is None
 

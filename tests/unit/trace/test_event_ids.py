@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.trace.event_ids import new_ids
+from orchestrator.trace.event_ids import new_ids, time_of
 
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
 
@@ -25,3 +25,8 @@ def test_ids_ascend_over_every_boundary_of_the_ordinal():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     ids = new_ids(now, 2**20 + 2)
     assert ids[2**20 - 1] < ids[2**20] < ids[2**20 + 1]
+
+
+@given(st.uuids())
+def test_an_id_of_another_making_has_a_time_too(drawn):
+    assert time_of(drawn) <= datetime(9999, 12, 31, tzinfo=UTC)

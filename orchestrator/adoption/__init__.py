@@ -1,0 +1,1 @@
+"""Moving a running network over: what another server of the same contract has, read by that contract alone."""
