@@ -127,20 +127,24 @@ def _keep(client: Client, database: Database, events: list[pb.Event], progress: 
     progress.unread += found.unread
 
 
-def catch_up(client: Client, database: Database, progress: Progress, told: Callable[[], None]) -> None:
-    """Adopt until all that the other server has is here.
+def catch_up(
+    client: Client, database: Database, progress: Progress, told: Callable[[], None], *, at_rest: bool = False
+) -> None:
+    """Adopt until all is here that the other server has when it is asked first.
 
     Args:
         client: of the other server.
         database: of this one.
         progress: told of each step.
         told: called after each.
+        at_rest: the other server takes no more calls: end only when it has nothing more to tell.
 
     Raises:
         AdoptionError: see `follow`.
         CallError: see `follow`.
     """
+    goal = source.newest(client)
     for complete in follow(client, database, progress):
         told()
-        if complete:
+        if complete or (not at_rest and goal is not None and _known(client, database, goal)):
             return

@@ -47,7 +47,7 @@ def adopt(address: str, follow: bool, switch: bool, **options: Any) -> None:
     try:
         check_at_rest(database)
         with connect(access) as client:
-            _read(client, database, progress, follow)
+            _read(client, database, progress, follow, switch)
             alike = _compare(client, database)
         for words in progress.unread:
             click.echo(f"not read: {words}", err=True)
@@ -65,7 +65,7 @@ def adopt(address: str, follow: bool, switch: bool, **options: Any) -> None:
         database.close()
 
 
-def _read(client: "Client", database: "Database", progress: "Progress", endless: bool) -> None:
+def _read(client: "Client", database: "Database", progress: "Progress", endless: bool, at_rest: bool) -> None:
     from orchestrator.adoption import adoption
 
     said = time.monotonic()
@@ -81,7 +81,7 @@ def _read(client: "Client", database: "Database", progress: "Progress", endless:
             for _ in adoption.follow(client, database, progress):
                 tell()
         else:
-            adoption.catch_up(client, database, progress, tell)
+            adoption.catch_up(client, database, progress, tell, at_rest=at_rest)
     finally:
         tell(last=True)
 
