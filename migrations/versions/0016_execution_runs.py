@@ -18,13 +18,13 @@ def upgrade() -> None:
         sa.Column("execution", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("plan", sa.Uuid(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("implementation", sa.Text(), nullable=False),
         sa.Column("workflow", sa.Text(), nullable=True),
         sa.Column("noted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("over_since", sa.DateTime(timezone=True), nullable=True),
     )
-    op.create_index(
-        "execution_runs_look", "execution_runs", ["channel"], postgresql_where=sa.text("workflow IS NOT NULL")
-    )
+    op.create_index("executions_live", "executions", ["created_at"], postgresql_where=sa.text("status IN (1, 2)"))
     op.create_table(
         "execution_works",
         sa.Column("task", sa.Uuid(), primary_key=True),
@@ -46,4 +46,5 @@ def downgrade() -> None:
     op.drop_table("installation")
     op.drop_table("communication_adapters")
     op.drop_table("execution_works")
+    op.drop_index("executions_live", "executions")
     op.drop_table("execution_runs")

@@ -14,12 +14,16 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import steps
+from orchestrator.executions import looks, steps
+from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
+from orchestrator.executions.starting import Start
+from orchestrator.protos import executions_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
+    pb.STEP_ROLE_START: Start(),
     pb.STEP_ROLE_END: Quiet(pb.Ended),
-    pb.STEP_ROLE_CLEAN: Quiet(pb.Cleaned),
+    pb.STEP_ROLE_CLEAN: Clean(),
     pb.STEP_ROLE_CONTAINER: Quiet(pb.ContainerDone),
 }
 
@@ -36,7 +40,12 @@ class Executions:
         EXECUTION_STEP: pb.ExecutionStep,
     }
     plan_noun = "plan of an execution"
-    services: Sequence[Service] = ()
+    services: Sequence[Service] = (
+        Service(
+            executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+            {"BeginLook": looks.begin, "EndLook": looks.end},
+        ),
+    )
     follows_done = True
 
     def reads(self, transaction: Transaction, queue: str) -> bool:
@@ -57,6 +66,8 @@ class Executions:
         if work is None:
             raise NotFoundError(f"step {task.key} has ended, and says no more what is to be done")
         answer.work.ParseFromString(work)
+        step = steps.of(task)
+        _ROLES[step.role].handed(transaction, step, answer.work)
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what was done.

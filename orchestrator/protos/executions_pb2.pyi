@@ -562,6 +562,7 @@ class StartWork(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     COMMUNICATION_ADAPTER_FIELD_NUMBER: _builtins.int
+    OVER_FIELD_NUMBER: _builtins.int
     execution: _builtins.int
     manifest: _builtins.bytes
     """The workflow, in JSON, with all its parameters."""
@@ -569,6 +570,8 @@ class StartWork(_message.Message):
     """The value of the label by which it is found again."""
     communication_adapter: _builtins.str
     """K of its topics; empty where it is not federated."""
+    over: _builtins.bool
+    """The execution has ended meanwhile: nothing is made, what is there is named."""
     def __init__(
         self,
         *,
@@ -576,10 +579,11 @@ class StartWork(_message.Message):
         manifest: _builtins.bytes = ...,
         label: _builtins.str = ...,
         communication_adapter: _builtins.str = ...,
+        over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapter", b"communication_adapter", "execution", b"execution", "label", b"label", "manifest", b"manifest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapter", b"communication_adapter", "execution", b"execution", "label", b"label", "manifest", b"manifest", "over", b"over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,7 +595,7 @@ class Started(_message.Message):
 
     WORKFLOW_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
-    """What Argo calls it."""
+    """What Argo calls it; empty where there is none."""
     def __init__(
         self,
         *,
@@ -794,16 +798,10 @@ Global___BeginLookParam: _TypeAlias = BeginLookParam  # noqa: Y015
 class Look(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    DUE_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     BEGAN_AT_FIELD_NUMBER: _builtins.int
-    PERIOD_SECONDS_FIELD_NUMBER: _builtins.int
-    due: _builtins.bool
-    """Whether it is due: no other runtime has looked within the period."""
     prefix: _builtins.str
     """What the values of labels of this installation begin with."""
-    period_seconds: _builtins.float
-    """After which time to ask again."""
     @_builtins.property
     def began_at(self) -> _timestamp_pb2.Timestamp:
         """When it began; workflows that are made later may be missing in what is found."""
@@ -811,14 +809,12 @@ class Look(_message.Message):
     def __init__(
         self,
         *,
-        due: _builtins.bool = ...,
         prefix: _builtins.str = ...,
         began_at: _timestamp_pb2.Timestamp | None = ...,
-        period_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "due", b"due", "period_seconds", b"period_seconds", "prefix", b"prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "prefix", b"prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,6 +826,9 @@ class EndLookParam(_message.Message):
 
     BEGAN_AT_FIELD_NUMBER: _builtins.int
     WORKFLOWS_FIELD_NUMBER: _builtins.int
+    PATIENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    patience_seconds: _builtins.float
+    """How long the pods of a workflow that is over may take to report."""
     @_builtins.property
     def began_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -841,10 +840,11 @@ class EndLookParam(_message.Message):
         *,
         began_at: _timestamp_pb2.Timestamp | None = ...,
         workflows: _abc.Iterable[Global___FoundWorkflow] | None = ...,
+        patience_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "workflows", b"workflows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "patience_seconds", b"patience_seconds", "workflows", b"workflows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -885,22 +885,24 @@ class EndLookResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FAILED_FIELD_NUMBER: _builtins.int
-    ENDING_FIELD_NUMBER: _builtins.int
-    ending: _builtins.int
-    """How many workflows will be ended."""
+    UNWANTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def failed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The executions that have failed by it."""
+
+    @_builtins.property
+    def unwanted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the workflows that nobody wants: their execution was deleted or cancelled, or is said not to be started."""
 
     def __init__(
         self,
         *,
         failed: _abc.Iterable[_builtins.int] | None = ...,
-        ending: _builtins.int = ...,
+        unwanted: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "failed", b"failed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "unwanted", b"unwanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

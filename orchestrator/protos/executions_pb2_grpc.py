@@ -59,7 +59,7 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndLook(self, request, context):
-        """What was found: executions whose workflow is over and said nothing fail, workflows that nobody wants are ended.
+        """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

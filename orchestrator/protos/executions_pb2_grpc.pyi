@@ -36,7 +36,7 @@ class ExecutionServiceStub:
     BeginLook: _grpc.UnaryUnaryMultiCallable[_executions_pb2.BeginLookParam, _executions_pb2.Look]
     """What to look for at Argo."""
     EndLook: _grpc.UnaryUnaryMultiCallable[_executions_pb2.EndLookParam, _executions_pb2.EndLookResponse]
-    """What was found: executions whose workflow is over and said nothing fail, workflows that nobody wants are ended."""
+    """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -46,7 +46,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     BeginLook: _aio.UnaryUnaryMultiCallable[_executions_pb2.BeginLookParam, _executions_pb2.Look]  # type: ignore[assignment]
     """What to look for at Argo."""
     EndLook: _aio.UnaryUnaryMultiCallable[_executions_pb2.EndLookParam, _executions_pb2.EndLookResponse]  # type: ignore[assignment]
-    """What was found: executions whose workflow is over and said nothing fail, workflows that nobody wants are ended."""
+    """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them."""
@@ -65,6 +65,6 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _executions_pb2.EndLookParam,
         context: _ServicerContext,
     ) -> _typing.Union[_executions_pb2.EndLookResponse, _abc.Awaitable[_executions_pb2.EndLookResponse]]:
-        """What was found: executions whose workflow is over and said nothing fail, workflows that nobody wants are ended."""
+        """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
