@@ -123,11 +123,11 @@ class FakeArgo:
         """The requests that would create workflows."""
         return [each for each in self.asked if each.method == "POST"]
 
-    def end(self, name: str, phase: str, at: datetime | None = None) -> None:
+    def end(self, name: str, phase: str, message: str = "") -> None:
         """Let a workflow end, as with the phase Succeeded, Failed or Error."""
-        finished = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._lock:
-            self.workflows[name]["status"] = {"phase": phase, "finishedAt": finished}
+            self.workflows[name]["status"] = {"phase": phase, "finishedAt": finished, "message": message}
 
     def forget(self, name: str) -> None:
         """Let a workflow vanish, as one whose time to live is over."""

@@ -1,1 +1,1 @@
-"""The runtime of executions: it starts and ends workflows and makes topics, next to the servers that run them."""
+"""The runtime of executions: it starts, ends and looks after workflows for an installation, never with the database."""

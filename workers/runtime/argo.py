@@ -4,7 +4,6 @@ import json
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,13 +11,14 @@ import httpx
 from pydantic import AliasChoices, AliasGenerator, Field, FilePath, NonNegativeInt, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from workers.runtime.workflows import LABEL, RefusedError, UnreachableError, Workflow
+from workers.runtime.errors import ExistsError, RefusedError, UnreachableError
+from workers.runtime.workflows import LABEL, Workflow
 
 _LARGEST_ANSWER = 64 * 1024 * 1024
 _PAGE = 500
 _LONGEST_MESSAGE = 2000
 # The whole of a workflow may be a megabyte; these are all that is read of it.
-_FIELDS = "metadata.continue,items.metadata.name,items.metadata.labels,items.status.phase,items.status.finishedAt"
+_FIELDS = "metadata.continue,items.metadata.name,items.metadata.labels,items.status.phase,items.status.message"
 _LATER = (408, 425, 429)
 """Refusals that say: not now."""
 
@@ -90,6 +90,7 @@ class Argo:
 
         Raises:
             RefusedError: Argo does not take this manifest.
+            ExistsError: there is a workflow of its name.
             UnreachableError: it is not known whether it runs: look for its label before another is created.
         """
         created = self._ask("POST", self._path, content=json.dumps({"workflow": manifest}, ensure_ascii=False))
@@ -98,18 +99,16 @@ class Argo:
             raise UnreachableError(f"{self._who} has answered a new workflow without its name")
         return name
 
-    def find(self, label: str) -> Sequence[Workflow]:
-        """Return the workflows with a label.
-
-        Args:
-            label: `name=value`, or a name alone for all that have the label.
+    def find(self, label: str | None = None) -> Sequence[Workflow]:
+        """Return the workflows whose label `LABEL` has a value; those that have any, where none is given.
 
         Raises:
             RefusedError: Argo does not let them be listed.
             UnreachableError: nothing is known.
         """
+        selector = LABEL if label is None else f"{LABEL}={label}"
         found: list[Workflow] = []
-        query = {"listOptions.labelSelector": label, "listOptions.limit": str(_PAGE), "fields": _FIELDS}
+        query = {"listOptions.labelSelector": selector, "listOptions.limit": str(_PAGE), "fields": _FIELDS}
         while True:
             page = self._ask("GET", self._path, params=query)
             # Argo says null where there are none.
@@ -134,16 +133,15 @@ class Argo:
 
     def _workflow(self, shown: Any) -> Workflow:
         metadata, status = _of(shown, "metadata"), _of(shown, "status")
-        finished = status.get("finishedAt")
-        try:
-            return Workflow(
-                name=str(metadata["name"]),
-                label=str(_of(metadata, "labels").get(LABEL, "")),
-                phase=str(status.get("phase") or ""),
-                finished_at=datetime.fromisoformat(finished) if finished else None,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UnreachableError(f"{self._who} lists a workflow that cannot be read: {error!r}") from error
+        name = metadata.get("name")
+        if not isinstance(name, str) or not name:
+            raise UnreachableError(f"{self._who} lists a workflow without a name")
+        return Workflow(
+            name=name,
+            label=str(_of(metadata, "labels").get(LABEL, "")),
+            phase=str(status.get("phase") or ""),
+            message=str(status.get("message") or ""),
+        )
 
     def _ask(self, method: str, path: str, *, absent_is_fine: bool = False, **request: Any) -> Mapping[str, Any]:
         token = self._token()
@@ -164,6 +162,8 @@ class Argo:
             # Whoever answers may repeat what it was sent, and this is kept with the execution.
             words = words.replace(token, "…") if token else words
             text = f"{self._who} answered {answer.status_code}{f': {words}' if words else ''}"
+            if method == "POST" and answer.status_code == httpx.codes.CONFLICT:
+                raise ExistsError(text)
             is_final = answer.is_client_error and answer.status_code not in _LATER
             raise RefusedError(text) if is_final else UnreachableError(text)
         try:

@@ -1,53 +1,34 @@
-"""What the runtime asks of the broker over which the parts of a federated run talk."""
+"""What carries the messages of federated executions, as the runtime needs it."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-STATUS = "status"
-"""The topic that all runs share."""
-
-
-def pair(adapter: str) -> tuple[str, str]:
-    """Return the names of a run's own topics.
-
-    Args:
-        adapter: the id of its communication adapter.
-    """
-    return f"{adapter}_models_to_manager", f"{adapter}_models_to_clients"
-
 
 class Topics(Protocol):
-    """Where topics are made and removed; both raise the errors of `workers.runtime.workflows`."""
+    """The topics of a broker."""
 
     def make(self, adapter: str) -> None:
-        """Make the topics of a run; those that are there already stay as they are.
+        """Make the shared topic and the pair of an execution; those that are there are left as they are.
 
         Args:
-            adapter: the id of its communication adapter.
+            adapter: K of the execution.
 
         Raises:
-            RefusedError: they may not be made.
-            UnreachableError: it is not known whether they are there.
+            RefusedError: they were refused.
+            UnreachableError: nobody knows whether they were made.
         """
-        ...
 
     def remove(self, adapter: str) -> Sequence[str]:
-        """Remove a run's own topics, and return the names of those that were there.
-
-        Args:
-            adapter: the id of its communication adapter.
+        """Remove the pair of an execution; return the names of those that were there.
 
         Raises:
-            RefusedError: they may not be removed.
-            UnreachableError: it is not known whether they are gone.
+            RefusedError: it was refused.
+            UnreachableError: nobody knows whether it was done.
         """
-        ...
 
     def names(self) -> Sequence[str]:
         """Return the names of all topics.
 
         Raises:
-            RefusedError: they may not be listed.
-            UnreachableError: nothing is known.
+            UnreachableError: there was no answer.
         """
-        ...

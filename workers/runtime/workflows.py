@@ -1,68 +1,54 @@
-"""What the runtime asks of whatever runs workflows."""
+"""What places workflows, as the runtime needs it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 LABEL = "orchestrator-execution"
-"""The label of a workflow that says whose it is: `<installation>-<id of the execution>`."""
-
-
-class RefusedError(Exception):
-    """The other side has understood, and will not do it: asking again does not help."""
-
-
-class UnreachableError(Exception):
-    """The other side does not answer, or not as it should: it may later."""
+"""The label of a workflow of ours, `<installation>-<execution>`."""
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow that exists.
+    """A workflow that is there.
 
     Args:
-        name: that was given to it.
-        label: the value of `LABEL`; empty where it has none.
-        phase: as in `Running` or `Failed`; empty before it has begun.
-        finished_at: when it ended, None while it has not.
+        name: what it is called there.
+        label: the value of `LABEL`.
+        phase: Pending, Running, Succeeded, Failed or Error; empty before it is looked at.
+        message: why, where it says it.
     """
 
     name: str
     label: str
     phase: str
-    finished_at: datetime | None
+    message: str = ""
 
 
 class Workflows(Protocol):
-    """Where workflows run."""
+    """Where workflows are placed."""
 
     def create(self, manifest: Mapping[str, Any]) -> str:
-        """Start a workflow, and return its name.
+        """Create a workflow; return its name.
 
         Raises:
-            RefusedError: this manifest is not run.
-            UnreachableError: it is not known whether it runs: look for its label before another is created.
+            RefusedError: it was refused.
+            ExistsError: there is one of its name.
+            UnreachableError: nobody knows whether it was created.
         """
-        ...
 
-    def find(self, label: str) -> Sequence[Workflow]:
-        """Return the workflows with a label.
-
-        Args:
-            label: `name=value`, or a name alone for all that have the label.
+    def find(self, label: str | None = None) -> Sequence[Workflow]:
+        """Return the workflows whose label `LABEL` has a value; those that have any, where none is given.
 
         Raises:
-            RefusedError: they may not be listed.
-            UnreachableError: nothing is known.
+            RefusedError: it was refused.
+            UnreachableError: there was no answer.
         """
-        ...
 
     def end(self, name: str) -> None:
-        """End a workflow and remove it; one that is not there is as good.
+        """Delete a workflow; one that is gone is passed over.
 
         Raises:
-            RefusedError: it may not be ended.
-            UnreachableError: it is not known whether it has ended.
+            RefusedError: it was refused.
+            UnreachableError: nobody knows whether it was done.
         """
-        ...

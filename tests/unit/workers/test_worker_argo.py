@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from cryptography import x509
 from tests.kit import issuing
 from tests.kit.argo import NAMESPACE, FakeArgo, Refusal
 from workers.runtime.argo import Argo, ArgoSettings
-from workers.runtime.workflows import LABEL, RefusedError, UnreachableError, Workflow
+from workers.runtime.errors import ExistsError, RefusedError, UnreachableError
+from workers.runtime.workflows import LABEL, Workflow
 
 PATH = f"/api/v1/workflows/{NAMESPACE}"
 TOKEN = "eyJ-a-token-of-nobody"
@@ -63,15 +63,16 @@ def test_workflows_are_found_by_their_label(fake, argo):
     fake.page = 2
     names = [argo.create(manifest(label)) for label in ("ab-1", "ab-2", "ab-3")]
     argo.create({**manifest(), "metadata": {"generateName": "somebody-else-"}})
-    fake.end(names[1], "Failed", datetime(2026, 11, 27, 16, 0, 5, tzinfo=UTC))
-    ended = datetime(2026, 11, 27, 16, 0, 5, tzinfo=UTC)
-    assert argo.find(f"{LABEL}=ab-2") == [Workflow(names[1], "ab-2", "Failed", ended)]
-    assert [(each.name, each.finished_at) for each in argo.find(LABEL)] == [
-        (names[0], None),
-        (names[1], ended),
-        (names[2], None),
-    ]
-    assert argo.find(f"{LABEL}=ab-4") == []
+    fake.end(names[1], "Failed", "no quota")
+    assert argo.find("ab-2") == [Workflow(names[1], "ab-2", "Failed", "no quota")]
+    assert [(each.name, each.phase) for each in argo.find()] == [(names[0], ""), (names[1], "Failed"), (names[2], "")]
+    assert argo.find("ab-4") == []
+
+
+def test_a_workflow_of_a_name_that_is_taken(fake, argo):
+    assert argo.create(manifest(name="mine")) == "mine"
+    with pytest.raises(ExistsError, match='"mine" already exists'):
+        argo.create(manifest(name="mine"))
 
 
 def test_a_workflow_is_ended_and_one_that_is_gone_is_as_good(fake, argo):
@@ -101,14 +102,14 @@ def test_a_refusal_says_what_argo_says(fake, argo, status, error):
 def test_a_list_that_is_refused_is_no_empty_one(fake, argo):
     fake.refusal = Refusal(404, "no such namespace")
     with pytest.raises(RefusedError):
-        argo.find(LABEL)
+        argo.find()
 
 
 def test_a_lost_answer_leaves_a_workflow_that_is_found(fake, argo):
     fake.lost_answers = 1
     with pytest.raises(UnreachableError, match="cannot be reached"):
         argo.create(manifest())
-    [found] = argo.find(f"{LABEL}=ab-7")
+    [found] = argo.find("ab-7")
     assert len(fake.created()) == 1
     assert found.name in fake.workflows
 
@@ -125,16 +126,16 @@ def test_an_argo_that_hangs_is_given_up(fake):
 def test_an_argo_that_is_away_is_told_from_one_that_refuses(fake, argo):
     fake.stop()
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        argo.find(LABEL)
+        argo.find()
     fake.start()
-    assert argo.find(LABEL) == []
+    assert argo.find() == []
 
 
 @pytest.mark.parametrize("text", [b"<html>sign in</html>", b"[]", b'"yes"'])
 def test_an_answer_that_is_none_of_argos(fake, argo, monkeypatch, text):
     monkeypatch.setattr(json, "dumps", lambda *_, **__: text.decode())
     with pytest.raises(UnreachableError, match="is it Argo's server"):
-        argo.find(LABEL)
+        argo.find()
 
 
 def test_the_token_is_sent_and_told_to_nobody(fake, caplog, tmp_path):
@@ -144,7 +145,7 @@ def test_the_token_is_sent_and_told_to_nobody(fake, caplog, tmp_path):
     file.write_text(f"Bearer {TOKEN}\n")
     for settings in ({"argo_workflows_token": TOKEN}, {"argo_workflows_token_file": file}):
         argo = client(fake, **settings)
-        assert argo.find(LABEL) == []
+        assert argo.find() == []
         # What repeats the request tells everybody what it was.
         fake.refusal = Refusal(403, f"not allowed: Authorization: Bearer {TOKEN}")
         with pytest.raises(RefusedError) as refused:
@@ -163,10 +164,10 @@ def test_a_token_that_is_renewed_counts_at_once(fake, tmp_path):
     for token in ("first", "second"):
         file.write_text(token)
         fake.token = token
-        assert argo.find(LABEL) == []
+        assert argo.find() == []
     fake.token = "third"
     with pytest.raises(RefusedError, match="401"):
-        argo.find(LABEL)
+        argo.find()
     argo.close()
 
 
@@ -194,7 +195,7 @@ def test_tls_is_verified(authority, caplog):
             strange.create(manifest())
         assert len(fake.asked) == 1
         blind = client(fake, argo_workflows_verify=False)
-        assert len(blind.find(LABEL)) == 1
+        assert len(blind.find()) == 1
         for each in (trusting, strange, blind):
             each.close()
 
