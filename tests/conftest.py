@@ -19,7 +19,7 @@ from orchestrator.engine.transaction import Database
 from tests.kit import interrupts
 
 # Fixtures of two folders: started once for both.
-from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
+from tests.kit.brokers.fixtures import broker, light_kafka, on_rabbitmq, on_valkey, rabbitmq, real_kafka  # noqa: F401
 from tests.kit.budget import Budget
 from tests.kit.groups import Grouped, dear_first
 from tests.kit.temporary import Temporary, passable

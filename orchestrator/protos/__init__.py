@@ -15,6 +15,7 @@ from orchestrator.protos.dataset_pb2_grpc import *
 from orchestrator.protos.event_pb2 import *
 from orchestrator.protos.event_pb2_grpc import *
 from orchestrator.protos.executions_pb2 import *
+from orchestrator.protos.executions_pb2_grpc import *
 from orchestrator.protos.failure_report_pb2 import *
 from orchestrator.protos.failure_report_pb2_grpc import *
 from orchestrator.protos.function_pb2 import *

@@ -324,6 +324,7 @@ executions = Table(
     Column("results", LargeBinary),
     Index("executions_page", "channel", "created_at", "id"),
     Index("executions_schema", "channel", "schema", "created_at", "id"),
+    Index("executions_pending", "created_at", postgresql_where=text("status = 1")),
 )
 """The runs of stored workflow templates: `definition` never changes, `reason` says why one has failed, `results` what
 it has made."""
@@ -339,6 +340,44 @@ execution_partners = Table(
     Column("document", LargeBinary, nullable=False),
 )
 """What was sent of each data partner's patients with an execution, as JSON."""
+
+execution_runs = Table(
+    "execution_runs",
+    metadata,
+    Column("execution", BigInteger, primary_key=True, autoincrement=False),
+    Column("plan", Uuid, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("implementation", Text, nullable=False),
+    Column("workflow", Text),
+    Column("noted_at", DateTime(timezone=True)),
+    Column("over_since", DateTime(timezone=True)),
+    Index("execution_runs_look", "channel", postgresql_where=text("workflow IS NOT NULL")),
+)
+"""The executions that are run: the plan of their steps, whose runtimes or workers see to it, what Argo calls their
+workflow and when that was noted, and since when it was found ended or gone."""
+
+execution_works = Table(
+    "execution_works",
+    metadata,
+    Column("task", Uuid, primary_key=True),
+    Column("execution", BigInteger, nullable=False),
+    Column("work", LargeBinary, nullable=False),
+    Index("execution_works_execution", "execution"),
+)
+"""What the worker of a step is told, until it has ended: a packed message, which may name patients."""
+
+communication_adapters = Table(
+    "communication_adapters",
+    metadata,
+    Column("adapter", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("execution", BigInteger, nullable=False),
+)
+"""The topics of federated executions, by the K of their names, until they are removed: longer than the execution."""
+
+installation = Table("installation", metadata, Column("name", Text, primary_key=True))
+"""One row: at random what tells the workflows of this installation from those of others."""
 
 failure_reports = Table(
     "failure_reports",
