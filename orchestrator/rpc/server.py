@@ -77,7 +77,8 @@ def make_server(
         ]
     )
     of_kinds = {service.descriptor.full_name: service for kind in kinds.every() for service in kind.services}
-    services = [*contract(), *(service.descriptor for service in of_kinds.values())]
+    of_others = (service.descriptor for service in of_kinds.values())
+    services = list({each.full_name: each for each in (*contract(), *of_others)}.values())
     for service in services:
         lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
         own = of_kinds.get(service.full_name)

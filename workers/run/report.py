@@ -4,6 +4,7 @@ from pathlib import Path
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
@@ -88,6 +89,8 @@ class Report:
             performances=results.performances,
             profiling_steps=stopwatch.steps,
         )
+        if (done := self._done()) is not None:
+            param.results.Pack(done)
         crash.point("worker.before_report")
         try:
             # As long as it takes: a training may be in it. An order to end it is obeyed, but only after one more time:
@@ -147,6 +150,10 @@ class Report:
         self._working.settle()
         return f"{error_type.removeprefix('ERROR_TYPE_')}: {fault}"
 
+    def _done(self) -> Message | None:
+        """Return what is reported besides, of work of another kind than compute."""
+        return None
+
     def _reason(self, fault: Fault) -> str:
         """Return what the channel is told of a fault."""
         # Of an internal fault the log is not for others, and this one is another's to mend.
@@ -191,6 +198,9 @@ class StepReport(Report):
 
     What such a step says is nobody's but the organization's that runs it, and the execution's owner's.
     """
+
+    def _done(self) -> Message:
+        return pb.ContainerDone()
 
     def _reason(self, fault: Fault) -> str:
         return str(fault)

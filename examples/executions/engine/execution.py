@@ -35,9 +35,7 @@ class Execution:
 
     def clinical_data(self, partner: str) -> dict[str, Any]:
         """Return what was sent for the patients of a data partner."""
-        answer = self._client.get(
-            f"{self._url}retrieve_data_partner_information/", params={"data_partner": partner}
-        )
+        answer = self._client.get(f"{self._url}retrieve_data_partner_information/", params={"data_partner": partner})
         answer.raise_for_status()
         return dict(answer.json())
 

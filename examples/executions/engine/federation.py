@@ -39,9 +39,7 @@ def manage(asked: Namespace, execution: Execution, models: Models) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MODEL).write_bytes(model.packed())
     metrics = {
-        f"{name}/{partner}": value
-        for partner in partners
-        for name, value in json.loads(measured[partner]).items()
+        f"{name}/{partner}": value for partner in partners for name, value in json.loads(measured[partner]).items()
     }
     (folder / _METRICS).write_text(json.dumps(metrics))
 

@@ -63,7 +63,9 @@ def learning(execution: Execution, engine: str) -> tuple[int, float]:
     told = execution.user_vars(engine)
     epochs, rate = told.get("epochs", _EPOCHS), told.get("learning_rate", _RATE)
     if not isinstance(epochs, int) or not 1 <= epochs <= 10_000:
-        raise ValueError(f"the user variable epochs of {engine} is {epochs!r}, and a number from 1 to 10000 is expected")
+        raise ValueError(
+            f"the user variable epochs of {engine} is {epochs!r}, and a number from 1 to 10000 is expected"
+        )
     if not isinstance(rate, int | float) or not 0 < rate <= 100:
         raise ValueError(f"the user variable learning_rate of {engine} is {rate!r}, and a number up to 100 is expected")
     return epochs, rate

@@ -38,6 +38,7 @@ def test_the_command_of_the_map_runs_with_the_arguments_of_the_step(world: World
     world.run()
     (completed,) = world.recorded.completed
     assert completed.attempt.token == "token"
+    assert completed.results.Is(pb.ContainerDone.DESCRIPTOR)
     told = json.loads(world.said)
     assert told["args"] == ["first", "--patients", '{"a": "ü {{x}}"}']
     assert told["env"]["MODEL_DIR"] == "/tmp/model"
