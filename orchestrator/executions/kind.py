@@ -14,13 +14,16 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import shown_steps, steps
+from orchestrator.executions import looks, shown_steps, steps
+from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
-from orchestrator.protos import execution_steps_pb2 as steps_pb2
+from orchestrator.executions.starting import Start
+from orchestrator.protos import execution_steps_pb2, executions_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
+    pb.STEP_ROLE_START: Start(),
     pb.STEP_ROLE_END: Quiet(pb.Ended),
-    pb.STEP_ROLE_CLEAN: Quiet(pb.Cleaned),
+    pb.STEP_ROLE_CLEAN: Clean(),
     pb.STEP_ROLE_CONTAINER: Quiet(pb.ContainerDone),
 }
 
@@ -39,8 +42,12 @@ class Executions:
     plan_noun = "plan of an execution"
     services: Sequence[Service] = (
         Service(
-            steps_pb2.DESCRIPTOR.services_by_name["ExecutionStepService"],
+            execution_steps_pb2.DESCRIPTOR.services_by_name["ExecutionStepService"],
             {"GetSteps": shown_steps.of_execution, "GetStep": shown_steps.one},
+        ),
+        Service(
+            executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+            {"BeginLook": looks.begin, "EndLook": looks.end},
         ),
     )
     follows_done = True
@@ -63,6 +70,8 @@ class Executions:
         if work is None:
             raise NotFoundError(f"step {task.key} has ended, and says no more what is to be done")
         answer.work.ParseFromString(work)
+        step = steps.of(task)
+        _ROLES[step.role].handed(transaction, step, answer.work)
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what was done.
