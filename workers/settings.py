@@ -81,8 +81,8 @@ def decisions_file(organization: str, policy: Path | None, decisions: Path | Non
     return work_dir / f"{organization}.decisions.yaml"
 
 
-class OrganizationSettings(BaseSettings):
-    """What every process of an organization needs to reach the orchestrator and its own asset store."""
+class MemberSettings(BaseSettings):
+    """What every process of an organization needs to reach the orchestrator."""
 
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
@@ -94,7 +94,6 @@ class OrganizationSettings(BaseSettings):
     )
     client_cert: FilePath | None = Field(None, description="a file with the organization's client certificate")
     client_key: FilePath | None = Field(None, description="a file with the key of the client certificate")
-    store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
     proxy_from_environment: bool = Field(
         False,
         description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
@@ -123,6 +122,12 @@ class OrganizationSettings(BaseSettings):
         if self.client_ca_cert is None or self.client_cert is None or self.client_key is None:
             return None
         return Certificates(self.client_ca_cert, self.client_cert, self.client_key)
+
+
+class OrganizationSettings(MemberSettings):
+    """What every process beside an organization's asset store needs."""
+
+    store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
 
 
 class WorkerSettings(OrganizationSettings):

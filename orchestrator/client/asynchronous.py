@@ -82,6 +82,7 @@ class AsyncClient(Shown):
         self.events = pb.EventServiceStub(self._transport)
         self.info = pb.InfoServiceStub(self._transport)
         self.inspection = pb.InspectionServiceStub(self._transport)
+        self.executions = pb.ExecutionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
         self.submissions = pb.SubmissionServiceStub(self._transport)
         self.execution_steps = pb.ExecutionStepServiceStub(self._transport)

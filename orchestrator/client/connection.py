@@ -109,6 +109,7 @@ class Client(Assets, Plans, Shown):
         self.info = pb.InfoServiceStub(calls)
         self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+        self.executions = pb.ExecutionServiceStub(calls)
         self.submissions = pb.SubmissionServiceStub(calls)
         self.execution_steps = pb.ExecutionStepServiceStub(calls)
 

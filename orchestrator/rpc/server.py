@@ -77,7 +77,9 @@ def make_server(
         ]
     )
     of_kinds = {service.descriptor.full_name: service for kind in kinds.every() for service in kind.services}
-    services = [*contract(), *(service.descriptor for service in of_kinds.values())]
+    # Our own kinds' lie beside the contract's.
+    described = [*contract(), *(service.descriptor for service in of_kinds.values())]
+    services = {service.full_name: service for service in described}.values()
     for service in services:
         lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
         own = of_kinds.get(service.full_name)
