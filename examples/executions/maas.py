@@ -21,15 +21,17 @@ KINDS = ("ai_models", "evaluation_metrics", "generic_files")
 ENGINE, VERSION = 7, 4
 """Ids of the AI engine that it knows, and of its version."""
 
+NAME, CONTAINER_VERSION = "digits-engine", "1.0"
+"""Of its container."""
+
 _LIMITS = {
-    "container_version": "1.0",
+    "container_version": CONTAINER_VERSION,
     "max_iteration_time": 600,
     "memory_request": "256Mi",
     "memory_limit": "1Gi",
     "cpu_request": "100m",
     "cpu_limit": "1",
 }
-_NAME = "digits-engine"
 
 
 @dataclass
@@ -101,7 +103,7 @@ async def show_engine(request: Request) -> Response:
     """Show the AI engine."""
     if request.path_params["id"] != ENGINE:
         return JSONResponse({"detail": "Not found."}, 404)
-    return JSONResponse({"id": ENGINE, "container_name": _NAME})
+    return JSONResponse({"id": ENGINE, "container_name": NAME})
 
 
 async def refuse(request: Request, error: Exception) -> Response:

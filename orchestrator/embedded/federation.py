@@ -121,8 +121,8 @@ class Federation:
         """Return one of its parts, to end it or to start it again, as tests do.
 
         Args:
-            name: `postgres`, `valkey`, `serve`, `beat`, `worker-<organization>`, `store-<organization>`, `flower`, `runtime`,
-                or `kafka`.
+            name: `postgres`, `valkey`, `serve`, `beat`, `worker-<organization>`, `store-<organization>`, `flower`,
+                `runtime`, or `kafka`.
         """
         return self._services[name]
 
