@@ -263,14 +263,21 @@ def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[t
         place: for its data.
         tell: called with a few words before each step.
     """
-    stage = Stage(place)
+    stage = Stage()
     settings = {"MAAS_API_HOSTNAME": stage.maas, "VALIDATE_WITH_MAAS": "true"}
     organizations = [*PARTNERS, CENTRAL]
     try:
-        stage.start()
         with Federation(
-            folder, organizations, data=place, settings=settings, flower=False, executions=CENTRAL, tell=tell
+            folder,
+            organizations,
+            data=place,
+            settings=settings,
+            flower=False,
+            executions=CENTRAL,
+            prepare=stage.prepare,
+            tell=tell,
         ) as federation:
+            stage.await_ready()
             yield federation, stage
     finally:
         stage.stop()

@@ -23,9 +23,6 @@ _READY_SECONDS = 30.0
 class Stage:
     """The files and the MaaS of one demo; nothing of it is anywhere but in the demo's folder.
 
-    Args:
-        place: that folder; made if missing.
-
     Attributes:
         partners: what each data partner has.
         sent: a zip of images for an inference.
@@ -33,40 +30,52 @@ class Stage:
         shared: a folder of the central node, for what its containers hand to each other.
     """
 
-    def __init__(self, place: Path) -> None:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(self) -> None:
+        self.partners: Sequence[data.Partner] = ()
+        self.sent = b""
+        self.shown: Sequence[int] = ()
+        self.shared = Path()
+        self._port = free_port()
+        self._maas: Process | None = None
+
+    def prepare(self, place: Path) -> None:
+        """Write the files, and start MaaS.
+
+        Args:
+            place: the folder of the demo's data.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
         self.partners, self.sent, self.shown = data.deal(place / "partners", PARTNERS)
         self.shared = place / "shared"
         self.shared.mkdir()
-        self._port = free_port()
-        self._maas = Process(
-            "maas",
-            [sys.executable, "-P", "-m", maas.__name__, self.maas],
-            log=place / "logs" / "maas.log",
-            cwd=place,
-        )
         for organization in (*PARTNERS, CENTRAL):
             file = images_of(place, organization)
             file.parent.mkdir(exist_ok=True)
             file.write_text(yaml.safe_dump(self._images(organization), sort_keys=False))
+        argv = [sys.executable, "-P", "-m", maas.__name__, self.maas]
+        self._maas = Process("maas", argv, log=place / "logs" / "maas.log", cwd=place)
+        self._maas.start()
 
     @property
     def maas(self) -> str:
         """host:port of MaaS."""
         return f"{HOST}:{self._port}"
 
-    def start(self) -> None:
-        """Start MaaS, and wait until it answers.
+    def await_ready(self) -> None:
+        """Wait until MaaS answers.
 
         Raises:
             ProcessError: it does not.
         """
-        self._maas.start()
-        self._maas.wait_ready(lambda: readiness.listens(self._port), _READY_SECONDS)
+        if self._maas is not None:
+            self._maas.wait_ready(lambda: readiness.listens(self._port), _READY_SECONDS)
 
     def stop(self) -> None:
         """End MaaS."""
-        self._maas.stop()
+        if self._maas is not None:
+            self._maas.stop()
 
     def workflow(self, name: str, kafka: str) -> bytes:
         """Return a workflow of the example; what it says of this machine is put in.

@@ -61,6 +61,7 @@ class Federation:
             others are data partners. Their API, a runtime and a light Kafka are there then. None serves none.
         port: first of a range for its servers: gRPC, HTTP, Flower, then the asset stores in the order of the
             organizations; by default those of the last time, or any.
+        prepare: called with the folder of its data before anything is started.
         tell: called with a few words before each step of the start, and where it is interrupted.
     """
 
@@ -76,6 +77,7 @@ class Federation:
         flower: bool = True,
         executions: str | None = None,
         port: int | None = None,
+        prepare: Callable[[Path], None] = lambda _: None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder = folder.absolute()
@@ -87,6 +89,7 @@ class Federation:
         self._flower = flower
         self._executions = executions
         self._port = port
+        self._prepare = prepare
         self._tell = tell
         self._supervisor = Supervisor()
         self._reaper = Reaper()
@@ -166,6 +169,7 @@ class Federation:
         (self.folder / FILE).unlink(missing_ok=True)  # of a federation that was killed
         self._held.enter_context(self._supervisor)
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._prepare(self.data)
         self._tell("Starting the database and the broker")
         certificates = lay_out(self.data / "certificates", self.organizations)
         self._supervisor.start(self._reaper)

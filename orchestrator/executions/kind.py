@@ -18,13 +18,16 @@ from orchestrator.executions import looks, shown_steps, steps
 from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
 from orchestrator.executions.starting import Start
+from orchestrator.executions.task_runs import Containers
 from orchestrator.protos import execution_steps_pb2, executions_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
     pb.STEP_ROLE_START: Start(),
     pb.STEP_ROLE_END: Quiet(pb.Ended),
     pb.STEP_ROLE_CLEAN: Clean(),
-    pb.STEP_ROLE_CONTAINER: Quiet(pb.ContainerDone),
+    pb.STEP_ROLE_CONTAINER: Containers(),
+    # Their results are nobody's: no worker runs one.
+    pb.STEP_ROLE_GATE: Quiet(pb.ContainerDone),
 }
 
 
