@@ -87,6 +87,15 @@ class BeatSettings(RuleSettings):
         60.0,
         description="how long an execution whose containers have all ended may go without a report before it fails",
     )
+    unstarted_execution_period: Duration = Field(
+        60.0, description="how often executions are looked for that nobody has started"
+    )
+    execution_start_limit: Duration = Field(
+        3600.0,
+        gt=0,
+        description="how long an execution may wait to be started, while no runtime is there or Argo is away; then it "
+        "fails",
+    )
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
     )
