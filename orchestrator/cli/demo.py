@@ -84,14 +84,14 @@ def _executions(keep_running: bool, data: Path) -> None:
     exit_on(*ENDING)
     begin = time.monotonic()
     import httpx
-    from rich.console import Console
 
+    from orchestrator.cli import tables
     from orchestrator.cli.executions_demo import Story, StoryError, staged
     from orchestrator.client import CallError, StoreError
     from orchestrator.embedded.federation import remove_data
     from orchestrator.embedded.processes import ProcessError
 
-    console, place = Console(highlight=False), fresh(data)
+    console, place = tables.console(), fresh(data)
     tell = partial(console.print, soft_wrap=True)
     kept, faults = keep_running, []
     try:

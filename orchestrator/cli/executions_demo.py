@@ -119,7 +119,7 @@ class Story:
             "federated",
             {each.name: each.asked(each.learned) for each in (one, two)},
             made="shared",
-            user_vars={"epochs": 30},
+            user_vars={"epochs": 100},
         )
         self._await(alone, broken, shared)
         measured = []

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
 
 _PERIOD_SECONDS = 0.5
+_UNKNOWN = "OE0002"
 
 
 def print_logs(
@@ -42,7 +43,7 @@ def print_logs(
         StoreError: it may not be read.
         CallError: the orchestrator does not answer, or knows no containers of the execution.
     """
-    found = client.execution_steps.GetSteps(pb.GetStepsParam(execution=execution)).steps
+    found = _steps(access, client, execution)
     chosen = [each for each in found if step is None or each.step.name == step or each.step.key.startswith(step)]
     if not chosen:
         names = ", ".join(dict.fromkeys(each.step.name for each in found))
@@ -61,6 +62,22 @@ def print_logs(
             if len(chosen) == 1:
                 raise Fault(f"{silence}, or {each.worker} does not keep it any more")
             click.echo(f"({silence})", err=True)
+
+
+def _steps(access: Access, client: "Client", execution: int) -> Sequence[pb.ShownStep]:
+    """Return the containers of an execution, as the first organization of the federation here that knows of them."""
+    from orchestrator.client import CallError
+
+    wanted = pb.GetStepsParam(execution=execution)
+    try:
+        return client.execution_steps.GetSteps(wanted).steps
+    except CallError as error:
+        if error.oe_code != _UNKNOWN or access.here is None:
+            raise
+        for name in access.here.organizations:
+            with connect(as_one_of(access, name)) as theirs, suppress(CallError):
+                return theirs.execution_steps.GetSteps(wanted).steps
+        raise
 
 
 def _print(

@@ -224,7 +224,9 @@ class Federation:
 
     def _start_commands(self, places: Places, credentials: str) -> None:
         """Start what does not need the database's tables while they are made, then the server; await all."""
-        self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
+        more = [word for word, wanted in (("Flower", self._flower), ("a runtime", self._executions)) if wanted]
+        own = " and ".join(["its beat", *more])
+        self._tell(f"Starting the orchestrator, {own}, and each organization's worker and asset store")
         served, besides = self._serve_executions(places)
         migrate, serve = commands.migrate(places), commands.serve(places, served)
         beat = commands.beat(places, served)

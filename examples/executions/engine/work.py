@@ -13,7 +13,7 @@ from execution import Execution
 from model import PIXELS, Images, Model
 from models import Models
 
-_EPOCHS, _RATE = 60, 0.5
+_EPOCHS, _RATE = 300, 1.0
 _SIDE = 8
 
 
