@@ -80,7 +80,7 @@ _TASKS = statement(
     """
     SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, state.status, state.pending_parents,
            state.attempts, tasks.message, state.plan_key <> tasks.plan_key AS astray,
-           state.status = $TO_DO AND due_at IS NULL AND queue <> ''
+           state.status = $TO_DO AND due_at IS NULL
                AND (poked_at IS NULL
                     OR NOT EXISTS (SELECT FROM outbox WHERE message = '$RUN_TASK' AND key = tasks.key
                                    AND attempt = state.attempts + 1 AND claimed_at IS NULL)) AS silent,
