@@ -74,6 +74,19 @@ class BeatSettings(RuleSettings):
     orphan_file_period: Duration = Field(
         3600.0, description="how often files of executions are looked for that belong to nothing"
     )
+    waiting_gang_period: Duration = Field(
+        2.0, description="how often the containers of executions that start together are held against free slots"
+    )
+    gang_patience: Duration = Field(
+        600.0,
+        description="how long containers that start together wait until nothing else uses their slots; then they wait "
+        "for others that started together alone, and an execution fails that needs more slots than there are",
+    )
+    unreported_run_period: Duration = Field(15.0, description="how often executions are looked for that are over")
+    unreported_run_age: Duration = Field(
+        60.0,
+        description="how long an execution whose containers have all ended may go without a report before it fails",
+    )
     unstarted_execution_period: Duration = Field(
         60.0, description="how often executions are looked for that nobody has started"
     )
