@@ -24,8 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from orchestrator.client import Certificates
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
-from workers.executors.bubblewrap import Shared
-from workers.executors.executor import GIB, MIB
+from workers.executors.executor import GIB, MIB, Shared
 
 
 def _split(value: object) -> object:
@@ -155,6 +154,11 @@ class WorkerSettings(OrganizationSettings):
         description="the file in which `orchestrator consent` keeps what was approved and refused, the same for all "
         "nodes of the organization; when not set it lies beside the consent policy, as in `consent.decisions.yaml` "
         "beside `consent.yaml`, and without one in the work dir",
+    )
+    images: Path | None = Field(
+        None,
+        description="a YAML file, the map of images: which command stands for an image of a container step, see "
+        "[Container steps](workers.md#container-steps); without it none runs here",
     )
     node: Identifier = Field(
         default_factory=socket.gethostname,

@@ -111,6 +111,7 @@ class Client(Assets, Plans, Shown):
         self.worker = pb.WorkerServiceStub(calls)
         self.executions = pb.ExecutionServiceStub(calls)
         self.submissions = pb.SubmissionServiceStub(calls)
+        self.execution_steps = pb.ExecutionStepServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

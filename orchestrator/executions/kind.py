@@ -14,12 +14,12 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import looks, steps
+from orchestrator.executions import looks, shown_steps, steps
 from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
 from orchestrator.executions.starting import Start
 from orchestrator.executions.task_runs import Containers
-from orchestrator.protos import executions_pb2
+from orchestrator.protos import execution_steps_pb2, executions_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
     pb.STEP_ROLE_START: Start(),
@@ -44,6 +44,10 @@ class Executions:
     }
     plan_noun = "plan of an execution"
     services: Sequence[Service] = (
+        Service(
+            execution_steps_pb2.DESCRIPTOR.services_by_name["ExecutionStepService"],
+            {"GetSteps": shown_steps.of_execution, "GetStep": shown_steps.one},
+        ),
         Service(
             executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
             {"BeginLook": looks.begin, "EndLook": looks.end},

@@ -61,6 +61,9 @@ class Work:
         if work.communication_adapter and not work.over:
             self.topics.make(work.communication_adapter)
             crash.point("runtime.topics_made")
+        if not work.manifest:
+            # Its containers are steps of ours.
+            return pb.Started()
         name = self._placed(work.label) if again or work.over else ""
         if not name and not work.over:
             name = self._create(work)
