@@ -84,6 +84,7 @@ class AsyncClient(Shown):
         self.inspection = pb.InspectionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
         self.submissions = pb.SubmissionServiceStub(self._transport)
+        self.topics = pb.TopicServiceStub(self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None

@@ -110,6 +110,7 @@ class Client(Assets, Plans, Shown):
         self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
         self.submissions = pb.SubmissionServiceStub(calls)
+        self.topics = pb.TopicServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

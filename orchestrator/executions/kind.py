@@ -14,8 +14,9 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import steps
+from orchestrator.executions import steps, topics
 from orchestrator.executions.roles import Quiet, Role
+from orchestrator.protos import topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
     pb.STEP_ROLE_END: Quiet(pb.Ended),
@@ -36,7 +37,12 @@ class Executions:
         EXECUTION_STEP: pb.ExecutionStep,
     }
     plan_noun = "plan of an execution"
-    services: Sequence[Service] = ()
+    services: Sequence[Service] = (
+        Service(
+            topics_pb2.DESCRIPTOR.services_by_name["TopicService"],
+            {"FindOldTopics": topics.find, "ForgetTopics": topics.forget},
+        ),
+    )
     follows_done = True
 
     def reads(self, transaction: Transaction, queue: str) -> bool:

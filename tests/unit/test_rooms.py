@@ -97,7 +97,6 @@ MAY_IMPORT = {
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.runtime": {*OUTSIDE, WORKERS},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
-    "workers.runtime": {*OUTSIDE, WORKERS},
     "migrations": {STORE, PROTOS},
     "benchmarks": None,
 }
