@@ -24,10 +24,7 @@ def upgrade() -> None:
         sa.Column("noted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("over_since", sa.DateTime(timezone=True), nullable=True),
     )
-    op.create_index(
-        "execution_runs_look", "execution_runs", ["channel"], postgresql_where=sa.text("workflow IS NOT NULL")
-    )
-    op.create_index("executions_pending", "executions", ["created_at"], postgresql_where=sa.text("status = 1"))
+    op.create_index("executions_live", "executions", ["created_at"], postgresql_where=sa.text("status IN (1, 2)"))
     op.create_table(
         "execution_works",
         sa.Column("task", sa.Uuid(), primary_key=True),
@@ -49,5 +46,5 @@ def downgrade() -> None:
     op.drop_table("installation")
     op.drop_table("communication_adapters")
     op.drop_table("execution_works")
-    op.drop_index("executions_pending", "executions")
+    op.drop_index("executions_live", "executions")
     op.drop_table("execution_runs")

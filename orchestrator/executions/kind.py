@@ -14,13 +14,16 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import steps, topics
+from orchestrator.executions import looks, steps, topics
+from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
-from orchestrator.protos import topics_pb2
+from orchestrator.executions.starting import Start
+from orchestrator.protos import executions_pb2, topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
+    pb.STEP_ROLE_START: Start(),
     pb.STEP_ROLE_END: Quiet(pb.Ended),
-    pb.STEP_ROLE_CLEAN: Quiet(pb.Cleaned),
+    pb.STEP_ROLE_CLEAN: Clean(),
     pb.STEP_ROLE_CONTAINER: Quiet(pb.ContainerDone),
 }
 
@@ -38,6 +41,10 @@ class Executions:
     }
     plan_noun = "plan of an execution"
     services: Sequence[Service] = (
+        Service(
+            executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
+            {"BeginLook": looks.begin, "EndLook": looks.end},
+        ),
         Service(
             topics_pb2.DESCRIPTOR.services_by_name["TopicService"],
             {"FindOldTopics": topics.find, "ForgetTopics": topics.forget},
@@ -63,6 +70,8 @@ class Executions:
         if work is None:
             raise NotFoundError(f"step {task.key} has ended, and says no more what is to be done")
         answer.work.ParseFromString(work)
+        step = steps.of(task)
+        _ROLES[step.role].handed(transaction, step, answer.work)
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what was done.

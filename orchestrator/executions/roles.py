@@ -2,6 +2,7 @@
 
 from typing import Generic, Protocol, TypeVar
 
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
@@ -17,6 +18,9 @@ class Role(Protocol[Result]):
 
     result: type[Result]
     """What a worker reports that has done one."""
+
+    def handed(self, transaction: Transaction, step: pb.ExecutionStep, work: Any) -> None:
+        """Change what a worker is told that has claimed one, by what is so now."""
 
     def complete(self, transaction: Transaction, step: pb.ExecutionStep, result: Result) -> None:
         """Register what an attempt has done; the step is Done in this transaction."""
@@ -37,6 +41,9 @@ class Quiet(Generic[Result]):
 
     def __init__(self, result: type[Result]) -> None:
         self.result = result
+
+    def handed(self, transaction: Transaction, step: pb.ExecutionStep, work: Any) -> None:
+        """Leave it as it is."""
 
     def complete(self, transaction: Transaction, step: pb.ExecutionStep, result: Result) -> None:
         """Keep nothing."""

@@ -1,6 +1,6 @@
 """What the product of executions must be told, under the names that its operators' deployment files have, or ours."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidator, Field, PositiveInt
@@ -64,6 +64,25 @@ class ExecutionSettings(BaseSettings):
         "Europe/Madrid", description="the zone of the times in answers"
     )
     allowed_hosts: Texts = Field((), description="the hosts that requests may name, separated by commas; none: any")
+    executions_runtime: Literal["off", "on"] = Field(
+        "off",
+        description="`on` has runtimes place the executions of `argo_workflows` schemas; `off` leaves them pending "
+        "until a client reports of them",
+    )
+    executions_organization: str | None = Field(
+        None,
+        min_length=1,
+        validation_alias=AliasChoices(
+            *_names("executions_organization").choices, "ORCHESTRATOR_API_ORGANIZATION", "API_ORGANIZATION"
+        ),
+        description="the organization whose runtimes and central node run executions; ORCHESTRATOR_API_ORGANIZATION, "
+        "else who starts one, when not set",
+    )
+    executions_start_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
+        30,
+        description="how often an execution is tried to be started while Argo, Kafka or the runtimes are away, in some "
+        "25 minutes, before it fails (1 to 1000)",
+    )
     execution_data_limit: PositiveInt = Field(
         256 * 1024 * 1024, description="most bytes of the part `data` of a request (1 or more)"
     )

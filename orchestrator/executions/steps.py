@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import UUID, uuid4
 
 from google.protobuf.any_pb2 import Any
@@ -40,6 +41,7 @@ class NewStep:
         rank: how deep it lies in the graph, 0 without a parent.
         retries: when it is tried again, in the words of the engine's metadata.
         time_limit: of one run of it, in seconds; 0 without a limit.
+        about: the execution that it is about, where its plan is of none.
         key: of its task.
     """
 
@@ -52,6 +54,7 @@ class NewStep:
     rank: int = 0
     retries: Mapping[str, str] = field(default_factory=dict)
     time_limit: float = 0.0
+    about: int = 0
     key: UUID = field(default_factory=uuid4)
 
 
@@ -63,12 +66,12 @@ _KEEP_WORK = statement("""
 
 
 def register(transaction: Transaction, plan: UUID, execution: int, new: Sequence[NewStep]) -> None:
-    """Keep a new plan of an execution, with all its steps.
+    """Keep a new plan, with all its steps.
 
     Args:
         transaction: of whoever wants it.
         plan: its key.
-        execution: whose.
+        execution: whose, 0 for nobody's: what its workers are told goes with it.
         new: the steps, parents before children.
     """
     plans.register(transaction, plan, KIND)
@@ -90,7 +93,7 @@ def _task(transaction: Transaction, plan: UUID, execution: int, step: NewStep) -
         key=str(step.key),
         plan=str(plan),
         owner=transaction.organization,
-        execution=execution,
+        execution=execution or step.about,
         role=step.role,
         name=step.name,
         retries=step.retries,
@@ -108,6 +111,32 @@ def _task(transaction: Transaction, plan: UUID, execution: int, step: NewStep) -
         pending_parents=len(step.parents),
         rank=step.rank,
     )
+
+
+_RETRIES = {
+    "orchestrator.retry.internal.attempts": "1000",
+    "orchestrator.retry.lost.attempts": "1000",
+    "orchestrator.retry.backoff": "2",
+}
+"""Of what must be done one day."""
+
+
+Sent: TypeAlias = "tuple[int, pb.StepRole.ValueType, Message]"
+"""The execution that a step is about, its role, and what the runtime is told."""
+
+
+def send(transaction: Transaction, worker: str, works: Sequence[Sent]) -> None:
+    """Have a runtime do what outlives the executions that it is about.
+
+    Args:
+        transaction: of whoever wants it.
+        worker: the organization whose runtime it is.
+        works: of each step.
+    """
+    queue = runtime_queue(worker)
+    new = [NewStep(role, work, worker, queue, retries=_RETRIES, about=about) for about, role, work in works]
+    if new:
+        register(transaction, uuid4(), 0, new)
 
 
 def _packed(work: Message) -> bytes:

@@ -27,6 +27,7 @@ class TemplateError(WholeError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the schema's auxiliary file is no workflow: {what}")
+        self.what = what
 
 
 def load(data: bytes) -> Mapping[str, Any]:

@@ -562,6 +562,7 @@ class StartWork(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     COMMUNICATION_ADAPTER_FIELD_NUMBER: _builtins.int
+    OVER_FIELD_NUMBER: _builtins.int
     execution: _builtins.int
     manifest: _builtins.bytes
     """The workflow, in JSON, with all its parameters."""
@@ -569,6 +570,8 @@ class StartWork(_message.Message):
     """The value of the label by which it is found again."""
     communication_adapter: _builtins.str
     """K of its topics; empty where it is not federated."""
+    over: _builtins.bool
+    """The execution has ended meanwhile: nothing is made, what is there is named."""
     def __init__(
         self,
         *,
@@ -576,10 +579,11 @@ class StartWork(_message.Message):
         manifest: _builtins.bytes = ...,
         label: _builtins.str = ...,
         communication_adapter: _builtins.str = ...,
+        over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapter", b"communication_adapter", "execution", b"execution", "label", b"label", "manifest", b"manifest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapter", b"communication_adapter", "execution", b"execution", "label", b"label", "manifest", b"manifest", "over", b"over"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,7 +595,7 @@ class Started(_message.Message):
 
     WORKFLOW_FIELD_NUMBER: _builtins.int
     workflow: _builtins.str
-    """What Argo calls it."""
+    """What Argo calls it; empty where there is none."""
     def __init__(
         self,
         *,

@@ -324,7 +324,7 @@ executions = Table(
     Column("results", LargeBinary),
     Index("executions_page", "channel", "created_at", "id"),
     Index("executions_schema", "channel", "schema", "created_at", "id"),
-    Index("executions_pending", "created_at", postgresql_where=text("status = 1")),
+    Index("executions_live", "created_at", postgresql_where=text("status IN (1, 2)")),
 )
 """The runs of stored workflow templates: `definition` never changes, `reason` says why one has failed, `results` what
 it has made."""
@@ -352,7 +352,6 @@ execution_runs = Table(
     Column("workflow", Text),
     Column("noted_at", DateTime(timezone=True)),
     Column("over_since", DateTime(timezone=True)),
-    Index("execution_runs_look", "channel", postgresql_where=text("workflow IS NOT NULL")),
 )
 """The executions that are run: the plan of their steps, whose runtimes or workers see to it, what Argo calls their
 workflow and when that was noted, and since when it was found ended or gone."""

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, listing, schema_form, schemas
+from orchestrator.executions import executions, listing, runs, schema_form, schemas
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import SCHEMAS, body
 from orchestrator.gateway.executions.edge import Path
@@ -71,6 +71,7 @@ class SchemaCalls(Answering):
 
         def use(transaction: Transaction) -> list[pb.StoredFile]:
             schema = schemas.delete(transaction, name)
+            runs.end_of_schema(transaction, name, "its schema was deleted")
             gone = executions.delete_of_schema(transaction, name)
             return [schema.auxiliary_file, *executions.files_of(gone)]
 
