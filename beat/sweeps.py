@@ -16,7 +16,7 @@ from orchestrator.engine.sweeps import (
     totals,
     unacknowledged_stops,
 )
-from orchestrator.executions.sweeps import old_topics, orphan_files
+from orchestrator.executions.sweeps import old_topics, orphan_files, unreported_runs, unstarted, waiting_gangs
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 
@@ -38,6 +38,9 @@ MODULES: tuple[ModuleType, ...] = (
     totals,
     orphan_files,
     old_topics,
+    waiting_gangs,
+    unreported_runs,
+    unstarted,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

@@ -41,6 +41,7 @@ _COMMANDS = {
     "org": "orchestrator.cli.organization:org",
     "worker": "orchestrator.cli.organization:worker",
     "store": "orchestrator.cli.organization:store",
+    "runtime": "orchestrator.cli.organization:runtime",
     "certs": "orchestrator.cli.certs:certs",
 }
 

@@ -197,7 +197,9 @@ _DELETE = statement(
          ),
          partner AS (DELETE FROM execution_partners USING gone WHERE execution = gone.id),
          run AS (DELETE FROM execution_runs USING gone WHERE execution = gone.id),
-         work AS (DELETE FROM execution_works USING gone WHERE execution = gone.id)
+         work AS (DELETE FROM execution_works USING gone WHERE execution = gone.id),
+         task_run AS (DELETE FROM task_runs USING gone WHERE execution = gone.id RETURNING plan),
+         gang AS (DELETE FROM gangs USING task_run WHERE gangs.plan = task_run.plan)
     SELECT $COLUMNS FROM gone ORDER BY id
     """,
     COLUMNS=_COLUMNS,

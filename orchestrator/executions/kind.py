@@ -14,17 +14,20 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import looks, steps, topics
+from orchestrator.executions import looks, shown_steps, steps, topics
 from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
 from orchestrator.executions.starting import Start
-from orchestrator.protos import executions_pb2, topics_pb2
+from orchestrator.executions.task_runs import Containers
+from orchestrator.protos import execution_steps_pb2, executions_pb2, topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
     pb.STEP_ROLE_START: Start(),
     pb.STEP_ROLE_END: Quiet(pb.Ended),
     pb.STEP_ROLE_CLEAN: Clean(),
-    pb.STEP_ROLE_CONTAINER: Quiet(pb.ContainerDone),
+    pb.STEP_ROLE_CONTAINER: Containers(),
+    # Their results are nobody's: no worker runs one.
+    pb.STEP_ROLE_GATE: Quiet(pb.ContainerDone),
 }
 
 
@@ -41,6 +44,10 @@ class Executions:
     }
     plan_noun = "plan of an execution"
     services: Sequence[Service] = (
+        Service(
+            execution_steps_pb2.DESCRIPTOR.services_by_name["ExecutionStepService"],
+            {"GetSteps": shown_steps.of_execution, "GetStep": shown_steps.one},
+        ),
         Service(
             executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
             {"BeginLook": looks.begin, "EndLook": looks.end},

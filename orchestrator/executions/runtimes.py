@@ -5,13 +5,13 @@ from typing import Any
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import runs, starting
+from orchestrator.executions import runs, starting, task_runs
 from orchestrator.executions.settings import ExecutionSettings
 
 Begin = Callable[[Transaction, pb.Execution, Mapping[str, Any], ExecutionSettings], None]
 """Plans a new execution in the transaction that keeps it, by the manifest of its workflow."""
 
-_BEGINS: Mapping[str, Begin] = {runs.ARGO: starting.begin}
+_BEGINS: Mapping[str, Begin] = {runs.ARGO: starting.begin, runs.TASKS: task_runs.begin}
 
 
 def of(schema: pb.WorkflowSchema, debug: bool, settings: ExecutionSettings) -> Begin | None:

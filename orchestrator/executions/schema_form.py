@@ -12,7 +12,7 @@ from orchestrator.executions.forms import Field, InvalidError, boolean, choice, 
 from orchestrator.executions.uploads import Upload, Uploads
 
 TYPES = ("individual", "joint")
-IMPLEMENTATIONS = ("argo_workflows", "dummy")
+IMPLEMENTATIONS = ("argo_workflows", "dummy", "tasks")
 FILE = "auxiliary_file"
 
 _LONGEST_NAME = 100

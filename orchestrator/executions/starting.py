@@ -67,19 +67,42 @@ class Start(Quiet[pb.Started]):
             runs.note(transaction, step.execution, result.workflow)
 
     def fail(self, transaction: Transaction, step: pb.ExecutionStep, failure: Failure) -> None:
-        """Fail the execution, and have removed what may have been made of it.
-
-        One that pods have reported of has its workflow: whatever hinders us, it goes on.
-        """
+        """Fail the execution, unless pods have reported of it: then its workflow is there, and goes on."""
         reported = failure.report.reason if failure.report else ""
         reason = f"it could not be started: {reported or 'its runtimes were lost, again and again'}"
-        if not executions.fail(transaction, step.execution, reason, [states.PENDING]):
-            return
-        plans.end(transaction, UUID(step.plan), pb.STATUS_FAILED)
-        end = pb.EndWork(execution=step.execution, label=runs.label(runs.installation(transaction), step.execution))
-        execution = executions.get(transaction, step.execution)
+        if give_up(transaction, step.execution, reason):
+            plans.end(transaction, UUID(step.plan), pb.STATUS_FAILED)
+
+
+def give_up(transaction: Transaction, id_: int, reason: str) -> bool:
+    """Fail an execution that is pending, and have removed what may have been made of it.
+
+    Args:
+        transaction: that holds the latch of its plan.
+        id_: which.
+        reason: why, for people.
+
+    Returns:
+        Whether it was pending; nothing is changed otherwise.
+    """
+    if not executions.fail(transaction, id_, reason, [states.PENDING]):
+        return False
+    execution = executions.get(transaction, id_)
+    end = pb.EndWork(execution=id_, label=runs.label(runs.installation(transaction), id_))
+    works: list[steps.Sent] = [(id_, pb.STEP_ROLE_END, end)]
+    if execution.number_iterations:
         clean = pb.CleanWork(communication_adapters=[adapters.name(execution)])
-        works: list[steps.Sent] = [(step.execution, pb.STEP_ROLE_END, end)]
-        if execution.number_iterations:
-            works.append((step.execution, pb.STEP_ROLE_CLEAN, clean))
-        steps.send(transaction, runs.get(transaction, step.execution).worker, works)
+        works.append((id_, pb.STEP_ROLE_CLEAN, clean))
+    steps.send(transaction, runs.get(transaction, id_).worker, works)
+    return True
+
+
+def expire(transaction: Transaction, id_: int, reason: str) -> bool:
+    """Give an execution up whose start nobody has seen to; return whether it was pending."""
+    plan = runs.get(transaction, id_).plan
+    plans.hold(transaction, [plan])
+    if not give_up(transaction, id_, reason):
+        return False
+    plans.end(transaction, plan, pb.STATUS_CANCELED)
+    plans.cancel(transaction, plan, reason)
+    return True

@@ -14,6 +14,8 @@ from orchestrator.protos.dataset_pb2 import *
 from orchestrator.protos.dataset_pb2_grpc import *
 from orchestrator.protos.event_pb2 import *
 from orchestrator.protos.event_pb2_grpc import *
+from orchestrator.protos.execution_steps_pb2 import *
+from orchestrator.protos.execution_steps_pb2_grpc import *
 from orchestrator.protos.executions_pb2 import *
 from orchestrator.protos.executions_pb2_grpc import *
 from orchestrator.protos.failure_report_pb2 import *

@@ -366,6 +366,33 @@ execution_works = Table(
 )
 """What the worker of a step is told, until it has ended: a packed message, which may name patients."""
 
+task_runs = Table(
+    "task_runs",
+    metadata,
+    Column("plan", Uuid, primary_key=True),
+    Column("execution", BigInteger, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("exit_gate", Uuid),
+    Column("outcome", SmallInteger),
+    Column("reason", Text),
+    Column("over_at", DateTime(timezone=True)),
+    Index("task_runs_execution", "execution"),
+    Index("task_runs_over", "over_at", postgresql_where=text("over_at IS NOT NULL")),
+)
+"""The executions that workers run: the gate before the exit handler, how the rest ended and why it failed, and when all
+had ended well, as long as it may be reported of."""
+
+gangs = Table(
+    "gangs",
+    metadata,
+    Column("gate", Uuid, primary_key=True),
+    Column("queue", Text, primary_key=True),
+    Column("plan", Uuid, nullable=False),
+    Column("count", Integer, nullable=False),
+    Index("gangs_plan", "plan"),
+)
+"""How many of the containers that start together after a gate are for a queue; kept until their run is over."""
+
 communication_adapters = Table(
     "communication_adapters",
     metadata,

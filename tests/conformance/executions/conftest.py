@@ -32,8 +32,8 @@ class Portal:
     http: httpx.Client
     root: Any
     host: str
-    address: str
-    database: str
+    address: str = ""
+    database: str = ""
 
     def send(self, method: str, path: str, data: Any = None, files: dict[str, bytes] | None = None, **more: Any) -> Any:
         """Send parts as curl does: one named data, and files."""

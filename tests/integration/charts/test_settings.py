@@ -55,7 +55,7 @@ LEFT_OUT = {
     "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
     **{
         f"ORCHESTRATOR_{name}": "by extraEnv and extraVolumes: what lies on the machine"
-        for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS")
+        for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS", "IMAGES")
     },
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{
