@@ -3,16 +3,19 @@
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import psycopg
+import redis
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core.pokes import key_prefix
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.embedded.ports import free_port
 from tests.conformance.executions.conftest import PARTNERS, Portal, new_execution, new_schema
@@ -20,6 +23,7 @@ from tests.kit.argo import FakeArgo
 from tests.kit.processes import clean_environment, running
 from tests.kit.servers import serving
 from tests.kit.waiting import wait_until
+from workers.runtime.kafka import Kafka, KafkaSettings
 
 CENTRAL, CHANNEL = "central", "project"
 TEMPLATE = b"""\
@@ -107,8 +111,9 @@ class Installation:
         """End the server."""
         self._serving.close()
 
-    def runtime(self, node: str = "runtime-1", **more: str) -> "subprocess.Popen[bytes]":
-        """Start a runtime, and return its process.
+    @contextmanager
+    def runtime(self, node: str, **more: str) -> "Iterator[subprocess.Popen[bytes]]":
+        """Run a runtime beside the block.
 
         Args:
             node: its name.
@@ -128,19 +133,44 @@ class Installation:
             **{f"ORCHESTRATOR_{name}": value for name, value in more.items()},
         }
         command = [sys.executable, "-m", "orchestrator", "runtime"]
-        return self._held.enter_context(running(command, settings, self.log(node)))
+        with running(command, settings, self._folder / f"{node}.log") as process:
+            yield process
 
-    def log(self, node: str) -> Path:
-        """Return the log of a runtime."""
-        return self._folder / f"{node}.log"
+    def forget_pokes(self) -> None:
+        """Empty the queue of the runtimes, as a broker that loses all."""
+        queue = f"executions.{CENTRAL}"
+        with redis.Redis.from_url(self._settings["ORCHESTRATOR_BROKER_URL"]) as client:
+            client.delete(f"{key_prefix(queue)}{queue}")
 
-    def started(self, template: bytes = TEMPLATE, **schema: Any) -> dict[str, Any]:
-        """Store a schema of Argo's, start an execution of it, and return that."""
-        stored = self.portal.send(
-            "POST", "/api/schemas/", new_schema(implementation="argo_workflows", **schema), {"auxiliary_file": template}
-        )
+    def topics(self) -> set[str]:
+        """Return the names of all topics."""
+        return set(Kafka(KafkaSettings(kafka_bootstrap_servers=self._kafka)).names())
+
+    def schema(self, template: bytes = TEMPLATE, **changes: Any) -> dict[str, Any]:
+        """Store a schema of Argo's, and return it."""
+        new = new_schema(implementation="argo_workflows", **changes)
+        stored = self.portal.send("POST", "/api/schemas/", new, {"auxiliary_file": template})
         assert stored.status_code == 201, stored.text
-        return self.portal.execution(stored.json())
+        answer: dict[str, Any] = stored.json()
+        return answer
+
+    def new_execution(self, schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Return what an execution of a schema needs, and its files."""
+        return new_execution(schema)
+
+    def started(self, **schema: Any) -> dict[str, Any]:
+        """Start an execution of a new schema, and return it."""
+        return self.portal.execution(self.schema(**schema))
+
+    def faults(self, execution: dict[str, Any]) -> int:
+        """Return how many attempts of an execution's steps have failed."""
+        with psycopg.connect(self.database) as connection:
+            query = (
+                "SELECT count(*) FROM attempts JOIN task_states ON key = task_key "
+                "JOIN execution_runs ON plan = plan_key WHERE fault IS NOT NULL AND execution = %s"
+            )
+            row = connection.execute(query, [execution["id"]]).fetchone()
+        return int(row[0]) if row else 0
 
     def state(self, execution: dict[str, Any]) -> dict[str, Any]:
         """Return the state of an execution."""
@@ -202,9 +232,7 @@ class Installation:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def killed(process: "subprocess.Popen[bytes]") -> bool:
-    """Tell whether a process has died as by `kill -9`."""
-    return process.poll() == -signal.SIGKILL
-
-
-__all__ = ["CENTRAL", "CHANNEL", "TEMPLATE", "Installation", "killed", "new_execution", "new_schema"]
+def await_killed(process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a process has died at a crash point."""
+    wait_until(lambda: process.poll() is not None, 60, "the process to reach its crash point")
+    assert process.returncode == -signal.SIGKILL

@@ -28,6 +28,8 @@ from workers.runtime.settings import RuntimeSettings
 from workers.runtime.topics import Topics
 from workers.runtime.work import Work
 
+_END_SECONDS = 5.0
+
 
 def queue(organization: str) -> str:
     """Return the queue of an organization's runtimes, as the orchestrator calls it."""
@@ -97,6 +99,7 @@ def main(settings: RuntimeSettings, argo: ArgoSettings, kafka: KafkaSettings) ->
         threads: tuple[Heartbeat | Looking, ...] = (*beats, *looks)
         for thread in threads:
             thread.start()
+            held.callback(thread.join, _END_SECONDS)
             held.callback(thread.end)
 
         async def ready() -> None:
