@@ -39,8 +39,8 @@ class Run:
 
 _INSERT = statement("""
     WITH adapter AS (
-             INSERT INTO communication_adapters (adapter, channel, execution)
-             SELECT :adapter, :channel, :execution WHERE :adapter <> ''
+             INSERT INTO communication_adapters (adapter, channel, execution, worker)
+             SELECT :adapter, :channel, :execution, :worker WHERE :adapter <> ''
          )
     INSERT INTO execution_runs (execution, plan, channel, worker, implementation)
     VALUES (:execution, :plan, :channel, :worker, :implementation)

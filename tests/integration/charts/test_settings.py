@@ -59,6 +59,8 @@ LEFT_OUT = {
             "GANG_PATIENCE",
             "UNREPORTED_RUN_PERIOD",
             "UNREPORTED_RUN_AGE",
+            "CLEAN_TOPICS",
+            "OLD_TOPIC_PERIOD",
         )
     },
     "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
