@@ -74,6 +74,14 @@ class BeatSettings(RuleSettings):
     orphan_file_period: Duration = Field(
         3600.0, description="how often files of executions are looked for that belong to nothing"
     )
+    clean_topics: bool = Field(
+        False,
+        description="true has `orchestrator runtime` remove the Kafka topics of executions that are over; else "
+        "`orchestrator executions clean-topics` does, when it is run",
+    )
+    old_topic_period: Duration = Field(
+        3600.0, description="how often topics of executions that are over are looked for"
+    )
     waiting_gang_period: Duration = Field(
         2.0, description="how often the containers of executions that start together are held against free slots"
     )

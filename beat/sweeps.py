@@ -18,6 +18,7 @@ from orchestrator.engine.sweeps import (
 )
 from orchestrator.executions.sweeps import (
     deserted_runs,
+    old_topics,
     orphan_files,
     unreported_runs,
     unstarted,
@@ -43,6 +44,7 @@ MODULES: tuple[ModuleType, ...] = (
     stale_queues,
     totals,
     orphan_files,
+    old_topics,
     waiting_gangs,
     unreported_runs,
     unstarted,

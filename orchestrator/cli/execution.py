@@ -114,12 +114,12 @@ def watch(portal: Portal, id_: int, timeout: float | None) -> None:
 @_ID
 @click.pass_obj
 def cancel(portal: Portal, id_: int) -> None:
-    """Fail an execution, with the message that somebody has cancelled it."""
+    """Fail an execution, with the message that somebody has cancelled it, and end its workflow or its steps."""
     shown = portal.send("GET", f"{_PATH}{id_}/")
     if shown["state"]["status"] not in ("pending", "running"):
         raise UsageFault(f"execution {id_} has {shown['state']['status']}, so there is nothing to cancel")
     message = json.dumps({"message": f"cancelled by {getpass.getuser()}"})
-    portal.send("PATCH", f"{_PATH}{id_}/update_to_failed/", message)
+    portal.send("PATCH", f"{_PATH}{id_}/update_to_failed/", message, cancel="true")
     click.echo(f"execution {id_} is cancelled")
 
 

@@ -85,6 +85,7 @@ class AsyncClient(Shown):
         self.executions = pb.ExecutionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
         self.submissions = pb.SubmissionServiceStub(self._transport)
+        self.topics = pb.TopicServiceStub(self._transport)
         self.execution_steps = pb.ExecutionStepServiceStub(self._transport)
 
     def plan(

@@ -111,6 +111,7 @@ class Client(Assets, Plans, Shown):
         self.worker = pb.WorkerServiceStub(calls)
         self.executions = pb.ExecutionServiceStub(calls)
         self.submissions = pb.SubmissionServiceStub(calls)
+        self.topics = pb.TopicServiceStub(calls)
         self.execution_steps = pb.ExecutionStepServiceStub(calls)
 
     def ping(self) -> None:

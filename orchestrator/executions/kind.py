@@ -14,12 +14,12 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import looks, shown_steps, steps
+from orchestrator.executions import looks, shown_steps, steps, topics
 from orchestrator.executions.cleaning import Clean
 from orchestrator.executions.roles import Quiet, Role
 from orchestrator.executions.starting import Start
 from orchestrator.executions.task_runs import Containers
-from orchestrator.protos import execution_steps_pb2, executions_pb2
+from orchestrator.protos import execution_steps_pb2, executions_pb2, topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
     pb.STEP_ROLE_START: Start(),
@@ -51,6 +51,10 @@ class Executions:
         Service(
             executions_pb2.DESCRIPTOR.services_by_name["ExecutionService"],
             {"BeginLook": looks.begin, "EndLook": looks.end},
+        ),
+        Service(
+            topics_pb2.DESCRIPTOR.services_by_name["TopicService"],
+            {"FindOldTopics": topics.find, "ForgetTopics": topics.forget},
         ),
     )
     follows_done = True

@@ -76,6 +76,14 @@ def name_of(data: Any) -> str:
         return ""
 
 
+def problem_of_name(name: str) -> str:
+    """Return what is wrong with a name that a schema has elsewhere, empty where it may have it here."""
+    try:
+        return "" if _name(name) == name else "It begins or ends with a space."
+    except InvalidError as invalid:
+        return str(invalid.problem[0] if isinstance(invalid.problem, list) else invalid.problem)
+
+
 def _form(functionalities: Sequence[str]) -> Any:
     engine = form(
         {

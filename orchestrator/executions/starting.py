@@ -39,14 +39,24 @@ def begin(
         label=label,
         communication_adapter=adapter,
     )
+    steps.register(transaction, plan, execution.id, [step_of(work, worker, settings)])
+
+
+def step_of(work: pb.StartWork, worker: str, settings: ExecutionSettings) -> NewStep:
+    """Return a step that starts an execution, and is tried again while others are away.
+
+    Args:
+        work: what a runtime is told; without a manifest it makes topics, and no workflow.
+        worker: the organization whose runtime it is.
+        settings: of executions.
+    """
     retries = {
         "orchestrator.retry.internal.attempts": str(settings.executions_start_attempts),
         "orchestrator.retry.lost.attempts": str(settings.executions_start_attempts),
         "orchestrator.retry.backoff": "2",
         "orchestrator.retry.cap": "60",
     }
-    step = NewStep(pb.STEP_ROLE_START, work, worker, steps.runtime_queue(worker), retries=retries)
-    steps.register(transaction, plan, execution.id, [step])
+    return NewStep(pb.STEP_ROLE_START, work, worker, steps.runtime_queue(worker), retries=retries)
 
 
 class Start(Quiet[pb.Started]):
@@ -87,13 +97,15 @@ def give_up(transaction: Transaction, id_: int, reason: str) -> bool:
     """
     if not executions.fail(transaction, id_, reason, [states.PENDING]):
         return False
-    execution = executions.get(transaction, id_)
-    end = pb.EndWork(execution=id_, label=runs.label(runs.installation(transaction), id_))
-    works: list[steps.Sent] = [(id_, pb.STEP_ROLE_END, end)]
+    execution, run = executions.get(transaction, id_), runs.get(transaction, id_)
+    works: list[steps.Sent] = []
+    if run.implementation == runs.ARGO:
+        end = pb.EndWork(execution=id_, label=runs.label(runs.installation(transaction), id_))
+        works.append((id_, pb.STEP_ROLE_END, end))
     if execution.number_iterations:
         clean = pb.CleanWork(communication_adapters=[adapters.name(execution)])
         works.append((id_, pb.STEP_ROLE_CLEAN, clean))
-    steps.send(transaction, runs.get(transaction, id_).worker, works)
+    steps.send(transaction, run.worker, works)
     return True
 
 

@@ -21,6 +21,7 @@ from orchestrator.executions import (
     gang_rows,
     placement,
     runs,
+    starting,
     states,
     steps,
     task_steps,
@@ -76,7 +77,7 @@ def begin(
         place,
         Place.of(central),
         together=federated,
-        before=_topics(execution, central) if with_topics else None,
+        before=_topics(execution, central, settings) if with_topics else None,
     )
     adapter = adapters.name(execution) if with_topics else ""
     plan, _ = runs.insert(transaction, execution, central, runs.TASKS, adapter)
@@ -86,10 +87,10 @@ def begin(
     gang_rows.insert(transaction, plan, made.gangs)
 
 
-def _topics(execution: pb.Execution, central: str) -> NewStep:
+def _topics(execution: pb.Execution, central: str, settings: ExecutionSettings) -> NewStep:
     """Return the step that makes the topics of a federated run, and places no workflow."""
     work = pb.StartWork(execution=execution.id, communication_adapter=adapters.name(execution))
-    return NewStep(pb.STEP_ROLE_START, work, central, steps.runtime_queue(central))
+    return starting.step_of(work, central, settings)
 
 
 def _status_of(gate: UUID) -> str:

@@ -36,5 +36,7 @@ from orchestrator.protos.profiling_pb2 import *
 from orchestrator.protos.profiling_pb2_grpc import *
 from orchestrator.protos.submission_pb2 import *
 from orchestrator.protos.submission_pb2_grpc import *
+from orchestrator.protos.topics_pb2 import *
+from orchestrator.protos.topics_pb2_grpc import *
 from orchestrator.protos.worker_pb2 import *
 from orchestrator.protos.worker_pb2_grpc import *

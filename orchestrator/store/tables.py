@@ -399,8 +399,11 @@ communication_adapters = Table(
     Column("adapter", Text, primary_key=True),
     Column("channel", Text, nullable=False),
     Column("execution", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False, server_default=""),
+    Column("asked_at", DateTime(timezone=True)),
 )
-"""The topics of federated executions, by the K of their names, until they are removed: longer than the execution."""
+"""The topics of federated executions, by the K of their names, until they are removed: longer than the execution. Whose
+runtimes make and remove them, and when they were asked last to remove them."""
 
 installation = Table("installation", metadata, Column("name", Text, primary_key=True))
 """One row: at random what tells the workflows of this installation from those of others."""

@@ -50,7 +50,18 @@ LEFT_OUT = {
     },
     **{
         f"ORCHESTRATOR_{name}": "the charts do not serve executions yet"
-        for name in ("MEDIA_ROOT", "ORPHAN_FILE_PERIOD")
+        for name in (
+            "MEDIA_ROOT",
+            "ORPHAN_FILE_PERIOD",
+            "UNSTARTED_EXECUTION_PERIOD",
+            "EXECUTION_START_LIMIT",
+            "WAITING_GANG_PERIOD",
+            "GANG_PATIENCE",
+            "UNREPORTED_RUN_PERIOD",
+            "UNREPORTED_RUN_AGE",
+            "CLEAN_TOPICS",
+            "OLD_TOPIC_PERIOD",
+        )
     },
     "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
     **{

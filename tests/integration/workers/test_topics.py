@@ -25,7 +25,7 @@ def adapter() -> str:
 
 def admin(address: str) -> AdminClient:
     """Somebody else; it must live until its answers have come."""
-    return AdminClient({"bootstrap.servers": address})
+    return AdminClient({"bootstrap.servers": address, "log_level": 0})
 
 
 def configs(address: str, name: str) -> dict[str, str]:

