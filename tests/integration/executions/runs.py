@@ -149,6 +149,9 @@ class Runs:
         asked = pb.FailTaskParam(attempt=attempt, error_type=pb.ERROR_TYPE_EXECUTION, reason=reason)
         self.call(reports.fail, asked, organization)
 
+    def release(self, attempt: pb.Attempt, organization: str) -> None:
+        self.call(reports.release, pb.ReleaseTaskParam(attempt=attempt), organization)
+
     def run(self, id_: int, step: str, organization: str = CENTRAL) -> pb.ContainerWork:
         """Claim a step and complete it; return what its worker was told."""
         attempt, work = self.claim(id_, step, organization)
