@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from orchestrator import protos as pb
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.pokes import STOP_ATTEMPTS
 from orchestrator.engine.transaction import Database
@@ -213,6 +214,26 @@ def test_a_gang_waits_for_a_worker_and_fails_where_there_is_none_too_few(runs):
     assert runs.state(two) == ("failed", words)
     assert runs.state(one) == ("pending", "")
     assert set(runs.steps(two).values()) == {"Cancelled"}
+
+
+def test_topics_are_made_before_all_else_where_a_runtime_is(runs):
+    id_ = runs.start(*FEDERATED, federated=True, runtime="on")
+    runs.hear(CENTRAL, FIRST, SECOND)
+    assert runs.let_in() == 0
+    attempt, work = runs.claim(id_, "", work=pb.StartWork())
+    assert work.communication_adapter.startswith(f"{id_}_-SEP-_")
+    assert work.manifest == b""
+    runs.complete(attempt, done=pb.Started())
+    assert runs.let_in() == 1
+
+
+def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs):
+    id_ = runs.start(*FEDERATED, BYE, federated=True, runtime="on", onExit="bye")
+    attempt, _ = runs.claim(id_, "", work=pb.StartWork())
+    runs.fail(attempt, reason="Kafka refuses")
+    runs.cancel_stuck()
+    assert set(runs.steps(id_).values()) == {"Failed", "Cancelled"}
+    assert runs.state(id_) == ("failed", "it could not be started: Kafka refuses")
 
 
 # Races
