@@ -17,10 +17,10 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
+.PHONY: help demo demo-executions notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -39,6 +39,9 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 
 demo: $(VENV)/.runtime ## Three hospitals train one model on data that stays at home
 	$(BIN)/orchestrator demo
+
+demo-executions: $(VENV)/.runtime ## Data partners and a central node run workflows of stored schemas
+	$(BIN)/orchestrator demo --product executions
 
 notebook: $(VENV)/.notebook ## Open the examples in Jupyter
 	$(BIN)/jupyter lab --notebook-dir examples
@@ -101,7 +104,7 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
 		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra server --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
+		--extra kafka --extra server --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 

@@ -74,6 +74,36 @@ class BeatSettings(RuleSettings):
     orphan_file_period: Duration = Field(
         3600.0, description="how often files of executions are looked for that belong to nothing"
     )
+    clean_topics: bool = Field(
+        False,
+        description="true has `orchestrator runtime` remove the Kafka topics of executions that are over; else "
+        "`orchestrator executions clean-topics` does, when it is run",
+    )
+    old_topic_period: Duration = Field(
+        3600.0, description="how often topics of executions that are over are looked for"
+    )
+    waiting_gang_period: Duration = Field(
+        2.0, description="how often the containers of executions that start together are held against free slots"
+    )
+    gang_patience: Duration = Field(
+        600.0,
+        description="how long containers that start together wait until nothing else uses their slots; then they wait "
+        "for others that started together alone, and an execution fails that needs more slots than there are",
+    )
+    unreported_run_period: Duration = Field(15.0, description="how often executions are looked for that are over")
+    unreported_run_age: Duration = Field(
+        60.0,
+        description="how long an execution whose containers have all ended may go without a report before it fails",
+    )
+    unstarted_execution_period: Duration = Field(
+        60.0, description="how often executions are looked for that nobody has started"
+    )
+    execution_start_limit: Duration = Field(
+        3600.0,
+        gt=0,
+        description="how long an execution may wait to be started, while no runtime is there or Argo is away; then it "
+        "fails",
+    )
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
     )

@@ -16,7 +16,14 @@ from orchestrator.engine.sweeps import (
     totals,
     unacknowledged_stops,
 )
-from orchestrator.executions.sweeps import orphan_files
+from orchestrator.executions.sweeps import (
+    deserted_runs,
+    old_topics,
+    orphan_files,
+    unreported_runs,
+    unstarted,
+    waiting_gangs,
+)
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 
@@ -37,6 +44,11 @@ MODULES: tuple[ModuleType, ...] = (
     stale_queues,
     totals,
     orphan_files,
+    old_topics,
+    waiting_gangs,
+    unreported_runs,
+    unstarted,
+    deserted_runs,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

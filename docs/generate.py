@@ -16,7 +16,10 @@ from beat.settings import BeatSettings
 from orchestrator.core import states
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
-from workers.settings import OrganizationSettings, StoreSettings, WorkerSettings
+from workers.runtime.argo import ArgoSettings
+from workers.runtime.kafka import KafkaSettings
+from workers.runtime.settings import RuntimeSettings
+from workers.settings import MemberSettings, OrganizationSettings, StoreSettings, WorkerSettings
 
 FOLDER = Path(__file__).parent
 
@@ -44,7 +47,12 @@ def settings_table(
 
 PARTS = {
     "sdk.md": {"names": reference.page()},
-    "executions.md": {"executions": settings_table(ExecutionSettings, prefix="")},
+    "executions.md": {
+        "executions": settings_table(ExecutionSettings, prefix=""),
+        "runtime": settings_table(RuntimeSettings, MemberSettings),
+        "argo": settings_table(ArgoSettings, prefix=""),
+        "kafka": settings_table(KafkaSettings, prefix=""),
+    },
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),

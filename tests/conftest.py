@@ -1,15 +1,12 @@
 """Real servers for the tests: one set for each pytest-xdist worker, started when a test first asks."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import structlog
 from hypothesis import settings
-from psycopg import sql
 
 import migrations
 from orchestrator.embedded.certificates import Layout, lay_out
@@ -19,8 +16,9 @@ from orchestrator.engine.transaction import Database
 from tests.kit import interrupts
 
 # Fixtures of two folders: started once for both.
-from tests.kit.brokers.fixtures import broker, on_rabbitmq, on_valkey, rabbitmq  # noqa: F401
+from tests.kit.brokers.fixtures import broker, light_kafka, on_rabbitmq, on_valkey, rabbitmq, real_kafka  # noqa: F401
 from tests.kit.budget import Budget
+from tests.kit.database import copied
 from tests.kit.groups import Grouped, dear_first
 from tests.kit.temporary import Temporary, passable
 
@@ -88,17 +86,8 @@ def migrated(postgres: Postgres) -> str:
 @pytest.fixture
 def database(postgres: Postgres, migrated: str) -> Iterator[Database]:
     """A migrated database of the test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        # Copying files takes half the time of writing them to the log, where nobody waits for a disk.
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
-        connection.execute(create.format(*map(sql.Identifier, (name, migrated))))
-        database = Database(postgres.url(name))
-        try:
-            yield database
-        finally:
-            database.close()
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with copied(postgres, migrated) as copy:
+        yield copy
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import tenacity
 
 from orchestrator.client import CallError, Client
 from workers.assets.peers import Peers
-from workers.settings import OrganizationSettings
+from workers.settings import MemberSettings
 
 Answer = TypeVar("Answer")
 
@@ -73,7 +73,7 @@ class Channels:
 
 
 @contextmanager
-def connect(settings: OrganizationSettings) -> Iterator[Channels]:
+def connect(settings: MemberSettings) -> Iterator[Channels]:
     """Open the connections of an organization, and close them at the end."""
     clients = tuple(
         Client(

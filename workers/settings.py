@@ -24,8 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from orchestrator.client import Certificates
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
-from workers.executors.bubblewrap import Shared
-from workers.executors.executor import GIB, MIB
+from workers.executors.executor import GIB, MIB, Shared
 
 
 def _split(value: object) -> object:
@@ -82,8 +81,8 @@ def decisions_file(organization: str, policy: Path | None, decisions: Path | Non
     return work_dir / f"{organization}.decisions.yaml"
 
 
-class OrganizationSettings(BaseSettings):
-    """What every process of an organization needs to reach the orchestrator and its own asset store."""
+class MemberSettings(BaseSettings):
+    """What every process of an organization needs to reach the orchestrator."""
 
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
@@ -95,7 +94,6 @@ class OrganizationSettings(BaseSettings):
     )
     client_cert: FilePath | None = Field(None, description="a file with the organization's client certificate")
     client_key: FilePath | None = Field(None, description="a file with the key of the client certificate")
-    store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
     proxy_from_environment: bool = Field(
         False,
         description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
@@ -126,6 +124,12 @@ class OrganizationSettings(BaseSettings):
         return Certificates(self.client_ca_cert, self.client_cert, self.client_key)
 
 
+class OrganizationSettings(MemberSettings):
+    """What every process beside an organization's asset store needs."""
+
+    store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
+
+
 class WorkerSettings(OrganizationSettings):
     """What a worker needs besides: its broker, its limits, its peers."""
 
@@ -150,6 +154,11 @@ class WorkerSettings(OrganizationSettings):
         description="the file in which `orchestrator consent` keeps what was approved and refused, the same for all "
         "nodes of the organization; when not set it lies beside the consent policy, as in `consent.decisions.yaml` "
         "beside `consent.yaml`, and without one in the work dir",
+    )
+    images: Path | None = Field(
+        None,
+        description="a YAML file, the map of images: which command stands for an image of a container step, see "
+        "[Container steps](workers.md#container-steps); without it none runs here",
     )
     node: Identifier = Field(
         default_factory=socket.gethostname,

@@ -186,6 +186,10 @@ def _told_end(row: Row, statuses: list[int], kept: Kept, began: int | None, end:
 
 def _poke_faults(row: Row, statuses: list[int], kept: Kept) -> Iterator[str]:
     poked = set(row.poked_attempts)
+    if not row.queue:
+        if poked:
+            yield "it has no queue, and was poked all the same"
+        return
     strangers = set(row.poked_queues) - {row.queue}
     if strangers:
         yield f"it was poked at {', '.join(sorted(strangers))}, and its queue is {row.queue}"

@@ -1,4 +1,4 @@
-"""The commands of a portal's people about executions: start, list, show, watch, cancel, delete."""
+"""The commands of a portal's people about executions: start, list, show, watch, cancel, delete, logs."""
 
 import getpass
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connection import Connected, Target, connect, connection_options
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.portal import Portal, portal_options
 
@@ -114,12 +114,12 @@ def watch(portal: Portal, id_: int, timeout: float | None) -> None:
 @_ID
 @click.pass_obj
 def cancel(portal: Portal, id_: int) -> None:
-    """Fail an execution, with the message that somebody has cancelled it."""
+    """Fail an execution, with the message that somebody has cancelled it, and end its workflow or its steps."""
     shown = portal.send("GET", f"{_PATH}{id_}/")
     if shown["state"]["status"] not in ("pending", "running"):
         raise UsageFault(f"execution {id_} has {shown['state']['status']}, so there is nothing to cancel")
     message = json.dumps({"message": f"cancelled by {getpass.getuser()}"})
-    portal.send("PATCH", f"{_PATH}{id_}/update_to_failed/", message)
+    portal.send("PATCH", f"{_PATH}{id_}/update_to_failed/", message, cancel="true")
     click.echo(f"execution {id_} is cancelled")
 
 
@@ -130,6 +130,26 @@ def delete(portal: Portal, id_: int) -> None:
     """Delete an execution and its files."""
     portal.send("DELETE", f"{_PATH}{id_}/")
     click.echo(f"execution {id_} is deleted")
+
+
+@execution.command()
+@_ID
+@click.argument("step", required=False)
+@connection_options
+@click.option("--follow", "-f", is_flag=True, help="Go on until the step has ended.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Of the attempts at it; the last by default.")
+@click.option("--raw", is_flag=True, help="Each byte as the program wrote it, also what steers terminals.")
+def logs(id_: int, step: str | None, follow: bool, attempt: int | None, raw: bool, **options: Any) -> None:
+    """Print what the containers of an execution say, each from the asset store of the organization that runs it.
+
+    STEP is the name of one, as the workflow calls it, or the beginning of its key; all by default. It is for workflows
+    that are run here, by the runtime `tasks`: a cluster has its own logs.
+    """
+    from orchestrator.cli.step_log import print_logs
+
+    access = Target(**options).resolve()
+    with connect(access) as client:
+        print_logs(access, client, id_, step, attempt, follow=follow, raw=raw)
 
 
 def _schema(shown: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "model": "orchestrator.cli.model:model",
     "schema": "orchestrator.cli.schema:schema",
     "execution": "orchestrator.cli.execution:execution",
+    "executions": "orchestrator.cli.executions:executions",
     "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",
@@ -41,6 +42,7 @@ _COMMANDS = {
     "org": "orchestrator.cli.organization:org",
     "worker": "orchestrator.cli.organization:worker",
     "store": "orchestrator.cli.organization:store",
+    "runtime": "orchestrator.cli.organization:runtime",
     "certs": "orchestrator.cli.certs:certs",
 }
 

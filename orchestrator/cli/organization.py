@@ -1,4 +1,4 @@
-"""The commands of an organization's administrator: worker, store, and org."""
+"""The commands of an organization's administrator: worker, store, runtime, and org."""
 
 import sys
 from typing import Any
@@ -47,6 +47,28 @@ def store(org: str | None) -> None:
     from workers.settings import StoreSettings
 
     sys.exit(store_server.serve(configure(StoreSettings, organization=org)))
+
+
+@click.command()
+@_ORG
+def runtime(org: str | None) -> None:
+    """Run a runtime of executions: it places workflows at Argo, ends them, and makes the topics of federated ones.
+
+    It alone knows the credentials of Argo and Kafka; any number may run. SIGTERM has it take nothing more, and end when
+    what it does is done.
+    """
+    from orchestrator.health import AddressError
+    from workers.runtime import app
+    from workers.runtime.argo import ArgoSettings
+    from workers.runtime.kafka import KafkaSettings
+    from workers.runtime.settings import RuntimeSettings
+
+    settings = configure(RuntimeSettings, organization=org), configure(ArgoSettings), configure(KafkaSettings)
+    try:
+        code = app.main(*settings)
+    except (AddressError, OSError) as error:
+        raise Fault(str(error)) from error
+    sys.exit(code)
 
 
 @click.group(cls=Connected)

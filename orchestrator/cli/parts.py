@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, str] = {
     "broker": "server",
     "worker": "worker",
     "store": "worker",
+    "runtime": "worker",
 }
 """Command -> the extra of this project with what it needs; the others need none."""
 

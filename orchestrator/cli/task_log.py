@@ -4,7 +4,6 @@ import io
 import ssl
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from orchestrator import protos as pb
 from orchestrator.cli import download, reading
 from orchestrator.cli.connection import Access, tls
 from orchestrator.cli.errors import Fault, UsageFault
+from orchestrator.cli.said import Said
 from orchestrator.client import logs, transfers
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from orchestrator.client import Client
 
 _PERIOD_SECONDS = 0.5
-_LONGEST_LINE = 256 * 1024
 
 
 class TaskLog:
@@ -37,7 +36,6 @@ class TaskLog:
         self._client = client
         self._task = task
         self._raw = raw
-        self._line = b""
         self._printed = 0
 
     def show(self, attempt: int | None, follow: bool) -> None:
@@ -64,12 +62,13 @@ class TaskLog:
         with closing(self._connect()) as connection:
             store = self._store()
             said = logs.Reader.of_task(connection.client, store, self._task.key, attempt)
+            printed = Said(self._raw)
             while True:
                 # Before it is read: what was said until its end is there when it has ended.
                 self._task = self._client.tasks.GetTask(pb.GetTaskParam(key=self._task.key))
                 ended = self._task.status in TERMINAL
                 try:
-                    self._print(said.more())
+                    printed.add(said.more())
                 except logs.SilentError:
                     if not follow:
                         raise Fault(self._silent(attempt)) from None
@@ -77,7 +76,7 @@ class TaskLog:
                     break
                 time.sleep(_PERIOD_SECONDS)
             self._printed = said.size
-        self._end()
+        printed.end()
         if follow and attempt is None and self._task.status == pb.STATUS_FAILED:
             self._failure(reading.failure_of(self._client, self._task))
 
@@ -93,8 +92,8 @@ class TaskLog:
     def _failure(self, report: pb.FailureReport | None) -> None:
         if report is None or not report.HasField("logs_address"):
             raise Fault(_no_log(self._task, report))
-        context, proxy = _context(self._access), self._access.proxy_from_environment
-        with download.fetch(report.logs_address, context, f"the log of task {self._task.key}", proxy) as file:
+        trusted, proxy = context(self._access), self._access.proxy_from_environment
+        with download.fetch(report.logs_address, trusted, f"the log of task {self._task.key}", proxy) as file:
             file.seek(self._printed)
             download.write(file, sys.stdout.buffer, self._raw)
 
@@ -103,19 +102,7 @@ class TaskLog:
         return logs.store_of(self._task.worker, known.organizations)
 
     def _connect(self) -> transfers.Connection:
-        return transfers.connect(_context(self._access), self._access.proxy_from_environment)
-
-    def _print(self, parts: Iterator[bytes]) -> None:
-        """Print whole lines, since a letter may be cut in two, and one that is too long as it comes."""
-        for part in parts:
-            whole, end, self._line = (self._line + part).rpartition(b"\n")
-            if len(self._line) > _LONGEST_LINE:
-                whole, end, self._line = whole + end + self._line, b"", b""
-            download.write(io.BytesIO(whole + end), sys.stdout.buffer, self._raw)
-
-    def _end(self) -> None:
-        download.write(io.BytesIO(self._line), sys.stdout.buffer, self._raw)
-        self._line = b""
+        return transfers.connect(context(self._access), self._access.proxy_from_environment)
 
 
 def print_build_log(access: Access, client: "Client", function: pb.Function, raw: bool) -> None:
@@ -127,15 +114,15 @@ def print_build_log(access: Access, client: "Client", function: pb.Function, raw
         CallError: the orchestrator does not answer.
     """
     what = f"the log of the build of function {function.key}"
-    context, proxy = _context(access), access.proxy_from_environment
+    trusted, proxy = context(access), access.proxy_from_environment
     if function.status == pb.FUNCTION_STATUS_FAILED:
         report = client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=function.key))
         if report.HasField("logs_address"):
-            with download.fetch(report.logs_address, context, what, proxy) as file:
+            with download.fetch(report.logs_address, trusted, what, proxy) as file:
                 download.write(file, sys.stdout.buffer, raw)
             return
     known = client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
-    with closing(transfers.connect(context, proxy)) as connection:
+    with closing(transfers.connect(trusted, proxy)) as connection:
         store = logs.store_of(function.owner, known.organizations)
         said = logs.Reader(connection.client, store, f"logs/{function.key}-1", what)
         try:
@@ -148,7 +135,12 @@ def print_build_log(access: Access, client: "Client", function: pb.Function, raw
     download.write(io.BytesIO(content), sys.stdout.buffer, raw)
 
 
-def _context(access: Access) -> ssl.SSLContext:
+def context(access: Access) -> ssl.SSLContext:
+    """Return how asset stores are reached.
+
+    Raises:
+        UsageFault: the files for it were not named.
+    """
     if access.certificates is None or access.peers is None:
         raise UsageFault("logs are read over mutual TLS: give --peer-ca-cert, --ca-cert, --cert and --key")
     return tls(access.certificates, access.peers)

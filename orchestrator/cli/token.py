@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
 from orchestrator.cli.group import Group
-from orchestrator.settings import DatabaseSettings
 
 if TYPE_CHECKING:
     from orchestrator.store.connection import Connection
@@ -95,26 +93,7 @@ def revoke(identity: str) -> None:
 @contextmanager
 def _transaction() -> "Iterator[tuple[Connection, datetime]]":
     """Begin a transaction; give its connection, and the time by the database's clock, which tokens end by."""
-    settings = configure(DatabaseSettings)
-    import psycopg
-    from sqlalchemy.exc import SQLAlchemyError
+    from orchestrator.cli.database import opened
 
-    import migrations
-    from orchestrator.core.errors import UnavailableError
-    from orchestrator.engine.transaction import Database
-    from orchestrator.store import connecting
-
-    url = settings.url
-    if settings.database_pooling == "transaction":
-        connecting.share_sessions()
-    database = Database(url, pool_size=1)
-    try:
-        if complaint := migrations.state(url).complaint:
-            raise Fault(complaint)
-        with database.begin() as connection:
-            yield connection, database.measure(connection)
-    except (SQLAlchemyError, psycopg.Error, UnavailableError) as error:
-        reason = str(error.__cause__ or error).partition("\n")[0]
-        raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL cannot be used: {reason}") from error
-    finally:
-        database.close()
+    with opened() as database, database.begin() as connection:
+        yield connection, database.measure(connection)

@@ -29,8 +29,13 @@ _POLL_SECONDS = 0.05
     metavar="N",
     help="First of a range: N for gRPC, then HTTP, Flower, and new asset stores. By default those of the last time.",
 )
+@click.option(
+    "--executions",
+    is_flag=True,
+    help="Serve executions of stored schemas too: the hospitals are data partners, the aggregator is the central node.",
+)
 @data_option
-def up(orgs: int, port: int | None, data: Path) -> None:
+def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
     """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
 
     What `orchestrator demo` starts, for you to play with; a part that dies is started again. Its data stay in the
@@ -51,12 +56,14 @@ def up(orgs: int, port: int | None, data: Path) -> None:
     try:
         with (
             ending_with(partial(console.print, "Everything has ended")),
-            Federation(data, organizations, port=port, tell=tell) as federation,
+            Federation(
+                data, organizations, port=port, executions=organizations[-1] if executions else None, tell=tell
+            ) as federation,
         ):
             for name, store_url in federation.running.stores.items():
                 with federation.running.client(name) as client:
                     client.register_organization(store_url)
-            _describe(console, federation, data)
+            _describe(console, federation, data, executions)
             federation.stay()
     except (ProcessError, CallError, StoreError, OSError) as error:
         raise Fault(str(error)) from error
@@ -86,7 +93,7 @@ def down(destroy: bool, data: Path) -> None:
         raise Fault(f"the folder {data} cannot be used: {error}") from error
 
 
-def _describe(console: "Console", federation: "Federation", data: Path) -> None:
+def _describe(console: "Console", federation: "Federation", data: Path, executions: bool) -> None:
     from rich.table import Table
 
     running = federation.running
@@ -95,6 +102,10 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("channel", running.channel)
     for organization, address in running.stores.items():
         table.add_row(organization, f"asset store {address}")
+    if executions:
+        table.add_row("executions", f"export ORCHESTRATOR_EXECUTIONS_URL=http://{running.http_address}")
+        images = federation.data / "images"
+        table.add_row("maps of images", f"{images}: which commands stand for images, one for each organization")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))

@@ -82,8 +82,11 @@ class AsyncClient(Shown):
         self.events = pb.EventServiceStub(self._transport)
         self.info = pb.InfoServiceStub(self._transport)
         self.inspection = pb.InspectionServiceStub(self._transport)
+        self.executions = pb.ExecutionServiceStub(self._transport)
         self.worker = pb.WorkerServiceStub(self._transport)
         self.submissions = pb.SubmissionServiceStub(self._transport)
+        self.topics = pb.TopicServiceStub(self._transport)
+        self.execution_steps = pb.ExecutionStepServiceStub(self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None

@@ -109,7 +109,10 @@ class Client(Assets, Plans, Shown):
         self.info = pb.InfoServiceStub(calls)
         self.inspection = pb.InspectionServiceStub(calls)
         self.worker = pb.WorkerServiceStub(calls)
+        self.executions = pb.ExecutionServiceStub(calls)
         self.submissions = pb.SubmissionServiceStub(calls)
+        self.topics = pb.TopicServiceStub(calls)
+        self.execution_steps = pb.ExecutionStepServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

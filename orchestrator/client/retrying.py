@@ -17,6 +17,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.DataSampleService": ("GetDataSample", "QueryDataSamples"),
     "orchestrator.DatasetService": ("GetDataset",),
     "orchestrator.EventService": ("QueryEvents",),
+    "orchestrator.ExecutionService": ("BeginLook", "EndLook"),
     "orchestrator.FailureReportService": ("GetFailureReport",),
     "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
     "orchestrator.InfoService": ("QueryVersion",),

@@ -4,5 +4,5 @@ OWN_KINDS = 100
 """Kinds from this number on are our own: clients of the contract never meet them, and a trace keeps its promises
 without them."""
 
-WORKFLOW_SCHEMA, EXECUTION, CLINICAL_DATA_READ = OWN_KINDS + 2, OWN_KINDS + 3, OWN_KINDS + 4
+WORKFLOW_SCHEMA, EXECUTION, CLINICAL_DATA_READ, EXECUTION_STEP = (OWN_KINDS + number for number in range(2, 6))
 """Those of the product of executions."""

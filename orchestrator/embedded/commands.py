@@ -43,6 +43,7 @@ class Places:
         http_port: of its HTTP server.
         flower_port: of Flower.
         store_ports: organization -> port of its asset store.
+        kafka_port: of the light broker of federated executions; 0 without.
     """
 
     data: Path
@@ -57,6 +58,7 @@ class Places:
     http_port: int
     flower_port: int
     store_ports: Mapping[str, int]
+    kafka_port: int = 0
 
     @property
     def logs(self) -> Path:
@@ -92,6 +94,11 @@ class Places:
         return f"https://{HOST}:{self.store_ports[organization]}"
 
 
+def images_of(data: Path, organization: str) -> Path:
+    """Return the map of images of an organization: its worker runs container steps where the file is there."""
+    return data / "images" / f"{organization}.yaml"
+
+
 def policy_of(folder: Path, organization: str) -> Path:
     """Return the consent policy of an organization, in the folder of all."""
     return folder / f"{organization}.yaml"
@@ -99,7 +106,7 @@ def policy_of(folder: Path, organization: str) -> Path:
 
 def migrate(places: Places) -> Process:
     """Return the process that brings the database up to date, and ends."""
-    return _command(places, "migrate", ["migrate"], {"DATABASE_URL": places.database_url})
+    return command(places, "migrate", ["migrate"], {"DATABASE_URL": places.database_url})
 
 
 def serve(places: Places, settings: Mapping[str, object]) -> Process:
@@ -110,7 +117,7 @@ def serve(places: Places, settings: Mapping[str, object]) -> Process:
         settings: more of its settings, without their prefix.
     """
     certificates = places.certificates.server
-    return _command(
+    return command(
         places,
         "serve",
         ["serve"],
@@ -139,7 +146,7 @@ def beat(places: Places, settings: Mapping[str, object]) -> Process:
         places: of the federation.
         settings: more of its settings, without their prefix.
     """
-    return _command(
+    return command(
         places,
         "beat",
         ["beat"],
@@ -155,7 +162,7 @@ def flower(places: Places, credentials: str) -> Process:
         places: of the federation.
         credentials: user:password that it asks for.
     """
-    return _command(
+    return command(
         places,
         "flower",
         ["flower", f"--address={HOST}", f"--port={places.flower_port}"],
@@ -173,12 +180,13 @@ def worker(places: Places, organization: str, settings: Mapping[str, object], no
         settings: more of its settings, without their prefix.
         node: its name among the organization's workers.
     """
-    return _command(
+    images = images_of(places.data, organization)
+    return command(
         places,
         f"worker-{organization}" if node == NODE else f"worker-{organization}-{node}",
         ["worker", "--org", organization],
         {
-            **_organization(places, places.certificates.client(organization)),
+            **member(places, places.certificates.client(organization)),
             "BROKER_URL": places.broker.organizations[organization],
             "PEER_CA_CERT": places.certificates.peer(organization).authority,
             "STORE_ROOT": places.store_root(organization),
@@ -186,6 +194,7 @@ def worker(places: Places, organization: str, settings: Mapping[str, object], no
             "WORK_DIR": places.data / "work",
             "CONSENT_POLICY": policy_of(places.consent, organization),
             "NODE": node,
+            **({"IMAGES": images} if images.exists() else {}),
             **settings,
         },
         stop_signal=_CELERY_STOP,
@@ -195,12 +204,12 @@ def worker(places: Places, organization: str, settings: Mapping[str, object], no
 def store(places: Places, organization: str) -> Process:
     """Return an organization's asset store."""
     certificates = places.certificates.store(organization)
-    return _command(
+    return command(
         places,
         f"store-{organization}",
         ["store", "--org", organization],
         {
-            **_organization(places, places.certificates.client(organization)),
+            **member(places, places.certificates.client(organization)),
             "STORE_ROOT": places.store_root(organization),
             "STORE_URL": places.store_url(organization),
             "STORE_ADDRESS": f"{HOST}:{places.store_ports[organization]}",
@@ -225,7 +234,13 @@ def why_not_isolated() -> str | None:
     return None if tried.returncode == 0 else tried.stderr.strip().rpartition("\n")[2].partition(";")[0]
 
 
-def _organization(places: Places, certificates: Certificates) -> dict[str, object]:
+def member(places: Places, certificates: Certificates) -> dict[str, object]:
+    """Return the settings of a process of an organization by which it reaches the orchestrator.
+
+    Args:
+        places: of the federation.
+        certificates: of the organization.
+    """
     return {
         "CHANNELS": places.channel,
         "ADDRESS": places.address,
@@ -235,7 +250,7 @@ def _organization(places: Places, certificates: Certificates) -> dict[str, objec
     }
 
 
-def _command(
+def command(
     places: Places,
     name: str,
     arguments: list[str],
@@ -243,6 +258,16 @@ def _command(
     others: Mapping[str, str] | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
 ) -> Process:
+    """Return a command of ours as a process.
+
+    Args:
+        places: of the federation.
+        name: of the process.
+        arguments: of the command line.
+        settings: in its environment, without their prefix.
+        others: more of its environment.
+        stop_signal: asks it to end.
+    """
     return Process(
         name,
         # -P: a folder named like one of our packages, where we happen to run, must not be taken for it.

@@ -17,7 +17,7 @@ from orchestrator.broker.credentials import make as make_credentials
 from orchestrator.broker.credentials import read as read_credentials
 from orchestrator.broker.provision import provision
 from orchestrator.client import Certificates
-from orchestrator.embedded import commands, readiness
+from orchestrator.embedded import commands, executions, readiness
 from orchestrator.embedded.certificates import lay_out
 from orchestrator.embedded.commands import NODE, Places
 from orchestrator.embedded.interruption import Interrupted, shielded
@@ -57,8 +57,11 @@ class Federation:
         settings: more settings of the server and the beat, without their prefix, as in LEASE.
         worker_settings: more settings of every worker, without their prefix, as in TASK_TIME_LIMIT.
         flower: whether Flower is among them; nothing needs it but people.
+        executions: the organization that runs executions of stored schemas, and whose worker is their central node; the
+            others are data partners. Their API, a runtime and a light Kafka are there then. None serves none.
         port: first of a range for its servers: gRPC, HTTP, Flower, then the asset stores in the order of the
             organizations; by default those of the last time, or any.
+        prepare: called with the folder of its data before anything is started.
         tell: called with a few words before each step of the start, and where it is interrupted.
     """
 
@@ -72,7 +75,9 @@ class Federation:
         settings: Mapping[str, object] | None = None,
         worker_settings: Mapping[str, object] | None = None,
         flower: bool = True,
+        executions: str | None = None,
         port: int | None = None,
+        prepare: Callable[[Path], None] = lambda _: None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.folder = folder.absolute()
@@ -82,7 +87,9 @@ class Federation:
         self._settings = settings or {}
         self._worker_settings = worker_settings or {}
         self._flower = flower
+        self._executions = executions
         self._port = port
+        self._prepare = prepare
         self._tell = tell
         self._supervisor = Supervisor()
         self._reaper = Reaper()
@@ -117,7 +124,8 @@ class Federation:
         """Return one of its parts, to end it or to start it again, as tests do.
 
         Args:
-            name: `postgres`, `valkey`, `serve`, `beat`, `worker-<organization>`, `store-<organization>`, or `flower`.
+            name: `postgres`, `valkey`, `serve`, `beat`, `worker-<organization>`, `store-<organization>`, `flower`,
+                `runtime`, or `kafka`.
         """
         return self._services[name]
 
@@ -161,6 +169,7 @@ class Federation:
         (self.folder / FILE).unlink(missing_ok=True)  # of a federation that was killed
         self._held.enter_context(self._supervisor)
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._prepare(self.data)
         self._tell("Starting the database and the broker")
         certificates = lay_out(self.data / "certificates", self.organizations)
         self._supervisor.start(self._reaper)
@@ -172,7 +181,8 @@ class Federation:
         self._services = {valkey.name: valkey, postgres.name: postgres}
         self._guard(valkey.process, postgres.process)
         broker_urls = self.data / "brokers.yaml"
-        accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls))
+        queues = [executions.queue(self._executions)] if self._executions else []
+        accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls), queues)
         with whole.about_to_write(broker_urls, accounts.dump().encode()):
             provision(valkey.url, accounts)
         self._places = places = Places(
@@ -188,6 +198,7 @@ class Federation:
             http_port=ports.service("http"),
             flower_port=ports.service("flower"),
             store_ports=ports.stores(self.organizations),
+            kafka_port=ports.service(executions.KAFKA) if self._executions else 0,
         )
         ports.keep()
         self._write_policies(places)
@@ -213,14 +224,17 @@ class Federation:
 
     def _start_commands(self, places: Places, credentials: str) -> None:
         """Start what does not need the database's tables while they are made, then the server; await all."""
-        self._tell("Starting the orchestrator, its beat and Flower, and each organization's worker and asset store")
-        migrate, serve = commands.migrate(places), commands.serve(places, self._settings)
-        beat = commands.beat(places, self._settings)
+        more = [word for word, wanted in (("Flower", self._flower), ("a runtime", self._executions)) if wanted]
+        own = f"its beat{''.join(f', {word}' for word in more[:-1])}{' and '.join(['', *more[-1:]])}"
+        self._tell(f"Starting the orchestrator, {own}, and each organization's worker and asset store")
+        served, besides = self._serve_executions(places)
+        migrate, serve = commands.migrate(places), commands.serve(places, served)
+        beat = commands.beat(places, served)
         flowers = [commands.flower(places, credentials)] if self._flower else []
         settings = self._isolated(self._worker_settings)
         workers = {organization: commands.worker(places, organization, settings) for organization in self.organizations}
         stores = {organization: commands.store(places, organization) for organization in self.organizations}
-        others = (*workers.values(), *stores.values(), beat, *flowers)
+        others = (*workers.values(), *stores.values(), beat, *flowers, *besides)
         self._services |= {process.name: process for process in (serve, *others)}
         try:
             migrate.start()
@@ -239,6 +253,8 @@ class Federation:
         for organization, store in stores.items():
             peer = places.certificates.peer(organization)
             store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
+        for kafka in besides[:1]:
+            kafka.wait_ready(partial(readiness.listens, places.kafka_port), _START_SECONDS)
         for flower in flowers:
             flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
         with readiness.Nodes(places.broker_url, self.organizations) as nodes:
@@ -250,6 +266,15 @@ class Federation:
             threading.Thread(
                 target=readiness.inspect_workers, args=(places.flower_port, credentials), name="inspection", daemon=True
             ).start()
+
+    def _serve_executions(self, places: Places) -> tuple[Mapping[str, object], Sequence[Process]]:
+        """Return the settings of the server and the beat, and the processes that executions need: Kafka, a runtime."""
+        if self._executions is None:
+            return self._settings, ()
+        executions.write_images(self.data, self.organizations)
+        own = executions.settings(places, self._executions, self.organizations)
+        kafka = executions.kafka(places, places.kafka_port)
+        return {**own, **self._settings}, (kafka, executions.runtime(places, self._executions, places.kafka_port))
 
     def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
         """Return the settings of workers that run functions as well isolated as can be had here."""

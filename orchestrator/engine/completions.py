@@ -1,6 +1,7 @@
 """How a task becomes Done, and what follows for its children; see `engine.endings` for the other ways to end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -139,6 +140,46 @@ def complete_by_worker(transaction: Transaction, key: UUID, reason: str) -> bool
     if ended is None:
         return False
     _follow(transaction, ended, transitions.release_children(transaction, key), reason, None)
+    return True
+
+
+_COMPLETE_UNCLAIMED = statement(
+    """
+    WITH ended AS (
+             UPDATE task_states SET status = $DONE, attempts = attempts + 1, due_at = NULL, poked_at = NULL
+             FROM tasks
+             WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND queue = '' AND status = $TO_DO
+             RETURNING $RETURNED
+         ),
+         attempt AS (
+             INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
+             SELECT key, attempts, :now, :now, $DONE FROM ended
+         )
+    SELECT $COLUMNS FROM ended
+    """,
+    COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
+)
+
+
+def complete_unclaimed(transaction: Transaction, key: UUID, reason: str) -> bool:
+    """Make a task Done that is To do and has no queue, and those of its children To do that can be now.
+
+    Args:
+        transaction: of its kind; it holds or shares the latch of the plan, which has not grown since.
+        key: which task.
+        reason: why, for the events.
+
+    Returns:
+        Whether it was To do; nothing is changed otherwise.
+    """
+    parameters = {"key": key, "channel": transaction.channel, "now": transaction.now}
+    moved = tasks.moved(transaction, _COMPLETE_UNCLAIMED, parameters)
+    transaction.locked()
+    if not moved:
+        return False
+    kinds.tell(transaction, replace(moved[0], status=pb.STATUS_EXECUTING), reason)
+    _follow(transaction, moved[0], transitions.release_children(transaction, key), reason, None)
     return True
 
 

@@ -209,8 +209,9 @@ def state_parameters(name: str, status: TaskStatus) -> Mapping[str, object]:
 
 
 def poke(transaction: Transaction, task: Task) -> None:
-    """Ask the workers of a task's queue to claim its next attempt."""
-    transaction.pokes.run(task.queue, task.key, task.attempts + 1, task.priority)
+    """Ask the workers of a task's queue to claim its next attempt; one without a queue is its kind's to make Done."""
+    if task.queue:
+        transaction.pokes.run(task.queue, task.key, task.attempts + 1, task.priority)
 
 
 def own_type(number: int) -> type[Message] | None:

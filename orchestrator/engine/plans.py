@@ -144,7 +144,10 @@ def end(transaction: Transaction, key: UUID, outcome: TaskStatus) -> bool:
 
 
 _LOCK_TASKS = statement(
-    "SELECT FROM task_states WHERE plan_key = :plan AND status IN ($LIVE) ORDER BY key FOR NO KEY UPDATE"
+    """
+    SELECT FROM task_states WHERE plan_key = :plan AND status IN ($LIVE) AND key <> ALL(CAST(:spared AS uuid[]))
+    ORDER BY key FOR NO KEY UPDATE
+    """
 )
 _CANCEL = statement(
     """
@@ -152,6 +155,7 @@ _CANCEL = statement(
              UPDATE task_states SET status = $CANCELLED, token_hash = NULL, due_at = NULL, poked_at = NULL
              FROM tasks
              WHERE tasks.key = task_states.key AND task_states.plan_key = :plan AND status IN ($LIVE)
+               AND tasks.key <> ALL(CAST(:spared AS uuid[]))
              RETURNING $RETURNED, rank
          ),
          alive AS (
@@ -171,17 +175,18 @@ _CANCEL = statement(
 )
 
 
-def cancel(transaction: Transaction, key: UUID, reason: str) -> None:
+def cancel(transaction: Transaction, key: UUID, reason: str, spared: Collection[UUID] = ()) -> None:
     """Cancel the tasks of a plan, whose latch the transaction holds, that have not ended, and tell their workers.
 
     Args:
         transaction: of whoever may do this.
         key: which plan.
         reason: why, for the events of the tasks.
+        spared: tasks that go on; below none that does not.
     """
     # The locks come first: a statement that waits for a claim does not see the attempt that the claim began.
-    transaction.connection.execute(_LOCK_TASKS, {"plan": key})
-    ended = tasks.moved(transaction, _CANCEL, {"plan": key, "now": transaction.now})
+    transaction.connection.execute(_LOCK_TASKS, {"plan": key, "spared": list(spared)})
+    ended = tasks.moved(transaction, _CANCEL, {"plan": key, "now": transaction.now, "spared": list(spared)})
     _tell(transaction, ended, reason)
     for task in ended:
         if task.ran is not None:

@@ -106,7 +106,7 @@ class NewTask:
         kind: of work.
         plan: the plan that it belongs to.
         worker: the organization that runs it.
-        queue: where its pokes go.
+        queue: where its pokes go; empty where no worker runs it, see `completions.complete_unclaimed`.
         status: its first state.
         definition: its message without the state.
         parents: the keys of its parents, each once.

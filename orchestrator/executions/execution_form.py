@@ -239,7 +239,7 @@ def _output_elements(schema: pb.WorkflowSchema) -> Any:
         {
             "name": Field(_no_placeholder(text(100))),
             "description": Field(_no_placeholder(text())),
-            "merge_type": Field(text(50), required=False),
+            "merge_type": Field(_no_placeholder(text(50)), required=False),
         }
     )
     read_fields = form({"ai_model": Field(model, required=False)})

@@ -154,6 +154,24 @@ def report(
     return current
 
 
+def fail(transaction: Transaction, id_: int, reason: str, sources: Sequence[Status]) -> bool:
+    """Make an execution failed that is in one of some states, for a reason of our own; return whether it was.
+
+    Args:
+        transaction: of whoever has found it out.
+        id_: which.
+        reason: why it has failed, for people.
+        sources: the states.
+    """
+    parameters = {"id": id_, "channel": transaction.channel, "status": states.FAILED, "now": transaction.now}
+    row = transaction.connection.execute(
+        _MOVE, {**parameters, "reason": reason, "results": None, "sources": list(sources)}
+    ).one_or_none()
+    if row is not None:
+        transaction.events.own(pb.EVENT_ASSET_UPDATED, str(id_), EXECUTION, _message(row))
+    return row is not None
+
+
 _PARTNER = statement("SELECT document FROM execution_partners WHERE execution = :id AND name = :name")
 
 
@@ -177,7 +195,11 @@ _DELETE = statement(
     WITH gone AS (
              DELETE FROM executions WHERE channel = :channel AND (id = :id OR schema = :schema) RETURNING $COLUMNS
          ),
-         partner AS (DELETE FROM execution_partners USING gone WHERE execution = gone.id)
+         partner AS (DELETE FROM execution_partners USING gone WHERE execution = gone.id),
+         run AS (DELETE FROM execution_runs USING gone WHERE execution = gone.id),
+         work AS (DELETE FROM execution_works USING gone WHERE execution = gone.id),
+         task_run AS (DELETE FROM task_runs USING gone WHERE execution = gone.id RETURNING plan),
+         gang AS (DELETE FROM gangs USING task_run WHERE gangs.plan = task_run.plan)
     SELECT $COLUMNS FROM gone ORDER BY id
     """,
     COLUMNS=_COLUMNS,

@@ -12,7 +12,7 @@ from orchestrator.executions.forms import Field, InvalidError, boolean, choice, 
 from orchestrator.executions.uploads import Upload, Uploads
 
 TYPES = ("individual", "joint")
-IMPLEMENTATIONS = ("argo_workflows", "dummy")
+IMPLEMENTATIONS = ("argo_workflows", "dummy", "tasks")
 FILE = "auxiliary_file"
 
 _LONGEST_NAME = 100
@@ -74,6 +74,14 @@ def name_of(data: Any) -> str:
         return str(text(_LONGEST_NAME)(data.get("name"))) if isinstance(data, dict) else ""
     except InvalidError:
         return ""
+
+
+def problem_of_name(name: str) -> str:
+    """Return what is wrong with a name that a schema has elsewhere, empty where it may have it here."""
+    try:
+        return "" if _name(name) == name else "It begins or ends with a space."
+    except InvalidError as invalid:
+        return str(invalid.problem[0] if isinstance(invalid.problem, list) else invalid.problem)
 
 
 def _form(functionalities: Sequence[str]) -> Any:

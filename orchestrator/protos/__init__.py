@@ -14,7 +14,10 @@ from orchestrator.protos.dataset_pb2 import *
 from orchestrator.protos.dataset_pb2_grpc import *
 from orchestrator.protos.event_pb2 import *
 from orchestrator.protos.event_pb2_grpc import *
+from orchestrator.protos.execution_steps_pb2 import *
+from orchestrator.protos.execution_steps_pb2_grpc import *
 from orchestrator.protos.executions_pb2 import *
+from orchestrator.protos.executions_pb2_grpc import *
 from orchestrator.protos.failure_report_pb2 import *
 from orchestrator.protos.failure_report_pb2_grpc import *
 from orchestrator.protos.function_pb2 import *
@@ -33,5 +36,7 @@ from orchestrator.protos.profiling_pb2 import *
 from orchestrator.protos.profiling_pb2_grpc import *
 from orchestrator.protos.submission_pb2 import *
 from orchestrator.protos.submission_pb2_grpc import *
+from orchestrator.protos.topics_pb2 import *
+from orchestrator.protos.topics_pb2_grpc import *
 from orchestrator.protos.worker_pb2 import *
 from orchestrator.protos.worker_pb2_grpc import *

@@ -23,35 +23,77 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from orchestrator.protos import common_pb2 as orchestrator_dot_protos_dot_common__pb2
+from orchestrator.protos import compute_task_pb2 as orchestrator_dot_protos_dot_compute__task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/executions.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\nStoredFile\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"\xb2\x03\n\x0eWorkflowSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x16\n\x0eimplementation\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rplatform_data\x18\x05 \x01(\x08\x12\x15\n\rexternal_data\x18\x06 \x01(\x08\x12\x17\n\x0freport_metadata\x18\x07 \x01(\x08\x12(\n federated_learning_configuration\x18\x08 \x01(\x08\x12+\n\x07\x65ngines\x18\t \x03(\x0b\x32\x1a.orchestrator.SchemaEngine\x12\x17\n\x0foutput_ai_model\x18\n \x01(\x08\x12!\n\x19output_evaluation_metrics\x18\x0b \x01(\x08\x12\x1b\n\x13output_generic_file\x18\x0c \x01(\x08\x12\x30\n\x0e\x61uxiliary_file\x18\r \x01(\x0b\x32\x18.orchestrator.StoredFile\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x0cSchemaEngine\x12\x17\n\x0f\x64\x65scriptor_name\x18\x01 \x01(\t\x12\x11\n\trole_type\x18\x02 \x01(\t\x12\x17\n\x0f\x66unctionalities\x18\x03 \x03(\t\x12\x10\n\x08\x61i_model\x18\x04 \x01(\x08\"\x98\x04\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06schema\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.orchestrator.ExecutionStatus\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x08partners\x18\x07 \x03(\x0b\x32\x1d.orchestrator.PartnerPatients\x12\x19\n\x11number_iterations\x18\x08 \x01(\r\x12/\n\rexternal_data\x18\t \x01(\x0b\x32\x18.orchestrator.StoredFile\x12\x31\n\x0freport_metadata\x18\n \x01(\x0b\x32\x18.orchestrator.StoredFile\x12.\n\x07\x65ngines\x18\x0b \x03(\x0b\x32\x1d.orchestrator.ExecutionEngine\x12/\n\x0coutput_model\x18\x0c \x01(\x0b\x32\x19.orchestrator.OutputModel\x12/\n\x07results\x18\r \x01(\x0b\x32\x1e.orchestrator.ExecutionResults\x12\r\n\x05\x64\x65\x62ug\x18\x0e \x01(\x08\"F\n\x0fPartnerPatients\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08patients\x18\x02 \x03(\t\x12\x13\n\x0bsystem_path\x18\x03 \x01(\t\"\xb8\x01\n\x0f\x45xecutionEngine\x12\x17\n\x0f\x64\x65scriptor_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x15\n\x08\x61i_model\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\tuser_vars\x18\x04 \x01(\x0b\x32\x18.orchestrator.StoredFile\x12*\n\x06values\x18\x05 \x01(\x0b\x32\x1a.orchestrator.EngineValuesB\x0b\n\t_ai_model\"\xd4\x01\n\x0c\x45ngineValues\x12\x16\n\x0e\x63ontainer_name\x18\x01 \x01(\t\x12\x19\n\x11\x63ontainer_version\x18\x02 \x01(\t\x12\x1a\n\x12max_iteration_time\x18\x03 \x01(\t\x12\x16\n\x0ememory_request\x18\x04 \x01(\t\x12\x14\n\x0cmemory_limit\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_request\x18\x06 \x01(\t\x12\x11\n\tcpu_limit\x18\x07 \x01(\t\x12\x1f\n\x17\x64ownload_resume_retries\x18\x08 \x01(\t\"X\n\x0bOutputModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\nmerge_type\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_merge_type\"~\n\x10\x45xecutionResults\x12\x15\n\x08\x61i_model\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\x12\x65valuation_metrics\x18\x02 \x03(\x04\x12\x19\n\x0cgeneric_file\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0b\n\t_ai_modelB\x0f\n\r_generic_file\"I\n\x10\x43linicalDataRead\x12\x11\n\texecution\x18\x01 \x01(\x04\x12\x14\n\x0c\x64\x61ta_partner\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t*\xa8\x01\n\x0f\x45xecutionStatus\x12\x1c\n\x18\x45XECUTION_STATUS_UNKNOWN\x10\x00\x12\x1c\n\x18\x45XECUTION_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x45XECUTION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1a\x45XECUTION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17\x45XECUTION_STATUS_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/executions.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\"5\n\nStoredFile\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"\xb2\x03\n\x0eWorkflowSchema\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x16\n\x0eimplementation\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rplatform_data\x18\x05 \x01(\x08\x12\x15\n\rexternal_data\x18\x06 \x01(\x08\x12\x17\n\x0freport_metadata\x18\x07 \x01(\x08\x12(\n federated_learning_configuration\x18\x08 \x01(\x08\x12+\n\x07\x65ngines\x18\t \x03(\x0b\x32\x1a.orchestrator.SchemaEngine\x12\x17\n\x0foutput_ai_model\x18\n \x01(\x08\x12!\n\x19output_evaluation_metrics\x18\x0b \x01(\x08\x12\x1b\n\x13output_generic_file\x18\x0c \x01(\x08\x12\x30\n\x0e\x61uxiliary_file\x18\r \x01(\x0b\x32\x18.orchestrator.StoredFile\x12.\n\ncreated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x0cSchemaEngine\x12\x17\n\x0f\x64\x65scriptor_name\x18\x01 \x01(\t\x12\x11\n\trole_type\x18\x02 \x01(\t\x12\x17\n\x0f\x66unctionalities\x18\x03 \x03(\t\x12\x10\n\x08\x61i_model\x18\x04 \x01(\x08\"\x98\x04\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06schema\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06status\x18\x05 \x01(\x0e\x32\x1d.orchestrator.ExecutionStatus\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x08partners\x18\x07 \x03(\x0b\x32\x1d.orchestrator.PartnerPatients\x12\x19\n\x11number_iterations\x18\x08 \x01(\r\x12/\n\rexternal_data\x18\t \x01(\x0b\x32\x18.orchestrator.StoredFile\x12\x31\n\x0freport_metadata\x18\n \x01(\x0b\x32\x18.orchestrator.StoredFile\x12.\n\x07\x65ngines\x18\x0b \x03(\x0b\x32\x1d.orchestrator.ExecutionEngine\x12/\n\x0coutput_model\x18\x0c \x01(\x0b\x32\x19.orchestrator.OutputModel\x12/\n\x07results\x18\r \x01(\x0b\x32\x1e.orchestrator.ExecutionResults\x12\r\n\x05\x64\x65\x62ug\x18\x0e \x01(\x08\"F\n\x0fPartnerPatients\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08patients\x18\x02 \x03(\t\x12\x13\n\x0bsystem_path\x18\x03 \x01(\t\"\xb8\x01\n\x0f\x45xecutionEngine\x12\x17\n\x0f\x64\x65scriptor_name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x15\n\x08\x61i_model\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12+\n\tuser_vars\x18\x04 \x01(\x0b\x32\x18.orchestrator.StoredFile\x12*\n\x06values\x18\x05 \x01(\x0b\x32\x1a.orchestrator.EngineValuesB\x0b\n\t_ai_model\"\xd4\x01\n\x0c\x45ngineValues\x12\x16\n\x0e\x63ontainer_name\x18\x01 \x01(\t\x12\x19\n\x11\x63ontainer_version\x18\x02 \x01(\t\x12\x1a\n\x12max_iteration_time\x18\x03 \x01(\t\x12\x16\n\x0ememory_request\x18\x04 \x01(\t\x12\x14\n\x0cmemory_limit\x18\x05 \x01(\t\x12\x13\n\x0b\x63pu_request\x18\x06 \x01(\t\x12\x11\n\tcpu_limit\x18\x07 \x01(\t\x12\x1f\n\x17\x64ownload_resume_retries\x18\x08 \x01(\t\"X\n\x0bOutputModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\nmerge_type\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_merge_type\"~\n\x10\x45xecutionResults\x12\x15\n\x08\x61i_model\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x1a\n\x12\x65valuation_metrics\x18\x02 \x03(\x04\x12\x19\n\x0cgeneric_file\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0b\n\t_ai_modelB\x0f\n\r_generic_file\"I\n\x10\x43linicalDataRead\x12\x11\n\texecution\x18\x01 \x01(\x04\x12\x14\n\x0c\x64\x61ta_partner\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"\xb8\x02\n\rExecutionStep\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x11\n\texecution\x18\x04 \x01(\x04\x12$\n\x04role\x18\x05 \x01(\x0e\x32\x16.orchestrator.StepRole\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x39\n\x07retries\x18\x07 \x03(\x0b\x32(.orchestrator.ExecutionStep.RetriesEntry\x12\x1a\n\x12time_limit_seconds\x18\x08 \x01(\x01\x12/\n\x06status\x18\t \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x1a.\n\x0cRetriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"l\n\tStartWork\x12\x11\n\texecution\x18\x01 \x01(\x04\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\r\n\x05label\x18\x03 \x01(\t\x12\x1d\n\x15\x63ommunication_adapter\x18\x04 \x01(\t\x12\x0c\n\x04over\x18\x05 \x01(\x08\"\x1b\n\x07Started\x12\x10\n\x08workflow\x18\x01 \x01(\t\"=\n\x07\x45ndWork\x12\x11\n\texecution\x18\x01 \x01(\x04\x12\r\n\x05label\x18\x02 \x01(\t\x12\x10\n\x08workflow\x18\x03 \x01(\t\"\x1a\n\x05\x45nded\x12\x11\n\tworkflows\x18\x01 \x03(\t\"+\n\tCleanWork\x12\x1e\n\x16\x63ommunication_adapters\x18\x01 \x03(\t\"\x19\n\x07\x43leaned\x12\x0e\n\x06topics\x18\x01 \x03(\t\"\xbd\x01\n\rContainerWork\x12\x11\n\texecution\x18\x01 \x01(\x04\x12\x0c\n\x04step\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12\x0c\n\x04\x61rgs\x18\x05 \x03(\t\x12\x31\n\x03\x65nv\x18\x06 \x03(\x0b\x32$.orchestrator.ContainerWork.EnvEntry\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\rContainerDone\x12&\n\x03log\x18\x01 \x01(\x0b\x32\x19.orchestrator.Addressable\"\x10\n\x0e\x42\x65ginLookParam\"D\n\x04Look\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12,\n\x08\x62\x65gan_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\x0c\x45ndLookParam\x12,\n\x08\x62\x65gan_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\tworkflows\x18\x02 \x03(\x0b\x32\x1b.orchestrator.FoundWorkflow\x12\x18\n\x10patience_seconds\x18\x03 \x01(\x01\"L\n\rFoundWorkflow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"3\n\x0f\x45ndLookResponse\x12\x0e\n\x06\x66\x61iled\x18\x01 \x03(\x04\x12\x10\n\x08unwanted\x18\x02 \x03(\t*\xa8\x01\n\x0f\x45xecutionStatus\x12\x1c\n\x18\x45XECUTION_STATUS_UNKNOWN\x10\x00\x12\x1c\n\x18\x45XECUTION_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x45XECUTION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1a\x45XECUTION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17\x45XECUTION_STATUS_FAILED\x10\x04*\x8b\x01\n\x08StepRole\x12\x15\n\x11STEP_ROLE_UNKNOWN\x10\x00\x12\x13\n\x0fSTEP_ROLE_START\x10\x01\x12\x11\n\rSTEP_ROLE_END\x10\x02\x12\x13\n\x0fSTEP_ROLE_CLEAN\x10\x03\x12\x17\n\x13STEP_ROLE_CONTAINER\x10\x04\x12\x12\n\x0eSTEP_ROLE_GATE\x10\x05\x32\x97\x01\n\x10\x45xecutionService\x12=\n\tBeginLook\x12\x1c.orchestrator.BeginLookParam\x1a\x12.orchestrator.Look\x12\x44\n\x07\x45ndLook\x12\x1a.orchestrator.EndLookParam\x1a\x1d.orchestrator.EndLookResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestrator.protos.executions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXECUTIONSTATUS']._serialized_start=1989
-  _globals['_EXECUTIONSTATUS']._serialized_end=2157
-  _globals['_STOREDFILE']._serialized_start=87
-  _globals['_STOREDFILE']._serialized_end=140
-  _globals['_WORKFLOWSCHEMA']._serialized_start=143
-  _globals['_WORKFLOWSCHEMA']._serialized_end=577
-  _globals['_SCHEMAENGINE']._serialized_start=579
-  _globals['_SCHEMAENGINE']._serialized_end=680
-  _globals['_EXECUTION']._serialized_start=683
-  _globals['_EXECUTION']._serialized_end=1219
-  _globals['_PARTNERPATIENTS']._serialized_start=1221
-  _globals['_PARTNERPATIENTS']._serialized_end=1291
-  _globals['_EXECUTIONENGINE']._serialized_start=1294
-  _globals['_EXECUTIONENGINE']._serialized_end=1478
-  _globals['_ENGINEVALUES']._serialized_start=1481
-  _globals['_ENGINEVALUES']._serialized_end=1693
-  _globals['_OUTPUTMODEL']._serialized_start=1695
-  _globals['_OUTPUTMODEL']._serialized_end=1783
-  _globals['_EXECUTIONRESULTS']._serialized_start=1785
-  _globals['_EXECUTIONRESULTS']._serialized_end=1911
-  _globals['_CLINICALDATAREAD']._serialized_start=1913
-  _globals['_CLINICALDATAREAD']._serialized_end=1986
+  _globals['_EXECUTIONSTEP_RETRIESENTRY']._loaded_options = None
+  _globals['_EXECUTIONSTEP_RETRIESENTRY']._serialized_options = b'8\001'
+  _globals['_CONTAINERWORK_ENVENTRY']._loaded_options = None
+  _globals['_CONTAINERWORK_ENVENTRY']._serialized_options = b'8\001'
+  _globals['_EXECUTIONSTATUS']._serialized_start=3285
+  _globals['_EXECUTIONSTATUS']._serialized_end=3453
+  _globals['_STEPROLE']._serialized_start=3456
+  _globals['_STEPROLE']._serialized_end=3595
+  _globals['_STOREDFILE']._serialized_start=161
+  _globals['_STOREDFILE']._serialized_end=214
+  _globals['_WORKFLOWSCHEMA']._serialized_start=217
+  _globals['_WORKFLOWSCHEMA']._serialized_end=651
+  _globals['_SCHEMAENGINE']._serialized_start=653
+  _globals['_SCHEMAENGINE']._serialized_end=754
+  _globals['_EXECUTION']._serialized_start=757
+  _globals['_EXECUTION']._serialized_end=1293
+  _globals['_PARTNERPATIENTS']._serialized_start=1295
+  _globals['_PARTNERPATIENTS']._serialized_end=1365
+  _globals['_EXECUTIONENGINE']._serialized_start=1368
+  _globals['_EXECUTIONENGINE']._serialized_end=1552
+  _globals['_ENGINEVALUES']._serialized_start=1555
+  _globals['_ENGINEVALUES']._serialized_end=1767
+  _globals['_OUTPUTMODEL']._serialized_start=1769
+  _globals['_OUTPUTMODEL']._serialized_end=1857
+  _globals['_EXECUTIONRESULTS']._serialized_start=1859
+  _globals['_EXECUTIONRESULTS']._serialized_end=1985
+  _globals['_CLINICALDATAREAD']._serialized_start=1987
+  _globals['_CLINICALDATAREAD']._serialized_end=2060
+  _globals['_EXECUTIONSTEP']._serialized_start=2063
+  _globals['_EXECUTIONSTEP']._serialized_end=2375
+  _globals['_EXECUTIONSTEP_RETRIESENTRY']._serialized_start=2329
+  _globals['_EXECUTIONSTEP_RETRIESENTRY']._serialized_end=2375
+  _globals['_STARTWORK']._serialized_start=2377
+  _globals['_STARTWORK']._serialized_end=2485
+  _globals['_STARTED']._serialized_start=2487
+  _globals['_STARTED']._serialized_end=2514
+  _globals['_ENDWORK']._serialized_start=2516
+  _globals['_ENDWORK']._serialized_end=2577
+  _globals['_ENDED']._serialized_start=2579
+  _globals['_ENDED']._serialized_end=2605
+  _globals['_CLEANWORK']._serialized_start=2607
+  _globals['_CLEANWORK']._serialized_end=2650
+  _globals['_CLEANED']._serialized_start=2652
+  _globals['_CLEANED']._serialized_end=2677
+  _globals['_CONTAINERWORK']._serialized_start=2680
+  _globals['_CONTAINERWORK']._serialized_end=2869
+  _globals['_CONTAINERWORK_ENVENTRY']._serialized_start=2827
+  _globals['_CONTAINERWORK_ENVENTRY']._serialized_end=2869
+  _globals['_CONTAINERDONE']._serialized_start=2871
+  _globals['_CONTAINERDONE']._serialized_end=2926
+  _globals['_BEGINLOOKPARAM']._serialized_start=2928
+  _globals['_BEGINLOOKPARAM']._serialized_end=2944
+  _globals['_LOOK']._serialized_start=2946
+  _globals['_LOOK']._serialized_end=3014
+  _globals['_ENDLOOKPARAM']._serialized_start=3017
+  _globals['_ENDLOOKPARAM']._serialized_end=3151
+  _globals['_FOUNDWORKFLOW']._serialized_start=3153
+  _globals['_FOUNDWORKFLOW']._serialized_end=3229
+  _globals['_ENDLOOKRESPONSE']._serialized_start=3231
+  _globals['_ENDLOOKRESPONSE']._serialized_end=3282
+  _globals['_EXECUTIONSERVICE']._serialized_start=3598
+  _globals['_EXECUTIONSERVICE']._serialized_end=3749
 # @@protoc_insertion_point(module_scope)

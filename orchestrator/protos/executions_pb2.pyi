@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from orchestrator.protos import common_pb2 as _common_pb2
+from orchestrator.protos import compute_task_pb2 as _compute_task_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -40,6 +42,40 @@ EXECUTION_STATUS_RUNNING: ExecutionStatus.ValueType  # 2
 EXECUTION_STATUS_SUCCEEDED: ExecutionStatus.ValueType  # 3
 EXECUTION_STATUS_FAILED: ExecutionStatus.ValueType  # 4
 Global___ExecutionStatus: _TypeAlias = ExecutionStatus  # noqa: Y015
+
+class _StepRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StepRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STEP_ROLE_UNKNOWN: _StepRole.ValueType  # 0
+    STEP_ROLE_START: _StepRole.ValueType  # 1
+    """Makes the topics of a federated execution, then its workflow."""
+    STEP_ROLE_END: _StepRole.ValueType  # 2
+    """Ends the workflows of an execution."""
+    STEP_ROLE_CLEAN: _StepRole.ValueType  # 3
+    """Removes topics."""
+    STEP_ROLE_CONTAINER: _StepRole.ValueType  # 4
+    """Runs one container, beside a data partner's data or at the central node."""
+    STEP_ROLE_GATE: _StepRole.ValueType  # 5
+    """Lets the containers that must run side by side begin; no worker runs it."""
+
+class StepRole(_StepRole, metaclass=_StepRoleEnumTypeWrapper):
+    """What a step does."""
+
+STEP_ROLE_UNKNOWN: StepRole.ValueType  # 0
+STEP_ROLE_START: StepRole.ValueType  # 1
+"""Makes the topics of a federated execution, then its workflow."""
+STEP_ROLE_END: StepRole.ValueType  # 2
+"""Ends the workflows of an execution."""
+STEP_ROLE_CLEAN: StepRole.ValueType  # 3
+"""Removes topics."""
+STEP_ROLE_CONTAINER: StepRole.ValueType  # 4
+"""Runs one container, beside a data partner's data or at the central node."""
+STEP_ROLE_GATE: StepRole.ValueType  # 5
+"""Lets the containers that must run side by side begin; no worker runs it."""
+Global___StepRole: _TypeAlias = StepRole  # noqa: Y015
 
 @_typing.final
 class StoredFile(_message.Message):
@@ -444,3 +480,430 @@ class ClinicalDataRead(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClinicalDataRead: _TypeAlias = ClinicalDataRead  # noqa: Y015
+
+@_typing.final
+class ExecutionStep(_message.Message):
+    """A task of the engine, as its events show it. What its worker is told is kept apart, since it names patients."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RetriesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    plan: _builtins.str
+    owner: _builtins.str
+    execution: _builtins.int
+    """0 where it is of none."""
+    role: Global___StepRole.ValueType
+    name: _builtins.str
+    """Of a container or a gate: what the workflow calls it."""
+    time_limit_seconds: _builtins.float
+    """Of one run of it, 0 without a limit."""
+    status: _compute_task_pb2.ComputeTaskStatus.ValueType
+    @_builtins.property
+    def retries(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """When it is tried again, in the words of the metadata of a compute task: `orchestrator.retry.internal.attempts`."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        plan: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        execution: _builtins.int = ...,
+        role: Global___StepRole.ValueType = ...,
+        name: _builtins.str = ...,
+        retries: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        time_limit_seconds: _builtins.float = ...,
+        status: _compute_task_pb2.ComputeTaskStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "key", b"key", "name", b"name", "owner", b"owner", "plan", b"plan", "retries", b"retries", "role", b"role", "status", b"status", "time_limit_seconds", b"time_limit_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionStep: _TypeAlias = ExecutionStep  # noqa: Y015
+
+@_typing.final
+class StartWork(_message.Message):
+    """What a claim hands over, and what a report brings (`results`), by the role."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    COMMUNICATION_ADAPTER_FIELD_NUMBER: _builtins.int
+    OVER_FIELD_NUMBER: _builtins.int
+    execution: _builtins.int
+    manifest: _builtins.bytes
+    """The workflow, in JSON, with all its parameters."""
+    label: _builtins.str
+    """The value of the label by which it is found again."""
+    communication_adapter: _builtins.str
+    """K of its topics; empty where it is not federated."""
+    over: _builtins.bool
+    """The execution has ended meanwhile: nothing is made, what is there is named."""
+    def __init__(
+        self,
+        *,
+        execution: _builtins.int = ...,
+        manifest: _builtins.bytes = ...,
+        label: _builtins.str = ...,
+        communication_adapter: _builtins.str = ...,
+        over: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapter", b"communication_adapter", "execution", b"execution", "label", b"label", "manifest", b"manifest", "over", b"over"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartWork: _TypeAlias = StartWork  # noqa: Y015
+
+@_typing.final
+class Started(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    workflow: _builtins.str
+    """What Argo calls it; empty where there is none."""
+    def __init__(
+        self,
+        *,
+        workflow: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Started: _TypeAlias = Started  # noqa: Y015
+
+@_typing.final
+class EndWork(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    WORKFLOW_FIELD_NUMBER: _builtins.int
+    execution: _builtins.int
+    label: _builtins.str
+    workflow: _builtins.str
+    """Its name where it is known; what bears the label is ended besides."""
+    def __init__(
+        self,
+        *,
+        execution: _builtins.int = ...,
+        label: _builtins.str = ...,
+        workflow: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "label", b"label", "workflow", b"workflow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndWork: _TypeAlias = EndWork  # noqa: Y015
+
+@_typing.final
+class Ended(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of those that were ended."""
+
+    def __init__(
+        self,
+        *,
+        workflows: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ended: _TypeAlias = Ended  # noqa: Y015
+
+@_typing.final
+class CleanWork(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMUNICATION_ADAPTERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def communication_adapters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        communication_adapters: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["communication_adapters", b"communication_adapters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CleanWork: _TypeAlias = CleanWork  # noqa: Y015
+
+@_typing.final
+class Cleaned(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOPICS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the topics that are gone."""
+
+    def __init__(
+        self,
+        *,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["topics", b"topics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cleaned: _TypeAlias = Cleaned  # noqa: Y015
+
+@_typing.final
+class ContainerWork(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    ARGS_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
+    execution: _builtins.int
+    step: _builtins.str
+    """What the workflow calls it."""
+    image: _builtins.str
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        execution: _builtins.int = ...,
+        step: _builtins.str = ...,
+        image: _builtins.str = ...,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        args: _abc.Iterable[_builtins.str] | None = ...,
+        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args", b"args", "command", b"command", "env", b"env", "execution", b"execution", "image", b"image", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerWork: _TypeAlias = ContainerWork  # noqa: Y015
+
+@_typing.final
+class ContainerDone(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def log(self) -> _common_pb2.Addressable:
+        """Its log, in the store of the organization that ran it; absent where it has none."""
+
+    def __init__(
+        self,
+        *,
+        log: _common_pb2.Addressable | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerDone: _TypeAlias = ContainerDone  # noqa: Y015
+
+@_typing.final
+class BeginLookParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginLookParam: _TypeAlias = BeginLookParam  # noqa: Y015
+
+@_typing.final
+class Look(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """What the values of labels of this installation begin with."""
+    @_builtins.property
+    def began_at(self) -> _timestamp_pb2.Timestamp:
+        """When it began; workflows that are made later may be missing in what is found."""
+
+    def __init__(
+        self,
+        *,
+        prefix: _builtins.str = ...,
+        began_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Look: _TypeAlias = Look  # noqa: Y015
+
+@_typing.final
+class EndLookParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGAN_AT_FIELD_NUMBER: _builtins.int
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    PATIENCE_SECONDS_FIELD_NUMBER: _builtins.int
+    patience_seconds: _builtins.float
+    """How long the pods of a workflow that is over may take to report."""
+    @_builtins.property
+    def began_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundWorkflow]:
+        """All that there are with a label of this installation."""
+
+    def __init__(
+        self,
+        *,
+        began_at: _timestamp_pb2.Timestamp | None = ...,
+        workflows: _abc.Iterable[Global___FoundWorkflow] | None = ...,
+        patience_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_at", b"began_at", "patience_seconds", b"patience_seconds", "workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndLookParam: _TypeAlias = EndLookParam  # noqa: Y015
+
+@_typing.final
+class FoundWorkflow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    label: _builtins.str
+    phase: _builtins.str
+    """What Argo says: Pending, Running, Succeeded, Failed or Error."""
+    message: _builtins.str
+    """Why, where Argo says it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        label: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "message", b"message", "name", b"name", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundWorkflow: _TypeAlias = FoundWorkflow  # noqa: Y015
+
+@_typing.final
+class EndLookResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_FIELD_NUMBER: _builtins.int
+    UNWANTED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def failed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The executions that have failed by it."""
+
+    @_builtins.property
+    def unwanted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names of the workflows that nobody wants: their execution was deleted or cancelled, or is said not to be started."""
+
+    def __init__(
+        self,
+        *,
+        failed: _abc.Iterable[_builtins.int] | None = ...,
+        unwanted: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "unwanted", b"unwanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndLookResponse: _TypeAlias = EndLookResponse  # noqa: Y015

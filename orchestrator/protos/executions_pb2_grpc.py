@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from orchestrator.protos import executions_pb2 as orchestrator_dot_protos_dot_executions__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,123 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class ExecutionServiceStub:
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.BeginLook = channel.unary_unary(
+                '/orchestrator.ExecutionService/BeginLook',
+                request_serializer=orchestrator_dot_protos_dot_executions__pb2.BeginLookParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_executions__pb2.Look.FromString,
+                _registered_method=True)
+        self.EndLook = channel.unary_unary(
+                '/orchestrator.ExecutionService/EndLook',
+                request_serializer=orchestrator_dot_protos_dot_executions__pb2.EndLookParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_executions__pb2.EndLookResponse.FromString,
+                _registered_method=True)
+
+
+class ExecutionServiceServicer:
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them.
+    """
+
+    def BeginLook(self, request, context):
+        """What to look for at Argo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndLook(self, request, context):
+        """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ExecutionServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'BeginLook': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginLook,
+                    request_deserializer=orchestrator_dot_protos_dot_executions__pb2.BeginLookParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_executions__pb2.Look.SerializeToString,
+            ),
+            'EndLook': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndLook,
+                    request_deserializer=orchestrator_dot_protos_dot_executions__pb2.EndLookParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_executions__pb2.EndLookResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'orchestrator.ExecutionService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('orchestrator.ExecutionService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class ExecutionService:
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them.
+    """
+
+    @staticmethod
+    def BeginLook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.ExecutionService/BeginLook',
+            orchestrator_dot_protos_dot_executions__pb2.BeginLookParam.SerializeToString,
+            orchestrator_dot_protos_dot_executions__pb2.Look.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndLook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.ExecutionService/EndLook',
+            orchestrator_dot_protos_dot_executions__pb2.EndLookParam.SerializeToString,
+            orchestrator_dot_protos_dot_executions__pb2.EndLookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

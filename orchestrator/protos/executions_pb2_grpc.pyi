@@ -5,9 +5,16 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from orchestrator.protos import executions_pb2 as _executions_pb2
 import abc as _abc_1
 import grpc as _grpc
+import sys
 import typing as _typing
+
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
 
 _T = _typing.TypeVar("_T")
 
@@ -18,3 +25,46 @@ class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ig
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
+
+class ExecutionServiceStub:
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ExecutionServiceAsyncStub: ...
+    BeginLook: _grpc.UnaryUnaryMultiCallable[_executions_pb2.BeginLookParam, _executions_pb2.Look]
+    """What to look for at Argo."""
+    EndLook: _grpc.UnaryUnaryMultiCallable[_executions_pb2.EndLookParam, _executions_pb2.EndLookResponse]
+    """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
+
+@_typing.type_check_only
+class ExecutionServiceAsyncStub(ExecutionServiceStub):
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    BeginLook: _aio.UnaryUnaryMultiCallable[_executions_pb2.BeginLookParam, _executions_pb2.Look]  # type: ignore[assignment]
+    """What to look for at Argo."""
+    EndLook: _aio.UnaryUnaryMultiCallable[_executions_pb2.EndLookParam, _executions_pb2.EndLookResponse]  # type: ignore[assignment]
+    """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
+
+class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What a runtime asks besides of who keeps the executions. It is called by the organization that runs them."""
+
+    @_abc_1.abstractmethod
+    def BeginLook(
+        self,
+        request: _executions_pb2.BeginLookParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executions_pb2.Look, _abc.Awaitable[_executions_pb2.Look]]:
+        """What to look for at Argo."""
+
+    @_abc_1.abstractmethod
+    def EndLook(
+        self,
+        request: _executions_pb2.EndLookParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_executions_pb2.EndLookResponse, _abc.Awaitable[_executions_pb2.EndLookResponse]]:
+        """What was found. Executions fail whose workflow is over and said nothing; which workflows are to be ended is told."""
+
+def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -77,7 +77,9 @@ def make_server(
         ]
     )
     of_kinds = {service.descriptor.full_name: service for kind in kinds.every() for service in kind.services}
-    services = [*contract(), *(service.descriptor for service in of_kinds.values())]
+    # Our own kinds' lie beside the contract's.
+    described = [*contract(), *(service.descriptor for service in of_kinds.values())]
+    services = {service.full_name: service for service in described}.values()
     for service in services:
         lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
         own = of_kinds.get(service.full_name)
@@ -96,11 +98,13 @@ def make_server(
 
 
 def contract() -> Iterable[ServiceDescriptor]:
-    """Yield the services of the contract."""
+    """Yield the services of the contract, and of our own those that no kind of work brings."""
+    of_kinds = {service.descriptor.full_name for kind in kinds.every() for service in kind.services}
     for module in vars(pb).values():
         descriptor = getattr(module, "DESCRIPTOR", None)
         if descriptor is not None and hasattr(descriptor, "services_by_name"):
-            yield from descriptor.services_by_name.values()
+            found = descriptor.services_by_name.values()
+            yield from (service for service in found if service.full_name not in of_kinds)
 
 
 def _of_kind(service: kinds.Service) -> Mapping[str, Method]:

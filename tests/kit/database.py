@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace.places import Placed
 from tests.kit.waiting import wait_until
@@ -21,6 +23,26 @@ def opened(url: str, pool_size: int = 16, retry_budget: float = 0.5) -> Iterator
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def copied(postgres: Postgres, template: str) -> Iterator[Database]:
+    """Open a copy of a database, and drop it afterwards.
+
+    Args:
+        postgres: where they are.
+        template: the name of a database that nobody is connected to.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        # Copying files takes half the time of writing them to the log, where nobody waits for a disk.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        connection.execute(create.format(*map(sql.Identifier, (name, template))))
+        try:
+            with opened(postgres.url(name)) as database:
+                yield database
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def forget_events(database: Database) -> None:

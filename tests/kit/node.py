@@ -109,6 +109,7 @@ def node(world: World, broker: str) -> Iterator[Node]:
         "ORCHESTRATOR_TASK_KILL_GRACE": str(settings.task_kill_grace),
         "ORCHESTRATOR_EXECUTOR": settings.executor,
         "ORCHESTRATOR_SANDBOX_PATHS": ",".join(settings.sandbox_paths),
+        **({"ORCHESTRATOR_IMAGES": str(settings.images)} if settings.images else {}),
         **({"ORCHESTRATOR_HEALTH_ADDRESS": settings.health_address} if settings.health_address else {}),
     }
     log = world.root / "worker.log"

@@ -131,6 +131,27 @@ class World:
         self.recorded.tasks[self.task] = answer.task
         return answer
 
+    def claim_step(
+        self, image: str, *args: str, env: Mapping[str, str] | None = None, images: str | None = None
+    ) -> pb.ClaimTaskResponse:
+        """Have the orchestrator hand over a container step.
+
+        Args:
+            image: of the step.
+            args: of its container.
+            env: likewise.
+            images: the worker's map of images, in YAML; the one that is there by default.
+        """
+        if images is not None:
+            self.settings.images = self.root / "images.yaml"
+            self.settings.images.write_text(images)
+        answer = pb.ClaimTaskResponse(
+            attempt=pb.Attempt(compute_task_key=self.task, number=2, token="token"), lease=Duration(nanos=300_000_000)
+        )
+        answer.work.Pack(pb.ContainerWork(execution=7, step="main.train", image=image, args=args, env=env or {}))
+        self.recorded.claims[self.task] = answer
+        return answer
+
     @contextmanager
     def agent(self) -> Iterator[Callable[[Command], int]]:
         """Run the node's agent, in a thread; yield what tells it commands."""
@@ -170,6 +191,11 @@ class World:
         with connect(self.settings) as channels:
             building.build(self.settings, channels, key)
         assert not list(self.settings.node_folder.glob("*"))
+
+    @property
+    def said(self) -> str:
+        """What the attempt at a container step has said, as its store keeps it."""
+        return (self.store / "task_logs" / self.task / "2").read_text()
 
     def failure(self) -> tuple[pb.FailTaskParam, str]:
         (failed,) = self.recorded.failed

@@ -96,10 +96,19 @@ class Access:
 
     def _of_task(self, key: str, name: str) -> tuple[Client, pb.Permission]:
         """Return who may read what the attempts at a task say."""
-        client, task = self._channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key)))
-        if task.worker != self._organization:
-            raise NotFoundError(f"{name} is no log of {self._organization}: {task.worker} runs that task")
-        return client, task.logs_permission
+        try:
+            client, task = self._channels.find(lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key)))
+            worker, permission = task.worker, task.logs_permission
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            # What a step of an execution says is for whose execution it is.
+            wanted = pb.GetStepParam(key=key)
+            client, shown = self._channels.find(lambda client: client.execution_steps.GetStep(wanted))
+            worker, permission = shown.worker, pb.Permission(authorized_ids=[shown.step.owner])
+        if worker != self._organization:
+            raise NotFoundError(f"{name} is no log of {self._organization}: {worker} runs that task")
+        return client, permission
 
     def _check_here(self, client: Client, asset: Asset) -> None:
         if asset.owner != self._organization:

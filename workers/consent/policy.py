@@ -2,15 +2,13 @@
 
 Its own always; those of others only where its consent policy says so, or what its people have approved since. Functions
 are approved by the SHA-256 of their archive, never by a key or a name, and what was refused is refused whatever else
-admits it. What decides lies in two files: the consent policy, written by hand, and the decisions, written by
-`orchestrator consent`; every process of the organization reads both again when they change.
+admits it. What decides lies in files: the consent policy, written by hand, and the decisions, written by `orchestrator
+consent`; for steps of executions the map of images (see `images`). Each is read again when it changes.
 """
 
-import os
 import re
-import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,10 +19,11 @@ from orchestrator.core import documents
 from orchestrator.core.documents import DocumentError
 from orchestrator.files.watched import Watched
 from workers.assets.addresses import check_store_url
+from workers.consent import file, images
 from workers.consent.decisions import Decisions
+from workers.consent.images import Images
 from workers.settings import WorkerSettings
 
-_LARGEST = 1024 * 1024
 _ORGANIZATION = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _INDEX = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/+-]*)?")
 _REASON = 500
@@ -197,18 +196,27 @@ class Consent:
         organization: whose worker asks.
         policy: the file of the consent policy; None admits nothing of others.
         decisions: the file of decisions; it need not be there.
+        images_file: the map of images; None runs none.
+        private: paths that no command of that map may see.
     """
 
-    def __init__(self, organization: str, policy: Path | None, decisions: Path) -> None:
+    def __init__(
+        self,
+        organization: str,
+        policy: Path | None,
+        decisions: Path,
+        images_file: Path | None = None,
+        private: Sequence[Path] = (),
+    ) -> None:
         self._decided = False
         self._ended = threading.Event()
 
         def read_policy() -> ConsentPolicy:
-            return ConsentPolicy.parse(_read(policy), str(policy)) if policy is not None else ConsentPolicy()
+            return ConsentPolicy.parse(file.read(policy), str(policy)) if policy is not None else ConsentPolicy()
 
         def read_decisions() -> Decisions:
             try:
-                content = _read(decisions)
+                content = file.read(decisions)
             except FileNotFoundError as error:
                 if self._decided:
                     raise DocumentError(
@@ -218,19 +226,24 @@ class Consent:
             self._decided = True
             return Decisions.parse(content, str(decisions))
 
+        def read_images() -> Images:
+            return images.parse(file.read(images_file), str(images_file), private) if images_file else images.NONE
+
         self._organization = organization
-        self._readers = read_policy, read_decisions
-        files = [policy] if policy is not None else []
-        self._policy = Watched("consent_policy", lambda: files, read_policy, until=_LEAST)
+        self._readers = read_policy, read_decisions, read_images
+        self._policy = Watched("consent_policy", lambda: _some(policy), read_policy, until=_LEAST)
         self._decisions = Watched("consent_decisions", lambda: [decisions], read_decisions, until=_UNKNOWN)
+        self._images = Watched("images", lambda: _some(images_file), read_images, until=images.NONE)
 
     @classmethod
     def of(cls, settings: WorkerSettings) -> Self:
         """Return the consent of a worker."""
-        return cls(settings.organization, settings.consent_policy, settings.decisions_file)
+        return cls(
+            settings.organization, settings.consent_policy, settings.decisions_file, settings.images, settings.private
+        )
 
     def check(self) -> None:
-        """Check both files, as at the start: nothing good was read before that could be kept.
+        """Check all files, as at the start: nothing good was read before that could be kept.
 
         Raises:
             DocumentError: one is wrong, or cannot be read; says what is expected.
@@ -242,7 +255,7 @@ class Consent:
                 raise DocumentError(f"{error.filename}: {error.strerror}; a file in YAML is expected") from error
 
     def follow(self) -> None:
-        """Look at both files now, and every second from now on, until `end`.
+        """Look at all files now, and every second from now on, until `end`.
 
         So what was decided is known even if a file is damaged before the next task asks.
         """
@@ -260,6 +273,12 @@ class Consent:
     def _look(self) -> None:
         self._policy.look()
         self._decisions.look()
+        self._images.look()
+
+    @property
+    def images(self) -> Images:
+        """The map of images as its file is now; while that is wrong, the last good one that this process saw."""
+        return self._images.look()
 
     @property
     def policy(self) -> ConsentPolicy:
@@ -280,12 +299,5 @@ class Consent:
         return judge(self._organization, self.policy, self.decisions, asked)
 
 
-def _read(path: Path) -> bytes:
-    # A pipe that somebody put there would be waited for.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise DocumentError(f"{path}: it is no file; a file in YAML is expected")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise DocumentError(f"{path}: it is larger than {_LARGEST} bytes")
-    return content
+def _some(path: Path | None) -> Sequence[Path]:
+    return () if path is None else (path,)

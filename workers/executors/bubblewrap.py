@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
-from workers.executors.executor import Environment, Resource, UnfitError
+from workers.executors.executor import Environment, Resource, Shared, UnfitError
 
 FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS, ENVIRONMENT = (
     Path(path)
@@ -42,31 +42,6 @@ _KEYS = ("keys", "key-users")
 
 class NoSandboxError(UnfitError):
     """A sandbox cannot be had here; the message is one line that says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A path of this machine that functions see at the same place.
-
-    Args:
-        path: a file, folder or device.
-        writable: whether they may write to it; what one function writes there, another reads.
-    """
-
-    path: Path
-    writable: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "Shared":
-        """Read `/a/path`, or `/a/path:rw`.
-
-        Raises:
-            ValueError: the path is not absolute, or all of the machine.
-        """
-        path = Path(text.removesuffix(":rw"))
-        if not path.is_absolute() or path == Path("/"):
-            raise ValueError(f"{text!r} is no absolute path below /, with or without :rw after it")
-        return cls(path, text.endswith(":rw"))
 
 
 @dataclass(frozen=True)

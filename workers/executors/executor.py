@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 MIB, GIB = 1024**2, 1024**3
 LOG = "log"
@@ -85,6 +85,31 @@ class Resource:
     multiple: bool
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A path of this machine that functions see at the same place.
+
+    Args:
+        path: a file, folder or device.
+        writable: whether they may write to it; what one function writes there, another reads.
+    """
+
+    path: Path
+    writable: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `/a/path`, or `/a/path:rw`.
+
+        Raises:
+            ValueError: the path is not absolute, or all of the machine.
+        """
+        path = Path(text.removesuffix(":rw"))
+        if not path.is_absolute() or path == Path("/"):
+            raise ValueError(f"{text!r} is no absolute path below /, with or without :rw after it")
+        return cls(path, text.endswith(":rw"))
+
+
 HERE = "\0"
 """Stands for the function's folder in a variable's value, where it can stand for nothing else."""
 
@@ -131,7 +156,9 @@ class Job:
     Args:
         folder: of the attempt, with the folders `function` (unpacked: where it runs), `home` (its HOME and TMPDIR),
             `inputs` and `outputs`. Its name is the run's, and like no other's.
-        command: the function's ENTRYPOINT; the file of arguments is one word more, `@<file>` (see `arguments`).
+        command: the function's ENTRYPOINT, or that of a container step.
+        told: whether the file of arguments is one word more, `@<file>` (see `arguments`); a container step has all of
+            its words in its command.
         limits: what it may use.
         rank: of the task.
         inputs: what it reads; they may lie outside the folder.
@@ -140,6 +167,7 @@ class Job:
         lease: a file; the function may run until its time of modification (see `lease`). None: without end.
         prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
         environment: what it has of Python; for an executor that is `Hosting`.
+        paths: of this machine that it sees besides, where it is isolated.
     """
 
     folder: Path
@@ -152,6 +180,8 @@ class Job:
     lease: Path | None = None
     prepared: Path | None = None
     environment: Environment = Environment()
+    paths: Sequence[Shared] = ()
+    told: bool = True
 
     @property
     def log(self) -> Path:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.executors import arguments, bubblewrap
-from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox, Shared
-from workers.executors.executor import Environment, Executor, Job
+from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox
+from workers.executors.executor import Environment, Executor, Job, Shared
 from workers.executors.launcher import runner
 from workers.executors.local import Entered, Local
 from workers.settings import WorkerSettings
@@ -54,15 +54,17 @@ class SandboxBox:
             bubblewrap.find(self.program),
             job.folder,
             network=job.network,
-            shared=self.shared,
+            shared=(*self.shared, *job.paths),
             shared_memory=self.shared_memory,
             python=job.environment,
         ).place([*job.inputs, *job.outputs])
         given = len(job.inputs)
-        arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
-        words = [*job.command, f"@{ARGUMENTS}"]
+        words = [*job.command]
+        if job.told:
+            arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
+            words.append(f"@{ARGUMENTS}")
         # In one that waits it would not see more than its folder.
-        inside = () if job.network or sandbox.inputs else words
+        inside = () if job.network or sandbox.inputs or job.paths else words
         return Entered(sandbox.wrap(words), sandbox.environment(), inside)
 
     def wait(self, folder: Path, environment: Environment) -> Entered | None:

@@ -33,9 +33,12 @@ class OpenBox:
         Raises:
             OSError: its arguments cannot be written.
         """
-        file = job.folder / "arguments"
-        arguments.write(file, job.rank, job.inputs, job.outputs)
-        return Entered([*job.command, f"@{file}"], _environment(job))
+        words = [*job.command]
+        if job.told:
+            file = job.folder / "arguments"
+            arguments.write(file, job.rank, job.inputs, job.outputs)
+            words.append(f"@{file}")
+        return Entered(words, _environment(job))
 
     def wait(self, folder: Path, environment: Environment) -> Entered | None:
         """Return None: a function is told where its folder is, and that is not known yet."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
@@ -88,6 +89,8 @@ class Report:
             performances=results.performances,
             profiling_steps=stopwatch.steps,
         )
+        if (done := self._done()) is not None:
+            param.results.Pack(done)
         crash.point("worker.before_report")
         try:
             # As long as it takes: a training may be in it. An order to end it is obeyed, but only after one more time:
@@ -109,13 +112,16 @@ class Report:
         self._working.settle()
         self._log.info("task.done", models=len(results.models))
 
-    def fail(self, fault: Fault, results: Results, said: Path) -> None:
+    def fail(self, fault: Fault, results: Results, said: Path) -> str:
         """Report a fault, with the log in the store; what was made is discarded.
 
         Args:
             fault: whose it was, and why.
             results: of the attempt.
             said: the log; the fault is written to its end.
+
+        Returns:
+            What has failed and why, for the worker's own people.
 
         Raises:
             Stopped: the attempt does not hold the task any more.
@@ -124,28 +130,50 @@ class Report:
             attempt=self._attempt,
             error_type=fault.error_type,
             timed_out=isinstance(fault, TimeLimitFault),
-            # Of an internal fault the log is not for others, and this one is another's to mend.
-            reason=str(fault)[:_LONGEST_REASON] if isinstance(fault, AddressFault) else "",
+            reason=self._reason(fault)[:_LONGEST_REASON],
         )
         try:
             results.discard(self._store)
             with said.open("a", encoding="utf-8") as file:
                 file.write(f"\nTask failed: {fault}\n")
-            stored = self._store.put(f"logs/{self._attempt.compute_task_key}-{self._attempt.number}", said)
-            # From now on it is read there, by whom the contract lets.
-            self._store.forget(task_logs.name(self._attempt.compute_task_key, self._attempt.number))
+            address = self._keep(said)
+            if address is not None and fault.error_type != pb.ERROR_TYPE_INTERNAL:
+                param.logs_address.CopyFrom(address)
         except OSError as error:
             # Without a log in the store the only report that the contract allows is an internal one.
             self._log.error("task.log_not_stored", error=str(error))
             param.error_type = pb.ERROR_TYPE_INTERNAL
             param.timed_out = False
-        else:
-            if fault.error_type != pb.ERROR_TYPE_INTERNAL:
-                param.logs_address.checksum = stored.checksum
-                param.logs_address.storage_address = url(self._store_url, stored.name)
-        self._log.warning("task.failed", error_type=pb.ErrorType.Name(param.error_type), reason=str(fault))
+        error_type = pb.ErrorType.Name(param.error_type)
+        self._log.warning("task.failed", error_type=error_type, reason=str(fault))
         fail(self._client, param)
         self._working.settle()
+        return f"{error_type.removeprefix('ERROR_TYPE_')}: {fault}"
+
+    def _done(self) -> Message | None:
+        """Return what is reported besides, of work of another kind than compute."""
+        return None
+
+    def _reason(self, fault: Fault) -> str:
+        """Return what the channel is told of a fault."""
+        # Of an internal fault the log is not for others, and this one is another's to mend.
+        return str(fault) if isinstance(fault, AddressFault) else ""
+
+    def _keep(self, said: Path) -> pb.Addressable | None:
+        """Keep the log for whoever may read it; return where, if the report is to say so.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        stored = self._store.put(f"logs/{self._attempt.compute_task_key}-{self._attempt.number}", said)
+        # From now on it is read there, by whom the contract lets.
+        self._store.forget(self._copied)
+        return pb.Addressable(checksum=stored.checksum, storage_address=url(self._store_url, stored.name))
+
+    @property
+    def _copied(self) -> str:
+        """The name of the log in the store while the attempt runs."""
+        return task_logs.name(self._attempt.compute_task_key, self._attempt.number)
 
     def release(self, reason: str) -> None:
         """Give the task back; the agent goes on where that was in vain.
@@ -163,3 +191,19 @@ class Report:
             return
         self._working.settle()
         self._log.info("task.released", reason=reason)
+
+
+class StepReport(Report):
+    """The report of one attempt at a container step: the channel is told why it failed, and its log stays where it is.
+
+    What such a step says is nobody's but the organization's that runs it, and the execution's owner's.
+    """
+
+    def _done(self) -> Message:
+        return pb.ContainerDone()
+
+    def _reason(self, fault: Fault) -> str:
+        return str(fault)
+
+    def _keep(self, said: Path) -> None:
+        self._store.put(self._copied, said)

@@ -8,23 +8,43 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import protos as pb
+from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal, refusal
 from orchestrator.core.errors import NotFoundError, OrchestratorError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import execution_form, executions, listing, report_form, schemas, states
+from orchestrator.executions import (
+    execution_form,
+    executions,
+    listing,
+    manifest,
+    parameters,
+    report_form,
+    runs,
+    runtimes,
+    schemas,
+    states,
+)
 from orchestrator.executions.errors import WholeError
+from orchestrator.executions.files import Files
 from orchestrator.executions.maas import STAND_IN, Maas
+from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import refused
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import EXECUTIONS, body
 from orchestrator.gateway.executions.edge import Path
 from orchestrator.gateway.executions.parts import Parts
+from orchestrator.gateway.executions.templates import Templates, UnreadError
+from orchestrator.gateway.identity import Identity
 
 _NO_ID = -1
 
 
 class ExecutionCalls(Answering):
-    """Answers the calls of executions."""
+    """Answers the calls of executions; see `Answering`."""
+
+    def __init__(self, calls: Calls, identity: Identity, settings: ExecutionSettings, files: Files) -> None:
+        super().__init__(calls, identity, settings, files)
+        self._templates = Templates(files)
 
     def paths(self) -> list[Path]:
         """Return the paths, and what is done at each."""
@@ -61,6 +81,7 @@ class ExecutionCalls(Answering):
             known: dict[tuple[int, int | None], pb.EngineValues] = {}
             if self.settings.validate_with_maas and (problem := await self._ask(request, received, known)):
                 return problem
+            unread: list[pb.StoredFile] = []
 
             def use(transaction: Transaction, brought: Data) -> pb.Execution:
                 data = brought.read()
@@ -71,15 +92,39 @@ class ExecutionCalls(Answering):
                 ask = _known(known) if self.settings.validate_with_maas else _stand_in
                 new = execution_form.read(data, received.uploads, schema, partners, ask)
                 new.message.debug = debug
+                begin = runtimes.of(schema, debug, self.settings)
+                template = self._template(schema, unread) if begin else None
                 if new.external_data:
                     self.keep(kept, new.external_data, new.message.external_data)
                 if new.report_metadata:
                     self.keep(kept, new.report_metadata, new.message.report_metadata)
                 for engine in new.message.engines:
                     self.keep(kept, new.user_vars[engine.descriptor_name], engine.user_vars)
-                return executions.insert(transaction, new.message, new.partners)
+                execution = executions.insert(transaction, new.message, new.partners)
+                if begin and template:
+                    told = parameters.of(execution, schema, self.settings)
+                    begin(transaction, execution, manifest.make(template, told), self.settings)
+                return execution
 
-            return await self.created(request, "CreateExecution", received, use, kept, answers.execution)
+            while True:
+                created = await self.created(request, "CreateExecution", received, use, kept, answers.execution)
+                if not unread:
+                    return created
+                await asyncio.to_thread(self._templates.read, unread.pop())
+
+    def _template(self, schema: pb.WorkflowSchema, unread: list[pb.StoredFile]) -> Mapping[str, Any]:
+        """Return the template of a schema; where it is to be read first, note that in a list.
+
+        Raises:
+            UnreadError: it is.
+            TemplateError: it is no template of a workflow.
+        """
+        unread.clear()
+        try:
+            return self._templates.of(schema.auxiliary_file)
+        except UnreadError:
+            unread.append(schema.auxiliary_file)
+            raise
 
     async def _ask(
         self, request: Request, received: Parts, known: dict[tuple[int, int | None], pb.EngineValues]
@@ -126,6 +171,7 @@ class ExecutionCalls(Answering):
         """Delete an execution."""
 
         def use(transaction: Transaction) -> list[pb.StoredFile]:
+            runs.end(transaction, _id(id_), "its execution was deleted")
             return list(executions.files_of([executions.delete(transaction, _id(id_))]))
 
         return await self.deleted(request, "DeleteExecution", use)
@@ -190,11 +236,14 @@ class ExecutionCalls(Answering):
         return await self.shown(request, "ReportRunning", use)
 
     async def report_failed(self, request: Request, id_: str) -> Response:
-        """Take note that an execution has failed, and why."""
+        """Take note that an execution has failed, and why; with `?cancel=true` end what is done for it, too."""
+        cancel = request.query_params.get("cancel") == "true"
         async with self.received(request) as received:
 
             def use(transaction: Transaction, brought: Data) -> pb.Execution:
                 message = report_form.failure(brought.read())
+                if cancel:
+                    runs.end(transaction, _id(id_), message)
                 return executions.report(transaction, _id(id_), states.FAILED, reason=message)
 
             return await self.reported(request, "ReportFailed", received, use)
@@ -224,4 +273,4 @@ def _known(found: Mapping[tuple[int, int | None], pb.EngineValues]) -> execution
 
 def _id(text: str) -> int:
     """Return an id as a number; one that no execution has where it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else _NO_ID
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else _NO_ID

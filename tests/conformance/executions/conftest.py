@@ -25,11 +25,15 @@ class Portal:
         http: its connection.
         root: the folder of the service's files.
         host: of the service.
+        address: of its gRPC side.
+        database: its URL.
     """
 
     http: httpx.Client
     root: Any
     host: str
+    address: str = ""
+    database: str = ""
 
     def send(self, method: str, path: str, data: Any = None, files: dict[str, bytes] | None = None, **more: Any) -> Any:
         """Send parts as curl does: one named data, and files."""
@@ -148,5 +152,8 @@ def portal(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "EXECUTION_DATA_LIMIT": str(1024 * 1024),
     }
     channels = {"project": ["central"]}
-    with serving(folder, database, channels, settings), httpx.Client(base_url=f"http://{host}", timeout=30) as http:
-        yield Portal(http, folder / "media", host)
+    with (
+        serving(folder, database, channels, settings) as address,
+        httpx.Client(base_url=f"http://{host}", timeout=30) as http,
+    ):
+        yield Portal(http, folder / "media", host, address, database)

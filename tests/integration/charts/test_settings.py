@@ -50,12 +50,23 @@ LEFT_OUT = {
     },
     **{
         f"ORCHESTRATOR_{name}": "the charts do not serve executions yet"
-        for name in ("MEDIA_ROOT", "ORPHAN_FILE_PERIOD")
+        for name in (
+            "MEDIA_ROOT",
+            "ORPHAN_FILE_PERIOD",
+            "UNSTARTED_EXECUTION_PERIOD",
+            "EXECUTION_START_LIMIT",
+            "WAITING_GANG_PERIOD",
+            "GANG_PATIENCE",
+            "UNREPORTED_RUN_PERIOD",
+            "UNREPORTED_RUN_AGE",
+            "CLEAN_TOPICS",
+            "OLD_TOPIC_PERIOD",
+        )
     },
     "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
     **{
         f"ORCHESTRATOR_{name}": "by extraEnv and extraVolumes: what lies on the machine"
-        for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS")
+        for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS", "IMAGES")
     },
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{

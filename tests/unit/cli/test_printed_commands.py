@@ -19,8 +19,15 @@ PRINTED = {
 
 @pytest.fixture(autouse=True)
 def nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that a page names need not be there."""
+    """A file that a page names need not be there, nor be a number what stands for one."""
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
+    number = click.IntRange.convert
+    in_place = {PLACEHOLDER, "ID"}
+    monkeypatch.setattr(
+        click.IntRange,
+        "convert",
+        lambda self, value, param, ctx: number(self, "1" if value in in_place else value, param, ctx),
+    )
 
 
 def test_they_are_found():
