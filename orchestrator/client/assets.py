@@ -10,7 +10,7 @@ from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import Known, key_of
+from orchestrator.client.plan import Known, of
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.stores import Stores
@@ -177,7 +177,7 @@ class Assets:
             ValueError: the key is no UUID.
             CallError: there is no such plan, or the orchestrator does not answer.
         """
-        return self._do(measured.scores(key_of(plan)))
+        return self._do(of(plan, measured.scores))
 
     def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
         """Return what a task, given itself or its key, has said so far, or why it failed.

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, models, readiness, registration, submission
 from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
@@ -26,7 +26,7 @@ from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome, overdue
-from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
@@ -104,10 +104,7 @@ class AsyncClient(Shown):
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
-        known, key = self._catalogue.functions, keys.checked(key, "a function")
-        if key not in known:
-            known[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return known[key]
+        return await self._run(self._catalogue.named(key))
 
     @overload
     async def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -175,7 +172,7 @@ class AsyncClient(Shown):
 
     async def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
-        return await self._run(measured.scores(key_of(plan)))
+        return await self._run(of(plan, measured.scores))
 
     async def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
         """Return what a task has said so far; see `Client.log`."""
@@ -194,6 +191,7 @@ class AsyncClient(Shown):
 
     async def check(self, plan: Plan[Any]) -> Check:
         """Return what is wrong with a plan, and what it would wait for; see `Client.check`."""
+        await self._run(self._catalogue.complete(plan.tasks))
         return await self._run(checking.check(plan.message, [task.message for task in plan.tasks]))
 
     async def retry(
@@ -205,7 +203,7 @@ class AsyncClient(Shown):
         key: str | None = None,
     ) -> Continuation:
         """Register a new plan of what is not Done of another; see `Client.retry`."""
-        return await self._run(continuation.retry(key_of(plan), name, replacements, key))
+        return await self._run(of(plan, lambda first: continuation.retry(first, name, replacements, key)))
 
     async def rerun(
         self,
@@ -217,15 +215,15 @@ class AsyncClient(Shown):
         key: str | None = None,
     ) -> Continuation:
         """Register a new plan like another, of what has changed; see `Client.rerun`."""
-        return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
+        return await self._run(of(plan, lambda first: submission.rerun(first, edited, name, replacements, key)))
 
     async def continuations(self, plan: Known) -> Continuations:
         """Return how a plan is linked to others; see `Client.continuations`."""
-        return await self._run(continuation.continuations(key_of(plan)))
+        return await self._run(of(plan, continuation.continuations))
 
     async def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours; see `Client.cancel`."""
-        await self._run(submission.cancel(key_of(plan)))
+        await self._run(of(plan, submission.cancel))
 
     def watch(self, plan: Known, patience: float = PATIENCE) -> AsyncIterator[Event]:
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
@@ -294,9 +292,10 @@ class AsyncClient(Shown):
             raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
-        if key not in self._catalogue.functions:
+        known = [found for whole, found in self._catalogue.functions.items() if whole.startswith(key)]
+        if len(known) != 1:
             raise PlanError(f"function {key} is not known yet; give what `await client.function(key)` returns")
-        return self._catalogue.functions[key]
+        return known[0]
 
     async def close(self) -> None:
         """End the connection; calls that are under way fail with CANCELLED."""
@@ -311,5 +310,6 @@ class AsyncClient(Shown):
         await self.close()
 
 
-def _look_later(kind: object, given: object) -> None:
+def _look_later(_: object, given: Iterable[str]) -> Mapping[str, str]:
     """Leave keys to `submit`: who builds a plan awaits nothing."""
+    return {key: key for key in given}

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import keys, registration, submission
+from orchestrator.client import registration, submission
 from orchestrator.client.assets import Assets
 from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedChannel
@@ -19,7 +19,7 @@ from orchestrator.client.errors import CallError
 from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
 from orchestrator.client.outcome import outcome, overdue
-from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
@@ -160,10 +160,7 @@ class Client(Assets, Plans, Shown):
             ValueError: the key is no UUID.
             CallError: there is none, or the orchestrator does not answer.
         """
-        known, key = self._catalogue.functions, keys.checked(key, "a function")
-        if key not in known:
-            known[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return known[key]
+        return self._run(self._catalogue.named(key))
 
     @overload
     def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -199,7 +196,7 @@ class Client(Assets, Plans, Shown):
             ValueError: the key is no UUID.
             CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
         """
-        self._run(submission.cancel(key_of(plan)))
+        self._run(of(plan, submission.cancel))
 
     def watch(self, plan: Known, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
@@ -255,8 +252,8 @@ class Client(Assets, Plans, Shown):
     def _declared(self, key: str) -> pb.Function:
         return self._run(self._catalogue.function(key))
 
-    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> None:
-        self._run(self._catalogue.expect(kind, given))
+    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> Mapping[str, str]:
+        return self._run(self._catalogue.expect(kind, given))
 
     def _connection(self) -> grpc.Channel:
         return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport

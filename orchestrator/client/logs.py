@@ -124,7 +124,7 @@ class Reader:
 
 def read(stores: Stores, task: Task | pb.ComputeTask | str, attempt: int | None) -> Steps[str]:
     """Return what a task has said so far; see `Client.log`."""
-    key = keys.key_of(task, "a task", Task, pb.ComputeTask)
+    key = yield from keys.find(task, pb.ASSET_COMPUTE_TASK, Task, pb.ComputeTask)
     found = yield lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key))
     if found.status == pb.STATUS_FAILED and attempt is None:
         report = yield from _report(found)

@@ -27,6 +27,7 @@ from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
+from orchestrator.client.steps import Result, Steps
 from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ class Plan(Shown, Generic[Submission]):
                 f"a function is given itself or by its key, not as a value of type {type(function).__name__}"
             )
         try:
-            return self._declaration(keys.checked(function, "a function"))
+            return self._declaration(keys.spelled(function, "a function"))
         except PlanError:
             raise
         except ValueError as error:
@@ -324,7 +325,7 @@ def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] |
 
 
 Known: TypeAlias = Plan[Any] | Continuation | pb.ComputePlan | str
-"""A compute plan, or its key."""
+"""A compute plan, its key, or as much of its beginning as no other has."""
 
 
 def load(plan: Plan[Any], path: Path | str) -> None:
@@ -336,9 +337,23 @@ def load(plan: Plan[Any], path: Path | str) -> None:
 
 
 def key_of(plan: Known) -> str:
-    """Return the key of a compute plan that is given itself or by its key.
+    """Return the key, or the beginning of one, of a compute plan that is given itself or by that.
 
     Raises:
-        ValueError: the key is no UUID.
+        ValueError: it is no UUID, and begins none.
     """
     return keys.key_of(plan, "a compute plan", Plan, Continuation, pb.ComputePlan)
+
+
+def of(plan: Known, do: Callable[[str], Steps[Result]]) -> Steps[Result]:
+    """Do something with the whole key of a compute plan.
+
+    Args:
+        plan: itself, or its key, or the beginning of that.
+        do: takes the key.
+
+    Raises:
+        ValueError: no key, or more than one, begins so.
+        CallError: the orchestrator does not answer.
+    """
+    return (yield from do((yield from keys.whole(key_of(plan), pb.ASSET_COMPUTE_PLAN))))

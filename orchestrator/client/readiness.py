@@ -19,7 +19,10 @@ def wait_ready(stores: Stores, functions: Iterable[str | pb.Function], timeout: 
     """Return functions once all are READY; see `Client.wait_ready`."""
     deadline = time.monotonic() + timeout
     found = []
-    for key in [keys.key_of(given, "a function", pb.Function) for given in functions]:
+    wanted = []
+    for given in functions:
+        wanted.append((yield from keys.find(given, pb.ASSET_FUNCTION, pb.Function)))
+    for key in wanted:
         pause = _FIRST_PAUSE
         while (function := (yield partial(_get, key=key))).status != pb.FUNCTION_STATUS_READY:
             if function.status in _ENDED:
