@@ -24,6 +24,7 @@ from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.live import is_shown, sending, settle
 from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
@@ -184,10 +185,15 @@ class AsyncClient(Shown):
         """Return why a task is in its state; see `Client.explain`."""
         return await self._run(explanation.explain(task))
 
-    async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+    async def submit(self, plan: Plan[Any], batch: int = BATCH, bar: bool = True) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
         await self._run(self._catalogue.expect_of(plan.tasks[plan.submitted :]))
-        await self._run(submission.submit(plan, batch))
+        before = plan.live
+        with sending(plan, bar) as told:
+            await self._run(submission.submit(plan, batch, told))
+        if plan.live and plan.live is not before:
+            watch = new_watch(plan)
+            plan.live.follow_by_asyncio(watch, self.follow(watch))
 
     async def check(self, plan: Plan[Any]) -> Check:
         """Return what is wrong with a plan, and what it would wait for; see `Client.check`."""
@@ -233,9 +239,10 @@ class AsyncClient(Shown):
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         try:
-            with live(watch, bar) as update:
+            with live(watch, bar and not is_shown(plan)) as update:
                 async for event in self.follow(watch):
                     update(event)
+            settle(plan, watch.progress)
         except TimeoutError as error:
             raise await self._run(overdue(watch.progress, error)) from None
         return await self._run(outcome(self._stores, watch.key, watch.progress))

@@ -18,6 +18,7 @@ from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
+from orchestrator.client.live import is_shown, sending, settle
 from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.plans import Plans
@@ -185,9 +186,14 @@ class Client(Assets, Plans, Shown):
         asset: Message = self._run(registration.register(new, self.organization))
         return asset
 
-    def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+    def submit(self, plan: Plan[Any], batch: int = BATCH, bar: bool = True) -> None:
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
-        self._run(submission.submit(plan, batch))
+        before = plan.live
+        with sending(plan, bar) as told:
+            self._run(submission.submit(plan, batch, told))
+        if plan.live and plan.live is not before:
+            watch = new_watch(plan)
+            plan.live.follow(watch, self.follow(watch))
 
     def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
@@ -219,9 +225,10 @@ class Client(Assets, Plans, Shown):
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         try:
-            with live(watch, bar) as update:
+            with live(watch, bar and not is_shown(plan)) as update:
                 for event in self.follow(watch):
                     update(event)
+            settle(plan, watch.progress)
         except TimeoutError as error:
             raise self._run(overdue(watch.progress, error)) from None
         return self._run(outcome(self._stores, watch.key, watch.progress))

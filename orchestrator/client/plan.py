@@ -32,6 +32,7 @@ from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, b
 
 if TYPE_CHECKING:
     from orchestrator.client.check import Check
+    from orchestrator.client.live import Live
 
 Submission = TypeVar("Submission")
 
@@ -60,6 +61,7 @@ class Plan(Shown, Generic[Submission]):
         registered: whether the orchestrator has the plan.
         submitted: how many of the tasks it has, too.
         sending: the tasks whose registration was sent, but not answered.
+        live: what a notebook shows of it since it was submitted.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Plan(Shown, Generic[Submission]):
         new: pb.NewComputePlan,
         declaration: Callable[[str], pb.Function],
         look_up: LookUp,
-        submit: "Callable[[Plan[Submission], int], Submission]",
+        submit: "Callable[[Plan[Submission], int, bool], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
         client: Any = None,
     ) -> None:
@@ -77,6 +79,7 @@ class Plan(Shown, Generic[Submission]):
         self.registered = False
         self.submitted = 0
         self.sending: list[Task] | None = None
+        self.live: Live | None = None
         self._declaration = declaration
         self._look_up = look_up
         self._submit = submit
@@ -197,20 +200,22 @@ class Plan(Shown, Generic[Submission]):
         outputs = share_models(declared, permissions)
         return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
 
-    def submit(self, batch: int = BATCH) -> Submission:
+    def submit(self, batch: int = BATCH, *, bar: bool = True) -> Submission:
         """Register the plan with its tasks, whole or not at all; later, those that were added since.
 
-        An answer that is lost registers nothing twice.
+        An answer that is lost registers nothing twice. How much was sent is shown by a bar, which in a notebook goes
+        on after that, and shows how far the plan is, until it has ended.
 
         Args:
             batch: tasks that are added with one call later, or at an orchestrator that takes no whole plans; all of
                 them or none.
+            bar: whether to show one, in a terminal (on the standard error) or a notebook; elsewhere none is shown.
 
         Raises:
             CallError: the orchestrator refused, or does not answer; where tasks were added later, the batches before
                 are registered. OE0006: it has another content under the plan's key.
         """
-        return self._submit(self, batch)
+        return self._submit(self, batch, bar)
 
     @overload
     def scores(self: "Plan[None]") -> Scores: ...

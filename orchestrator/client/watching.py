@@ -173,7 +173,7 @@ def _get_plan(client: object, key: str) -> object:
     return client.plans.GetPlan(pb.GetComputePlanParam(key=key))  # type: ignore[attr-defined]
 
 
-def new_watch(plan: Known, patience: float, timeout: float | None = None) -> Watch:
+def new_watch(plan: Known, patience: float = PATIENCE, timeout: float | None = None) -> Watch:
     """Return a watch that is at the beginning of a compute plan; see `Watch`.
 
     Raises:

@@ -57,7 +57,7 @@ def plan(looked_up) -> Plan[int]:
         new_plan("plan", None, "tag", {"a": "b"}),
         FUNCTIONS.__getitem__,
         look_up,
-        lambda plan, batch: batch,
+        lambda plan, batch, bar: batch,
         lambda plan: unmeasured,
         lambda plan, timeout, bar: "Done",
     )
