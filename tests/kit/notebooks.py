@@ -25,10 +25,12 @@ def run(notebook: Path, folder: Path, data: Path) -> nbformat.NotebookNode:
 
     Args:
         notebook: its file.
-        folder: to work in; what lies beside the notebook is copied there.
+        folder: to work in; what lies beside a notebook that has a folder of its own is copied there.
         data: folder of the federation.
     """
-    shutil.copytree(notebook.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if notebook.parent != EXAMPLES:
+        shutil.copytree(notebook.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     found = nbformat.read(notebook, as_version=4)
     with kernel_of(found, folder, {"ORCHESTRATOR_DATA": str(data)}) as kernel:
         for number, cell in enumerate(found.cells):
