@@ -145,6 +145,15 @@ class Assets:
         """
         return self._do(readiness.wait_ready(self._stores, functions, timeout))
 
+    def build_delay(self, function: str | pb.Function) -> str:
+        """Return what has delayed the build of a function that is not built yet; empty where nothing has.
+
+        Raises:
+            ValueError: it is none, and no key of one.
+            CallError: there is none, or the orchestrator does not answer.
+        """
+        return self._do(readiness.delay_of(function))
+
     def download(self, wanted: Wanted, path: Path | str) -> Path:
         """Write a model to a file, and check that it is the registered one; return the file.
 

@@ -163,6 +163,10 @@ class AsyncClient(Shown):
         """Return functions once all of them are built; see `Client.wait_ready`."""
         return await self._run(readiness.wait_ready(self._stores, functions, timeout))
 
+    async def build_delay(self, function: str | pb.Function) -> str:
+        """Return what has delayed the build of a function; see `Client.build_delay`."""
+        return await self._run(readiness.delay_of(function))
+
     async def download(self, wanted: Wanted, path: Path | str) -> Path:
         """Write a model to a file; see `Client.download`."""
         return await self._run(models.download(self._stores, wanted, path))

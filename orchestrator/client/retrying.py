@@ -24,6 +24,7 @@ SAFE_TO_REPEAT = {
         "CountTasks",
         "ExplainTask",
         "FindKeys",
+        "GetBuild",
         "QueryPlanPerformances",
         "QueryPlanTimes",
     ),
