@@ -1,5 +1,6 @@
 """A whole federation as users start it, what it refuses, and that nothing of it stays."""
 
+import json
 import os
 import re
 import shlex
@@ -158,6 +159,10 @@ def test_flower_knows_the_workers_and_asks_for_a_password(federation):
         return all(f"{organization}@node-1" in shown for organization in ORGANIZATIONS)
 
     wait_until(knows_all, 30, "Flower to know all workers")
+    lengths = urllib.request.Request(page.replace("workers", "queues/length"), headers={"Authorization": authorization})
+    with urllib.request.urlopen(lengths) as answer:
+        shown = {queue["name"]: queue["messages"] for queue in json.load(answer)["active_queues"]}
+    assert shown == dict.fromkeys([*(f"org.{name}" for name in ORGANIZATIONS), "maintenance"], 0)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(page)
     assert refused.value.code == 401
