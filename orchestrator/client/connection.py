@@ -62,6 +62,9 @@ class Client(Assets, Plans, Shown):
     times while the server is unavailable. Any other is sent once, and where its answer is lost nobody knows if it was
     done; `register`, `submit`, `cancel` and `watch` find out.
 
+    Where a method takes the key of what is there, it takes as much of its beginning as no other of the channel has, and
+    raises `ValueError` where several have it, or none.
+
     Args:
         address: host:port of the orchestrator.
         organization: who calls (`mspid`).
