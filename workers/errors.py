@@ -33,6 +33,10 @@ class InternalFault(Fault):
     """Ours: the network, a peer's store, the disk."""
 
 
+class AwayFault(InternalFault):
+    """What is needed is away for now, as a package index is; the same may work later."""
+
+
 class ChecksumFault(InternalFault):
     """What was fetched is not what the orchestrator registered."""
 

@@ -329,6 +329,11 @@ class StoreSettings(OrganizationSettings):
         24 * 3600.0,
         description="the seconds after which an upload that nobody went on with is removed (more than 0)",
     )
+    store_unnamed_age: NonNegativeFloat = Field(
+        7 * 24 * 3600.0,
+        description="the seconds after which an upload is removed that no asset names, as nobody has registered it (0 "
+        "or more): 0 keeps it; what was put into the store by another way is never removed",
+    )
     store_disk_reserve: NonNegativeInt = Field(
         GIB,
         description="the bytes of the disk that uploads leave free (0 or more): what would take them is refused",

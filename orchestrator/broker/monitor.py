@@ -47,7 +47,12 @@ def flower_app(url: str, accounts: Iterable[str]) -> Celery:
         TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss", "valkey", "valkeys"), _TRANSPORT))
         app.conf.update(
             broker_transport=None,
-            broker_transport_options={**app.conf.broker_transport_options, "global_keyprefix": _PrefixOfQueue()},
+            broker_transport_options={
+                **app.conf.broker_transport_options,
+                "global_keyprefix": _PrefixOfQueue(),
+                # A queue is one list here: priorities are the database's.
+                "priority_steps": [0],
+            },
         )
     return app
 

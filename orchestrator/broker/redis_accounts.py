@@ -1,9 +1,9 @@
 """Accounts on Redis and Valkey: a user each, who may touch its own queue and its own channels only.
 
 Who may only read can fill nothing: an organization takes from its one list, hears and says what keeps nothing, and that
-is all; the relay alone writes to the lists. Nobody runs scripts or transactions, or names keys of its own choice. Every
-command is one that Redis 6.2 has. A password reaches the server as its hash. The users live in the server's memory;
-they outlive a restart where it has an ACL file.
+is all; the relay alone writes to the lists. Nobody runs scripts, or names keys of its own choice. Flower alone has
+transactions, in which it asks how long the lists are. Every command is one that Redis 6.2 has. A password reaches the
+server as its hash. The users live in the server's memory; they outlive a restart where it has an ACL file.
 """
 
 import re
@@ -22,6 +22,7 @@ _SECONDS = 5
 
 _GREETING = ("ping", "select")
 _TAKING = ("brpop", "rpop", "llen")
+_LOOKING = ("llen", "multi", "exec")
 _GIVING = ("lpush", "llen", "del")
 # Only the very patterns that an account was given can be subscribed to: there are three, so they fill nothing.
 _HEARING = ("publish", "psubscribe", "punsubscribe")
@@ -59,7 +60,7 @@ def users(names: Iterable[str], database: int) -> dict[str, list[str]]:
         **{account: _rights({account: queue}, database, _TAKING, _HEARING) for account, queue in queues.items()},
         pokes.MAINTENANCE: _rights(sweeps, database, _TAKING, _GIVING, _HEARING),
         pokes.RELAY: _rights(queues, database, _GIVING, ("publish",)),
-        pokes.FLOWER: _rights({**queues, **sweeps}, database, ("llen",), _ASKING),
+        pokes.FLOWER: _rights({**queues, **sweeps}, database, _LOOKING, _ASKING),
     }
 
 

@@ -58,12 +58,16 @@ def after_failure(
 
 
 def unbuilt(access: "Access", client: "Client", function: pb.Function) -> str | None:
-    """Return why a function was not built, with the end of the log where that may be read; None where it may yet be.
+    """Return why a function is not built, with the end of the log where that may be read; None where nothing failed.
+
+    What only delays the build is told too.
 
     Raises:
         CallError: there is no answer.
     """
-    if function.status not in (pb.FUNCTION_STATUS_FAILED, pb.FUNCTION_STATUS_CANCELED):
+    if function.status in (pb.FUNCTION_STATUS_WAITING, pb.FUNCTION_STATUS_BUILDING):
+        return client.build_delay(function) or None
+    if function.status == pb.FUNCTION_STATUS_READY:
         return None
     with acting(access, client, function.owner) as theirs:
         try:

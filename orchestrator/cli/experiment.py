@@ -100,7 +100,7 @@ class Experiment:
             datasets = {name: registration.add_dataset(clients[name], patients[name], AGGREGATOR) for name in HOSPITALS}
             self._await(aggregator, functions.all)
             plan = build_plan(aggregator, functions, datasets, self._rounds)
-            plan.submit()
+            plan.submit(bar=False)
             self._console.print(
                 f"Submitted a compute plan of {len(plan.tasks)} tasks, {self._rounds} rounds of training"
             )

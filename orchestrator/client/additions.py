@@ -134,7 +134,7 @@ def add_samples(
     stores: Stores, organization: str, dataset: str | pb.DataManager, places: Iterable[Place]
 ) -> Steps[list[pb.DataSample]]:
     """Add data samples to a data set; see `Client.add_samples`."""
-    manager = keys.key_of(dataset, "a data set", pb.DataManager)
+    manager = yield from keys.find(dataset, pb.ASSET_DATA_MANAGER, pb.DataManager)
     contents: list[Source] = []
     for place in places:
         contents.append((yield Work(partial(sources.of_folder, Path(place)))))

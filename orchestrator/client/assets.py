@@ -10,7 +10,7 @@ from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.models import Wanted
-from orchestrator.client.plan import Known, key_of
+from orchestrator.client.plan import Known, of
 from orchestrator.client.scores import Scores
 from orchestrator.client.steps import Result, Steps
 from orchestrator.client.stores import Stores
@@ -145,6 +145,15 @@ class Assets:
         """
         return self._do(readiness.wait_ready(self._stores, functions, timeout))
 
+    def build_delay(self, function: str | pb.Function) -> str:
+        """Return what has delayed the build of a function that is not built yet; empty where nothing has.
+
+        Raises:
+            ValueError: it is none, and no key of one.
+            CallError: there is none, or the orchestrator does not answer.
+        """
+        return self._do(readiness.delay_of(function))
+
     def download(self, wanted: Wanted, path: Path | str) -> Path:
         """Write a model to a file, and check that it is the registered one; return the file.
 
@@ -177,7 +186,7 @@ class Assets:
             ValueError: the key is no UUID.
             CallError: there is no such plan, or the orchestrator does not answer.
         """
-        return self._do(measured.scores(key_of(plan)))
+        return self._do(of(plan, measured.scores))
 
     def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
         """Return what a task, given itself or its key, has said so far, or why it failed.

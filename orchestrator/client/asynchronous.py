@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, models, readiness, registration, submission
 from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
@@ -24,9 +24,10 @@ from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
+from orchestrator.client.live import is_shown, sending, settle
 from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome, overdue
-from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.registration import New
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
@@ -107,10 +108,7 @@ class AsyncClient(Shown):
 
     async def function(self, key: str) -> pb.Function:
         """Return a function; each is asked for once."""
-        known, key = self._catalogue.functions, keys.checked(key, "a function")
-        if key not in known:
-            known[key] = await self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return known[key]
+        return await self._run(self._catalogue.named(key))
 
     @overload
     async def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -168,6 +166,10 @@ class AsyncClient(Shown):
         """Return functions once all of them are built; see `Client.wait_ready`."""
         return await self._run(readiness.wait_ready(self._stores, functions, timeout))
 
+    async def build_delay(self, function: str | pb.Function) -> str:
+        """Return what has delayed the build of a function; see `Client.build_delay`."""
+        return await self._run(readiness.delay_of(function))
+
     async def download(self, wanted: Wanted, path: Path | str) -> Path:
         """Write a model to a file; see `Client.download`."""
         return await self._run(models.download(self._stores, wanted, path))
@@ -178,7 +180,7 @@ class AsyncClient(Shown):
 
     async def scores(self, plan: Known) -> Scores:
         """Return what the tasks of a compute plan have measured; see `Client.scores`."""
-        return await self._run(measured.scores(key_of(plan)))
+        return await self._run(of(plan, measured.scores))
 
     async def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
         """Return what a task has said so far; see `Client.log`."""
@@ -190,13 +192,19 @@ class AsyncClient(Shown):
         """Return why a task is in its state; see `Client.explain`."""
         return await self._run(explanation.explain(task))
 
-    async def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+    async def submit(self, plan: Plan[Any], batch: int = BATCH, bar: bool = True) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
         await self._run(self._catalogue.expect_of(plan.tasks[plan.submitted :]))
-        await self._run(submission.submit(plan, batch))
+        before = plan.live
+        with sending(plan, bar) as told:
+            await self._run(submission.submit(plan, batch, told))
+        if plan.live and plan.live is not before:
+            watch = new_watch(plan)
+            plan.live.follow_by_asyncio(watch, self.follow(watch))
 
     async def check(self, plan: Plan[Any]) -> Check:
         """Return what is wrong with a plan, and what it would wait for; see `Client.check`."""
+        await self._run(self._catalogue.complete(plan.tasks))
         return await self._run(checking.check(plan.message, [task.message for task in plan.tasks]))
 
     async def retry(
@@ -208,7 +216,7 @@ class AsyncClient(Shown):
         key: str | None = None,
     ) -> Continuation:
         """Register a new plan of what is not Done of another; see `Client.retry`."""
-        return await self._run(continuation.retry(key_of(plan), name, replacements, key))
+        return await self._run(of(plan, lambda first: continuation.retry(first, name, replacements, key)))
 
     async def rerun(
         self,
@@ -220,15 +228,15 @@ class AsyncClient(Shown):
         key: str | None = None,
     ) -> Continuation:
         """Register a new plan like another, of what has changed; see `Client.rerun`."""
-        return await self._run(submission.rerun(key_of(plan), edited, name, replacements, key))
+        return await self._run(of(plan, lambda first: submission.rerun(first, edited, name, replacements, key)))
 
     async def continuations(self, plan: Known) -> Continuations:
         """Return how a plan is linked to others; see `Client.continuations`."""
-        return await self._run(continuation.continuations(key_of(plan)))
+        return await self._run(of(plan, continuation.continuations))
 
     async def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours; see `Client.cancel`."""
-        await self._run(submission.cancel(key_of(plan)))
+        await self._run(of(plan, submission.cancel))
 
     def watch(self, plan: Known, patience: float = PATIENCE) -> AsyncIterator[Event]:
         """Yield what happened and happens to a compute plan until it has ended; see `Client.watch`."""
@@ -238,9 +246,10 @@ class AsyncClient(Shown):
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         try:
-            with live(watch, bar) as update:
+            with live(watch, bar and not is_shown(plan)) as update:
                 async for event in self.follow(watch):
                     update(event)
+            settle(plan, watch.progress)
         except TimeoutError as error:
             raise await self._run(overdue(watch.progress, error)) from None
         return await self._run(outcome(self._stores, watch.key, watch.progress))
@@ -297,9 +306,10 @@ class AsyncClient(Shown):
             raise CallError.of(error) from error
 
     def _known(self, key: str) -> pb.Function:
-        if key not in self._catalogue.functions:
+        known = [found for whole, found in self._catalogue.functions.items() if whole.startswith(key)]
+        if len(known) != 1:
             raise PlanError(f"function {key} is not known yet; give what `await client.function(key)` returns")
-        return self._catalogue.functions[key]
+        return known[0]
 
     async def close(self) -> None:
         """End the connection; calls that are under way fail with CANCELLED."""
@@ -314,5 +324,6 @@ class AsyncClient(Shown):
         await self.close()
 
 
-def _look_later(kind: object, given: object) -> None:
+def _look_later(_: object, given: Iterable[str]) -> Mapping[str, str]:
     """Leave keys to `submit`: who builds a plan awaits nothing."""
+    return {key: key for key in given}

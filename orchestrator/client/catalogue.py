@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator import protos as pb
+from orchestrator.client import keys
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.steps import Steps
 from orchestrator.client.task import Task, kind_word
@@ -31,26 +32,41 @@ class Catalogue:
     def __init__(self) -> None:
         self.functions: dict[str, pb.Function] = {}
         self._kinds: dict[str, pb.AssetKind.ValueType] = {}
+        self._whole: dict[tuple[pb.AssetKind.ValueType, str], str] = {}
+
+    def named(self, key: str) -> Steps[pb.Function]:
+        """Return a function; see `Client.function`."""
+        key = yield from keys.find(key, pb.ASSET_FUNCTION)
+        if key not in self.functions:
+            self.functions[key] = yield lambda client: client.functions.GetFunction(pb.GetFunctionParam(key=key))
+        return self.functions[key]
 
     def function(self, key: str) -> Steps[pb.Function]:
         """Return a function, to be run by a task.
 
         Raises:
-            PlanError: there is none of that key.
+            PlanError: there is none of that key, or several have keys that begin so.
             CallError: the orchestrator does not answer.
         """
+        key = yield from self._complete(pb.ASSET_FUNCTION, key)
         if key not in self.functions:
             self.functions[key] = yield from _get(pb.ASSET_FUNCTION, key)
         return self.functions[key]
 
-    def expect(self, kind: "pb.AssetKind.ValueType", keys: Iterable[str]) -> Steps[None]:
-        """Check that keys are those of assets of a kind.
+    def expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> Steps[dict[str, str]]:
+        """Check that keys, or beginnings of keys, are those of assets of a kind.
+
+        Returns:
+            The whole keys, by what was given.
 
         Raises:
             PlanError: one is not.
             CallError: the orchestrator does not answer.
         """
-        unknown = [key for key in dict.fromkeys(keys) if self._kinds.get(key) != kind]
+        whole = {}
+        for key in dict.fromkeys(given):
+            whole[key] = yield from self._complete(kind, key)
+        unknown = [key for key in dict.fromkeys(whole.values()) if self._kinds.get(key) != kind]
         found: set[str] = set()
         if kind == pb.ASSET_DATA_SAMPLE:
             for begin in range(0, len(unknown), _SLICE):
@@ -60,16 +76,41 @@ class Catalogue:
             if key not in found:
                 yield from _get(kind, key)
             self._kinds[key] = kind
+        return whole
 
-    def expect_of(self, tasks: Iterable[Task]) -> Steps[None]:
-        """Check the keys that tasks are given as inputs; see `expect`."""
-        keys: dict[pb.AssetKind.ValueType, list[str]] = {}
+    def complete(self, tasks: Iterable[Task]) -> Steps[None]:
+        """Put whole keys in the place of their beginnings, as inputs of tasks.
+
+        Raises:
+            PlanError: no key, or more than one, begins so.
+            CallError: the orchestrator does not answer.
+        """
         for task in tasks:
             for given in task.message.inputs:
                 # Of a plan that was loaded, nobody knows what its functions declare.
                 if given.HasField("asset_key") and given.identifier in task.function.inputs:
-                    keys.setdefault(task.function.inputs[given.identifier].kind, []).append(given.asset_key)
-        for kind, some in keys.items():
+                    kind = task.function.inputs[given.identifier].kind
+                    given.asset_key = yield from self._complete(kind, given.asset_key)
+
+    def _complete(self, kind: "pb.AssetKind.ValueType", key: str) -> Steps[str]:
+        if keys.is_whole(key):
+            return key
+        if (kind, key) not in self._whole:
+            try:
+                self._whole[kind, key] = yield from keys.whole(key, kind)
+            except ValueError as error:
+                raise PlanError(str(error)) from None
+        return self._whole[kind, key]
+
+    def expect_of(self, tasks: Sequence[Task]) -> Steps[None]:
+        """Check the keys that tasks are given as inputs, and complete them; see `expect`."""
+        yield from self.complete(tasks)
+        used: dict[pb.AssetKind.ValueType, list[str]] = {}
+        for task in tasks:
+            for given in task.message.inputs:
+                if given.HasField("asset_key") and given.identifier in task.function.inputs:
+                    used.setdefault(task.function.inputs[given.identifier].kind, []).append(given.asset_key)
+        for kind, some in used.items():
             yield from self.expect(kind, some)
 
 

@@ -25,12 +25,14 @@ class Check:
         message: as given.
         faults: for what the plan would be refused, or fail at once; a sentence each.
         waits: what its tasks would wait for now; a sentence each.
+        queues: how many tasks wait already at each worker of it, and its slots; a sentence each.
     """
 
     def __init__(self, message: pb.PlanCheck) -> None:
         self.message = message
         self.faults = [*_faults(message), *_ended(message)]
         self.waits = [*_unbuilt(message), *_away(message), *_consents(message)]
+        self.queues = [_queue(worker) for worker in message.workers]
 
     @property
     def ok(self) -> bool:
@@ -42,6 +44,7 @@ class Check:
         count = _count(self.message.tasks)
         head = f"{count}: nothing is wrong, {ready} could begin now" if self.ok else f"{count}: it would not run"
         lines = [head, *(f"fault: {fault}" for fault in self.faults), *(f"waits: {wait}" for wait in self.waits)]
+        lines += [f"queue: {queue}" for queue in self.queues]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -49,7 +52,13 @@ class Check:
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         found = MessageToDict(self.message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        return {**found, "ok": self.ok, "fault_sentences": self.faults, "wait_sentences": self.waits}
+        return {
+            **found,
+            "ok": self.ok,
+            "fault_sentences": self.faults,
+            "wait_sentences": self.waits,
+            "queue_sentences": self.queues,
+        }
 
 
 def check(plan: pb.NewComputePlan, tasks: Sequence[pb.NewComputeTask]) -> Steps[Check]:
@@ -101,6 +110,14 @@ def _away(found: pb.PlanCheck) -> Iterator[str]:
         elif worker.ready and worker.slots and worker.attempts >= worker.slots:
             taken = f"{worker.attempts} of {worker.slots} slots taken"
             yield f"{name} has {taken}: {_count(worker.ready)} would wait for one"
+
+
+def _queue(worker: pb.CheckedWorker) -> str:
+    verb = "waits" if worker.waiting < 2 else "wait"
+    waiting = f"{_count(worker.waiting) if worker.waiting else 'no task'} {verb}"
+    before = f"{waiting} before this plan's {worker.tasks}"
+    slots = f"{worker.attempts} of {worker.slots} slots taken" if worker.slots else "nobody says how many slots it has"
+    return f"{worker.organization}: {before}, {slots}"
 
 
 def _consents(found: pb.PlanCheck) -> Iterator[str]:

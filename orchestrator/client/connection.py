@@ -11,15 +11,16 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import keys, registration, submission
+from orchestrator.client import registration, submission
 from orchestrator.client.assets import Assets
 from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedChannel
 from orchestrator.client.errors import CallError
 from orchestrator.client.event import Event
 from orchestrator.client.interceptors import Interceptor
+from orchestrator.client.live import is_shown, sending, settle
 from orchestrator.client.outcome import outcome, overdue
-from orchestrator.client.plan import BATCH, Known, Plan, key_of, load, new_plan
+from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
 from orchestrator.client.retrying import SERVICE_CONFIG
@@ -60,6 +61,9 @@ class Client(Assets, Plans, Shown):
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
     times while the server is unavailable. Any other is sent once, and where its answer is lost nobody knows if it was
     done; `register`, `submit`, `cancel` and `watch` find out.
+
+    Where a method takes the key of what is there, it takes as much of its beginning as no other of the channel has, and
+    raises `ValueError` where several have it, or none.
 
     Args:
         address: host:port of the orchestrator.
@@ -163,10 +167,7 @@ class Client(Assets, Plans, Shown):
             ValueError: the key is no UUID.
             CallError: there is none, or the orchestrator does not answer.
         """
-        known, key = self._catalogue.functions, keys.checked(key, "a function")
-        if key not in known:
-            known[key] = self.functions.GetFunction(pb.GetFunctionParam(key=key))
-        return known[key]
+        return self._run(self._catalogue.named(key))
 
     @overload
     def register(self, new: pb.NewFunction) -> pb.Function: ...
@@ -191,9 +192,14 @@ class Client(Assets, Plans, Shown):
         asset: Message = self._run(registration.register(new, self.organization))
         return asset
 
-    def submit(self, plan: Plan[Any], batch: int = BATCH) -> None:
+    def submit(self, plan: Plan[Any], batch: int = BATCH, bar: bool = True) -> None:
         """Register a compute plan, and those of its tasks that are not registered yet; see `Plan.submit`."""
-        self._run(submission.submit(plan, batch))
+        before = plan.live
+        with sending(plan, bar) as told:
+            self._run(submission.submit(plan, batch, told))
+        if plan.live and plan.live is not before:
+            watch = new_watch(plan)
+            plan.live.follow(watch, self.follow(watch))
 
     def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
@@ -202,7 +208,7 @@ class Client(Assets, Plans, Shown):
             ValueError: the key is no UUID.
             CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
         """
-        self._run(submission.cancel(key_of(plan)))
+        self._run(of(plan, submission.cancel))
 
     def watch(self, plan: Known, patience: float = PATIENCE) -> Iterator[Event]:
         """Yield what happened to a compute plan from its registration on, then what happens, until it has ended.
@@ -225,9 +231,10 @@ class Client(Assets, Plans, Shown):
         """Return the word Done once a compute plan, given itself or its key, is; see `Plan.wait`."""
         watch = new_watch(plan, PATIENCE, timeout)
         try:
-            with live(watch, bar) as update:
+            with live(watch, bar and not is_shown(plan)) as update:
                 for event in self.follow(watch):
                     update(event)
+            settle(plan, watch.progress)
         except TimeoutError as error:
             raise self._run(overdue(watch.progress, error)) from None
         return self._run(outcome(self._stores, watch.key, watch.progress))
@@ -258,8 +265,8 @@ class Client(Assets, Plans, Shown):
     def _declared(self, key: str) -> pb.Function:
         return self._run(self._catalogue.function(key))
 
-    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> None:
-        self._run(self._catalogue.expect(kind, given))
+    def _expect(self, kind: "pb.AssetKind.ValueType", given: Iterable[str]) -> Mapping[str, str]:
+        return self._run(self._catalogue.expect(kind, given))
 
     def _connection(self) -> grpc.Channel:
         return self._transport.current() if isinstance(self._transport, RenewedChannel) else self._transport

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from google.protobuf.json_format import MessageToDict
 
 from orchestrator import protos as pb
+from orchestrator.client import keys
 from orchestrator.client.errors import CallError
 from orchestrator.client.shown import Shown, table
 from orchestrator.client.steps import PLAN_SECONDS, Steps, repeat
@@ -15,6 +16,7 @@ from orchestrator.client.steps import PLAN_SECONDS, Steps, repeat
 Replacements: TypeAlias = Mapping[str, str | pb.Function | pb.DataManager | pb.DataSample | pb.Model]
 """Keys of functions and inputs of a plan -> what stands in their place in the one that continues it."""
 
+_REPLACED = (pb.ASSET_FUNCTION, pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE, pb.ASSET_MODEL)
 _WORDS: Mapping[int, str] = {pb.CONTINUATION_RETRY: "a retry", pb.CONTINUATION_RERUN: "a rerun"}
 
 
@@ -130,7 +132,7 @@ def of(message: pb.Continuation) -> Continuation:
 def retry(plan: str, name: str, replacements: Replacements | None, key: str | None) -> Steps[Continuation]:
     """Register a plan of what is not Done of another; see `Client.retry`."""
     asked = pb.RetryPlanParam(compute_plan_key=plan, key=key or str(uuid.uuid4()), name=name)
-    asked.replacements.update(_keys(replacements))
+    asked.replacements.update((yield from _keys(replacements)))
     answer = yield from repeat(lambda client: client.submissions.RetryPlan(asked, timeout=PLAN_SECONDS))
     return of(answer)
 
@@ -138,7 +140,7 @@ def retry(plan: str, name: str, replacements: Replacements | None, key: str | No
 def rerun(plan: str, name: str, replacements: Replacements | None, key: str | None) -> Steps[Continuation]:
     """Register a plan like another, of what has changed; see `Client.rerun`."""
     asked = pb.RerunPlanParam(compute_plan_key=plan, key=key or str(uuid.uuid4()), name=name)
-    asked.replacements.update(_keys(replacements))
+    asked.replacements.update((yield from _keys(replacements)))
     answer = yield from repeat(lambda client: client.submissions.RerunPlan(asked, timeout=PLAN_SECONDS))
     return of(answer)
 
@@ -161,5 +163,10 @@ def links_of(plan: str) -> Steps[Continuations]:
         return Continuations(None, [])
 
 
-def _keys(replacements: Replacements | None) -> dict[str, str]:
-    return {old: new if isinstance(new, str) else new.key for old, new in (replacements or {}).items()}
+def _keys(replacements: Replacements | None) -> Steps[dict[str, str]]:
+    found = {}
+    for old, new in (replacements or {}).items():
+        first = yield from keys.whole(keys.spelled(old, "what is replaced"), *_REPLACED)
+        replacing = new if isinstance(new, str) else new.key
+        found[first] = yield from keys.whole(keys.spelled(replacing, "what replaces it"), *_REPLACED)
+    return found

@@ -47,7 +47,8 @@ class Explanation:
 
 def explain(task: Task | pb.ComputeTask | str) -> Steps[Explanation]:
     """Ask why a task is in its state; see `Client.explain`."""
-    asked = pb.ExplainTaskParam(compute_task_key=keys.key_of(task, "a task", Task, pb.ComputeTask))
+    key = yield from keys.find(task, pb.ASSET_COMPUTE_TASK, Task, pb.ComputeTask)
+    asked = pb.ExplainTaskParam(compute_task_key=key)
     answer: pb.Explanation = yield lambda client: client.inspection.ExplainTask(asked)
     return Explanation(
         answer.compute_task_key,

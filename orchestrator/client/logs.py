@@ -119,17 +119,19 @@ class Reader:
             return
         late = time.monotonic() > self._answered + _PATIENCE_SECONDS
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or late or not self._size:
-            raise StoreError(f"{self._what} is refused: {self._url} answered {answer.status_code} {reason}")
+            raise StoreError(
+                f"{self._what} is refused: {self._url} answered {answer.status_code} {reason}", answer.status_code
+            )
 
 
 def read(stores: Stores, task: Task | pb.ComputeTask | str, attempt: int | None) -> Steps[str]:
     """Return what a task has said so far; see `Client.log`."""
-    key = keys.key_of(task, "a task", Task, pb.ComputeTask)
+    key = yield from keys.find(task, pb.ASSET_COMPUTE_TASK, Task, pb.ComputeTask)
     found = yield lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key))
     if found.status == pb.STATUS_FAILED and attempt is None:
         report = yield from _report(found)
         if report is None or not report.HasField("logs_address"):
-            raise StoreError(f"task {found.key} has failed, and there is no log of it for others to read")
+            raise SilentError(f"task {found.key} has failed, and there is no log of it for others to read")
         text: str = yield Work(partial(_registered, stores, report.logs_address, f"the log of task {found.key}"))
         return text
     known = yield lambda client: client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())

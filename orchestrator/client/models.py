@@ -53,7 +53,7 @@ def find(wanted: Wanted) -> Steps[pb.Model]:
         return wanted
     if isinstance(wanted, Task):
         wanted = wanted.model
-    key = (yield from _made(wanted)) if isinstance(wanted, Output) else keys.key_of(wanted, "a model")
+    key = yield from _made(wanted) if isinstance(wanted, Output) else keys.find(wanted, pb.ASSET_MODEL)
     model: pb.Model = yield lambda client: client.models.GetModel(pb.GetModelParam(key=key))
     return model
 

@@ -27,10 +27,12 @@ from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
+from orchestrator.client.steps import Result, Steps
 from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
 
 if TYPE_CHECKING:
     from orchestrator.client.check import Check
+    from orchestrator.client.live import Live
 
 Submission = TypeVar("Submission")
 
@@ -59,6 +61,7 @@ class Plan(Shown, Generic[Submission]):
         registered: whether the orchestrator has the plan.
         submitted: how many of the tasks it has, too.
         sending: the tasks whose registration was sent, but not answered.
+        live: what a notebook shows of it since it was submitted.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Plan(Shown, Generic[Submission]):
         new: pb.NewComputePlan,
         declaration: Callable[[str], pb.Function],
         look_up: LookUp,
-        submit: "Callable[[Plan[Submission], int], Submission]",
+        submit: "Callable[[Plan[Submission], int, bool], Submission]",
         scores: "Callable[[Plan[Submission]], Scores | Awaitable[Scores]]",
         client: Any = None,
     ) -> None:
@@ -76,6 +79,7 @@ class Plan(Shown, Generic[Submission]):
         self.registered = False
         self.submitted = 0
         self.sending: list[Task] | None = None
+        self.live: Live | None = None
         self._declaration = declaration
         self._look_up = look_up
         self._submit = submit
@@ -196,20 +200,22 @@ class Plan(Shown, Generic[Submission]):
         outputs = share_models(declared, permissions)
         return self.task(function=declared, inputs=inputs, outputs=outputs, worker=worker, metadata=metadata)
 
-    def submit(self, batch: int = BATCH) -> Submission:
+    def submit(self, batch: int = BATCH, *, bar: bool = True) -> Submission:
         """Register the plan with its tasks, whole or not at all; later, those that were added since.
 
-        An answer that is lost registers nothing twice.
+        An answer that is lost registers nothing twice. How much was sent is shown by a bar, which in a notebook goes
+        on after that, and shows how far the plan is, until it has ended.
 
         Args:
             batch: tasks that are added with one call later, or at an orchestrator that takes no whole plans; all of
                 them or none.
+            bar: whether to show one, in a terminal (on the standard error) or a notebook; elsewhere none is shown.
 
         Raises:
             CallError: the orchestrator refused, or does not answer; where tasks were added later, the batches before
                 are registered. OE0006: it has another content under the plan's key.
         """
-        return self._submit(self, batch)
+        return self._submit(self, batch, bar)
 
     @overload
     def scores(self: "Plan[None]") -> Scores: ...
@@ -306,7 +312,7 @@ class Plan(Shown, Generic[Submission]):
                 f"a function is given itself or by its key, not as a value of type {type(function).__name__}"
             )
         try:
-            return self._declaration(keys.checked(function, "a function"))
+            return self._declaration(keys.spelled(function, "a function"))
         except PlanError:
             raise
         except ValueError as error:
@@ -324,7 +330,7 @@ def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] |
 
 
 Known: TypeAlias = Plan[Any] | Continuation | pb.ComputePlan | str
-"""A compute plan, or its key."""
+"""A compute plan, its key, or as much of its beginning as no other has."""
 
 
 def load(plan: Plan[Any], path: Path | str) -> None:
@@ -336,9 +342,23 @@ def load(plan: Plan[Any], path: Path | str) -> None:
 
 
 def key_of(plan: Known) -> str:
-    """Return the key of a compute plan that is given itself or by its key.
+    """Return the key, or the beginning of one, of a compute plan that is given itself or by that.
 
     Raises:
-        ValueError: the key is no UUID.
+        ValueError: it is no UUID, and begins none.
     """
     return keys.key_of(plan, "a compute plan", Plan, Continuation, pb.ComputePlan)
+
+
+def of(plan: Known, do: Callable[[str], Steps[Result]]) -> Steps[Result]:
+    """Do something with the whole key of a compute plan.
+
+    Args:
+        plan: itself, or its key, or the beginning of that.
+        do: takes the key.
+
+    Raises:
+        ValueError: no key, or more than one, begins so.
+        CallError: the orchestrator does not answer.
+    """
+    return (yield from do((yield from keys.whole(key_of(plan), pb.ASSET_COMPUTE_PLAN))))

@@ -6,7 +6,7 @@ from orchestrator.client import check as checking
 from orchestrator.client import continuation, submission
 from orchestrator.client.check import Check
 from orchestrator.client.continuation import Continuation, Continuations, Replacements
-from orchestrator.client.plan import Known, Plan, key_of
+from orchestrator.client.plan import Known, Plan, of
 from orchestrator.client.steps import Steps
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Plans:
         Raises:
             CallError: the plan is not ours, still runs or is all Done (OE0003), or the orchestrator does not answer.
         """
-        made: Continuation = self._run(continuation.retry(key_of(plan), name, replacements, key))
+        made: Continuation = self._run(of(plan, lambda first: continuation.retry(first, name, replacements, key)))
         return made
 
     def rerun(
@@ -82,7 +82,7 @@ class Plans:
             PlanError: the edited plan is submitted already, or something else is given beside it.
             CallError: the plan is not ours, nothing of it has changed (OE0003), or the orchestrator does not answer.
         """
-        steps = submission.rerun(key_of(plan), edited, name, replacements, key)
+        steps = of(plan, lambda first: submission.rerun(first, edited, name, replacements, key))
         made: Continuation = self._run(steps)
         return made
 
@@ -92,5 +92,5 @@ class Plans:
         Raises:
             CallError: there is no such plan, or the orchestrator does not answer.
         """
-        found: Continuations = self._run(continuation.continuations(key_of(plan)))
+        found: Continuations = self._run(of(plan, continuation.continuations))
         return found

@@ -25,6 +25,7 @@ SAFE_TO_REPEAT = {
         "CountTasks",
         "ExplainTask",
         "FindKeys",
+        "GetBuild",
         "QueryPlanPerformances",
         "QueryPlanTimes",
     ),

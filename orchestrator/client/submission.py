@@ -1,6 +1,6 @@
 """How a compute plan is registered and cancelled, so that a lost answer does nothing twice."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ import grpc
 from orchestrator import protos as pb
 from orchestrator.client import continuation
 from orchestrator.client.errors import CallError, PlanError
+from orchestrator.client.live import Told
 from orchestrator.client.plan import Plan
 from orchestrator.client.steps import Steps, repeat, seconds_for, settle
 from orchestrator.client.task import Task
@@ -21,7 +22,7 @@ _PART_BYTES = 1024 * 1024
 _BATCH_BYTES = 32 * 1024 * 1024
 
 
-def submit(plan: Plan[Any], batch: int) -> Steps[None]:
+def submit(plan: Plan[Any], batch: int, told: Told) -> Steps[None]:
     """Register what is not registered yet of a compute plan: the first time the whole of it, or nothing.
 
     An orchestrator of before, which takes no whole plan, is sent the plan, then its tasks in batches.
@@ -29,6 +30,7 @@ def submit(plan: Plan[Any], batch: int) -> Steps[None]:
     Args:
         plan: which.
         batch: tasks registered with one call, where they are not sent whole.
+        told: how many tasks were sent so far; also from another thread.
 
     Raises:
         ValueError: the batch has no task.
@@ -36,7 +38,8 @@ def submit(plan: Plan[Any], batch: int) -> Steps[None]:
     """
     if batch < 1:
         raise ValueError(f"a batch has 1 task or more, not {batch}")
-    if not plan.registered and not (yield from _whole(plan)):
+    before = plan.submitted
+    if not plan.registered and not (yield from _whole(plan, told)):
         yield from _register(plan, [])
         plan.registered = True
     while plan.submitted < len(plan.tasks):
@@ -44,9 +47,10 @@ def submit(plan: Plan[Any], batch: int) -> Steps[None]:
         tasks = plan.sending or _batch(plan.tasks[plan.submitted :], batch)
         yield from _register(plan, tasks)
         plan.submitted += len(tasks)
+        told(plan.submitted - before)
 
 
-def _whole(plan: Plan[Any]) -> Steps[bool]:
+def _whole(plan: Plan[Any], told: Told) -> Steps[bool]:
     """Register a plan with all its tasks; return False where the orchestrator takes no whole plans."""
     # What was sent is sent again as it was, by the same call: the same again changes nothing.
     tasks = list(plan.tasks) if plan.sending is None else plan.sending
@@ -54,7 +58,7 @@ def _whole(plan: Plan[Any]) -> Steps[bool]:
     sent = list(parts(plan.message, [task.message for task in tasks], pb.SubmitPlanParam))
     seconds = seconds_for(len(tasks))
     try:
-        yield from repeat(lambda client: client.submissions.SubmitPlan(iter(sent), timeout=seconds))
+        yield from repeat(lambda client: client.submissions.SubmitPlan(_telling(sent, told), timeout=seconds))
     except CallError as error:
         if not error.lost:
             plan.sending = None
@@ -64,6 +68,15 @@ def _whole(plan: Plan[Any]) -> Steps[bool]:
     plan.sending = None
     plan.registered, plan.submitted = True, len(tasks)
     return True
+
+
+def _telling(sent: Iterable[pb.SubmitPlanParam], told: Told) -> Iterator[pb.SubmitPlanParam]:
+    """Yield the parts of a plan, and tell how many tasks were in those that are on their way."""
+    count = 0
+    for part in sent:
+        yield part
+        count += len(part.tasks)
+        told(count)
 
 
 def rerun(

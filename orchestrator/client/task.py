@@ -102,8 +102,11 @@ Input: TypeAlias = str | Output | Task | pb.Model | pb.DataManager | pb.DataSamp
 Inputs: TypeAlias = Mapping[str, Input | Iterable[Input]]
 """Identifier -> what the function is given there."""
 
-LookUp: TypeAlias = "Callable[[pb.AssetKind.ValueType, Iterable[str]], None]"
-"""Raises `PlanError` where one of the keys is none of an asset of that kind."""
+LookUp: TypeAlias = "Callable[[pb.AssetKind.ValueType, Iterable[str]], Mapping[str, str]]"
+"""Returns the whole keys by those that were given, which may be beginnings.
+
+Raises `PlanError` where one is none of an asset of that kind.
+"""
 
 
 def build(
@@ -138,7 +141,10 @@ def build(
     refs = [_ref(function, name, value) for name, values in given.items() for value in values]
     for name, values in given.items():
         if some := [value.lower() for value in values if isinstance(value, str)]:
-            look_up(function.inputs[name].kind, some)
+            whole = look_up(function.inputs[name].kind, some)
+            for ref in refs:
+                if ref.identifier == name and ref.asset_key in whole:
+                    ref.asset_key = whole[ref.asset_key]
     message = pb.NewComputeTask(
         key=str(uuid.uuid4()),
         function_key=function.key,
@@ -180,7 +186,7 @@ def _ref(function: pb.Function, name: str, value: Input) -> pb.ComputeTaskInput:
     declared = function.inputs[name]
     if isinstance(value, str):
         try:
-            return pb.ComputeTaskInput(identifier=name, asset_key=keys.checked(value, f"a {kind_word(declared.kind)}"))
+            return pb.ComputeTaskInput(identifier=name, asset_key=keys.spelled(value, f"a {kind_word(declared.kind)}"))
         except ValueError as error:
             raise PlanError(f"function {function.name!r}, input {name!r}: {error}") from None
     if isinstance(value, Task):

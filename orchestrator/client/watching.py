@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 
 from orchestrator import protos as pb
+from orchestrator.client import keys
 from orchestrator.client.errors import CallError
 from orchestrator.client.event import Asset, Event, Kind
 from orchestrator.client.plan import Known, Plan, key_of
@@ -38,7 +39,7 @@ class Watch(Shown):
     """Where a watcher of one compute plan is.
 
     Args:
-        key: of the plan.
+        key: of the plan, or its beginning.
         expected: keys of tasks that it will have.
         patience: seconds to try when the connection is lost.
         timeout: seconds to watch; None for as long as it takes.
@@ -81,8 +82,10 @@ class Watch(Shown):
         """Find the event that the plan begins with, and take it; over a restart of the server.
 
         Raises:
+            ValueError: no key, or more than one, begins as the one that was given.
             CallError: there is no such plan, or the orchestrator does not answer.
         """
+        self.key = yield from keys.whole(self.key, pb.ASSET_COMPUTE_PLAN)
         wanted = pb.QueryEventsParam(
             page_size=1,
             filter=pb.EventQueryFilter(
@@ -170,7 +173,7 @@ def _get_plan(client: object, key: str) -> object:
     return client.plans.GetPlan(pb.GetComputePlanParam(key=key))  # type: ignore[attr-defined]
 
 
-def new_watch(plan: Known, patience: float, timeout: float | None = None) -> Watch:
+def new_watch(plan: Known, patience: float = PATIENCE, timeout: float | None = None) -> Watch:
     """Return a watch that is at the beginning of a compute plan; see `Watch`.
 
     Raises:

@@ -12,7 +12,7 @@ from orchestrator.compute.wholes import Packed
 from orchestrator.core import pokes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import nodes
+from orchestrator.engine import nodes, outbox
 from orchestrator.engine.plans import Plan
 from orchestrator.engine.transaction import Transaction
 
@@ -94,6 +94,7 @@ def _workers(
     for (worker, _), count in pairs.items():
         counts[worker] += count
     rows = nodes.of_channel(transaction)
+    due = outbox.due(transaction.connection, [pokes.queue(worker) for worker in counts])
     for worker, count in sorted(counts.items()):
         own = [row for row in rows if row.organization == worker and row.queue == pokes.queue(worker)]
         live = [row for row in own if transaction.now - row.heard_at < transaction.rules.silence]
@@ -105,4 +106,5 @@ def _workers(
             attempts=sum(row.attempts for row in live),
             slots=sum(row.slots or 0 for row in live),
             last_heartbeat=timestamp(max(row.heard_at for row in own)) if own else None,
+            waiting=due.get(pokes.queue(worker), 0),
         )

@@ -113,7 +113,7 @@ def go_on(
             raise
         return _answer(transaction, compute_plans.get(transaction, key))
     _check_functions(transaction, following.tasks)
-    submissions.keep(transaction, following.tasks)
+    submissions.keep(transaction, following.tasks, as_parents=True)
     submissions.note(transaction, key, asked, len(following.tasks))
     links.link(transaction, key, first, kind, following.continued)
     return _answer(transaction, registered)

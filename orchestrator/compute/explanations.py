@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import results, tasks
+from orchestrator.compute import builds, results, tasks
 from orchestrator.core import pokes, states
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
@@ -79,6 +79,15 @@ def _unbuilt(transaction: Transaction, task: Task) -> list[pb.Cause]:
     begun = function.status == pb.FUNCTION_STATUS_BUILDING
     words = f"{function.owner} {'builds' if begun else 'has not begun to build'} its function {function.name!r}"
     cause = pb.Cause(kind=pb.CAUSE_FUNCTION, asset_key=function.key, organization=function.owner, words=words)
+    if (delay := builds.last(transaction, UUID(function.key))) is not None:
+        cause.attempt = delay.number
+        cause.since.CopyFrom(delay.time)
+        times = "once" if delay.number == 1 else f"{delay.number} times"
+        when = _clock(transaction, delay.time.ToDatetime(UTC))
+        cause.words = (
+            f"{function.owner} tries again to build its function {function.name!r}, which it did {times} in vain, "
+            f"last at {when}: {delay.reason}"
+        )
     return [cause, *([] if seats.heard else [_unheard(transaction, function.owner, seats)])]
 
 

@@ -1,7 +1,7 @@
 """The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -76,6 +76,7 @@ class Known:
         parents: the parents that exist already, each with its status.
         disabled: those of them that have a disabled model.
         organizations: the members registered in the channel.
+        makers: tasks that have made some of the models, and count as parents where it is said who may read logs.
     """
 
     plans: Mapping[str, Plan]
@@ -86,6 +87,7 @@ class Known:
     parents: Mapping[str, pb.ComputeTask]
     disabled: Collection[str]
     organizations: Collection[str]
+    makers: Mapping[str, pb.ComputeTask] = field(default_factory=dict)
 
 
 Graph: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -224,9 +226,9 @@ class _Registration:
             logs = manager.logs_permission
         else:
             logs = self._granted.own
-            for parent in parents:
-                if parent.logs_permission != logs:
-                    logs = permissions.union(logs, parent.logs_permission)
+            for readers in (*(parent.logs_permission for parent in parents), *self._readers_of_makers()):
+                if readers != logs:
+                    logs = permissions.union(logs, readers)
         outputs = self._outputs()
         rank = max((parent.rank + 1 for parent in parents), default=0)
         task = pb.ComputeTask(
@@ -324,6 +326,14 @@ class _Registration:
         if worker not in self._known.organizations:
             raise NotFoundError(self._fail(f"its worker {worker!r} is not registered in this channel"))
         return worker
+
+    def _readers_of_makers(self) -> Iterator[pb.Permission]:
+        """Yield who may read the logs of those tasks that have made what is given by its key."""
+        if self._known.makers:
+            for key in self._keys(pb.ASSET_MODEL):
+                model = self._known.models.get(key)
+                if model is not None and model.compute_task_key in self._known.makers:
+                    yield self._known.makers[model.compute_task_key].logs_permission
 
     def _check_samples(self, manager: pb.DataManager | None) -> None:
         for key in self._keys(pb.ASSET_DATA_SAMPLE):

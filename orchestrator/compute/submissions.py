@@ -52,15 +52,22 @@ def is_there(transaction: Transaction, new: pb.NewComputePlan, packed: Packed) -
     return True
 
 
-def keep(transaction: Transaction, packed: Packed) -> None:
+def keep(transaction: Transaction, packed: Packed, *, as_parents: bool = False) -> None:
     """Keep the tasks of a new plan of the caller.
+
+    Args:
+        transaction: of the caller.
+        packed: the tasks.
+        as_parents: whether tasks whose models are given by their keys count as parents where it is said who may read
+            logs: in the plan that is continued they were.
 
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks.
     """
     if packed:
         # What is yielded would be the answer of the contract's call; ours names the plan alone.
-        for _ in task_registration.write(transaction, packed, registration.graph_of(packed.values())):
+        graph = registration.graph_of(packed.values())
+        for _ in task_registration.write(transaction, packed, graph, as_parents=as_parents):
             pass
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from typing import ClassVar
@@ -66,18 +67,28 @@ def prepare(new: pb.NewComputeTask) -> None:
     _lower_keys(new)
 
 
-def write(transaction: Transaction, new: Mapping[str, pb.NewComputeTask], graph: registration.Graph) -> Iterator[bytes]:
+def write(
+    transaction: Transaction,
+    new: Mapping[str, pb.NewComputeTask],
+    graph: registration.Graph,
+    *,
+    as_parents: bool = False,
+) -> Iterator[bytes]:
     """Keep tasks of the caller, with their events and their pokes; yield them as they are stored, parents first.
 
     Args:
         transaction: of the caller.
         new: by their keys, prepared.
         graph: theirs.
+        as_parents: see `submissions.keep`.
 
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks; nothing is to be kept then.
     """
     known = look_up(transaction, new, graph)
+    if as_parents:
+        makers = compute_tasks.get_many(transaction, _keys(model.compute_task_key for model in known.models.values()))
+        known = replace(known, makers=makers)
     now = timestamp(transaction.now)
     registered = registration.register(new, graph, transaction.organization, known, now)
     parts, several = _parts(registered), len(new) > _SLICE

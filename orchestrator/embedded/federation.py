@@ -16,7 +16,7 @@ import yaml
 from orchestrator.broker.credentials import make as make_credentials
 from orchestrator.broker.credentials import read as read_credentials
 from orchestrator.broker.provision import provision
-from orchestrator.client import Certificates
+from orchestrator.client import Certificates, Client
 from orchestrator.embedded import commands, executions, readiness
 from orchestrator.embedded.certificates import lay_out
 from orchestrator.embedded.commands import NODE, Places
@@ -261,6 +261,10 @@ class Federation:
             for organization, worker in workers.items():
                 worker.wait_ready(partial(nodes.answers, f"{organization}@{NODE}"), _START_SECONDS)
             beat.wait_ready(partial(nodes.answers, commands.MAINTENANCE_NODE), _START_SECONDS)
+        with Client(places.address, first, self.channel, certificates) as client:
+            # Else the first that somebody is told would be that nobody is there.
+            for organization, worker in workers.items():
+                worker.wait_ready(partial(readiness.is_heard, client, organization, NODE), _START_SECONDS)
         if flowers:
             # In a thread: nobody needs its answer, and it comes late.
             threading.Thread(

@@ -47,6 +47,25 @@ def serves_grpc(port: int, organization: str, channel: str, certificates: Certif
     return True
 
 
+def is_heard(client: Client, organization: str, node: str) -> bool:
+    """Tell whether the orchestrator has heard a node since a short time.
+
+    Args:
+        client: any of the channel.
+        organization: whose node.
+        node: its name.
+
+    Raises:
+        CallError: the orchestrator does not answer.
+    """
+    answer = client.worker.GetNodes(pb.GetNodesParam())
+    return any(
+        (found.organization, found.name) == (organization, node)
+        and answer.now.ToDatetime() - found.last_heartbeat.ToDatetime() < answer.lease.ToTimedelta()
+        for found in answer.nodes
+    )
+
+
 def serves_https(port: int, certificates: Certificates) -> bool:
     """Tell whether an asset store speaks TLS with a peer."""
     context = ssl.create_default_context(cafile=certificates.authority)

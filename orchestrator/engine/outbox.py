@@ -1,5 +1,6 @@
 """Pokes to send: written in the transaction that makes them due, sent after its commit by the relay."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -208,6 +209,23 @@ _COUNT_SENT = statement("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
 def count_sent(connection: Connection) -> int:
     """Return how many pokes have been handed to the broker."""
     return int(connection.execute(_COUNT_SENT).scalar_one())
+
+
+_DUE = statement(
+    """
+    SELECT queue, count(DISTINCT outbox.key) AS count
+    FROM outbox JOIN task_states ON task_states.key = outbox.key
+    WHERE queue = ANY(:queues) AND message = '$RUN_TASK' AND claimed_at IS NULL
+      AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+    GROUP BY queue
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
+
+
+def due(connection: Connection, queues: Collection[str]) -> dict[str, int]:
+    """Return how many tasks of some queues wait to be claimed; a queue without any is left out."""
+    return {row.queue: int(row.count) for row in connection.execute(_DUE, {"queues": list(queues)})}
 
 
 _BEFORE = statement(

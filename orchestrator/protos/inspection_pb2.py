@@ -25,48 +25,55 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from orchestrator.protos import common_pb2 as orchestrator_dot_protos_dot_common__pb2
 from orchestrator.protos import compute_task_pb2 as orchestrator_dot_protos_dot_compute__task__pb2
+from orchestrator.protos import function_pb2 as orchestrator_dot_protos_dot_function__pb2
 from orchestrator.protos import performance_pb2 as orchestrator_dot_protos_dot_performance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/inspection.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a%orchestrator/protos/performance.proto\",\n\x10\x45xplainTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\"\xe3\x01\n\x0b\x45xplanation\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12#\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x13.orchestrator.Cause\x12\'\n\x03now\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x02\n\x05\x43\x61use\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.orchestrator.CauseKind\x12\r\n\x05words\x18\x02 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x03 \x01(\t\x12\x11\n\tasset_key\x18\x04 \x01(\t\x12\x14\n\x0corganization\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06status\x18\x08 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12\x0f\n\x07\x61ttempt\x18\t \x01(\r\x12\x0c\n\x04node\x18\n \x01(\t\x12\r\n\x05slots\x18\x0b \x01(\r\x12\r\n\x05taken\x18\x0c \x01(\r\x12\x0e\n\x06\x62\x65\x66ore\x18\r \x01(\r\x12\r\n\x05\x63ount\x18\x0e \x01(\r\"]\n\x1aQueryPlanPerformancesParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"i\n\x1dQueryPlanPerformancesResponse\x12/\n\x0cperformances\x18\x01 \x03(\x0b\x32\x19.orchestrator.Performance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13QueryPlanTimesParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"\x82\x01\n\x16QueryPlanTimesResponse\x12&\n\x05times\x18\x01 \x03(\x0b\x32\x17.orchestrator.TaskTimes\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\x03now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\tTaskTimes\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\r\x12)\n\x05\x62\x65gan\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\rFindKeysParam\x12\x11\n\tbeginning\x18\x01 \x01(\t\x12&\n\x05kinds\x18\x02 \x03(\x0e\x32\x17.orchestrator.AssetKind\"9\n\x10\x46indKeysResponse\x12%\n\x05\x66ound\x18\x01 \x03(\x0b\x32\x16.orchestrator.FoundKey\">\n\x08\x46oundKey\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.orchestrator.AssetKind\x12\x0b\n\x03key\x18\x02 \x01(\t\",\n\x0f\x43ountTasksParam\x12\x19\n\x11\x63ompute_plan_keys\x18\x01 \x03(\t\"=\n\x12\x43ountTasksResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.orchestrator.PlanCount\"O\n\tPlanCount\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12(\n\x05tasks\x18\x02 \x03(\x0b\x32\x19.orchestrator.StatusCount\"M\n\x0bStatusCount\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12\r\n\x05\x63ount\x18\x02 \x01(\x04*\xf2\x02\n\tCauseKind\x12\x11\n\rCAUSE_UNKNOWN\x10\x00\x12\x12\n\x0e\x43\x41USE_FUNCTION\x10\x01\x12\x10\n\x0c\x43\x41USE_PARENT\x10\x02\x12\x0f\n\x0b\x43\x41USE_RETRY\x10\x03\x12\x16\n\x12\x43\x41USE_NOT_APPROVED\x10\x04\x12\x15\n\x11\x43\x41USE_NEVER_HEARD\x10\x05\x12\x0e\n\nCAUSE_AWAY\x10\x06\x12\x0f\n\x0b\x43\x41USE_SLOTS\x10\x07\x12\x11\n\rCAUSE_OFFERED\x10\x08\x12\x11\n\rCAUSE_RUNNING\x10\t\x12\x10\n\x0c\x43\x41USE_SILENT\x10\n\x12\x0e\n\nCAUSE_DONE\x10\x0b\x12\x0f\n\x0b\x43\x41USE_FAULT\x10\x0c\x12\x18\n\x14\x43\x41USE_FUNCTION_ENDED\x10\r\x12\x16\n\x12\x43\x41USE_PARENT_ENDED\x10\x0e\x12\x18\n\x14\x43\x41USE_PLAN_CANCELLED\x10\x0f\x12\x15\n\x11\x43\x41USE_PLAN_FAILED\x10\x10\x12\x0f\n\x0b\x43\x41USE_ENDED\x10\x11\x32\xc0\x03\n\x11InspectionService\x12H\n\x0b\x45xplainTask\x12\x1e.orchestrator.ExplainTaskParam\x1a\x19.orchestrator.Explanation\x12n\n\x15QueryPlanPerformances\x12(.orchestrator.QueryPlanPerformancesParam\x1a+.orchestrator.QueryPlanPerformancesResponse\x12Y\n\x0eQueryPlanTimes\x12!.orchestrator.QueryPlanTimesParam\x1a$.orchestrator.QueryPlanTimesResponse\x12M\n\nCountTasks\x12\x1d.orchestrator.CountTasksParam\x1a .orchestrator.CountTasksResponse\x12G\n\x08\x46indKeys\x12\x1b.orchestrator.FindKeysParam\x1a\x1e.orchestrator.FindKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/inspection.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestrator/protos/common.proto\x1a&orchestrator/protos/compute_task.proto\x1a\"orchestrator/protos/function.proto\x1a%orchestrator/protos/performance.proto\",\n\x10\x45xplainTaskParam\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\"\xe3\x01\n\x0b\x45xplanation\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sentence\x18\x04 \x01(\t\x12#\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x13.orchestrator.Cause\x12\'\n\x03now\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe3\x02\n\x05\x43\x61use\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.orchestrator.CauseKind\x12\r\n\x05words\x18\x02 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x03 \x01(\t\x12\x11\n\tasset_key\x18\x04 \x01(\t\x12\x14\n\x0corganization\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x06status\x18\x08 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12\x0f\n\x07\x61ttempt\x18\t \x01(\r\x12\x0c\n\x04node\x18\n \x01(\t\x12\r\n\x05slots\x18\x0b \x01(\r\x12\r\n\x05taken\x18\x0c \x01(\r\x12\x0e\n\x06\x62\x65\x66ore\x18\r \x01(\r\x12\r\n\x05\x63ount\x18\x0e \x01(\r\"]\n\x1aQueryPlanPerformancesParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"i\n\x1dQueryPlanPerformancesResponse\x12/\n\x0cperformances\x18\x01 \x03(\x0b\x32\x19.orchestrator.Performance\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x13QueryPlanTimesParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\"\x82\x01\n\x16QueryPlanTimesResponse\x12&\n\x05times\x18\x01 \x03(\x0b\x32\x17.orchestrator.TaskTimes\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\'\n\x03now\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8d\x01\n\tTaskTimes\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\r\x12)\n\x05\x62\x65gan\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x65nded\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\rGetBuildParam\x12\x14\n\x0c\x66unction_key\x18\x01 \x01(\t\"^\n\x05\x42uild\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.orchestrator.FunctionStatus\x12\'\n\x05\x64\x65lay\x18\x02 \x01(\x0b\x32\x18.orchestrator.BuildDelay\"l\n\nBuildDelay\x12\x14\n\x0c\x66unction_key\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\rFindKeysParam\x12\x11\n\tbeginning\x18\x01 \x01(\t\x12&\n\x05kinds\x18\x02 \x03(\x0e\x32\x17.orchestrator.AssetKind\"9\n\x10\x46indKeysResponse\x12%\n\x05\x66ound\x18\x01 \x03(\x0b\x32\x16.orchestrator.FoundKey\">\n\x08\x46oundKey\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.orchestrator.AssetKind\x12\x0b\n\x03key\x18\x02 \x01(\t\",\n\x0f\x43ountTasksParam\x12\x19\n\x11\x63ompute_plan_keys\x18\x01 \x03(\t\"=\n\x12\x43ountTasksResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.orchestrator.PlanCount\"O\n\tPlanCount\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12(\n\x05tasks\x18\x02 \x03(\x0b\x32\x19.orchestrator.StatusCount\"M\n\x0bStatusCount\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.orchestrator.ComputeTaskStatus\x12\r\n\x05\x63ount\x18\x02 \x01(\x04*\xf2\x02\n\tCauseKind\x12\x11\n\rCAUSE_UNKNOWN\x10\x00\x12\x12\n\x0e\x43\x41USE_FUNCTION\x10\x01\x12\x10\n\x0c\x43\x41USE_PARENT\x10\x02\x12\x0f\n\x0b\x43\x41USE_RETRY\x10\x03\x12\x16\n\x12\x43\x41USE_NOT_APPROVED\x10\x04\x12\x15\n\x11\x43\x41USE_NEVER_HEARD\x10\x05\x12\x0e\n\nCAUSE_AWAY\x10\x06\x12\x0f\n\x0b\x43\x41USE_SLOTS\x10\x07\x12\x11\n\rCAUSE_OFFERED\x10\x08\x12\x11\n\rCAUSE_RUNNING\x10\t\x12\x10\n\x0c\x43\x41USE_SILENT\x10\n\x12\x0e\n\nCAUSE_DONE\x10\x0b\x12\x0f\n\x0b\x43\x41USE_FAULT\x10\x0c\x12\x18\n\x14\x43\x41USE_FUNCTION_ENDED\x10\r\x12\x16\n\x12\x43\x41USE_PARENT_ENDED\x10\x0e\x12\x18\n\x14\x43\x41USE_PLAN_CANCELLED\x10\x0f\x12\x15\n\x11\x43\x41USE_PLAN_FAILED\x10\x10\x12\x0f\n\x0b\x43\x41USE_ENDED\x10\x11\x32\xfe\x03\n\x11InspectionService\x12H\n\x0b\x45xplainTask\x12\x1e.orchestrator.ExplainTaskParam\x1a\x19.orchestrator.Explanation\x12n\n\x15QueryPlanPerformances\x12(.orchestrator.QueryPlanPerformancesParam\x1a+.orchestrator.QueryPlanPerformancesResponse\x12Y\n\x0eQueryPlanTimes\x12!.orchestrator.QueryPlanTimesParam\x1a$.orchestrator.QueryPlanTimesResponse\x12M\n\nCountTasks\x12\x1d.orchestrator.CountTasksParam\x1a .orchestrator.CountTasksResponse\x12<\n\x08GetBuild\x12\x1b.orchestrator.GetBuildParam\x1a\x13.orchestrator.Build\x12G\n\x08\x46indKeys\x12\x1b.orchestrator.FindKeysParam\x1a\x1e.orchestrator.FindKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestrator.protos.inspection_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAUSEKIND']._serialized_start=1870
-  _globals['_CAUSEKIND']._serialized_end=2240
-  _globals['_EXPLAINTASKPARAM']._serialized_start=200
-  _globals['_EXPLAINTASKPARAM']._serialized_end=244
-  _globals['_EXPLANATION']._serialized_start=247
-  _globals['_EXPLANATION']._serialized_end=474
-  _globals['_CAUSE']._serialized_start=477
-  _globals['_CAUSE']._serialized_end=832
-  _globals['_QUERYPLANPERFORMANCESPARAM']._serialized_start=834
-  _globals['_QUERYPLANPERFORMANCESPARAM']._serialized_end=927
-  _globals['_QUERYPLANPERFORMANCESRESPONSE']._serialized_start=929
-  _globals['_QUERYPLANPERFORMANCESRESPONSE']._serialized_end=1034
-  _globals['_QUERYPLANTIMESPARAM']._serialized_start=1036
-  _globals['_QUERYPLANTIMESPARAM']._serialized_end=1122
-  _globals['_QUERYPLANTIMESRESPONSE']._serialized_start=1125
-  _globals['_QUERYPLANTIMESRESPONSE']._serialized_end=1255
-  _globals['_TASKTIMES']._serialized_start=1258
-  _globals['_TASKTIMES']._serialized_end=1399
-  _globals['_FINDKEYSPARAM']._serialized_start=1401
-  _globals['_FINDKEYSPARAM']._serialized_end=1475
-  _globals['_FINDKEYSRESPONSE']._serialized_start=1477
-  _globals['_FINDKEYSRESPONSE']._serialized_end=1534
-  _globals['_FOUNDKEY']._serialized_start=1536
-  _globals['_FOUNDKEY']._serialized_end=1598
-  _globals['_COUNTTASKSPARAM']._serialized_start=1600
-  _globals['_COUNTTASKSPARAM']._serialized_end=1644
-  _globals['_COUNTTASKSRESPONSE']._serialized_start=1646
-  _globals['_COUNTTASKSRESPONSE']._serialized_end=1707
-  _globals['_PLANCOUNT']._serialized_start=1709
-  _globals['_PLANCOUNT']._serialized_end=1788
-  _globals['_STATUSCOUNT']._serialized_start=1790
-  _globals['_STATUSCOUNT']._serialized_end=1867
-  _globals['_INSPECTIONSERVICE']._serialized_start=2243
-  _globals['_INSPECTIONSERVICE']._serialized_end=2691
+  _globals['_CAUSEKIND']._serialized_start=2151
+  _globals['_CAUSEKIND']._serialized_end=2521
+  _globals['_EXPLAINTASKPARAM']._serialized_start=236
+  _globals['_EXPLAINTASKPARAM']._serialized_end=280
+  _globals['_EXPLANATION']._serialized_start=283
+  _globals['_EXPLANATION']._serialized_end=510
+  _globals['_CAUSE']._serialized_start=513
+  _globals['_CAUSE']._serialized_end=868
+  _globals['_QUERYPLANPERFORMANCESPARAM']._serialized_start=870
+  _globals['_QUERYPLANPERFORMANCESPARAM']._serialized_end=963
+  _globals['_QUERYPLANPERFORMANCESRESPONSE']._serialized_start=965
+  _globals['_QUERYPLANPERFORMANCESRESPONSE']._serialized_end=1070
+  _globals['_QUERYPLANTIMESPARAM']._serialized_start=1072
+  _globals['_QUERYPLANTIMESPARAM']._serialized_end=1158
+  _globals['_QUERYPLANTIMESRESPONSE']._serialized_start=1161
+  _globals['_QUERYPLANTIMESRESPONSE']._serialized_end=1291
+  _globals['_TASKTIMES']._serialized_start=1294
+  _globals['_TASKTIMES']._serialized_end=1435
+  _globals['_GETBUILDPARAM']._serialized_start=1437
+  _globals['_GETBUILDPARAM']._serialized_end=1474
+  _globals['_BUILD']._serialized_start=1476
+  _globals['_BUILD']._serialized_end=1570
+  _globals['_BUILDDELAY']._serialized_start=1572
+  _globals['_BUILDDELAY']._serialized_end=1680
+  _globals['_FINDKEYSPARAM']._serialized_start=1682
+  _globals['_FINDKEYSPARAM']._serialized_end=1756
+  _globals['_FINDKEYSRESPONSE']._serialized_start=1758
+  _globals['_FINDKEYSRESPONSE']._serialized_end=1815
+  _globals['_FOUNDKEY']._serialized_start=1817
+  _globals['_FOUNDKEY']._serialized_end=1879
+  _globals['_COUNTTASKSPARAM']._serialized_start=1881
+  _globals['_COUNTTASKSPARAM']._serialized_end=1925
+  _globals['_COUNTTASKSRESPONSE']._serialized_start=1927
+  _globals['_COUNTTASKSRESPONSE']._serialized_end=1988
+  _globals['_PLANCOUNT']._serialized_start=1990
+  _globals['_PLANCOUNT']._serialized_end=2069
+  _globals['_STATUSCOUNT']._serialized_start=2071
+  _globals['_STATUSCOUNT']._serialized_end=2148
+  _globals['_INSPECTIONSERVICE']._serialized_start=2524
+  _globals['_INSPECTIONSERVICE']._serialized_end=3034
 # @@protoc_insertion_point(module_scope)

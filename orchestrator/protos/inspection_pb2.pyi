@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from orchestrator.protos import common_pb2 as _common_pb2
 from orchestrator.protos import compute_task_pb2 as _compute_task_pb2
+from orchestrator.protos import function_pb2 as _function_pb2
 from orchestrator.protos import performance_pb2 as _performance_pb2
 import builtins as _builtins
 import sys
@@ -372,6 +373,83 @@ class TaskTimes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskTimes: _TypeAlias = TaskTimes  # noqa: Y015
+
+@_typing.final
+class GetBuildParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    function_key: _builtins.str
+    def __init__(
+        self,
+        *,
+        function_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_key", b"function_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBuildParam: _TypeAlias = GetBuildParam  # noqa: Y015
+
+@_typing.final
+class Build(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    status: _function_pb2.FunctionStatus.ValueType
+    @_builtins.property
+    def delay(self) -> Global___BuildDelay:
+        """The last one; absent where nothing did, or where it is forgotten, as what ended long ago is."""
+
+    def __init__(
+        self,
+        *,
+        status: _function_pb2.FunctionStatus.ValueType = ...,
+        delay: Global___BuildDelay | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Build: _TypeAlias = Build  # noqa: Y015
+
+@_typing.final
+class BuildDelay(_message.Message):
+    """The worker of its owner could not build a function, for now: it tries again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    function_key: _builtins.str
+    number: _builtins.int
+    """How often it was tried in vain so far."""
+    reason: _builtins.str
+    """For people: what was not to be had."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        function_key: _builtins.str = ...,
+        number: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_key", b"function_key", "number", b"number", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BuildDelay: _TypeAlias = BuildDelay  # noqa: Y015
 
 @_typing.final
 class FindKeysParam(_message.Message):

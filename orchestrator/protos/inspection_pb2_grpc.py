@@ -55,6 +55,11 @@ class InspectionServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.FromString,
                 _registered_method=True)
+        self.GetBuild = channel.unary_unary(
+                '/orchestrator.InspectionService/GetBuild',
+                request_serializer=orchestrator_dot_protos_dot_inspection__pb2.GetBuildParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_inspection__pb2.Build.FromString,
+                _registered_method=True)
         self.FindKeys = channel.unary_unary(
                 '/orchestrator.InspectionService/FindKeys',
                 request_serializer=orchestrator_dot_protos_dot_inspection__pb2.FindKeysParam.SerializeToString,
@@ -94,6 +99,13 @@ class InspectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBuild(self, request, context):
+        """What has delayed the build of a function.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindKeys(self, request, context):
         """The keys that begin so, for people who write the beginning of one.
         """
@@ -123,6 +135,11 @@ def add_InspectionServiceServicer_to_server(servicer, server):
                     servicer.CountTasks,
                     request_deserializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.SerializeToString,
+            ),
+            'GetBuild': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBuild,
+                    request_deserializer=orchestrator_dot_protos_dot_inspection__pb2.GetBuildParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_inspection__pb2.Build.SerializeToString,
             ),
             'FindKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.FindKeys,
@@ -239,6 +256,33 @@ class InspectionService:
             '/orchestrator.InspectionService/CountTasks',
             orchestrator_dot_protos_dot_inspection__pb2.CountTasksParam.SerializeToString,
             orchestrator_dot_protos_dot_inspection__pb2.CountTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBuild(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.InspectionService/GetBuild',
+            orchestrator_dot_protos_dot_inspection__pb2.GetBuildParam.SerializeToString,
+            orchestrator_dot_protos_dot_inspection__pb2.Build.FromString,
             options,
             channel_credentials,
             insecure,

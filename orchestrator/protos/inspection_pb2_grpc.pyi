@@ -41,6 +41,8 @@ class InspectionServiceStub:
     """When each task of a compute plan that has begun ran last, in the order of registration."""
     CountTasks: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.CountTasksParam, _inspection_pb2.CountTasksResponse]
     """How many tasks of each compute plan are in each state."""
+    GetBuild: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.GetBuildParam, _inspection_pb2.Build]
+    """What has delayed the build of a function."""
     FindKeys: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.FindKeysParam, _inspection_pb2.FindKeysResponse]
     """The keys that begin so, for people who write the beginning of one."""
 
@@ -57,6 +59,8 @@ class InspectionServiceAsyncStub(InspectionServiceStub):
     """When each task of a compute plan that has begun ran last, in the order of registration."""
     CountTasks: _aio.UnaryUnaryMultiCallable[_inspection_pb2.CountTasksParam, _inspection_pb2.CountTasksResponse]  # type: ignore[assignment]
     """How many tasks of each compute plan are in each state."""
+    GetBuild: _aio.UnaryUnaryMultiCallable[_inspection_pb2.GetBuildParam, _inspection_pb2.Build]  # type: ignore[assignment]
+    """What has delayed the build of a function."""
     FindKeys: _aio.UnaryUnaryMultiCallable[_inspection_pb2.FindKeysParam, _inspection_pb2.FindKeysResponse]  # type: ignore[assignment]
     """The keys that begin so, for people who write the beginning of one."""
 
@@ -94,6 +98,14 @@ class InspectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inspection_pb2.CountTasksResponse, _abc.Awaitable[_inspection_pb2.CountTasksResponse]]:
         """How many tasks of each compute plan are in each state."""
+
+    @_abc_1.abstractmethod
+    def GetBuild(
+        self,
+        request: _inspection_pb2.GetBuildParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inspection_pb2.Build, _abc.Awaitable[_inspection_pb2.Build]]:
+        """What has delayed the build of a function."""
 
     @_abc_1.abstractmethod
     def FindKeys(

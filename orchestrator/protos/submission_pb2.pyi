@@ -320,6 +320,7 @@ class CheckedWorker(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     LAST_HEARTBEAT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     organization: _builtins.str
     tasks: _builtins.int
     """How many tasks it runs, and how many of them could begin now."""
@@ -328,6 +329,8 @@ class CheckedWorker(_message.Message):
     """Its nodes that were heard lately, how many attempts they run, and can run at once; 0 slots where none says so."""
     attempts: _builtins.int
     slots: _builtins.int
+    waiting: _builtins.int
+    """How many tasks wait for a slot there now, of whatever compute plan: this plan's come after them."""
     @_builtins.property
     def last_heartbeat(self) -> _timestamp_pb2.Timestamp:
         """When one was heard last; absent where none ever was."""
@@ -342,10 +345,11 @@ class CheckedWorker(_message.Message):
         attempts: _builtins.int = ...,
         slots: _builtins.int = ...,
         last_heartbeat: _timestamp_pb2.Timestamp | None = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat", b"last_heartbeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "nodes", b"nodes", "organization", b"organization", "ready", b"ready", "slots", b"slots", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_heartbeat", b"last_heartbeat", "nodes", b"nodes", "organization", b"organization", "ready", b"ready", "slots", b"slots", "tasks", b"tasks", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

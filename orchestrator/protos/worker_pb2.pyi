@@ -144,6 +144,49 @@ class ClaimTaskResponse(_message.Message):
 Global___ClaimTaskResponse: _TypeAlias = ClaimTaskResponse  # noqa: Y015
 
 @_typing.final
+class DelayBuildParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    function_key: _builtins.str
+    reason: _builtins.str
+    """For people: what was not to be had, 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        function_key: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_key", b"function_key", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelayBuildParam: _TypeAlias = DelayBuildParam  # noqa: Y015
+
+@_typing.final
+class DelayBuildResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """How often it was tried in vain."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DelayBuildResponse: _TypeAlias = DelayBuildResponse  # noqa: Y015
+
+@_typing.final
 class HeartbeatParam(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

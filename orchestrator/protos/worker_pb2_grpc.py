@@ -76,6 +76,11 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.FromString,
                 _registered_method=True)
+        self.DelayBuild = channel.unary_unary(
+                '/orchestrator.WorkerService/DelayBuild',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.DelayBuildParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.DelayBuildResponse.FromString,
+                _registered_method=True)
         self.GetTaskEvents = channel.unary_unary(
                 '/orchestrator.WorkerService/GetTaskEvents',
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetTaskEventsParam.SerializeToString,
@@ -167,6 +172,15 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DelayBuild(self, request, context):
+        """Notes that the calling organization could not build a function of its own for now, and why: it stays as it is, and its
+        owner is poked again after a pause, which doubles each time, up to an hour.
+        OE0104: the function is built, or has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTaskEvents(self, request, context):
         """The events of a task that are of our own kinds; EventService shows the contract's alone.
         """
@@ -238,6 +252,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.GetDeclines,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.SerializeToString,
+            ),
+            'DelayBuild': grpc.unary_unary_rpc_method_handler(
+                    servicer.DelayBuild,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.DelayBuildParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.DelayBuildResponse.SerializeToString,
             ),
             'GetTaskEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTaskEvents,
@@ -478,6 +497,33 @@ class WorkerService:
             '/orchestrator.WorkerService/GetDeclines',
             orchestrator_dot_protos_dot_worker__pb2.GetDeclinesParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.GetDeclinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DelayBuild(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/DelayBuild',
+            orchestrator_dot_protos_dot_worker__pb2.DelayBuildParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.DelayBuildResponse.FromString,
             options,
             channel_credentials,
             insecure,

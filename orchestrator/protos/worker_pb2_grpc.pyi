@@ -64,6 +64,11 @@ class WorkerServiceStub:
     """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over."""
     GetDeclines: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetDeclinesParam, _worker_pb2.GetDeclinesResponse]
     """The tasks To do that a worker has declined, and why."""
+    DelayBuild: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DelayBuildParam, _worker_pb2.DelayBuildResponse]
+    """Notes that the calling organization could not build a function of its own for now, and why: it stays as it is, and its
+    owner is poked again after a pause, which doubles each time, up to an hour.
+    OE0104: the function is built, or has ended.
+    """
     GetTaskEvents: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]
     """The events of a task that are of our own kinds; EventService shows the contract's alone."""
     SubscribeToEventBatches: _grpc.UnaryStreamMultiCallable[_worker_pb2.SubscribeToEventBatchesParam, _worker_pb2.EventBatch]
@@ -111,6 +116,11 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Takes back the calling organization's declines of tasks, and pokes for them; others are passed over."""
     GetDeclines: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetDeclinesParam, _worker_pb2.GetDeclinesResponse]  # type: ignore[assignment]
     """The tasks To do that a worker has declined, and why."""
+    DelayBuild: _aio.UnaryUnaryMultiCallable[_worker_pb2.DelayBuildParam, _worker_pb2.DelayBuildResponse]  # type: ignore[assignment]
+    """Notes that the calling organization could not build a function of its own for now, and why: it stays as it is, and its
+    owner is poked again after a pause, which doubles each time, up to an hour.
+    OE0104: the function is built, or has ended.
+    """
     GetTaskEvents: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetTaskEventsParam, _worker_pb2.GetTaskEventsResponse]  # type: ignore[assignment]
     """The events of a task that are of our own kinds; EventService shows the contract's alone."""
     SubscribeToEventBatches: _aio.UnaryStreamMultiCallable[_worker_pb2.SubscribeToEventBatchesParam, _worker_pb2.EventBatch]  # type: ignore[assignment]
@@ -203,6 +213,17 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.GetDeclinesResponse, _abc.Awaitable[_worker_pb2.GetDeclinesResponse]]:
         """The tasks To do that a worker has declined, and why."""
+
+    @_abc_1.abstractmethod
+    def DelayBuild(
+        self,
+        request: _worker_pb2.DelayBuildParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.DelayBuildResponse, _abc.Awaitable[_worker_pb2.DelayBuildResponse]]:
+        """Notes that the calling organization could not build a function of its own for now, and why: it stays as it is, and its
+        owner is poked again after a pause, which doubles each time, up to an hour.
+        OE0104: the function is built, or has ended.
+        """
 
     @_abc_1.abstractmethod
     def GetTaskEvents(

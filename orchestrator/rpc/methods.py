@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from orchestrator import protos as pb
 from orchestrator.calls import subscription
 from orchestrator.compute import (
+    builds,
     checks,
     continuations,
     data_managers,
@@ -98,6 +99,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "ExplainTask": Unary(pb.ExplainTaskParam, explanations.explain),
         "QueryPlanPerformances": Unary(pb.QueryPlanPerformancesParam, performances.of_plan),
         "QueryPlanTimes": Unary(pb.QueryPlanTimesParam, times.query),
+        "GetBuild": Unary(pb.GetBuildParam, builds.get),
         "CountTasks": Unary(pb.CountTasksParam, plans.count_tasks),
         "FindKeys": Unary(pb.FindKeysParam, keys.find),
     },
@@ -118,6 +120,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "ReleaseTask": Unary(pb.ReleaseTaskParam, reports.release),
         "DeclineTask": Unary(pb.DeclineTaskParam, declines.decline),
         "ReconsiderTasks": Unary(pb.ReconsiderTasksParam, declines.reconsider),
+        "DelayBuild": Unary(pb.DelayBuildParam, builds.delay),
         "GetDeclines": Unary(pb.GetDeclinesParam, declines.query),
         "SubscribeToEventBatches": Stream(pb.SubscribeToEventBatchesParam, subscription.subscribe_in_batches),
         "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),

@@ -255,6 +255,19 @@ def last_of(connection: Connection, channel: str, key: str, asset_kind: int) -> 
     return None if row is None else (row.created_at, row.reason or "")
 
 
+_SNAPSHOT = text("""
+    SELECT asset FROM events
+    WHERE channel = :channel AND asset_key = :key AND asset_kind = :kind ORDER BY created_at DESC, id DESC LIMIT 1
+""")
+
+
+def last_snapshot(connection: Connection, channel: str, key: str, asset_kind: int) -> bytes | None:
+    """Return what the last event of an asset tells of it, serialized; the arguments are those of `last_of`."""
+    asked = {"channel": channel, "key": key, "kind": asset_kind}
+    found: bytes | None = connection.execute(_SNAPSHOT, asked).scalar_one_or_none()
+    return found
+
+
 def _to_task_event(row: RowMapping, own: type[Message] | None) -> pb.TaskEvent:
     event = pb.TaskEvent(id=str(row["id"]), event_kind=row["kind"])
     event.timestamp.FromDatetime(row["created_at"])

@@ -106,9 +106,20 @@ def test_the_examples_of_the_sdks_page_do_what_they_say(folder: Path, tmp_path: 
             names[client].close()
 
 
-def test_the_digits_use_the_sdk_alone():
+def test_notebooks_and_the_digits_use_the_sdk_alone():
     """No file of theirs imports from `examples`, nor knows how asset stores keep their files."""
-    for file in [*(EXAMPLES / "digits").rglob("*.py"), EXAMPLES / "digits" / "digits.ipynb"]:
+    for file in [*(EXAMPLES / "digits").rglob("*.py"), *(EXAMPLES / name for name in notebooks.NOTEBOOKS)]:
         text = file.read_text()
         assert not re.search(r"(from|import) (examples|workers|orchestrator\.(?!client|embedded))", text), file
         assert "store_root" not in text, file
+
+
+def test_what_the_first_notebook_writes_are_the_files_of_the_example():
+    example, written = EXAMPLES / "breast_cancer", {}
+    for cell in nbformat.read(EXAMPLES / "federated_averaging.ipynb", as_version=4).cells:
+        head, _, content = cell.source.partition("\n")
+        if head.startswith("%%writefile averaging/"):
+            written[head.removeprefix("%%writefile averaging/")] = content
+    files = {f"{name}/function.py": f"functions/{name}/function.py" for name in ("train", "aggregate", "test")}
+    files["opener.py"] = "opener/__init__.py"
+    assert written == {name: (example / source).read_text().rstrip() for name, source in files.items()}

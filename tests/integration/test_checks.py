@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.client.check import Check
 from orchestrator.compute import checks, declines, functions, submissions
 from orchestrator.engine import heartbeats
 from tests.integration.test_submissions import chain, stored
@@ -109,11 +110,32 @@ def test_what_tasks_would_wait_for(network: Member, stranger: Member):
         ("unbuilt", "org-1", pb.FUNCTION_STATUS_WAITING, 1),
     ]
     mine, theirs = found.workers
+    assert (mine.waiting, theirs.waiting) == (0, 0)
     assert (mine.organization, mine.tasks, mine.ready, mine.nodes, mine.slots) == ("org-1", 4, 1, 2, 3)
     assert mine.HasField("last_heartbeat")
     assert (theirs.organization, theirs.tasks, theirs.ready, theirs.nodes) == ("org-2", 1, 1, 0)
     assert not theirs.HasField("last_heartbeat")
     assert found.tasks == 5
+
+
+def test_how_many_tasks_wait_at_each_queue_that_the_plan_would_use(network: Member, stranger: Member):
+    network.call(heartbeats.heartbeat, pb.HeartbeatParam(node="node-1", slots=2))
+    first, second, _ = network.register(3)
+    network.register(worker="org-2")
+    network.claim(first)
+    network.run(second)
+    plan = messages.new_plan()
+    new = [messages.new_task(network.function, plan), messages.new_task(network.function, plan, worker="org-2")]
+    found = check(network, plan, new)
+    assert [(each.organization, each.waiting) for each in found.workers] == [("org-1", 1), ("org-2", 1)]
+    said = Check(found)
+    assert said.queues == [
+        "org-1: 1 task waits before this plan's 1, 0 of 2 slots taken",
+        "org-2: 1 task waits before this plan's 1, nobody says how many slots it has",
+    ]
+    assert f"queue: {said.queues[0]}" in str(said)
+    assert said.document()["queue_sentences"] == said.queues
+    assert said.document()["workers"][0]["waiting"] == 1
 
 
 def consent(network: Member, **changes: Any) -> pb.CheckedConsent:

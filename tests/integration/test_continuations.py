@@ -9,10 +9,13 @@ from orchestrator import protos as pb
 from orchestrator.audit import stored
 from orchestrator.compute import (
     continuations,
+    data_managers,
+    data_samples,
     functions,
     plans,
     submissions,
     task_registration,
+    tasks,
 )
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.states import TASK_WORDS
@@ -21,6 +24,7 @@ from tests.integration.stories import RETRY, TRANSIENT, Story, given, places, re
 from tests.kit import messages
 from tests.kit.database import deadlocks
 from tests.kit.member import Member, at_once, refused
+from tests.kit.messages import shared_with
 
 
 @pytest.fixture
@@ -325,3 +329,24 @@ def test_a_retry_that_is_refused_keeps_nothing(story: Story):
         story.retry(key=key)
     assert network.rows("SELECT count(*) FROM compute_plans") == before
     assert not story.links().continued_by
+
+
+def test_the_logs_of_what_runs_again_are_for_those_of_the_first(network: Member, stranger: Member):
+    """An aggregate's log is for whom its parents' are, also where these are Done and their models given by key."""
+    function = replaced(network, inputs={**messages.AGGREGATE_INPUTS, **messages.DATA_INPUTS})
+    manager = network.call(data_managers.register, messages.new_data_manager(logs_permission=shared_with("org-2")))
+    (sample,) = network.call(data_samples.register, messages.samples(messages.new_data_sample(manager))).data_samples
+    plan = network.new_plan()
+    inputs = [messages.by_key("opener", manager), messages.by_key("samples", sample)]
+    new = messages.new_task(function, plan, inputs=inputs)
+    network.call(task_registration.register, messages.tasks(new))
+    (top,) = network.register(1, [new.key], plan)
+    network.run(UUID(new.key))
+    network.fail(network.claim(top).attempt, pb.ERROR_TYPE_EXECUTION)
+    key = messages.new_key()
+    network.call(continuations.retry, pb.RetryPlanParam(compute_plan_key=plan.key, key=key))
+    first, again = (
+        network.call(tasks.show, pb.GetTaskParam(key=each)) for each in (str(top), str(uuid5(UUID(key), str(top))))
+    )
+    assert again.logs_permission == first.logs_permission
+    assert sorted(again.logs_permission.authorized_ids) == ["org-1", "org-2"]

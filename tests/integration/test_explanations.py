@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import declines, explanations, functions
+from orchestrator.compute import builds, declines, explanations, functions
 from orchestrator.core.states import TASK_TRANSITIONS
 from orchestrator.engine import heartbeats
 from orchestrator.engine import plans as latches
@@ -64,6 +64,32 @@ def test_a_task_waits_for_its_function(network, stranger):
     assert (cause.kind, cause.asset_key, cause.organization) == (pb.CAUSE_FUNCTION, function.key, "org-1")
     silence(network)
     assert kinds(explain(network, task)) == ["FUNCTION", "AWAY"]
+
+
+def test_what_delays_a_build_is_told(network, stranger):
+    function, task = unbuilt(network)
+    network.act(function, pb.FUNCTION_ACTION_BUILDING)
+    asked = pb.DelayBuildParam(function_key=function.key, reason="the index is away")
+    wanted = pb.GetBuildParam(function_key=function.key)
+    assert not network.call(builds.get, wanted, "org-2").HasField("delay")
+    with refused("OE0102"):
+        stranger.call(builds.delay, asked)
+    assert [network.call(builds.delay, asked).number for _ in range(2)] == [1, 2]
+    found = explain(network, task)
+    words = f"org-1 tries again to build its function 'train', which it did 2 times in vain, last at {CLOCK}: "
+    assert says(found, f"{words}the index is away", "no node of org-1 was ever heard")
+    assert found.causes[0].attempt == 2
+    build = network.call(builds.get, wanted, "org-2")
+    assert (build.status, build.delay.number, build.delay.reason) == (
+        pb.FUNCTION_STATUS_BUILDING,
+        2,
+        "the index is away",
+    )
+    with refused("OE0101"):
+        network.call(builds.delay, pb.DelayBuildParam(function_key=function.key))
+    network.act(function, pb.FUNCTION_ACTION_READY)
+    with refused("OE0104", "is Ready: there is nothing to build"):
+        network.call(builds.delay, asked)
 
 
 @pytest.mark.parametrize("way", ["failed", "cancelled"])

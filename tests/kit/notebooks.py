@@ -25,22 +25,38 @@ def run(notebook: Path, folder: Path, data: Path) -> nbformat.NotebookNode:
 
     Args:
         notebook: its file.
-        folder: to work in; what lies beside the notebook is copied there.
+        folder: to work in; what lies beside a notebook that has a folder of its own is copied there.
         data: folder of the federation.
     """
-    shutil.copytree(notebook.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if notebook.parent != EXAMPLES:
+        shutil.copytree(notebook.parent, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     found = nbformat.read(notebook, as_version=4)
+    with kernel_of(found, folder, {"ORCHESTRATOR_DATA": str(data)}) as kernel:
+        for number, cell in enumerate(found.cells):
+            kernel.execute_cell(cell, number)
+    return found
+
+
+@contextmanager
+def kernel_of(notebook: nbformat.NotebookNode, folder: Path, variables: dict[str, str]) -> Iterator[NotebookClient]:
+    """Give a kernel, to execute the cells of a notebook one by one.
+
+    Args:
+        notebook: which.
+        folder: to work in.
+        variables: more of its environment.
+    """
     with _own_home(folder):
-        environment = {**os.environ, "ORCHESTRATOR_DATA": str(data)}
         client = NotebookClient(
-            found,
+            notebook,
             timeout=CELL_SECONDS,
             kernel_name="python3",
             resources={"metadata": {"path": str(folder)}},
             record_timing=False,
         )
-        client.execute(env=environment)
-    return found
+        with client.setup_kernel(env={**os.environ, **variables}):
+            yield client
 
 
 @contextmanager

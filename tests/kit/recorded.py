@@ -53,6 +53,7 @@ class Recorded(
         self.failed: list[pb.FailTaskParam] = []
         self.registered_reports: list[pb.NewFailureReport] = []
         self.completion_refused = ""
+        self.delayed: list[pb.DelayBuildParam] | None = []
 
     def GetModel(self, request: pb.GetModelParam, context: Any) -> pb.Model:
         return self._find(self.models, request.key, context)
@@ -114,6 +115,13 @@ class Recorded(
         self.functions[request.asset_key].status = pb.FUNCTION_STATUS_FAILED
         self._answer(context)
         return pb.FailureReport(asset_key=request.asset_key)
+
+    def DelayBuild(self, request: pb.DelayBuildParam, context: Any) -> pb.DelayBuildResponse:
+        if self.delayed is None:
+            # As one of before.
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        self.delayed.append(request)
+        return pb.DelayBuildResponse(number=len(self.delayed))
 
     def ClaimTask(self, request: pb.ClaimTaskParam, context: Any) -> pb.ClaimTaskResponse:
         self.claiming.set()

@@ -209,6 +209,27 @@ class AssetStore:
         except FileNotFoundError:
             return
 
+    def move(self, name: str, to: str) -> None:
+        """Give a file or folder another name.
+
+        Raises:
+            FileNotFoundError: the store has none of this name.
+        """
+        source, target = self._path(name), self._path(to)
+        if self._local:
+            Path(target).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            Path(source).rename(target)
+        else:
+            self._files.mv(source, target, recursive=True)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, or a folder with all that is in it, and its own folder where that has nothing else."""
+        with suppress(FileNotFoundError):
+            self._files.rm(self._path(name), recursive=True)
+        if self._local:
+            with suppress(OSError):
+                Path(self._path(name)).parent.rmdir()
+
     def forget(self, name: str) -> None:
         """Delete a file, and its folder where that has no other."""
         self.delete(name)

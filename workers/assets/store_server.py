@@ -38,6 +38,7 @@ from orchestrator.listening import IdentifyingProtocol, Limits, Listener, runner
 from workers.assets import task_logs
 from workers.assets.access import Access
 from workers.assets.store import AssetStore
+from workers.assets.unnamed import Unnamed, is_named
 from workers.assets.upload_server import Removal, UploadServer
 from workers.assets.uploads import Uploads
 from workers.channels import Channels, connect
@@ -47,6 +48,9 @@ log = structlog.get_logger()
 
 UPLOADS = ".uploads"
 """The folder of a local store for what is on its way; no name leads to it."""
+
+UNNAMED = "unnamed"
+"""The folder in it for notes of what is in the store and named by no asset yet."""
 
 _CHUNK = 256 * 1024
 _SHUTDOWN_SECONDS = 10
@@ -126,7 +130,7 @@ def serve(settings: StoreSettings) -> int:
     with connect(settings) as channels:
         access = Access(channels, settings.organization, settings.store_url)
         store = AssetStore(settings.store_root)
-        uploads = _uploads(store, settings)
+        uploads = _uploads(store, channels, settings)
         app = make_app(store, access, trust.look, settings.organization, uploads)
         limits = Limits(settings.store_connections, settings.store_connections_per_address, settings.store_request_time)
         try:
@@ -177,13 +181,15 @@ def _check_ready(store: AssetStore, channels: Channels) -> None:
         raise UnavailableError(f"the orchestrator does not say who may read what: {error.details()}") from error
 
 
-def _uploads(store: AssetStore, settings: StoreSettings) -> Uploads | None:
+def _uploads(store: AssetStore, channels: Channels, settings: StoreSettings) -> Uploads | None:
     folder = store.local / UPLOADS if store.local else settings.store_uploads
     if folder is None:
         return None
     limits = (settings.store_upload_limit, settings.store_disk_reserve, settings.store_upload_age)
     try:
-        return Uploads(store, folder, *limits)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unnamed = Unnamed(store, folder / UNNAMED, settings.store_unnamed_age, partial(is_named, channels))
+        return Uploads(store, folder, *limits, unnamed)
     except OSError as error:
         # It may be meant so: reading goes on.
         log.warning("store.takes_no_uploads", folder=str(folder), reason=error.strerror)

@@ -28,6 +28,8 @@ _CHUNK = 1024 * 1024
 _RECHECK_SECONDS = 10.0
 _STALLED_SECONDS = 20.0
 _SWEEP_SECONDS = 600.0
+# Each asks the orchestrator of all that no asset names yet.
+_LOOK_SECONDS = 3600.0
 _PASSED_OVER, _PASSED_OVER_SECONDS = 8 * _CHUNK, 2.0
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _LENGTH = re.compile(r"\d{1,18}")
@@ -150,7 +152,7 @@ class UploadServer:
 
 
 class Removal:
-    """A thread that removes uploads which nobody went on with, for as long as the block lasts.
+    """A thread that removes uploads which nobody went on with, or which no asset names, for as long as the block lasts.
 
     Args:
         uploads: of a store; None where it takes none.
@@ -169,9 +171,13 @@ class Removal:
         self._thread.join()
 
     def _run(self) -> None:
+        due = 0.0
         while self._uploads is not None:
             try:
                 self._uploads.remove_old()
+                if self._uploads.unnamed is not None and time.monotonic() >= due:
+                    due = time.monotonic() + _LOOK_SECONDS
+                    self._uploads.unnamed.look()
             except OSError as error:
                 log.warning("uploads.not_removed", reason=str(error))
             if self._over.wait(_SWEEP_SECONDS):

@@ -23,6 +23,7 @@ from orchestrator.client.folders import FolderError
 from orchestrator.core import crash
 from workers.assets import samples
 from workers.assets.store import AssetStore
+from workers.assets.unnamed import Unnamed
 from workers.assets.wanted import RefusedError, Wanted
 
 log = structlog.get_logger()
@@ -39,17 +40,27 @@ class Uploads:
         limit: most bytes of one upload.
         reserve: bytes of the disk that stay free.
         age: seconds after which what nobody went on with is removed.
+        unnamed: notes what is in the store and named by no asset yet; None where that is never removed.
 
     Raises:
         OSError: the folder cannot be made, or not be written.
     """
 
-    def __init__(self, store: AssetStore, folder: Path, limit: int, reserve: int, age: float) -> None:
+    def __init__(
+        self,
+        store: AssetStore,
+        folder: Path,
+        limit: int,
+        reserve: int,
+        age: float,
+        unnamed: Unnamed | None = None,
+    ) -> None:
         self._store = store
         self._folder = folder
         self._limit = limit
         self._reserve = reserve
         self._age = age
+        self.unnamed = unnamed
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
@@ -178,6 +189,8 @@ class Uploads:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _move(self, wanted: Wanted, path: Path) -> None:
+        if self.unnamed is not None:
+            self.unnamed.note(wanted.name)
         crash.point("store.upload_verified")
         try:
             self._store.take(wanted.name, path)
@@ -186,6 +199,9 @@ class Uploads:
             self._is_there(wanted)
 
     def _is_there(self, wanted: Wanted) -> bool:
+        if self.unnamed is not None:
+            # Before it is looked for, or it could be removed meanwhile.
+            self.unnamed.wanted(wanted.name)
         try:
             found = self._store.checksum(wanted.name)
         except FolderError as error:

@@ -16,13 +16,16 @@ from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore, Stored, url
 from workers.channels import Channels, insist
 from workers.consent.policy import Consent
-from workers.errors import Fault, InternalFault
+from workers.errors import AwayFault, Fault, InternalFault
 from workers.executors import registry
 from workers.folder import working_folder
 from workers.functions import program
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
+
+# That the orchestrator takes.
+_LONGEST_REASON = 500
 
 
 def build(settings: WorkerSettings, channels: Channels, key: str) -> None:
@@ -61,6 +64,9 @@ def _build(settings: WorkerSettings, channels: Channels, client: Client, functio
             policy = Consent.of(settings).policy
             built = program.prepare(function, unpacked, fetcher, settings, registry.make(settings), policy)
             built.held.close()
+        except AwayFault as fault:
+            _delay(settings, client, function, fault, store)
+            return
         except Fault as fault:
             _fail(settings, client, function, fault, store)
             return
@@ -118,6 +124,30 @@ def _fail(settings: WorkerSettings, client: Client, function: pb.Function, fault
         lambda: client.failure_reports.RegisterFailureReport(report),
     )
     log.warning("function.failed", function=function.key, reason=str(fault))
+
+
+def _delay(
+    settings: WorkerSettings, client: Client, function: pb.Function, fault: AwayFault, store: AssetStore
+) -> None:
+    """Leave a function as it is, to be built when its owner is poked again; say why."""
+    try:
+        _store_log(settings, function, f"Not built yet, and tried again: {fault}\n", store)
+    except OSError as error:
+        log.warning("function.log_not_stored", function=function.key, error=str(error))
+    told = pb.DelayBuildParam(function_key=function.key, reason=_shortened(str(fault)))
+    try:
+        number = client.worker.DelayBuild(told).number
+    except grpc.RpcError as error:
+        # An orchestrator of before knows no delays, and pokes again all the same.
+        log.warning("function.delay_not_told", function=function.key, reason=error.details())
+        number = 0
+    log.warning("function.delayed", function=function.key, number=number, reason=str(fault))
+
+
+def _shortened(reason: str) -> str:
+    """Return the first and the last words of a reason: what was asked for, and what the network said."""
+    told = " ".join(reason.split())
+    return told if len(told) <= _LONGEST_REASON else f"{told[:200]} … {told[-(_LONGEST_REASON - 203) :]}"
 
 
 def _store_log(settings: WorkerSettings, function: pb.Function, said: str, store: AssetStore) -> Stored:

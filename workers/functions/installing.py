@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from uv import find_uv_bin
 
-from workers.errors import BuildFault, InternalFault
+from workers.errors import AwayFault, BuildFault, InternalFault
 from workers.executors.launcher import options
 from workers.executors.launcher.options import Options
 from workers.executors.launching import ForkServer, Launched
@@ -36,8 +36,13 @@ _ASKED = re.compile(
     r"No solution found|unsatisfiable|[Hh]ash mismatch|Failed to parse|must be pinned|--require-hashes|not compatible|"
     r"no wheels|[Ii]nvalid|does not satisfy|mismatch"
 )
-_NOT_ASKED = re.compile(
-    r"No space left|Disk quota|Permission denied|Read-only file system|error sending request|dns error"
+_NOT_ASKED = re.compile(r"No space left|Disk quota|Permission denied|Read-only file system")
+
+
+# What says that an index was not reached, or could not answer: another time it may.
+_AWAY = re.compile(
+    r"error sending request|dns error|operation timed out|network timeout|tcp connect error|"
+    r"[Cc]onnection (refused|reset)|HTTP status server error|429 Too Many Requests"
 )
 
 
@@ -166,7 +171,7 @@ class Installer:
                 self._go_on()
                 if time.monotonic() > self._until:
                     limit = self._settings.package_time_limit
-                    raise InternalFault(
+                    raise AwayFault(
                         f"what {where or 'the function'} asks for was not installed within {limit:g} seconds, the "
                         "worker's ORCHESTRATOR_PACKAGE_TIME_LIMIT"
                     )
@@ -178,9 +183,11 @@ class Installer:
     def _fault(self, text: str, where: str) -> BuildFault | InternalFault:
         lines = [line for line in text.splitlines() if not line.startswith(("Using Python", "Resolved "))]
         why = "\n".join(lines).strip()[:_SHOWN]
-        if where and _ASKED.search(text) and not _NOT_ASKED.search(text):
+        away = _AWAY.search(text)
+        if where and _ASKED.search(text) and not _NOT_ASKED.search(text) and not away:
             return BuildFault(f"{where} asks for packages that cannot be installed here:\n{why}")
-        return InternalFault(f"what {where or 'a function'} asks for could not be installed:\n{why}")
+        kind = AwayFault if away else InternalFault
+        return kind(f"what {where or 'a function'} asks for could not be installed:\n{why}")
 
     def _without_secrets(self, text: str) -> str:
         index = self._settings.package_index

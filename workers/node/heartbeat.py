@@ -22,6 +22,8 @@ log = structlog.get_logger()
 _FIRST_PERIOD_SECONDS = 5.0
 _FIRST_LEASE_SECONDS = 60.0
 _RETRY_SECONDS = 2.0
+# Who has just started is waited for.
+_FIRST_RETRY_SECONDS = 0.5
 # However often somebody calls for a heartbeat.
 _SHORTEST_SECONDS = 0.1
 
@@ -103,7 +105,8 @@ class Heartbeat(threading.Thread):
                 self._log.warning("heartbeat.lost", attempts=len(running), error=error.details())
             self._heard = False
             self.complaint = error.details() or error.code().name
-            return min(self._period, _RETRY_SECONDS) if lost(error) else self._period
+            retry = _FIRST_RETRY_SECONDS if self.heard_at is None else _RETRY_SECONDS
+            return min(self._period, retry) if lost(error) else self._period
         crash.point("agent.beaten")
         if not self._heard:
             self._log.info("heartbeat.heard_again", attempts=len(running))

@@ -160,7 +160,7 @@ class Additions(Downloads):
 
     def _submit(self, plan: Any, new: Sequence[pb.NewComputeTask], batch: int) -> None:
         plan.tasks += [Task(message, self.connection.function(message.function_key)) for message in new]
-        self.connection.submit(plan, batch)
+        self.connection.submit(plan, batch, bar=False)
 
     def _add_samples(self, spec: Any, paths: Sequence[Path], local: bool) -> list[str]:
         if not local:

@@ -47,11 +47,11 @@ class Downloads(Lists):
         return self.download_model(self.get_task_output_asset(task_key, identifier).asset.key, folder)
 
     def download_logs(self, task_key: str, folder: Folder) -> str:
-        """Write the log of a task that failed into a folder, as task_logs_ and its key, .txt; return the file."""
+        """Write the log of a task into a folder, as task_logs_ and its key, .txt; return the file."""
         return str(self._log(task_key, Path(folder) / f"task_logs_{task_key}.txt"))
 
     def get_logs(self, task_key: str) -> str:
-        """Return the log of a task that failed."""
+        """Return the log of a task: why it failed, or what it said, so far or until it was Done."""
         with tempfile.TemporaryDirectory() as scratch:
             return self._log(task_key, Path(scratch) / "log").read_text(errors="replace")
 
@@ -69,12 +69,19 @@ class Downloads(Lists):
         task = self._task(key)
         report = rows.failure(self.connection, task)
         if report is None or not report.HasField("logs_address"):
-            raise exceptions.NotFound(
-                f"task {key} has no log: logs are kept of tasks that failed while they were built or executed", 404
-            )
+            return self._said(task, target)
         # One for each attempt, under a name that bears its number.
         name = f"logs/{report.logs_address.storage_address.rpartition('/')[2]}"
         return self._fetch(report.owner, report.logs_address, name, target)
+
+    def _said(self, task: pb.ComputeTask, target: Path) -> Path:
+        from orchestrator.client.logs import SilentError
+
+        try:
+            target.write_text(self.connection.log(task), encoding="utf-8")
+        except SilentError as error:
+            raise exceptions.NotFound(f"task {task.key} has no log: {error}", 404) from error
+        return target
 
     def _text(self, owner: str, address: pb.Addressable, name: str) -> str:
         with tempfile.TemporaryDirectory() as scratch:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
+from orchestrator.compute import builds as delayed
 from orchestrator.compute import functions
 from orchestrator.compute.sweeps import lost_builds
 from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
@@ -106,6 +107,20 @@ def test_a_poke_that_waits_for_the_broker_is_not_lost(database, network, sweep):
     network.register(1)
     assert sweep.sweep(database, after(AGE + 1)) == 0
     assert len(network.send()) == 1
+
+
+def test_a_build_that_is_delayed_is_poked_for_after_pauses_that_double(database, network):
+    function = network.call(functions.register, messages.new_function())
+    network.send()
+    sweep = made(lost_builds, database, lost_poke_age=AGE)
+    for pause in (AGE, 2 * AGE, 4 * AGE):
+        # It took as long as the pause before its worker gave up: that does not count.
+        network.execute("UPDATE functions SET poked_at = poked_at - interval '1 day'")
+        network.execute("UPDATE outbox SET sent_at = sent_at - interval '1 day'")
+        network.call(delayed.delay, pb.DelayBuildParam(function_key=function.key, reason="the index is away"))
+        assert sweep.sweep(database, after(pause - 1)) == 0
+        assert sweep.sweep(database, after(pause + 1)) == 1
+        network.send()
 
 
 def test_a_function_that_nobody_builds_is_poked_again_until_it_is_ready(database, network, sweep):

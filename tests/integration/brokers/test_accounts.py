@@ -102,6 +102,16 @@ def test_a_command_on_what_is_not_its_own_is_refused(on_valkey: Provisioned, com
             owner.execute_command(*command)
 
 
+def test_flower_alone_asks_in_a_transaction_and_only_how_long_queues_are(on_valkey: Provisioned) -> None:
+    for url in (on_valkey.url("a"), on_valkey.credentials.maintenance):
+        with client(url) as connection, pytest.raises(redis.exceptions.NoPermissionError):
+            connection.execute_command("MULTI")
+    with client(on_valkey.credentials.flower) as connection:
+        assert connection.pipeline().llen(QUEUE_OF_B).execute() == [0]
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            connection.pipeline().rpop(QUEUE_OF_B).execute()
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -122,7 +132,7 @@ def test_a_command_on_what_is_not_its_own_is_refused(on_valkey: Provisioned, com
         "SCRIPT LOAD return",
         "EVAL return 0",
         "FUNCTION LIST",
-        "MULTI",
+        "WATCH {org.a}:org.a",
         "SMEMBERS {org.a}:org.a",
         "SET {org.a}:org.a x",
         "SADD {org.a}:org.a x",

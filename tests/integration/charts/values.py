@@ -171,6 +171,7 @@ STORE_SETTINGS = {
     "storeConnectionsPerAddress": 512,
     "storeRequestTime": 2.5,
     "storeDiskReserve": 0,
+    "storeUnnamedAge": 0,
     "storeUploadAge": 600,
     "storeUploadLimit": 1_000_000,
     "storeUploads": "/tmp",

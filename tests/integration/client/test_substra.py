@@ -98,6 +98,11 @@ def test_a_failure_is_told_with_its_log(study: Study, tmp_path: Path) -> None:
     assert client.get_logs(key) == "no such column\n"
     written = tmp_path / f"task_logs_{key}.txt"
     assert (client.download_logs(key, str(tmp_path)), written.read_text()) == (str(written), "no such column\n")
+    # What does not fail has one too, if it says something.
+    (study.home.store.root / "task_logs" / child).mkdir(parents=True)
+    (study.home.store.root / "task_logs" / child / "1").write_text("epoch 1\n")
+    assert client.get_logs(child) == "epoch 1\n"
+    refuses(exceptions.AuthorizationError, Client(study.home.other).get_logs, child, match="may not read")
     task = client.wait_task(key, raise_on_failure=False)
     assert (task.status, task.error_type) == ("STATUS_FAILED", models.TaskErrorType.execution)
     refuses(exceptions.FutureFailureError, client.wait_compute_plan, plan.key, match=rf"get_logs\('{key}'\)")

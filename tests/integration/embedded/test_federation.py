@@ -1,5 +1,6 @@
 """A whole federation as users start it, what it refuses, and that nothing of it stays."""
 
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,7 @@ from orchestrator import protos as pb
 from orchestrator.client import CallError, Certificates, Client
 from orchestrator.embedded import running
 from orchestrator.embedded.certificates import LOCAL_HOSTS, Layout, create_authority
+from orchestrator.embedded.commands import NODE
 from orchestrator.embedded.federation import Federation, remove_data
 from orchestrator.embedded.lock import FolderTakenError, holder_of
 from orchestrator.embedded.readiness import Nodes, inspect_workers
@@ -35,6 +37,8 @@ from workers.assets.store import AssetStore
 
 ORGANIZATIONS = ("hospital-1", "aggregator")
 START_SECONDS = 60.0
+HEARD: list[pb.Node] = []
+"""The nodes that the orchestrator had heard as soon as the federation was ready."""
 
 # A federation is a dozen processes, which start slowly where other tests run beside.
 pytestmark = pytest.mark.timeout(240)
@@ -46,6 +50,8 @@ def federation() -> Iterator[Federation]:
         data = Path(folder) / "data"
         try:
             with Federation(data, ORGANIZATIONS) as started:
+                with started.running.client(ORGANIZATIONS[0]) as client:
+                    HEARD.extend(client.worker.GetNodes(pb.GetNodesParam()).nodes)
                 yield started
         finally:
             remove_data(data)
@@ -153,6 +159,10 @@ def test_flower_knows_the_workers_and_asks_for_a_password(federation):
         return all(f"{organization}@node-1" in shown for organization in ORGANIZATIONS)
 
     wait_until(knows_all, 30, "Flower to know all workers")
+    lengths = urllib.request.Request(page.replace("workers", "queues/length"), headers={"Authorization": authorization})
+    with urllib.request.urlopen(lengths) as answer:
+        shown = {queue["name"]: queue["messages"] for queue in json.load(answer)["active_queues"]}
+    assert shown == dict.fromkeys([*(f"org.{name}" for name in ORGANIZATIONS), "maintenance"], 0)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(page)
     assert refused.value.code == 401
@@ -241,6 +251,10 @@ def test_an_asset_store_serves_those_who_may_read(federation, tmp_path):
     with client_of("aggregator") as client:
         client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
     assert status_of(url, layout.peer("aggregator")) == 403
+
+
+def test_all_nodes_are_heard_when_it_is_ready(federation):
+    assert {(node.organization, node.name) for node in HEARD} == {(name, NODE) for name in ORGANIZATIONS}
 
 
 def test_a_certificate_of_an_authority_of_ones_own_is_refused(federation, tmp_path):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from orchestrator import protos as pb
 from orchestrator.embedded.ports import free_port
@@ -166,6 +167,39 @@ def test_an_index_that_does_not_answer_is_nobodys_fault_and_its_password_is_not_
     assert password
     assert password not in str(told.value)
     assert made(settings) == []
+
+
+def test_a_build_whose_index_is_away_is_tried_again_and_one_that_asks_for_nothing_that_is_there_fails(
+    world: World, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    away = f"http://127.0.0.1:{free_port()}/wheels"
+    dockerfile = f"FROM python:3-slim\nRUN pip install beta{RUNS}"
+    function, old = (world.function(TELLS, dockerfile) for _ in range(2))
+    here = world.settings
+    world.settings = here.model_copy(update={"package_index": SecretStr(away)})
+    for number in (1, 2):
+        world.build(function.key)
+        assert function.status == pb.FUNCTION_STATUS_BUILDING
+        assert len(world.recorded.delayed or ()) == number
+    told = world.recorded.delayed or []
+    assert told[0].function_key == function.key
+    assert told[0].reason.startswith("what line 2 of the function's Dockerfile asks for could not be installed")
+    assert len(told[0].reason) <= 500
+    log = (world.store / "logs" / f"{function.key}-1").read_text()
+    assert log.startswith("Not built yet, and tried again: what line 2")
+    # An orchestrator of before knows no delays, and pokes again too.
+    world.recorded.delayed = None
+    world.build(old.key)
+    assert old.status == pb.FUNCTION_STATUS_BUILDING
+    world.settings = here.model_copy(update={"package_folder": wheels, "package_offline": True})
+    world.build(function.key)
+    assert function.status == pb.FUNCTION_STATUS_READY
+    missing = world.function(TELLS, dockerfile.replace("beta", "async-timeout-nothere"))
+    world.build(missing.key)
+    assert missing.status == pb.FUNCTION_STATUS_FAILED
+    (report,) = world.recorded.registered_reports
+    assert report.error_type == pb.ERROR_TYPE_BUILD
 
 
 @pytest.mark.parametrize("option", sorted(packages._INDEXES))

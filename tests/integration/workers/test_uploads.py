@@ -281,7 +281,9 @@ def test_a_data_sample_comes_as_a_tar_archive(store: Store, owner: httpx.Client,
     assert owner.put(f"/uploads/{known}/data_samples/{uuid.uuid4()}", content=packed).status_code == 201
     wrong = owner.put(f"/uploads/{'1' * 64}/data_samples/{uuid.uuid4()}", content=packed)
     assert (wrong.status_code, known in wrong.json()["error"]) == (422, True)
-    assert sorted(path.name for path in (store.root / ".uploads").iterdir()) == []
+    left = sorted(path.name for path in (store.root / ".uploads").iterdir())
+    assert left == ["unnamed"]
+    assert f"data_samples%2F{key}" in {note.name for note in (store.root / ".uploads" / "unnamed").iterdir()}
 
 
 def test_the_disk_stays_free(tmp_path: Path, certificates: Layout, orchestrator: str) -> None:
@@ -319,7 +321,7 @@ def test_a_store_elsewhere_takes_what_is_whole(tmp_path: Path, certificates: Lay
             assert [peer.put(path, content=body).status_code for _ in range(2)] == [201, 200]
             other = path.replace(path.split("/")[2], "1" * 64)
             assert peer.put(other, content=body).status_code == 409
-    assert list(uploads.iterdir()) == []
+    assert [path.name for path in uploads.iterdir()] == ["unnamed"]
 
 
 def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orchestrator: str) -> None:
@@ -346,7 +348,7 @@ def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orch
         assert peer.get(path).json()["offset"] == len(slow.content)
         assert rest(peer, path, slow.content, len(slow.content) - 1).status_code == 201
     assert (tmp_path / name).read_bytes() == slow.content
-    assert list((tmp_path / ".uploads").iterdir()) == []
+    assert [path.name for path in (tmp_path / ".uploads").iterdir()] == ["unnamed"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")

@@ -29,12 +29,22 @@ CALLS: dict[str, tuple[str, Callable[..., object]]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("key", ["nonsense", "", KEY[:-1], KEY + "0", "\x1b[2J"])
+@pytest.mark.parametrize("key", ["nonsense", "", KEY[:-1] + "g", KEY + "0", "\x1b[2J"])
 def test_what_is_no_uuid_is_refused(name: str, key: str) -> None:
     what, call = CALLS[name]
     with Client("127.0.0.1:1", "org-1", "channel") as client, pytest.raises(ValueError, match="is a UUID") as caught:
         call(client, key)
     assert str(caught.value) == f"the key of {what} is a UUID, not {key!r}"
+
+
+@pytest.mark.parametrize("name", ["plan", "add_function", "add_dataset"])
+def test_a_new_key_is_whole(name: str) -> None:
+    what, call = CALLS[name]
+    with (
+        Client("127.0.0.1:1", "org-1", "channel") as client,
+        pytest.raises(ValueError, match=f"the key of {what} is a UUID, not '0e27b6e1'"),
+    ):
+        call(client, KEY[:8])
 
 
 @pytest.mark.parametrize("name", sorted(CALLS.keys() - {"plan", "function", "add_function", "add_dataset"}))

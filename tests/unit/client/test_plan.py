@@ -1,6 +1,7 @@
 """The plan builder: what is written becomes what is registered."""
 
 import uuid
+from collections.abc import Iterable
 
 import pytest
 
@@ -46,11 +47,17 @@ def looked_up() -> list[tuple[int, str]]:
 @pytest.fixture
 def plan(looked_up) -> Plan[int]:
     unmeasured = Scores(())
+
+    def look_up(kind: int, keys: Iterable[str]) -> dict[str, str]:
+        found = {key: k("s") if k("s").startswith(key) else key for key in keys}
+        looked_up.extend((kind, key) for key in keys)
+        return found
+
     return Plan(
         new_plan("plan", None, "tag", {"a": "b"}),
         FUNCTIONS.__getitem__,
-        lambda kind, keys: looked_up.extend((kind, key) for key in keys),
-        lambda plan, batch: batch,
+        look_up,
+        lambda plan, batch, bar: batch,
         lambda plan: unmeasured,
         lambda plan, timeout, bar: "Done",
     )
@@ -220,7 +227,13 @@ def test_keys_are_looked_up_as_what_the_function_takes(plan, looked_up):
     assert looked_up == [(pb.ASSET_DATA_MANAGER, k("m")), (pb.ASSET_DATA_SAMPLE, k("s"))]
 
 
-@pytest.mark.parametrize("key", ["nonsense", "", "0e27b6e1", None, 5])
+def test_the_whole_key_stands_in_the_place_of_its_beginning(plan):
+    samples = [k("s")[:8].upper(), k("t")]
+    task = plan.train(function=k("train"), data_manager=k("m"), data_samples=samples)
+    assert refs(task) == [("opener", k("m")), ("patients", k("s")), ("patients", k("t"))]
+
+
+@pytest.mark.parametrize("key", ["nonsense", "", "-0e27b6e1", None, 5])
 def test_what_is_no_key_of_a_plan_is_refused(key):
     with pytest.raises(
         ValueError, match=r"the key of a compute plan is a UUID, not |a compute plan is given itself or"
