@@ -291,7 +291,7 @@ class AsyncClient(Shown):
         try:
             return await step(self)
         except grpc.aio.AioRpcError as error:
-            raise CallError.of(error) from error
+            raise CallError.of(error) from None
 
     def _known(self, key: str) -> pb.Function:
         if key not in self._catalogue.functions:

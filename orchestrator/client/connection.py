@@ -123,7 +123,7 @@ class Client(Assets, Plans, Shown):
         except grpc.RpcError as error:
             # Whatever else it answers, it is there.
             if error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise CallError.of(error) from error
+                raise CallError.of(error) from None
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None

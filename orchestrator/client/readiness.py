@@ -7,6 +7,7 @@ from functools import partial
 from orchestrator import protos as pb
 from orchestrator.client import failures, keys
 from orchestrator.client.errors import BuildError
+from orchestrator.client.messages import Several
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 from orchestrator.client.stores import Stores
@@ -18,7 +19,7 @@ _ENDED = {pb.FUNCTION_STATUS_FAILED: "could not be built", pb.FUNCTION_STATUS_CA
 def wait_ready(stores: Stores, functions: Iterable[str | pb.Function], timeout: float) -> Steps[list[pb.Function]]:
     """Return functions once all are READY; see `Client.wait_ready`."""
     deadline = time.monotonic() + timeout
-    found = []
+    found = Several[pb.Function]()
     for key in [keys.key_of(given, "a function", pb.Function) for given in functions]:
         pause = _FIRST_PAUSE
         while (function := (yield partial(_get, key=key))).status != pb.FUNCTION_STATUS_READY:
