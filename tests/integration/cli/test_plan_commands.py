@@ -252,7 +252,7 @@ def test_wrong_certificates(network: Partners, certificates: Layout, tmp_path: P
 
 def test_wrong_usage(network: Partners, as_org_1: list[str], tmp_path: Path):
     assert run("plan", "list", folder=tmp_path)[0] == 2
-    assert "no federation runs in .orchestrator" in run("plan", "list", folder=tmp_path)[2]
+    assert f"no federation runs in {tmp_path} or above it" in run("plan", "list", folder=tmp_path)[2]
     code, _, errors = run("plan", "--address", network.address, "list")
     assert (code, "--org (ORCHESTRATOR_ORGANIZATION) is missing" in errors) == (2, True)
     code, _, errors = run("plan", *as_org_1[:-2], "list")
