@@ -195,9 +195,11 @@ class Client(Assets, Plans, Shown):
     def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
 
+        One whose tasks are all Done is Cancelled then, too, and takes no more; its results stay.
+
         Raises:
             ValueError: the key is no UUID.
-            CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
+            CallError: it is not ours, has failed or was cancelled before (OE0109), or the orchestrator does not answer.
         """
         self._run(submission.cancel(key_of(plan)))
 

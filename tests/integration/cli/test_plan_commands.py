@@ -180,6 +180,25 @@ def test_cancel(network: Partners, certificates: Layout, as_org_1: list[str]):
     assert {task.status for task in tasks.tasks} == {pb.STATUS_CANCELED}
     code, _, errors = run("plan", *as_org_1, "cancel", plan.key)
     assert (code, errors.startswith("Error: OE0109: ")) == (3, True)
+    done = network.plan()
+    done.submit()
+    network.complete(done)
+    code, _, errors = run("plan", *as_org_1, "cancel", done.key)
+    assert (code, errors) == (
+        1,
+        f"Error: compute plan {done.key} is Done, with all its {len(done.tasks)} tasks: nothing is cancelled\n",
+    )
+    assert not network.data.plans.GetPlan(pb.GetComputePlanParam(key=done.key)).HasField("cancelation_date")
+
+
+def test_tasks_are_shown_by_their_rounds(network: Partners, as_org_1: list[str]):
+    plan = network.data.plan("rounds")
+    data = {"function": network.train, "data_manager": network.manager, "data_samples": [network.sample]}
+    for number in ("3", "1", "10", "2"):
+        plan.train(**data, metadata={"round": number})
+    plan.submit()
+    code, output, _ = run("plan", *as_org_1, "show", plan.key, "--json")
+    assert (code, [task["round"] for task in json.loads(output)["tasks"]]) == (0, [1, 2, 3, 10])
 
 
 def test_task_show(network: Partners, as_org_1: list[str]):
