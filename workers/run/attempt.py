@@ -73,12 +73,14 @@ def run(
     try:
         agreed = asking.agree(task)
         if agreed is None:
+            described(f"{task[:_SHORT]} declined")
             return ""
         client, asked = agreed
         sent = clock()
         claim = insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
+        described(f"{task[:_SHORT]} not claimed")
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return ""
     claimed()
