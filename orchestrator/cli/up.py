@@ -101,7 +101,7 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     table.add_row("Flower", running.flower)
     console.print(table, soft_wrap=True)
     console.print(
-        f"\nTry in another terminal: {command('plan list', data)}\n"
+        f"\nTry in another terminal, in this folder: {command('plan list', data)}\n"
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )

@@ -145,8 +145,10 @@ class Scores(Sequence[Score]):
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("a frame needs pandas: `pip install pandas`; csv() and document() do without") from None
         return pd.DataFrame([asdict(each) for each in self._scores], columns=list(_FIELDS))
 
 
