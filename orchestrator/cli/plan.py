@@ -64,7 +64,8 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
             for plan in found
         ]
         columns = ("plan", "name", "owner", "created", "state", "done")
-        tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
+        none = "no compute plans yet: `plan.submit()` of the Python SDK registers one, or `orchestrator plan submit`"
+        tables.show(*columns, rows=rows, none=none, whole=("plan", "created", "state", "done"))
 
 
 @plan.command()

@@ -201,6 +201,28 @@ def test_tasks_are_shown_by_their_rounds(network: Partners, as_org_1: list[str])
     assert (code, [task["round"] for task in json.loads(output)["tasks"]]) == (0, [1, 2, 3, 10])
 
 
+def test_tasks_are_listed_by_who_runs_them(network: Partners, as_org_1: list[str]):
+    code, output, _ = run("task", *as_org_1, "list", "--worker", "org-2")
+    assert (code, output) == (0, "no such tasks\n")
+    plan = network.plan()
+    plan.submit()
+    network.do(plan.tasks[0].key)
+    trained, averaged, tested = plan.tasks
+
+    def listed(*options: str) -> list[str]:
+        code, output, _ = run("task", *as_org_1, "list", *options, "--json")
+        assert code == 0
+        return sorted(each["key"] for each in json.loads(output)["tasks"])
+
+    assert listed("--worker", "org-2") == [averaged.key]
+    assert listed("--worker", "org-1") == sorted([trained.key, tested.key])
+    assert listed("--state", "done") == listed("--function", network.train.key[:10]) == [trained.key]
+    assert len(listed("--limit", "2")) == 2
+    assert len(listed("--plan", plan.key[:10])) == 3
+    code, output, _ = run("task", *as_org_1, "list", "--plan", plan.key, "--state", "To do")
+    assert (code, averaged.key in output, "average" in output, trained.key in output) == (0, True, True, False)
+
+
 def test_task_show(network: Partners, as_org_1: list[str]):
     plan = network.plan()
     plan.submit()
