@@ -92,6 +92,7 @@ def _describe(console: "Console", federation: "Federation", data: Path) -> None:
     running = federation.running
     table = Table.grid(padding=(0, 2))
     table.add_row("orchestrator", f"{running.address} (gRPC, mutual TLS), http://{running.http_address}/health")
+    table.add_row("metrics", f"http://{running.http_address}/metrics")
     table.add_row("channel", running.channel)
     for organization, address in running.stores.items():
         table.add_row(organization, f"asset store {address}")

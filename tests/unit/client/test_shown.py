@@ -160,6 +160,15 @@ def test_a_progress_tells_how_far_it_is() -> None:
             pb.ComputeTaskOutputAsset(compute_task_key=KEY, compute_task_output_identifier="model", asset_key="m"),
             "task 0e27b6e1 model is m",
         ),
+        (
+            pb.ComputeTaskOutputAsset(
+                compute_task_key=KEY,
+                compute_task_output_identifier="auc",
+                asset_kind=pb.ASSET_PERFORMANCE,
+                asset_key=f"{KEY}|auc",
+            ),
+            "task 0e27b6e1 auc is measured",
+        ),
     ],
 )
 def test_each_event_is_a_line(asset: object, line: str) -> None:
