@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= localhost/orchestrator:$(VERSION)
 ENGINE ?= $(notdir $(firstword $(wildcard $(foreach name,buildah podman docker,$(addsuffix /$(name),$(subst :, ,$(PATH)))))))
+FOLDER ?= examples
 PACKAGES := orchestrator workers beat migrations
 
 # Installs what a lock names and tells how far it is: pip alone says a line for each of a hundred packages, or nothing.
@@ -30,7 +31,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml setup.py
 	touch $@
 
 $(VENV)/.notebook: $(VENV)/.runtime requirements-notebook.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-notebook.lock
+	$(call install,requirements-notebook.lock)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
@@ -44,7 +45,7 @@ demo-executions: $(VENV)/.runtime ## Data partners and a central node run workfl
 	$(BIN)/orchestrator demo --product executions
 
 notebook: $(VENV)/.notebook ## Open the examples in Jupyter
-	$(BIN)/jupyter lab --notebook-dir examples
+	$(BIN)/jupyter lab --notebook-dir $(FOLDER) $(JUPYTER)
 
 notebooks: $(VENV)/.dev ## Run the examples' notebooks, and store their output in them
 	$(BIN)/python -m tests.kit.notebooks

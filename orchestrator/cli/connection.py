@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
-from orchestrator.cli.folder import DEFAULT
 from orchestrator.cli.group import Group
 
 if TYPE_CHECKING:
@@ -24,11 +23,10 @@ _OPTIONS = (
     click.option(
         "--data",
         type=click.Path(file_okay=False, path_type=Path),
-        default=DEFAULT,
         envvar="ORCHESTRATOR_DATA",
         show_envvar=True,
-        show_default=True,
-        help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
+        help="Folder of a federation that `orchestrator up` runs; used when no address is given. By default "
+        ".orchestrator, here or in a folder that this lies in.",
     ),
     click.option(
         "--address", envvar="ORCHESTRATOR_ADDRESS", show_envvar=True, metavar="HOST:PORT", help="The orchestrator."
@@ -170,7 +168,7 @@ class Access:
 class Target:
     """What the command line and the environment say; see the options."""
 
-    data: Path
+    data: Path | None
     address: str | None
     org: str | None
     channel: str | None
@@ -220,15 +218,15 @@ class Target:
         from orchestrator.embedded.certificates import Layout
 
         try:
-            federation = running.read(self.data)
-            if federation is None:
-                raise UsageFault(
-                    f"no federation runs in {self.data}: run `orchestrator up`, or say with --address, --org and "
-                    "--channel (or ORCHESTRATOR_ADDRESS, …) which orchestrator is meant"
-                )
+            federation = running.here(self.data)
             organization = self.org or federation.organizations[0]
             peers = self.peer_ca_cert or Layout(federation.certificate_folder).peers
             certificates = self._given_certificates(peers) or federation.certificates(organization)
+        except running.NowhereError as error:
+            raise UsageFault(
+                f"no federation runs in {error.place}: run `orchestrator up`, or say with --data where one runs, or "
+                "with --address, --org and --channel (or ORCHESTRATOR_ADDRESS, …) which orchestrator is meant"
+            ) from error
         except (ValueError, OSError) as error:
             raise UsageFault(str(error)) from error
         channel, proxy = channel or federation.channel, self.proxy_from_environment

@@ -122,4 +122,5 @@ def list_datasets(target: Target, as_json: bool) -> None:
         for each, keys in zip(found, samples, strict=True)
     ]
     columns = ("data set", "name", "owner", "samples", "for")
-    tables.console().print(tables.table(*columns, rows=rows, whole=("data set", "samples")))
+    none = "no data sets yet: `orchestrator data add --opener FILE --name TEXT FOLDER…` adds one"
+    tables.show(*columns, rows=rows, none=none, whole=("data set", "samples"))

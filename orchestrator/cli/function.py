@@ -84,7 +84,8 @@ def list_functions(target: Target, as_json: bool) -> None:
     key = tables.short(each.key for each in found)
     rows = [(key(each.key), each.name, each.owner, tables.minute(each.creation_date), _word(each)) for each in found]
     columns = ("function", "name", "owner", "created", "state")
-    tables.console().print(tables.table(*columns, rows=rows, whole=("function", "created", "state")))
+    none = "no functions yet: `orchestrator function add FOLDER` adds one"
+    tables.show(*columns, rows=rows, none=none, whole=("function", "created", "state"))
 
 
 @function.command()

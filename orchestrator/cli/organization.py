@@ -128,4 +128,5 @@ def list_organizations(target: Target, as_json: bool) -> None:
         return
     rows = [(each.id, each.address, tables.minute(each.creation_date)) for each in found]
     columns = ("organization", "asset store", "registered")
-    tables.console().print(tables.table(*columns, rows=rows, whole=columns[2:]))
+    none = "no organization is registered yet: `orchestrator org register` registers one"
+    tables.show(*columns, rows=rows, none=none, whole=columns[2:])

@@ -64,7 +64,8 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
             for plan in found
         ]
         columns = ("plan", "name", "owner", "created", "state", "done")
-        tables.console().print(tables.table(*columns, rows=rows, whole=("plan", "created", "state", "done")))
+        none = "no compute plans yet: `plan.submit()` of the Python SDK registers one, or `orchestrator plan submit`"
+        tables.show(*columns, rows=rows, none=none, whole=("plan", "created", "state", "done"))
 
 
 @plan.command()
@@ -134,16 +135,22 @@ def cancel(target: Target, key: str, wait: bool, timeout: float | None) -> None:
     """Cancel a compute plan of the organization: none of its tasks begins any more, those that run are stopped.
 
     With --wait exit code 0 when all processes have stopped, 1 when the time was over first: what they report is refused
-    all the same. A plan that was cancelled before is waited for, too.
+    all the same. A plan that was cancelled before is waited for, too; one that is Done stays Done.
     """
     if timeout is not None and not wait:
         raise UsageFault("--timeout says how long --wait waits: give --wait too")
     access = target.resolve()
     with connect(access) as client:
         from orchestrator.cli import reading
+        from orchestrator.client.progress import state_of
 
         found = reading.find(client, key, reading.PLAN)
         if not (wait and found.HasField("cancelation_date")):
+            counts = reading.counts_of(client, [found.key])[found.key]
+            if state_of(found, counts) == "Done":
+                raise Fault(
+                    f"compute plan {found.key} is Done, with all its {counts['Done']} tasks: nothing is cancelled"
+                )
             with acting(access, client, found.owner) as owner:
                 owner.cancel(found.key)
         click.echo(f"compute plan {found.key} is cancelled")

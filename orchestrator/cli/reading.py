@@ -60,8 +60,12 @@ def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, in
 
 def tasks_of(client: Client, plan: str) -> Iterator[pb.ComputeTask]:
     """Yield the tasks of a compute plan."""
-    wanted = pb.QueryTasksParam(filter=pb.TaskQueryFilter(compute_plan_key=plan))
-    return pages(client.tasks.QueryTasks, wanted, "tasks")
+    return tasks(client, pb.TaskQueryFilter(compute_plan_key=plan))
+
+
+def tasks(client: Client, wanted: pb.TaskQueryFilter) -> Iterator[pb.ComputeTask]:
+    """Yield the tasks that a filter lets through, the oldest first."""
+    return pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
 
 
 @dataclass(frozen=True)

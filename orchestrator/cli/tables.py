@@ -1,7 +1,7 @@
 """Tables for people."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,22 @@ def table(
     for row in rows:
         built.add_row(*(_cell(cell, head in folded) for head, cell in zip(columns, row, strict=True)))
     return built
+
+
+def show(*columns: str, rows: Sequence[Iterable[str]], none: str, whole: Collection[str] = ()) -> None:
+    """Print a table on the standard output, or a sentence where it has no rows.
+
+    Args:
+        columns: as of `table`.
+        rows: likewise.
+        none: what to say of none, and how to come to some.
+        whole: as of `table`.
+    """
+    output = console()
+    if rows:
+        output.print(table(*columns, rows=rows, whole=whole))
+    else:
+        output.print(none, soft_wrap=True, markup=False)
 
 
 def narrow() -> bool:

@@ -1,5 +1,6 @@
-"""The commands of a user about tasks: show, explain, logs."""
+"""The commands of a user about tasks: list, show, explain, logs."""
 
+from collections import deque
 from typing import Any
 
 import click
@@ -7,16 +8,72 @@ import click
 from orchestrator.cli.acting import as_one_of, readers
 from orchestrator.cli.connection import Connected, Target, connect, connection_options
 
+STATES = ("Waiting", "Building", "To do", "Doing", "Done", "Failed", "Cancelled")
+"""The words of `orchestrator.core.states`, which is not imported for a `--help`."""
+
 
 @click.group(cls=Connected)
 @connection_options
 @click.pass_context
 def task(context: click.Context, /, **options: Any) -> None:
-    """Show tasks, why they are in their state, and the logs of those that failed.
+    """List and show tasks, why they are in their state, and what they say, or why they failed.
 
     KEY is a task's key, or as much of its beginning as no other has.
     """
     context.obj = Target(**options)
+
+
+@task.command("list")
+@click.option("--worker", metavar="ID", default="", help="Those that this organization runs.")
+@click.option("--plan", metavar="KEY", help="Those of this compute plan.")
+@click.option("--function", metavar="KEY", help="Those that run this function.")
+@click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Those in this state.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="The newest N; 0 for all.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
+@click.pass_obj
+def list_tasks(
+    target: Target, worker: str, plan: str | None, function: str | None, state: str | None, limit: int, as_json: bool
+) -> None:
+    """List tasks, the newest last: what an organization runs or has run, for whom, and in which compute plan."""
+    with connect(target.resolve()) as client:
+        from orchestrator import protos as pb
+        from orchestrator.cli import reading, tables
+        from orchestrator.core.states import TASK_WORDS
+
+        wanted = pb.TaskQueryFilter(
+            worker=worker,
+            compute_plan_key=reading.find(client, plan, reading.PLAN).key if plan else "",
+            function_key=reading.find(client, function, reading.FUNCTION).key if function else "",
+        )
+        found = list(
+            deque(
+                (each for each in reading.tasks(client, wanted) if state in (None, TASK_WORDS[each.status])),
+                maxlen=limit or None,
+            )
+        )
+        names = {key: client.function(key).name for key in {each.function_key for each in found}}
+    if as_json:
+        listed = [
+            {**reading.document(each), "state": TASK_WORDS[each.status], "function_name": names[each.function_key]}
+            for each in found
+        ]
+        reading.print_json({"tasks": listed})
+        return
+    key, plan_key = tables.short(each.key for each in found), tables.short(each.compute_plan_key for each in found)
+    rows = [
+        (
+            key(each.key),
+            names[each.function_key],
+            each.owner,
+            each.worker,
+            plan_key(each.compute_plan_key),
+            tables.minute(each.creation_date),
+            TASK_WORDS[each.status],
+        )
+        for each in found
+    ]
+    columns = ("task", "function", "owner", "worker", "plan", "created", "state")
+    tables.show(*columns, rows=rows, none="no such tasks", whole=("task", "plan", "created", "state"))
 
 
 @task.command()
@@ -54,7 +111,7 @@ def explain(target: Target, key: str, as_json: bool) -> None:
     click.echo(found.sentence)
     failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
     if failed is not None:
-        click.echo(f"its log: {target.command('task')} logs {failed.compute_task_key}")
+        click.echo(f"its log: {target.command('task')} logs {failed.compute_task_key[:8]}")
 
 
 @task.command()

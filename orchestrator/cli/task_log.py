@@ -13,7 +13,7 @@ from orchestrator.cli.connection import Access, tls
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.said import Said
 from orchestrator.client import logs, transfers
-from orchestrator.core.states import TASK_WORDS, TERMINAL
+from orchestrator.core.states import TERMINAL
 
 if TYPE_CHECKING:
     from orchestrator.client import Client
@@ -54,7 +54,7 @@ class TaskLog:
         if attempt is None and self._task.status == pb.STATUS_FAILED:
             self._failure(report)
         elif attempt is None and not follow and self._task.status not in {pb.STATUS_EXECUTING, *TERMINAL}:
-            raise Fault(f"task {self._task.key} is {TASK_WORDS[self._task.status]}: it has said nothing yet")
+            raise Fault(logs.silent(self._task, attempt))
         else:
             self._said(attempt, follow)
 
@@ -71,7 +71,7 @@ class TaskLog:
                     printed.add(said.more())
                 except logs.SilentError:
                     if not follow:
-                        raise Fault(self._silent(attempt)) from None
+                        raise Fault(logs.silent(self._task, attempt)) from None
                 if ended or not follow:
                     break
                 time.sleep(_PERIOD_SECONDS)
@@ -79,15 +79,6 @@ class TaskLog:
         printed.end()
         if follow and attempt is None and self._task.status == pb.STATUS_FAILED:
             self._failure(reading.failure_of(self._client, self._task))
-
-    def _silent(self, attempt: int | None) -> str:
-        what = f"task {self._task.key}" if attempt is None else f"attempt {attempt} of task {self._task.key}"
-        if self._task.status == pb.STATUS_EXECUTING:
-            return f"{what} has said nothing yet"
-        return (
-            f"{what}, which is {TASK_WORDS[self._task.status]}, said nothing, or {self._task.worker} does not keep "
-            "what it said any more"
-        )
 
     def _failure(self, report: pb.FailureReport | None) -> None:
         if report is None or not report.HasField("logs_address"):

@@ -99,6 +99,7 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
     running = federation.running
     table = Table.grid(padding=(0, 2))
     table.add_row("orchestrator", f"{running.address} (gRPC, mutual TLS), http://{running.http_address}/health")
+    table.add_row("metrics", f"http://{running.http_address}/metrics")
     table.add_row("channel", running.channel)
     for organization, address in running.stores.items():
         table.add_row(organization, f"asset store {address}")
@@ -112,7 +113,7 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
     table.add_row("Flower", running.flower)
     console.print(table, soft_wrap=True)
     console.print(
-        f"\nTry in another terminal: {command('plan list', data)}\n"
+        f"\nTry in another terminal, in this folder: {command('plan list', data)}\n"
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from orchestrator.client.errors import BuildError, CallError, PlanEndedError, Pl
 from orchestrator.client.event import Event
 from orchestrator.client.explanation import Explanation
 from orchestrator.client.folders import FolderError
+from orchestrator.client.messages import show
 from orchestrator.client.plan import Plan
 from orchestrator.client.progress import Progress
 from orchestrator.client.scores import Score, Scores
@@ -39,3 +40,5 @@ __all__ = [
     "Task",
     "Watch",
 ]
+
+show()

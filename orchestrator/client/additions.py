@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from orchestrator import protos as pb
 from orchestrator.client import declaration, folders, keys, registration, sources
 from orchestrator.client.errors import CallError, StoreError
+from orchestrator.client.messages import Several
 from orchestrator.client.sources import Source
 from orchestrator.client.steps import Steps, Work, settle
 from orchestrator.client.stores import Stores
@@ -150,7 +151,7 @@ def add_samples(
                 yield Work(partial(connection.put, base, f"data_samples/{key}", content))
                 new.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=content.checksum))
             known |= {sample.checksum: sample for sample in (yield from _register_samples(new))}
-    return [known[content.checksum] for content in contents]
+    return Several(known[content.checksum] for content in contents)
 
 
 def _put_all(stores: Stores, organization: str, contents: Mapping[str, Source]) -> Steps[list[pb.Addressable]]:

@@ -158,7 +158,7 @@ class Assets:
         """Write a model to a file, and check that it is the registered one; return the file.
 
         Args:
-            wanted: `task.outputs["model"]`, a task that makes one model, a model, or its key.
+            wanted: `task.outputs["model"]`, a task that makes one model, a model, or the key of either.
             path: the file, or a folder in which it is called by its key.
 
         Raises:
@@ -170,7 +170,7 @@ class Assets:
         return self._do(models.download(self._stores, wanted, path))
 
     def model(self, wanted: Wanted) -> pb.Model:
-        """Return a model, given by its key, or by the task or the output that it is.
+        """Return a model, given by its key, or by the task that made it, its key, or the output that it is.
 
         Raises:
             ValueError: what is wanted is none of these.

@@ -303,7 +303,7 @@ class AsyncClient(Shown):
         try:
             return await step(self)
         except grpc.aio.AioRpcError as error:
-            raise CallError.of(error) from error
+            raise CallError.of(error) from None
 
     def _known(self, key: str) -> pb.Function:
         known = [found for whole, found in self._catalogue.functions.items() if whole.startswith(key)]

@@ -130,7 +130,7 @@ class Client(Assets, Plans, Shown):
         except grpc.RpcError as error:
             # Whatever else it answers, it is there.
             if error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise CallError.of(error) from error
+                raise CallError.of(error) from None
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
@@ -204,9 +204,11 @@ class Client(Assets, Plans, Shown):
     def cancel(self, plan: Known) -> None:
         """Cancel a compute plan of ours, given itself or its key.
 
+        One whose tasks are all Done is Cancelled then, too, and takes no more; its results stay.
+
         Raises:
             ValueError: the key is no UUID.
-            CallError: it is not ours, has ended already (OE0109), or the orchestrator does not answer.
+            CallError: it is not ours, has failed or was cancelled before (OE0109), or the orchestrator does not answer.
         """
         self._run(of(plan, submission.cancel))
 

@@ -1,6 +1,7 @@
 """What goes wrong for a user of the SDK."""
 
 import re
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import grpc
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.client.progress import Progress
 
 _PAUSE = "grpc-retry-pushback-ms"
+_INSIDE = frozenset({"orchestrator", "grpc", "IPython"})
 _CODED = re.compile(r"(?P<code>OE\d{4}): *(?P<message>.*)", re.DOTALL)
 # With these nobody knows whether the call was done. A server that stops answers CANCELLED to what comes in meanwhile.
 _LOST = frozenset(
@@ -23,7 +25,30 @@ _LOST = frozenset(
 )
 
 
-class CallError(grpc.RpcError):
+class ToldError(Exception):
+    """An error whose message says all: a notebook shows it below the lines of whoever called, without those in here."""
+
+    def _render_traceback_(self) -> list[str]:
+        # Asked for by IPython alone.
+        from IPython import get_ipython
+
+        theirs = _called(self.__traceback__)
+        shown: list[str] = get_ipython().InteractiveTB.structured_traceback(type(self), self, theirs, tb_offset=0)
+        return shown
+
+
+def _called(trace: TracebackType | None) -> TracebackType | None:
+    """Return what of a traceback is neither of this package, nor of gRPC and IPython."""
+    if trace is None:
+        return None
+    deeper = _called(trace.tb_next)
+    package = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+    if package in _INSIDE:
+        return deeper
+    return TracebackType(deeper, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+
+
+class CallError(ToldError, grpc.RpcError):
     """The orchestrator refused a call, or did not answer it.
 
     It is a `grpc.RpcError` too, with `code()` and `details()`.
@@ -74,11 +99,11 @@ def _pause(error: grpc.RpcError) -> float:
     return int(asked) / 1000 if isinstance(asked, str) and asked.isdecimal() else 0.0
 
 
-class PlanError(ValueError):
+class PlanError(ToldError, ValueError):
     """A compute plan that is being built does not fit the functions that it uses, or is given a wrong key."""
 
 
-class StoreError(Exception):
+class StoreError(ToldError):
     """An asset store cannot be reached, refuses, or has something else than is registered; one line for people.
 
     Args:
@@ -91,11 +116,11 @@ class StoreError(Exception):
         self.status = status
 
 
-class BuildError(Exception):
+class BuildError(ToldError):
     """A function was not built; the message says why, with the end of the log where that may be read."""
 
 
-class PlanEndedError(Exception):
+class PlanEndedError(ToldError):
     """A compute plan ended without being Done; the message says why, and what to do next.
 
     Args:

@@ -77,6 +77,8 @@ def _what(event: Event) -> str:
             return f"{kind} {report.asset_key[:SHORT_KEY]} failed: {error} error reported by {report.owner}"
         case pb.ProfilingStep() as step:
             return f"task {step.asset_key[:SHORT_KEY]} {step.step} took {step.duration / 1e6:.3f} s"
+        case pb.ComputeTaskOutputAsset(asset_kind=pb.ASSET_PERFORMANCE) as made:
+            return f"task {made.compute_task_key[:SHORT_KEY]} {made.compute_task_output_identifier} is measured"
         case pb.ComputeTaskOutputAsset() as made:
             return f"task {made.compute_task_key[:SHORT_KEY]} {made.compute_task_output_identifier} is {made.asset_key}"
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from orchestrator.client.errors import ToldError
+
 LEFT_OUT = frozenset({"__pycache__", ".git", ".venv", ".ipynb_checkpoints"})
 """Folders that are no part of a function."""
 
@@ -22,7 +24,7 @@ _LONGEST_NAME, _LONGEST_PART = 1024, 255
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-class FolderError(ValueError):
+class FolderError(ToldError, ValueError):
     """A folder cannot become an asset: one line that names the file and says what to do."""
 
 

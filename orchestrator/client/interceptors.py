@@ -51,7 +51,7 @@ class Interceptor(
         call = continuation(self._identified(details, self._timeout), request)
         # What `.future()` returns is an RpcError too, however it ends, and an iterator: its caller asks it.
         if isinstance(call, grpc.RpcError) and not isinstance(call, Iterator):
-            raise CallError.of(call) from call
+            raise CallError.of(call) from None
         return call
 
     def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
@@ -68,7 +68,7 @@ class AsyncUnaryInterceptor(_Identity, grpc.aio.UnaryUnaryClientInterceptor):
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise CallError.of(error) from error
+            raise CallError.of(error) from None
 
 
 class AsyncStreamInterceptor(_Identity, grpc.aio.UnaryStreamClientInterceptor):

@@ -18,6 +18,7 @@ from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
 from orchestrator.client.task import Task
+from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 _CHUNK = 256 * 1024
 _EXPLANATION = 500
@@ -136,8 +137,23 @@ def read(stores: Stores, task: Task | pb.ComputeTask | str, attempt: int | None)
         return text
     known = yield lambda client: client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
     store = store_of(found.worker, known.organizations)
-    said: str = yield Work(partial(_said, stores, store, found.key, attempt))
+    said: str = yield Work(partial(_said, stores, store, found, attempt))
     return said
+
+
+def silent(task: pb.ComputeTask, attempt: int | None) -> str:
+    """Return in words that there is nothing to read of what a task says.
+
+    Args:
+        task: as it is now.
+        attempt: at it, that was asked for; None for the last.
+    """
+    what = f"task {task.key}" if attempt is None else f"attempt {attempt} of task {task.key}"
+    if task.status not in TERMINAL:
+        state = "has said" if task.status == pb.STATUS_EXECUTING else f"is {TASK_WORDS[task.status]}: it has said"
+        return f"{what} {state} nothing yet"
+    ended = TASK_WORDS[task.status]
+    return f"{what}, which is {ended}, said nothing, or {task.worker} does not keep what it said any more"
 
 
 def _report(task: pb.ComputeTask) -> Steps[pb.FailureReport | None]:
@@ -164,10 +180,13 @@ def _registered(stores: Stores, address: pb.Addressable, what: str) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
 
 
-def _said(stores: Stores, store: str, task: str, attempt: int | None) -> str:
+def _said(stores: Stores, store: str, task: pb.ComputeTask, attempt: int | None) -> str:
     with closing(stores.connect()) as connection:
-        parts = Reader.of_task(connection.client, store, task, attempt).more()
-        return b"".join(parts).decode(errors="replace")
+        parts = Reader.of_task(connection.client, store, task.key, attempt).more()
+        try:
+            return b"".join(parts).decode(errors="replace")
+        except SilentError:
+            raise SilentError(silent(task, attempt)) from None
 
 
 def store_of(organization: str, known: Iterable[pb.Organization]) -> str:

@@ -6,14 +6,14 @@ from typing import TypeAlias
 
 from orchestrator import protos as pb
 from orchestrator.client import keys, places
-from orchestrator.client.errors import StoreError
+from orchestrator.client.errors import CallError, StoreError
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
 from orchestrator.client.task import Output, Task
 from orchestrator.core.states import TASK_WORDS
 
-Wanted: TypeAlias = Output | Task | pb.Model | str
-"""A model, its key, or what a task has made."""
+Wanted: TypeAlias = Output | Task | pb.ComputeTask | pb.Model | str
+"""A model, or what a task has made; or the key of either."""
 
 _PAGE = 1000
 
@@ -53,9 +53,45 @@ def find(wanted: Wanted) -> Steps[pb.Model]:
         return wanted
     if isinstance(wanted, Task):
         wanted = wanted.model
-    key = yield from _made(wanted) if isinstance(wanted, Output) else keys.find(wanted, pb.ASSET_MODEL)
+    if isinstance(wanted, pb.ComputeTask):
+        wanted = yield from _only(wanted)
+    if isinstance(wanted, Output):
+        return (yield from _model((yield from _made(wanted))))
+    key = yield from keys.whole(keys.key_of(wanted, "a model"), pb.ASSET_MODEL, pb.ASSET_COMPUTE_TASK)
+    try:
+        return (yield from _model(key))
+    except CallError as error:
+        if error.oe_code != "OE0002":
+            raise
+        task = yield from _task(key)
+        if task is None:
+            raise
+    return (yield from find(task))
+
+
+def _only(task: pb.ComputeTask) -> Steps[Output]:
+    function = yield lambda client: client.functions.GetFunction(pb.GetFunctionParam(key=task.function_key))
+    declared = {name: output for name, output in function.outputs.items() if output.kind == pb.ASSET_MODEL}
+    if len(declared) != 1:
+        named = f"{len(declared)} models: {', '.join(sorted(declared))}" if declared else "no model"
+        raise StoreError(f"task {task.key} makes {named}; one is wanted, or its key")
+    ((name, output),) = declared.items()
+    return Output(task.key, name, output)
+
+
+def _model(key: str) -> Steps[pb.Model]:
     model: pb.Model = yield lambda client: client.models.GetModel(pb.GetModelParam(key=key))
     return model
+
+
+def _task(key: str) -> Steps[pb.ComputeTask | None]:
+    try:
+        task: pb.ComputeTask = yield lambda client: client.tasks.GetTask(pb.GetTaskParam(key=key))
+    except CallError as error:
+        if error.oe_code != "OE0002":
+            raise
+        return None
+    return task
 
 
 def _made(output: Output) -> Steps[str]:

@@ -9,6 +9,7 @@ import grpc
 from orchestrator import protos as pb
 from orchestrator.client import failures, keys
 from orchestrator.client.errors import BuildError, CallError
+from orchestrator.client.messages import Several
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps
 from orchestrator.client.stores import Stores
@@ -21,7 +22,7 @@ _ENDED = {pb.FUNCTION_STATUS_FAILED: "could not be built", pb.FUNCTION_STATUS_CA
 def wait_ready(stores: Stores, functions: Iterable[str | pb.Function], timeout: float) -> Steps[list[pb.Function]]:
     """Return functions once all are READY; see `Client.wait_ready`."""
     deadline = time.monotonic() + timeout
-    found = []
+    found = Several[pb.Function]()
     wanted = []
     for given in functions:
         wanted.append((yield from keys.find(given, pb.ASSET_FUNCTION, pb.Function)))

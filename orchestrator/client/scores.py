@@ -59,7 +59,7 @@ class Scores(Sequence[Score]):
     """
 
     def __init__(self, found: Iterable[Score]) -> None:
-        self._scores = sorted(found, key=lambda each: (_order(each.round), each.score, each.organization, each.task))
+        self._scores = sorted(found, key=lambda each: (order(each.round), each.score, each.organization, each.task))
 
     @overload
     def __getitem__(self, index: int) -> Score: ...
@@ -145,12 +145,15 @@ class Scores(Sequence[Score]):
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("a frame needs pandas: `pip install pandas`; csv() and document() do without") from None
         return pd.DataFrame([asdict(each) for each in self._scores], columns=list(_FIELDS))
 
 
-def _order(number: int | str) -> tuple[bool, int, str]:
+def order(number: int | str) -> tuple[bool, int, str]:
+    """Return what rounds are sorted by: numbers, then words."""
     return (isinstance(number, str), 0, number) if isinstance(number, str) else (False, number, "")
 
 
@@ -174,7 +177,7 @@ def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
         own = next((task.metadata[name] for name in ROUNDS if name in task.metadata), None)
         parents = [known.get(each.parent_task_output.parent_task_key) for each in task.inputs]
         inherited = [number for number in parents if number is not None]
-        known[task.key] = _number(own) if own is not None else max(inherited, key=_order, default=None)
+        known[task.key] = _number(own) if own is not None else max(inherited, key=order, default=None)
     return {key: ranks[key] if number is None else number for key, number in known.items()}
 
 

@@ -148,7 +148,10 @@ def _is_there(transaction: Transaction, key: UUID, asked: bytes) -> bool:
     if submissions.existing(transaction, key) is None:
         return False
     if submissions.asked_before(transaction, key, asked) is None:
-        raise ConflictError(f"compute plan {key} exists already, and came otherwise than it is asked for now")
+        raise ConflictError(
+            f"compute plan {key} exists already, and not by the same retry or rerun: leave its key out, or ask for the "
+            "same plan, name and replacements again"
+        )
     return True
 
 

@@ -35,7 +35,7 @@ def register(transaction: Transaction, new: pb.NewFailureReport) -> pb.FailureRe
     failed = endings.fail_by_worker(
         transaction,
         task,
-        f"{pb.ErrorType.Name(new.error_type)} reported by {transaction.organization}",
+        f"{pb.ErrorType.Name(new.error_type).removeprefix('ERROR_TYPE_')} error reported by {transaction.organization}",
         fault=kind_of(new.error_type),
         register=lambda ended: reports.append(add(transaction, new, ended.worker)),
     )

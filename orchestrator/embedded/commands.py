@@ -127,6 +127,7 @@ def serve(places: Places, settings: Mapping[str, object]) -> Process:
             "CHANNEL_CONFIG": places.channel_config,
             "GRPC_ADDRESS": places.address,
             "HTTP_ADDRESS": places.http_address,
+            "METRICS_ENABLED": "true",
             "TLS_ENABLED": "true",
             "TLS_CERT_PATH": certificates.certificate,
             "TLS_KEY_PATH": certificates.key,

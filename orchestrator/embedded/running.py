@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.client import Certificates, Client
+from orchestrator.client.errors import ToldError
+from orchestrator.client.shown import Shown
 from orchestrator.embedded.certificates import Layout
 from orchestrator.files import whole
 
@@ -15,8 +17,23 @@ FILE = "federation.json"
 _CLOCK_STEP_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Running:
+class NowhereError(ToldError, RuntimeError):
+    """No federation runs where one was looked for.
+
+    Args:
+        place: where, for people.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"no federation runs in {place}: start one with `orchestrator up`, or say where one runs: "
+            "running.here(FOLDER), or ORCHESTRATOR_DATA"
+        )
+        self.place = place
+
+
+@dataclass(frozen=True, repr=False)
+class Running(Shown):
     """A federation that is ready.
 
     Args:
@@ -44,6 +61,17 @@ class Running:
     consent_folder: Path
     flower: str
     logs: Path
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what is shown; not the password that is in the address of Flower."""
+        return {
+            "organizations": ", ".join(self.organizations),
+            "channel": self.channel,
+            "address": self.address,
+            "health": f"http://{self.http_address}/health",
+            "certificates": str(self.certificate_folder),
+            "logs": str(self.logs),
+        }
 
     def certificates(self, organization: str) -> Certificates:
         """Return the files with which an organization calls the orchestrator.
@@ -114,20 +142,32 @@ def here(folder: Path | str | None = None) -> Running:
     """Return the federation that `orchestrator up` runs: in a folder, or else nearest to the current one.
 
     Args:
-        folder: its data folder. By default what the variable ORCHESTRATOR_DATA says, or `.orchestrator` in the current
-            folder or one that this lies in.
+        folder: its data folder, `.orchestrator`, or the one that this lies in. By default what the variable
+            ORCHESTRATOR_DATA says, or else the current folder or one that this lies in.
 
     Raises:
-        RuntimeError: none runs there.
+        NowhereError: none runs there; it is a RuntimeError.
         ValueError: the file there is not ours.
         OSError: it cannot be read.
     """
     asked = folder or os.environ.get("ORCHESTRATOR_DATA")
     now = Path.cwd()
-    for data in [Path(asked)] if asked else [place / ".orchestrator" for place in (now, *now.parents)]:
+    if asked:
+        places = [Path(asked).expanduser(), Path(asked).expanduser() / ".orchestrator"]
+    else:
+        places = [now / ".orchestrator", *(filter(_ours, (above / ".orchestrator" for above in now.parents)))]
+    for data in places:
         if found := read(data):
             return found
-    raise RuntimeError(f"no federation runs in {asked or f'{now} or above it'}: start one with `orchestrator up`")
+    raise NowhereError(str(asked) if asked else f"{now} or above it")
+
+
+def _ours(data: Path) -> bool:
+    """Return whether a folder is there and not another user's, who could lead us to another orchestrator."""
+    try:
+        return data.stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def start_time(pid: int) -> float | None:

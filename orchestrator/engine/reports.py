@@ -67,11 +67,11 @@ def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskRespon
             reason=asked.reason,
         )
         return pb.FailTaskResponse(retry_after=duration(pause)) if retried else _failed_before(transaction, asked)
-    error_type = pb.ErrorType.Name(asked.error_type)
+    error = f"{pb.ErrorType.Name(asked.error_type).removeprefix('ERROR_TYPE_')} error"
     failed = endings.fail_by_attempt(
         transaction,
         task,
-        f"attempt {asked.attempt.number}: {': '.join(filter(None, (error_type, asked.reason)))}",
+        f"attempt {asked.attempt.number}: {': '.join(filter(None, (error, asked.reason)))}",
         token_hash=attempts.digest(asked.attempt.token),
         fault=fault,
         report_hash=_report_hash(asked),

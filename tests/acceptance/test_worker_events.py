@@ -64,6 +64,7 @@ def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(n
     row, plan = shown(seen, good, "SUCCESS"), network.ended(good).compute_plan_key
     assert row.args == f"{good[:8]} function in test ({plan[:8]}), function {works.key[:8]}, attempt 1"
     assert row.worker.hostname.startswith("org-b@")
+    assert shown(seen, works.key, "SUCCESS").args == f"{works.key[:8]} function"
     failed = shown(seen, bad, "FAILURE")
     assert "EXECUTION: the function exited with code 3" in failed.exception
     assert f"read its log with `orchestrator task logs {bad[:8]}`" in failed.exception

@@ -85,11 +85,11 @@ def test_a_retry_is_made_once_by_the_key_of_the_new_plan(story: Story):
     assert answers == [answers[0]] * 4
     assert len(story.words(key)) == 2
     assert len(story.links().continued_by) == 1
-    with refused("OE0006", "came otherwise than it is asked for now"):
+    with refused("OE0006", "and not by the same retry or rerun"):
         story.retry(key=key, name="another name")
-    with refused("OE0006", "came otherwise"):
+    with refused("OE0006", "not by the same"):
         story.rerun(key=key)
-    with refused("OE0006", "came otherwise"):
+    with refused("OE0006", "not by the same"):
         story.retry(key=story.plan.key)
     assert deadlocks(story.network.database) == 0
 

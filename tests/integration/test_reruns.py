@@ -107,7 +107,7 @@ def test_a_plan_that_was_written_anew_runs_what_has_changed(story: Story):
     assert given(story.task(new["top"].key)) == [story.model(story.left), new["right"].key]
     # The same again, in any order, is the same; what was sent as another plan is not.
     assert resubmit(story, plan, dict(reversed(new.items()))) == continued
-    with refused("OE0006", "came otherwise"):
+    with refused("OE0006", "not by the same"):
         resubmit(story, plan, {"root": new["root"]})
     assert list(stored.check(story.network.database, story.network.channel, timedelta(days=1))) == []
     # One that continues it knows what it reused.

@@ -23,23 +23,28 @@ from workers.functions import program
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
+_SHORT = 8
 
 # That the orchestrator takes.
 _LONGEST_REASON = 500
 
 
-def build(settings: WorkerSettings, channels: Channels, key: str) -> None:
+def build(
+    settings: WorkerSettings, channels: Channels, key: str, described: Callable[[str], None] = lambda _: None
+) -> None:
     """Build a function, or find that nothing is to do: it is safe to be poked twice, also at once.
 
     Args:
         settings: the worker's.
         channels: the organization's connections; the first that knows the function is used.
         key: of the function.
+        described: called with what people call it.
     """
     try:
         client, function = channels.find(
             lambda client: insist(lambda: client.functions.GetFunction(pb.GetFunctionParam(key=key)))
         )
+        described(f"{key[:_SHORT]} {function.name}")
         if function.owner != settings.organization:
             log.warning("function.not_ours", function=key, owner=function.owner)
             return

@@ -133,14 +133,19 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         if failure:
             raise TaskFailedError(failure)
 
-    @app.task(name=BUILD_FUNCTION, shared=False)  # type: ignore[untyped-decorator]
-    def build_function(function: str) -> None:
+    @app.task(name=BUILD_FUNCTION, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    def build_function(self: Task, function: str) -> None:
         """Build a function of this organization.
 
         Args:
             function: its key.
         """
-        building.build(settings, process.channels, function)
+        building.build(
+            settings,
+            process.channels,
+            function,
+            described=lambda words: acknowledgement.described(self.request.id, words),
+        )
 
     @app.task(name=DISABLE_OUTPUTS, shared=False)  # type: ignore[untyped-decorator]
     def disable_outputs(task: str) -> None:

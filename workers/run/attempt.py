@@ -68,6 +68,7 @@ def run(
         return runner.run(param)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
+        described(f"{task[:_SHORT]} not claimed")
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return ""
 
@@ -105,6 +106,7 @@ class _Runner:
             client, claim = self._asking.channels.find(lambda client: self._claim(client, param))
             return self._run_step(client, claim)
         if agreed is None:
+            self._described(f"{param.compute_task_key[:_SHORT]} declined")
             return ""
         client, asked = agreed
         claim = self._claim(client, param)

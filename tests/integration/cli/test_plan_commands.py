@@ -180,6 +180,47 @@ def test_cancel(network: Partners, certificates: Layout, as_org_1: list[str]):
     assert {task.status for task in tasks.tasks} == {pb.STATUS_CANCELED}
     code, _, errors = run("plan", *as_org_1, "cancel", plan.key)
     assert (code, errors.startswith("Error: OE0109: ")) == (3, True)
+    done = network.plan()
+    done.submit()
+    network.complete(done)
+    code, _, errors = run("plan", *as_org_1, "cancel", done.key)
+    assert (code, errors) == (
+        1,
+        f"Error: compute plan {done.key} is Done, with all its {len(done.tasks)} tasks: nothing is cancelled\n",
+    )
+    assert not network.data.plans.GetPlan(pb.GetComputePlanParam(key=done.key)).HasField("cancelation_date")
+
+
+def test_tasks_are_shown_by_their_rounds(network: Partners, as_org_1: list[str]):
+    plan = network.data.plan("rounds")
+    data = {"function": network.train, "data_manager": network.manager, "data_samples": [network.sample]}
+    for number in ("3", "1", "10", "2"):
+        plan.train(**data, metadata={"round": number})
+    plan.submit()
+    code, output, _ = run("plan", *as_org_1, "show", plan.key, "--json")
+    assert (code, [task["round"] for task in json.loads(output)["tasks"]]) == (0, [1, 2, 3, 10])
+
+
+def test_tasks_are_listed_by_who_runs_them(network: Partners, as_org_1: list[str]):
+    code, output, _ = run("task", *as_org_1, "list", "--worker", "org-2")
+    assert (code, output) == (0, "no such tasks\n")
+    plan = network.plan()
+    plan.submit()
+    network.do(plan.tasks[0].key)
+    trained, averaged, tested = plan.tasks
+
+    def listed(*options: str) -> list[str]:
+        code, output, _ = run("task", *as_org_1, "list", *options, "--json")
+        assert code == 0
+        return sorted(each["key"] for each in json.loads(output)["tasks"])
+
+    assert listed("--worker", "org-2") == [averaged.key]
+    assert listed("--worker", "org-1") == sorted([trained.key, tested.key])
+    assert listed("--state", "done") == listed("--function", network.train.key[:10]) == [trained.key]
+    assert len(listed("--limit", "2")) == 2
+    assert len(listed("--plan", plan.key[:10])) == 3
+    code, output, _ = run("task", *as_org_1, "list", "--plan", plan.key, "--state", "To do")
+    assert (code, averaged.key in output, "average" in output, trained.key in output) == (0, True, True, False)
 
 
 def test_task_show(network: Partners, as_org_1: list[str]):
@@ -252,7 +293,7 @@ def test_wrong_certificates(network: Partners, certificates: Layout, tmp_path: P
 
 def test_wrong_usage(network: Partners, as_org_1: list[str], tmp_path: Path):
     assert run("plan", "list", folder=tmp_path)[0] == 2
-    assert "no federation runs in .orchestrator" in run("plan", "list", folder=tmp_path)[2]
+    assert f"no federation runs in {tmp_path} or above it" in run("plan", "list", folder=tmp_path)[2]
     code, _, errors = run("plan", "--address", network.address, "list")
     assert (code, "--org (ORCHESTRATOR_ORGANIZATION) is missing" in errors) == (2, True)
     code, _, errors = run("plan", *as_org_1[:-2], "list")

@@ -19,7 +19,7 @@ from .commands import run
 
 RUN = {
     "plan": {"list", "show", "scores", "watch"},
-    "task": {"show", "explain"},
+    "task": {"list", "show", "explain"},
     "function": {"list", "show"},
     "data": {"list"},
     "model": {"get"},

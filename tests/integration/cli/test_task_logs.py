@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator import protos as pb
 from orchestrator.cli.connection import tls
+from orchestrator.client import StoreError
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from tests.kit.commands import run_bytes
@@ -194,6 +195,8 @@ def test_what_a_task_says_is_printed_while_it_runs_and_when_it_is_done(
     quiet = logs(network, certificates, "org-2", key)
     assert (quiet.returncode, quiet.stdout) == (1, b"")
     assert b"has said nothing yet" in quiet.stderr
+    with pytest.raises(StoreError, match=f"^task {key} has said nothing yet$"):
+        network.data.log(key)
     store.say(key, 1, b"of the first\n")
     store.say(key, 2, b"half a li")
     for organization in ("org-1", "org-2"):

@@ -136,7 +136,11 @@ def test_asyncio_does_the_same(home: Home, tmp_path: Path, certificates: Layout,
             task = plan.task(function=function, worker="org-1")
             await plan.submit()
             key = done(home, task.key, b"content")
-            assert (await client.model(task)).key == key
+            registered = await client.tasks.GetTask(pb.GetTaskParam(key=task.key))
+            for named in (task, task.key, registered, key):
+                assert (await client.model(named)).key == key
+            with pytest.raises(CallError, match=f"OE0002: model {function.key} does not exist"):
+                await client.model(function.key)
             assert (await client.download(task, tmp_path / "model")).read_bytes() == b"content"
             assert [score.value for score in await plan.scores()] == [0.5]
 

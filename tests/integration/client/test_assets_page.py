@@ -1,10 +1,12 @@
 """The examples of the page on functions, data and models, each in its order, against a real server and asset store."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,13 @@ def blocks(language: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """What the page takes for granted."""
-    function_in(tmp_path / "average", blocks("yaml"))
-    (tmp_path / "opener.py").write_text("class Opener: ...\n")
+    average = function_in(tmp_path / "average", blocks("yaml"))
+    (average / "function.py").write_text(blocks("python function.py"))
+    (average / "Dockerfile").write_text(blocks("dockerfile"))
+    (tmp_path / "opener.py").write_text(blocks("python opener.py"))
     for name in ("north", "south"):
         (tmp_path / "data" / name / "more").mkdir(parents=True)
-        (tmp_path / "data" / name / "patients.csv").write_text(name)
+        (tmp_path / "data" / name / "patients.csv").write_text(f"age,town\n42,{name}\n")
         (tmp_path / "data" / name / "more" / "notes.txt").write_text("a")
     return tmp_path
 
@@ -61,3 +65,23 @@ def test_the_commands_of_the_page(home: Home, folder: Path, certificates: Layout
     assert "average  org-1" in re.sub(r" +", "  ", done.stdout)
     assert '"complete":true' in done.stdout
     assert "upload-complete: ?1" in done.stdout.lower()
+
+
+def test_the_programs_of_the_page(folder: Path) -> None:
+    """The function does what it says, on files as a worker gives them, and the opener reads the page's data."""
+    for number, name in ((1, "one"), (3, "two")):
+        (folder / name).write_text(json.dumps({"weight": number}))
+    inputs = [{"id": "models", "value": str(folder / name), "multiple": True} for name in ("one", "two")]
+    outputs = [{"id": "model", "value": str(folder / "model"), "multiple": False}]
+    words = re.search(r"^ENTRYPOINT (.*)$", blocks("dockerfile"), re.MULTILINE)
+    assert words
+    given = ["--inputs", json.dumps(inputs), "--outputs", json.dumps(outputs)]
+    command = [sys.executable, *json.loads(words[1])[1:], *given]
+    done = subprocess.run(command, cwd=folder / "average", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("averaged 2 models\n")
+    assert json.loads((folder / "model").read_text()) == {"weight": 2}
+    names: dict[str, Any] = {}
+    exec(compile(blocks("python opener.py"), "opener.py", "exec"), names)
+    rows = names["PatientsOpener"]().get_data([folder / "data" / name for name in ("north", "south")])
+    assert [row["town"] for row in rows] == ["north", "south"]

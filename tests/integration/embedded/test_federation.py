@@ -316,12 +316,16 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
         assert first.stores["hospital-1"] == f"https://127.0.0.1:{port + 3}"
         # What it tells people to try, as it stands there.
         told = wait_until(
-            lambda: re.search(r"^Try in another terminal: orchestrator (.*)\n", said(), re.MULTILINE), 10, "advice"
+            lambda: re.search(r"^Try in another terminal, in this folder: orchestrator (.*)\n", said(), re.MULTILINE),
+            10,
+            "advice",
         )
         with command(*shlex.split(told[1])) as tried:
             assert "plan" in tried.communicate(timeout=START_SECONDS)[0]
             assert tried.returncode == 0
         assert first.flower in said()
+        (metrics,) = re.findall(r"^metrics +(\S+)", said(), re.MULTILINE)
+        assert "orchestrator_database_reachable 1.0" in httpx.get(metrics, trust_env=False).text
         check_revived(psutil.Process(up.pid), said)
         # A federation that is killed leaves no process, and all its data.
         family = family_of(up.pid)

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import sys
 
 import pandas
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,6 +80,12 @@ def test_the_table() -> None:
 def test_a_frame_holds_a_row_for_each_score() -> None:
     found = [Score(1, "a", "auc", 0.5, "f", "t")]
     assert Scores(found).frame().equals(pandas.DataFrame([vars(found[0])]))
+
+
+def test_without_pandas_a_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install pandas.*csv\(\) and document\(\) do without"):
+        Scores([]).frame()
 
 
 def score(round_: int | str, value: float, organization: str = "org-1", name: str = "accuracy") -> Score:

@@ -22,6 +22,7 @@ from orchestrator.client import (
     Scores,
     Watch,
 )
+from orchestrator.client.messages import Several
 
 NASTY = "<script>alert('x')</script>&\x1b[2J\u202e"
 KEY = "0e27b6e1-eb0c-4c5e-9d0a-5b1b2a3c4d5e"
@@ -87,6 +88,35 @@ def test_text_of_others_is_shown_and_does_nothing(plan: Plan[None], name: str) -
     assert "alert('" not in html
 
 
+MESSAGES = [
+    pb.Function(key=KEY, name=NASTY, status=pb.FUNCTION_STATUS_READY, outputs={NASTY: pb.FunctionOutput()}),
+    pb.DataManager(key=KEY, name=NASTY, logs_permission=pb.Permission(authorized_ids=["org-2"])),
+    pb.DataSample(key=KEY, owner=NASTY),
+    pb.ComputePlan(key=KEY, name=NASTY),
+    pb.ComputeTask(key=KEY, worker=NASTY, status=pb.STATUS_DONE),
+    pb.Model(key=KEY, owner=NASTY, permissions=pb.Permissions(process=pb.Permission(public=True))),
+    pb.Organization(id=NASTY, address="https://store.example"),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_is_a_table_in_a_notebook(message) -> None:
+    html = message._repr_html_()
+    assert f"<th>{type(message).__name__}</th>" in html
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    several = Several([message, message])._repr_html_()
+    assert several.count("<tr>") == 3
+    assert "<script" not in several
+
+
+def test_messages_tell_for_whom_they_are_and_in_which_state() -> None:
+    shown = "".join(message._repr_html_() for message in MESSAGES)
+    for told in ("everyone", "org-2", ">Done<", ">Ready<", KEY, "https://store.example"):
+        assert told in shown
+    assert Several()._repr_html_() == "<table><thead><tr><th>none</th></tr></thead><tbody></tbody></table>"
+
+
 def test_everything_that_the_sdk_returns_is_shown() -> None:
     classes = {getattr(orchestrator.client, name) for name in orchestrator.client.__all__ if name != "PUBLIC"}
     ours = {each for each in classes if isinstance(each, type) and not issubclass(each, Exception)}
@@ -129,6 +159,15 @@ def test_a_progress_tells_how_far_it_is() -> None:
         (
             pb.ComputeTaskOutputAsset(compute_task_key=KEY, compute_task_output_identifier="model", asset_key="m"),
             "task 0e27b6e1 model is m",
+        ),
+        (
+            pb.ComputeTaskOutputAsset(
+                compute_task_key=KEY,
+                compute_task_output_identifier="auc",
+                asset_kind=pb.ASSET_PERFORMANCE,
+                asset_key=f"{KEY}|auc",
+            ),
+            "task 0e27b6e1 auc is measured",
         ),
     ],
 )
