@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+import structlog
 from celery import Celery
 from celery.signals import worker_process_shutdown
 from kombu.entity import Exchange, Queue
@@ -15,10 +16,13 @@ from beat.settings import BeatSettings
 from orchestrator import health, log
 from orchestrator.broker import connection, own_words, reading
 from orchestrator.core import pokes
+from orchestrator.core.errors import UnavailableError
 from orchestrator.engine.transaction import Database
 from orchestrator.store import connecting, pooling
 from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
+
+events = structlog.get_logger()
 
 QUEUE = "maintenance"
 
@@ -91,7 +95,11 @@ def make_app(settings: BeatSettings) -> Celery:
 def _register(app: Celery, process: _Process, sweep: Sweep) -> None:
     @app.task(name=sweep.name, shared=False)  # type: ignore[untyped-decorator]
     def run() -> None:
-        sweep.sweep(process.database, process.now())
+        try:
+            sweep.sweep(process.database, process.now())
+        except UnavailableError as error:
+            # The next one does its work.
+            events.warning("sweep.put_off", sweep=sweep.name, reason=str(error))
 
 
 def main(settings: BeatSettings, schedule: bool) -> int:

@@ -5,7 +5,11 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 
 from orchestrator.broker import tls
-from orchestrator.core import pokes
+from orchestrator.core import liveness, pokes
+
+_CONNECT_SECONDS = 5
+# As to the database: one that falls silent is noticed 8 s after it was told something, and after 11 s when it was not.
+_LIVELY = liveness.options(idle=5, interval=2, probes=3, unanswered=8)
 
 _ROOM = "orchestrator.broker"
 _TRANSPORTS = {
@@ -24,14 +28,22 @@ TRANSPORT_ALIASES.update(_TRANSPORTS)
 def settings(url: str, account: str) -> dict[str, Any]:
     """Return what reaches an account's queues and channels.
 
-    On RabbitMQ what is published is confirmed; on Redis and Valkey every key and channel has the account's prefix.
+    On RabbitMQ what is published is confirmed; on Redis and Valkey every key and channel has the account's prefix. A
+    broker that falls silent counts as lost after some seconds.
 
     Args:
         url: of the broker.
         account: whose: that of an organization, or `pokes.MAINTENANCE`.
     """
     options: dict[str, Any] = (
-        {"global_keyprefix": pokes.key_prefix(account)} if pokes.on_redis(url) else {"confirm_publish": True}
+        {
+            "global_keyprefix": pokes.key_prefix(account),
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_keepalive": True,
+            "socket_keepalive_options": _LIVELY,
+        }
+        if pokes.on_redis(url)
+        else {"confirm_publish": True, "socket_settings": _LIVELY}
     )
     return {"broker_url": url, "broker_use_ssl": tls.options(url), "broker_transport_options": options}
 

@@ -34,7 +34,11 @@ def settings(url: str, accounts: Iterable[str]) -> dict[str, Any]:
     }
     if not pokes.on_redis(url):
         return general
-    options = {"prefixes": [pokes.key_prefix(account) for account in accounts]}
+    options = {
+        **general["broker_transport_options"],
+        "prefixes": [pokes.key_prefix(account) for account in accounts],
+    }
+    del options["global_keyprefix"]
     return {**general, "broker_transport": _TRANSPORT, "broker_transport_options": options}
 
 

@@ -141,8 +141,10 @@ def import_over_http(document: Mapping[str, object], management_url: str, broker
     auth = (unquote(administrator.username or "guest"), unquote(administrator.password or "guest"))
     url = f"{management_url.rstrip('/')}/api/definitions"
     try:
-        httpx.post(url, json=document, auth=auth, timeout=_SECONDS).raise_for_status()
+        # With a transport of its own it takes no proxy of the environment, and still trusts whom that names.
+        with httpx.Client(transport=httpx.HTTPTransport(), auth=auth, timeout=_SECONDS) as client:
+            client.post(url, json=document).raise_for_status()
     except httpx.HTTPStatusError as error:
         raise RabbitMQError(f"{url} answers {error.response.status_code} {error.response.reason_phrase}") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise RabbitMQError(f"{url} cannot be reached: {error}") from error

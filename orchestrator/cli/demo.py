@@ -44,8 +44,10 @@ def demo(rounds: int, product: str, keep_running: bool, data: Path) -> None:
     from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
     from orchestrator.client import BuildError, CallError, StoreError
     from orchestrator.embedded.federation import Federation, remove_data
+    from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.processes import ProcessError
 
+    forget_variables()
     console = Console(highlight=False)
     place = fresh(data)
     federation = Federation(data, [*HOSPITALS, AGGREGATOR], data=place, tell=partial(console.print, soft_wrap=True))

@@ -71,6 +71,13 @@ class _Lazy(Group):
         except KeyboardInterrupt:
             # click would make it a plain failure.
             raise Interruption from None
+        except RuntimeError as error:
+            # Until Python 3.12 a signal that comes while a class is made, as by an import, becomes one.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise Interruption from None
+            if isinstance(error.__cause__, SystemExit):
+                raise error.__cause__ from None
+            raise
         finally:
             # At Python's own end nobody could catch it any more.
             if begins and signal.getsignal(signal.SIGINT) is signal.default_int_handler:

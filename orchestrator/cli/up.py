@@ -48,8 +48,10 @@ def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
 
     from orchestrator.client import CallError, StoreError
     from orchestrator.embedded.federation import Federation
+    from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.processes import ProcessError
 
+    forget_variables()
     console = Console(highlight=False)
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
     tell = partial(console.print, soft_wrap=True)

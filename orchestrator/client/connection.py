@@ -39,7 +39,8 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A watcher is silent for hours: only a ping tells it that the server's machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # What was sent must be acknowledged in as long, too, or the connection is left.
+    ("grpc.keepalive_timeout_ms", 8_000),
     # Two minutes by default: too long for nodes whose leases end soon after a server was restarted.
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )

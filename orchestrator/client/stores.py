@@ -65,12 +65,12 @@ def tls(certificates: Certificates, authority: Path) -> ssl.SSLContext:
     Raises:
         StoreError: the files are no certificates, or the key is not the certificate's.
     """
+    from orchestrator.files.tls import calling_context
+
     try:
-        context = ssl.create_default_context(cafile=authority)
-        context.load_cert_chain(certificates.certificate, certificates.key)
-    except (ssl.SSLError, OSError) as error:
+        return calling_context(authority, certificates.certificate, certificates.key)
+    except (OSError, ValueError) as error:
         raise StoreError(
             f"{authority}, {certificates.certificate} and {certificates.key} are no PEM files of a CA certificate, a "
             f"certificate and its key: {error}"
         ) from error
-    return context

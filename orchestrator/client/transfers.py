@@ -19,6 +19,7 @@ from orchestrator.client.errors import StoreError
 from orchestrator.client.printing import printable
 from orchestrator.client.sources import Source
 from orchestrator.client.steps import about
+from orchestrator.core import liveness
 from orchestrator.files import whole
 
 _CHUNK = 1024 * 1024
@@ -96,17 +97,8 @@ def connect(context: ssl.SSLContext, proxy_from_environment: bool) -> Connection
 def _lively() -> list[tuple[int, int, int]]:
     """Return the options of a socket that notices soon when nobody is there, while it sends and while it waits."""
     probes = 3
-    wanted = {
-        "TCP_KEEPIDLE": _SILENT_SECONDS,
-        "TCP_KEEPINTVL": max(1, _SILENT_SECONDS // probes),
-        "TCP_KEEPCNT": probes,
-        "TCP_USER_TIMEOUT": 2000 * _SILENT_SECONDS,
-    }
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    # Not every system has all of them.
-    return options + [
-        (socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in wanted.items() if hasattr(socket, name)
-    ]
+    lively = liveness.options(_SILENT_SECONDS, max(1, _SILENT_SECONDS // probes), probes, 2 * _SILENT_SECONDS)
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *((socket.IPPROTO_TCP, *each) for each in lively.items())]
 
 
 def fetch(client: httpx.Client, address: pb.Addressable, what: str, file: IO[bytes], limit: int | None = None) -> None:

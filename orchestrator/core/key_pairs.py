@@ -63,6 +63,18 @@ def _check_kind(leaf: x509.Certificate) -> None:
     if isinstance(key, rsa.RSAPublicKey) and plain and key.key_size >= _RSA_BITS:
         return
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
-        return
+        if _algorithm(key) in leaf.tbs_certificate_bytes:
+            return
+        raise ValueError(
+            "gRPC cannot serve with a key whose curve is written out (explicit parameters): expected one that "
+            "names it, as openssl makes with -param_enc named_curve"
+        )
     kind = name_of_key(key) if plain else "RSASSA-PSS"
     raise ValueError(f"gRPC cannot serve with a key that is {kind}: expected RSA, P-256 or P-384")
+
+
+def _algorithm(key: ec.EllipticCurvePublicKey) -> bytes:
+    """Return the algorithm identifier of a key whose curve is named, in DER."""
+    written = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    # A sequence of this sequence and the point; both are short.
+    return written[2 : 4 + written[3]]

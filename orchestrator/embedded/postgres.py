@@ -29,6 +29,12 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 _NO_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
 
+def forget_variables() -> None:
+    """Take the variables of libpq, as `PGSSLMODE`, from this process: they are meant for other databases."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
 class Postgres:
     """A Postgres server on a port of 127.0.0.1, which stays the same over restarts.
 

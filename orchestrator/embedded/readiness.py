@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import ssl
 from base64 import b64encode
 from collections.abc import Iterable
 from types import TracebackType
@@ -16,6 +15,7 @@ from orchestrator.broker import monitor
 from orchestrator.client import Certificates, Client
 from orchestrator.core import pokes
 from orchestrator.embedded.ports import HOST
+from orchestrator.files.tls import calling_context
 
 _SECONDS = 0.5
 
@@ -68,8 +68,7 @@ def is_heard(client: Client, organization: str, node: str) -> bool:
 
 def serves_https(port: int, certificates: Certificates) -> bool:
     """Tell whether an asset store speaks TLS with a peer."""
-    context = ssl.create_default_context(cafile=certificates.authority)
-    context.load_cert_chain(certificates.certificate, certificates.key)
+    context = calling_context(certificates.authority, certificates.certificate, certificates.key)
     try:
         with (
             socket.create_connection((HOST, port), timeout=_SECONDS) as connection,

@@ -1,4 +1,4 @@
-"""TLS of the HTTP servers: files that are read again at each new connection."""
+"""TLS over HTTP: of servers, whose files are read again at each new connection, and of those who call them."""
 
 import ssl
 from pathlib import Path
@@ -61,6 +61,26 @@ def renewed_context(
     return context
 
 
+def calling_context(authorities: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what is needed to call those whom authorities vouch for, who want to know who calls.
+
+    Unlike `ssl.create_default_context` it heeds nothing that the environment says (`SSLKEYLOGFILE`).
+
+    Args:
+        authorities: PEM file of CA certificates; nobody else is trusted.
+        certificate: PEM file with our certificate chain.
+        key: PEM file with its private key.
+
+    Raises:
+        OSError: a file cannot be read, is none of these, or the certificate and the key do not belong together.
+        ValueError: the key is encrypted.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authorities)
+    context.load_cert_chain(certificate, key, password=_refuse)
+    return context
+
+
 def _refuse() -> str:
     # OpenSSL would ask at the terminal.
-    raise ValueError("the key of the server's certificate is encrypted; it must lie there without")
+    raise ValueError("the key of the certificate is encrypted; it must lie there without")

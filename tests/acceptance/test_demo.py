@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import struct
 import subprocess
@@ -121,7 +122,16 @@ def test_a_patient_in_the_content_is_found():
 
 def test_the_command_exits_with_0_and_leaves_nothing_running(tmp_path):
     command = [sys.executable, "-m", "orchestrator", "demo", "--rounds", "1", "--data", str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    # What a company sets for other programs.
+    foreign = {
+        "PGHOST": "elsewhere.example",
+        "PGSSLMODE": "verify-full",
+        "PGSERVICE": "warehouse",
+        "PGOPTIONS": "-c x=y",
+    }
+    done = subprocess.run(
+        command, env={**os.environ, **foreign}, capture_output=True, text=True, timeout=150, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{TASKS_OF_A_ROUND + len(HOSPITALS)} Done" in done.stdout
     assert "Everything has ended" in done.stdout

@@ -233,7 +233,7 @@ def test_a_broker_that_refuses_for_a_while_is_waited_for(refusing: Refusing, dat
         client.lpush("{org.a}:org.a", last)
         digest = sha256(last).hexdigest()
         wait_until(lambda: digest in containers[0].logs(), timeout=30, message="the worker to read its queue")
-    wait_until(lambda: "sweep.due_retries[" in containers[1].logs()[resumed:], timeout=60, message="sweeps again")
+    wait_until(lambda: '"sweep.due_retries"' in containers[1].logs()[resumed:], timeout=60, message="sweeps again")
     assert [container.process.pid for container in containers] == pids
     assert [container.status for container in containers] == ["running", "running"]
     assert receive(used.url("b"), "b") == {"task": str(key), "attempt": 1}

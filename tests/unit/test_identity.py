@@ -6,7 +6,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from orchestrator.core import authorities
@@ -223,6 +229,31 @@ def test_a_server_may_have_the_keys_that_grpc_can_serve(key):
 def test_a_key_that_grpc_cannot_serve_is_refused_by_name(key, name):
     with pytest.raises(ValueError, match=f"gRPC cannot serve with a key that is {name}: expected RSA, P-256 or P-384"):
         check_server(*server(key))
+
+
+# Of the private key 1, made by openssl ec -param_enc explicit; nothing else makes such a one.
+WRITTEN_OUT = b"""-----BEGIN CERTIFICATE-----
+MIIB9DCCAZoCAQEwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBbzAeFw0yNjExMjcx
+NjEyMzlaFw0zNjExMjQxNjEyMzlaMAwxCjAIBgNVBAMMAW8wggFLMIIBAwYHKoZI
+zj0CATCB9wIBATAsBgcqhkjOPQEBAiEA/////wAAAAEAAAAAAAAAAAAAAAD/////
+//////////8wWwQg/////wAAAAEAAAAAAAAAAAAAAAD///////////////wEIFrG
+NdiqOpPns+u9VXaYhrxlHQawzFOw9jvOPD4n0mBLAxUAxJ02CIbnBJNqZnjhE50m
+t4GffpAEQQRrF9Hy4SxCR/i85uVjpEDydwN9gS3rM6D0oTlF2JjClk/jQuL+Gn+b
+jufrSnwPnhYrzjNXazFezsu2QGg3v1H1AiEA/////wAAAAD//////////7zm+q2n
+F56E87nKwvxjJVECAQEDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiY
+wpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9TAKBggqhkjOPQQDAgNI
+ADBFAiAj93iYiu4opsdYlh4g6t3ZKdbCnf+Tt6uYNafjIkbQxQIhAPJdpI3Andu9
+KwlD0gGsadjdUgw6yb5jM8jtxFRL1UUM
+-----END CERTIFICATE-----
+"""
+
+
+def test_a_key_whose_curve_has_no_name_is_refused():
+    key = ec.derive_private_key(1, ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(ValueError, match="curve is written out"):
+        check_server(WRITTEN_OUT, private)
+    assert check_server(*server(key))
 
 
 def test_a_server_whose_certificate_is_for_something_else_is_refused():

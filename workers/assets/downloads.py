@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from orchestrator.files.tls import calling_context
 from orchestrator.files.watched import Watched
 from workers.errors import InternalFault
 from workers.settings import WorkerSettings
@@ -86,7 +87,4 @@ class Downloads:
         return [file for file in files if file is not None]
 
     def _tls(self) -> ssl.SSLContext:
-        authorities, certificate, key = self._files()
-        context = ssl.create_default_context(cafile=authorities)
-        context.load_cert_chain(certificate, key)
-        return context
+        return calling_context(*self._files())

@@ -121,7 +121,12 @@ def test_without_a_file_the_urls_are_printed_and_a_broker_that_forgets_is_named(
     assert "forgets these accounts when it restarts" in done.stderr
 
 
-def test_the_management_api_does_the_same_as_rabbitmqctl(on_rabbitmq: Provisioned, rabbitmq: RabbitMQ) -> None:
+def test_the_management_api_does_the_same_as_rabbitmqctl(
+    on_rabbitmq: Provisioned, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        # A company's, which knows nothing of our machines.
+        monkeypatch.setenv(name, f"http://{HOST}:{free_port()}")
     made = credentials.make(rabbitmq.url, ["over-http"])
     provision.provision(rabbitmq.url, made, management_url=rabbitmq.management_url)
     url = made.organizations["over-http"]

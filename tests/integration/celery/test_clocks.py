@@ -1,6 +1,7 @@
 """A server and a beat whose machines' clocks are minutes off, while an attempt runs: nobody takes it for lost."""
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -22,16 +23,26 @@ AHEAD, BEHIND = "+120s", "-120s"
 
 
 @pytest.fixture(scope="module")
-def library() -> Path:
+def library() -> Iterator[Path]:
     """libfaketime, which tells a program another time."""
 
     def installed() -> Path | None:
         return next(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"), None)
 
     try:
-        return obtained("libfaketime", installed)
+        found = obtained("libfaketime", installed)
     except AbsentError as error:
         pytest.skip(f"needs libfaketime: {error}")
+    before = _shared()
+    yield found
+    # It shares them with the children of a process, and a process that is killed cannot remove its own.
+    for file in _shared() - before:
+        if not Path("/proc", file.name.rpartition("_")[2]).exists():
+            file.unlink(missing_ok=True)
+
+
+def _shared() -> set[Path]:
+    return {*Path("/dev/shm").glob("*faketime_s*_*")}
 
 
 def off_by(library: Path, offset: str) -> dict[str, str]:

@@ -14,12 +14,14 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 import migrations
 from beat.app import QUEUE, make_app
 from beat.scheduler import Scheduler
 from beat.settings import BeatSettings
 from orchestrator.core import pokes
+from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
 from tests.kit.containers import WorkerContainer
@@ -162,6 +164,17 @@ def test_no_process_of_it_lives_on_alone(broker: Valkey, beat: WorkerContainer, 
         wait_until(lambda: "beat: Connection error" in beat.logs(), timeout=30, message="the clock to miss the broker")
     os.kill(beat.process.pid, signal.SIGKILL)
     wait_until(lambda: not any(lives(child) for child in children), timeout=30, message="all to end")
+
+
+def test_a_sweep_is_put_off_in_one_line_while_the_database_is_away() -> None:
+    away = SecretStr(f"postgresql://{HOST}:{free_port()}/none")
+    app = make_app(BeatSettings(broker_url=SecretStr("redis://unused"), database_url=away))
+    with capture_logs() as lines:
+        app.tasks["sweep.due_retries"]()
+    said = [line for line in lines if line["event"] != "database.fault"]
+    reason = "the database is not available; try again later"
+    wanted = {"event": "sweep.put_off", "log_level": "warning", "sweep": "sweep.due_retries", "reason": reason}
+    assert said == [wanted]
 
 
 def test_a_clock_that_gave_up_on_its_broker_fires_when_that_is_back(broker: Valkey) -> None:

@@ -112,7 +112,8 @@ def test_whom_the_environment_trusts_changes_nothing(asked: list[str], tmp_path:
     nobody = tmp_path / "nobody.pem"
     nobody.touch()
     names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
-    assert done(asked, {**dict.fromkeys(names, str(nobody)), "SSL_CERT_DIR": str(tmp_path)}) == (0, LOG, b"")
+    more = {"SSL_CERT_DIR": str(tmp_path), "SSLKEYLOGFILE": str(tmp_path / "nowhere" / "keys")}
+    assert done(asked, {**dict.fromkeys(names, str(nobody)), **more}) == (0, LOG, b"")
     # The other way round: those whom the environment alone trusts are not trusted.
     ours = asked.index("--peer-ca-cert") + 1
     foreign = [*asked[:ours], str(certificates.server.authority), *asked[ours + 1 :]]

@@ -40,6 +40,31 @@ def test_a_command_that_is_interrupted_while_it_is_imported_ends_without_a_word(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_a_class_is_made_ends_it_too(number: signal.Signals):
+    """Python 3.11 makes another error of what its handler raises there."""
+    made = f"""
+            class Named:
+                def __set_name__(self, owner, name):
+                    os.kill(os.getpid(), {int(number)})
+                    for _ in range(1000):
+                        pass
+            type("Made", (), {{"named": Named()}})
+"""
+    code = _AT.replace("MODULE", repr("orchestrator.cli.experiment")).replace(
+        "            os.kill(os.getpid(), signal.SIGINT)\n", made
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--data", "/nowhere"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_who_ignores_it_goes_on():
     code = _AT.replace("MODULE", repr("click"))
     done = subprocess.run(
