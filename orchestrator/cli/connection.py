@@ -1,5 +1,6 @@
 """Which orchestrator the commands of a user talk to, and as whom."""
 
+import errno
 import shlex
 import ssl
 from collections.abc import Callable, Iterator
@@ -110,6 +111,21 @@ class Connected(Group):
         """Read the options of the group, wherever they stand."""
         return super().parse_args(ctx, self._sorted(args))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with a file of the user's ends it with one line.
+
+        Raises:
+            Fault: a file cannot be read or written.
+        """
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            # Who reads the output may go away, as `head` does: click knows that.
+            if error.errno == errno.EPIPE:
+                raise
+            where = error.filename or "a file or the standard output"
+            raise Fault(f"{where} cannot be read or written: {error.strerror or error}") from error
+
     def _sorted(self, args: list[str]) -> list[str]:
         """Return arguments with the options of the group in front; a command may have one of the same name."""
         ours = {name: option for option in self.params for name in option.opts}
@@ -122,6 +138,9 @@ class Connected(Group):
             if isinstance(option, click.Option):
                 front.append(word)
                 if "=" not in word and not option.is_flag:
+                    if not left:
+                        # In front of the others the next word would be taken for it.
+                        raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.")
                     front += left[:1]
                     del left[:1]
                 continue

@@ -157,7 +157,7 @@ class AsyncClient(Shown):
             additions.add_dataset(stores, who, opener, name, permissions, logs, description, metadata, key)
         )
 
-    async def add_samples(self, folders: Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
+    async def add_samples(self, folders: Place | Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
         """Add data samples; see `Client.add_samples`."""
         return await self._run(additions.add_samples(self._stores, self.organization, dataset, folders))
 

@@ -27,7 +27,7 @@ from orchestrator.client.continuation import Continuation
 from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
-from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
+from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models, texts
 
 if TYPE_CHECKING:
     from orchestrator.client.check import Check
@@ -317,10 +317,10 @@ def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] |
     """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does.
 
     Raises:
-        ValueError: the key is no UUID.
+        ValueError: the key is no UUID, or metadata are no texts.
     """
     key = str(uuid.uuid4()) if key is None else keys.checked(key, "a compute plan")
-    return pb.NewComputePlan(key=key, name=name, tag=tag, metadata=metadata or {})
+    return pb.NewComputePlan(key=key, name=name, tag=tag, metadata=texts(metadata))
 
 
 Known: TypeAlias = Plan[Any] | Continuation | pb.ComputePlan | str

@@ -115,6 +115,10 @@ def test_data_stay_at_home_and_are_known_by_their_content(home: Home, tmp_path: 
     assert home.samples() == before | {again[3].key}
     with pytest.raises(FolderError, match="has no files"):
         home.client.add_samples([*folders, empty], dataset)
+    # One folder is one, not the letters of its name.
+    assert home.client.add_samples(str(another), dataset) == home.client.add_samples(another, dataset) == again[3:]
+    with pytest.raises(FolderError, match=r"empty/__init__\.py is missing: an opener is a Python file"):
+        home.client.add_dataset(empty, name="no opener")
 
 
 def test_asyncio_does_the_same(home: Home, tmp_path: Path, certificates: Layout, served_address: str) -> None:
