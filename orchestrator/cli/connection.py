@@ -109,7 +109,7 @@ class Connected(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options of the group, wherever they stand."""
-        return super().parse_args(ctx, self._sorted(args))
+        return super().parse_args(ctx, self._sorted(ctx, args))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what is wrong with a file of the user's ends it with one line.
@@ -126,7 +126,7 @@ class Connected(Group):
             where = error.filename or "a file or the standard output"
             raise Fault(f"{where} cannot be read or written: {error.strerror or error}") from error
 
-    def _sorted(self, args: list[str]) -> list[str]:
+    def _sorted(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return arguments with the options of the group in front; a command may have one of the same name."""
         ours = {name: option for option in self.params for name in option.opts}
         front: list[str] = []
@@ -140,7 +140,7 @@ class Connected(Group):
                 if "=" not in word and not option.is_flag:
                     if not left:
                         # In front of the others the next word would be taken for it.
-                        raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.")
+                        raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.", ctx)
                     front += left[:1]
                     del left[:1]
                 continue

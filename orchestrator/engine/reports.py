@@ -67,7 +67,7 @@ def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskRespon
             reason=asked.reason,
         )
         return pb.FailTaskResponse(retry_after=duration(pause)) if retried else _failed_before(transaction, asked)
-    error_type = pb.ErrorType.Name(asked.error_type)
+    error_type = f"{pb.ErrorType.Name(asked.error_type).removeprefix('ERROR_TYPE_').lower()} error"
     failed = endings.fail_by_attempt(
         transaction,
         task,

@@ -67,7 +67,7 @@ def test_the_reason_that_a_worker_gives_is_in_the_events(network):
         with refused("OE0101", "reason"):
             network.fail(attempt, reason=bad)
     network.fail(attempt, reason="x" * 1000)
-    assert network.history(task)[-1] == ("Failed", f"attempt 2: ERROR_TYPE_INTERNAL: {'x' * 1000}")
+    assert network.history(task)[-1] == ("Failed", f"attempt 2: internal error: {'x' * 1000}")
 
 
 @pytest.mark.parametrize("most", ["2", "9"])

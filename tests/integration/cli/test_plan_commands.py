@@ -98,7 +98,7 @@ def test_explain(network: Partners, as_org_1: list[str]):
     code, output, _ = run("task", *as_org_1, "explain", second.key)
     said, hint = output.splitlines()
     assert said.endswith("attempt 1 at org-1 ended in an internal error")
-    assert hint.endswith(f"logs {first.key}"), "the task whose log says why"
+    assert hint.endswith(f"show {first.key[:8]}"), "the task that failed; of an internal error no log is for others"
     code, output, _ = run("task", "explain", first.key, *as_org_1, "--json")
     told = json.loads(output)
     assert (code, told["task"], told["state"]) == (0, first.key, "Failed")

@@ -40,6 +40,14 @@ def test_functions_are_ready_or_waited_for_or_at_fault() -> None:
         assert str(check).startswith("2 tasks: it would not run\nfault: ")
 
 
+def test_a_function_that_is_not_for_whoever_would_run_it_is_a_fault() -> None:
+    check = Check(pb.PlanCheck(functions=[function(pb.FUNCTION_STATUS_READY, strangers=["org-2", "org-3"])], tasks=2))
+    assert check.faults == [
+        "function 'train' (1a2b3c4d) of org-1 may not be run by org-2, org-3: it must be added with permissions for "
+        "org-2, org-3"
+    ]
+
+
 def test_workers_are_there_with_room_or_not() -> None:
     now, before = Timestamp(seconds=10_000), Timestamp(seconds=9_400)
     for there in (worker(), worker(ready=1, slots=2, attempts=1), worker(ready=0, slots=2, attempts=2)):
