@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
 from orchestrator.client import Client, Continuations, Progress
-from orchestrator.client.scores import inherited, rounds_of
+from orchestrator.client.scores import inherited, order, rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Overview:
     Args:
         plan: the plan.
         progress: its tasks, by their keys.
-        tasks: the same, by rank.
+        tasks: the same, by round, then rank.
         rounds: task's key -> round.
         names: function's key -> name.
         times: task's key -> when it ran; absent where it never began.
@@ -74,7 +74,6 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         CallError: there is no answer.
     """
     progress = Progress(plan, reading.tasks_of(client, plan.key))
-    tasks = sorted(progress.tasks.values(), key=lambda task: task.rank)
     functions = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan.key))
     names = {each.key: each.name for each in reading.pages(client.functions.QueryFunctions, functions, "Functions")}
     asked = pb.QueryPlanTimesParam(compute_plan_key=plan.key, page_size=1000)
@@ -86,11 +85,13 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         if not asked.page_token:
             break
     links = client.continuations(plan.key)
+    rounds = _rounds(client, list(progress.tasks.values()), links)
+    tasks = sorted(progress.tasks.values(), key=lambda task: (order(rounds[task.key]), task.rank))
     return Overview(
         plan,
         progress,
         tasks,
-        _rounds(client, tasks, links),
+        rounds,
         names,
         times,
         answer.now,

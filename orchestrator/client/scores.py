@@ -59,7 +59,7 @@ class Scores(Sequence[Score]):
     """
 
     def __init__(self, found: Iterable[Score]) -> None:
-        self._scores = sorted(found, key=lambda each: (_order(each.round), each.score, each.organization, each.task))
+        self._scores = sorted(found, key=lambda each: (order(each.round), each.score, each.organization, each.task))
 
     @overload
     def __getitem__(self, index: int) -> Score: ...
@@ -93,6 +93,12 @@ class Scores(Sequence[Score]):
             for (number, score), row in cells.items()
         ]
         return [["round", "score", *map(printable, organizations)], *rows]
+
+    def listed(self) -> list[list[str]]:
+        """Return the same with a row for each place, for where not all organizations stand side by side."""
+        head, *rows = self.table()
+        cells = ((row[:2], name, value) for row in rows for name, value in zip(head[2:], row[2:], strict=True))
+        return [[*head[:2], "organization", "value"], *([*of, name, value] for of, name, value in cells if value)]
 
     def notes(self) -> list[str]:
         """Return what belongs below the table: where the scores were measured that are reused."""
@@ -150,7 +156,8 @@ class Scores(Sequence[Score]):
         return pd.DataFrame([asdict(each) for each in self._scores], columns=list(_FIELDS))
 
 
-def _order(number: int | str) -> tuple[bool, int, str]:
+def order(number: int | str) -> tuple[bool, int, str]:
+    """Return what rounds are sorted by: numbers first."""
     return (isinstance(number, str), 0, number) if isinstance(number, str) else (False, number, "")
 
 
@@ -174,7 +181,7 @@ def rounds_of(tasks: Iterable[pb.ComputeTask]) -> dict[str, int | str]:
         own = next((task.metadata[name] for name in ROUNDS if name in task.metadata), None)
         parents = [known.get(each.parent_task_output.parent_task_key) for each in task.inputs]
         inherited = [number for number in parents if number is not None]
-        known[task.key] = _number(own) if own is not None else max(inherited, key=_order, default=None)
+        known[task.key] = _number(own) if own is not None else max(inherited, key=order, default=None)
     return {key: ranks[key] if number is None else number for key, number in known.items()}
 
 
