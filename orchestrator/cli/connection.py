@@ -270,19 +270,25 @@ def connect(access: Access) -> Iterator["Client"]:
     from orchestrator.client import BuildError, CallError, Client, FolderError, StoreError
     from orchestrator.core.documents import DocumentError
 
-    if access.certificates is not None:
-        tls(access.certificates, access.certificates.authority)
     try:
+        if access.certificates is not None:
+            tls(access.certificates, access.certificates.authority)
         proxy = access.proxy_from_environment
-        with Client(
+        connection = Client(
             access.address, access.organization, access.channel, access.certificates, proxy_from_environment=proxy
-        ) as client:
+        )
+    except (ValueError, OSError) as error:
+        raise UsageFault(str(error)) from error
+    try:
+        with connection as client:
             client.ping()
             yield client
     except CallError as error:
         raise RemoteFault(explain(error, access.address)) from error
     except StoreError as error:
-        raise RemoteFault(str(error)) from error
+        # Without them no store was asked.
+        lacks = access.certificates is None or access.peers is None
+        raise (UsageFault if lacks else RemoteFault)(str(error)) from error
     except (FolderError, DocumentError) as error:
         raise UsageFault(str(error)) from error
     except (BuildError, TimeoutError) as error:
@@ -293,14 +299,14 @@ def tls(certificates: "Certificates", authority: Path) -> ssl.SSLContext:
     """Return what is needed for mutual TLS with those whom an authority vouches for.
 
     Raises:
-        RemoteFault: the files are no certificates, or the key is not the certificate's.
+        UsageFault: the files are no certificates, or the key is not the certificate's.
     """
     from orchestrator.client import StoreError, stores
 
     try:
         return stores.tls(certificates, authority)
     except StoreError as error:
-        raise RemoteFault(str(error)) from error
+        raise UsageFault(str(error)) from error
 
 
 def explain(error: "CallError", address: str) -> str:

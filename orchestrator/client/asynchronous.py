@@ -53,7 +53,7 @@ class AsyncClient(Shown):
     ) -> None:
         self.organization = organization
         self.channel = channel
-        self.address = address
+        self.address = keys.checked_address(address)
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
@@ -64,6 +64,7 @@ class AsyncClient(Shown):
         if certificates is None:
             self._transport = grpc.aio.insecure_channel(address, how, interceptors=interceptors)
         else:
+            certificates.check()
             self._transport = RenewedAsyncChannel(
                 lambda credentials: grpc.aio.secure_channel(address, credentials, how, interceptors=interceptors),
                 certificates,

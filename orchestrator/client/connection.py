@@ -71,6 +71,7 @@ class Client(Assets, Plans, Shown):
 
     Raises:
         OSError: a certificate file cannot be read.
+        ValueError: one is none, the key is another certificate's, or the address is none.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Client(Assets, Plans, Shown):
     ) -> None:
         self.organization = organization
         self.channel = channel
-        self.address = address
+        self.address = keys.checked_address(address)
         self._timeout = timeout
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
@@ -92,6 +93,7 @@ class Client(Assets, Plans, Shown):
         if certificates is None:
             self._transport: grpc.Channel = grpc.insecure_channel(address, how)
         else:
+            certificates.check()
             self._transport = RenewedChannel(address, certificates, how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)

@@ -24,6 +24,17 @@ def checked(key: str, what: str) -> str:
     return key.lower()
 
 
+def checked_address(address: str) -> str:
+    """Return the address of an orchestrator.
+
+    Raises:
+        ValueError: it is empty, or a URL of something else.
+    """
+    if not address or address.startswith(("http://", "https://")):
+        raise ValueError(f"the address of an orchestrator is host:port of its gRPC, not {address!r}")
+    return address
+
+
 def key_of(given: Any, what: str, *kinds: Any) -> str:
     """Return the key of an asset that is given itself or by its key.
 

@@ -34,8 +34,9 @@ class Stores:
         certificates = self._certificates
         if certificates is None or certificates.peers is None:
             raise StoreError(
-                "asset stores are reached over mutual TLS: give Certificates with all four files, `peers` too, which "
-                "are the CA certificates of the organizations' asset stores"
+                "asset stores are reached over mutual TLS: give Certificates with all four files, a command --ca-cert, "
+                "--cert, --key and --peer-ca-cert; the last, `peers`, are the CA certificates of the organizations' "
+                "asset stores"
             )
         # HTTP takes a tenth of a second to import, and most programs and commands need none.
         from orchestrator.client.transfers import connect
@@ -66,11 +67,14 @@ def tls(certificates: Certificates, authority: Path) -> ssl.SSLContext:
         StoreError: the files are no certificates, or the key is not the certificate's.
     """
     try:
+        certificates.check()
         context = ssl.create_default_context(cafile=authority)
         context.load_cert_chain(certificates.certificate, certificates.key)
-    except (ssl.SSLError, OSError) as error:
+    except ssl.SSLError as error:
         raise StoreError(
             f"{authority}, {certificates.certificate} and {certificates.key} are no PEM files of a CA certificate, a "
             f"certificate and its key: {error}"
         ) from error
+    except (ValueError, OSError) as error:
+        raise StoreError(str(error)) from error
     return context

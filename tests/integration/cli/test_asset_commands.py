@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_function_is_one_line(ours: list[str], tmp_path: Pa
     code, _, errors = run("function", *ours, "add", good, "--for", "nobody")
     assert (code, errors.count("\n"), "nobody" in errors) == (3, 1, True)
     code, _, errors = run("function", *ours[:-2], "add", good)
-    assert (code, errors.count("\n"), "`peers` too" in errors) == (3, 1, True)
+    assert (code, errors.count("\n"), "--peer-ca-cert" in errors) == (2, 1, True)
     code, _, errors = run("function", *ours, "show", "zz")
     assert (code, "no function of channel" in errors) == (3, True)
 

@@ -243,7 +243,7 @@ def test_wrong_certificates(network: Partners, certificates: Layout, tmp_path: P
     wrong_key = options(network, certificates)
     wrong_key[-1] = str(certificates.client("org-2").key)
     code, _, errors = run("plan", *wrong_key, "list")
-    assert (code, errors.count("\n"), "no PEM files" in errors) == (3, 1, True)
+    assert (code, errors.count("\n"), "are no certificate and its key" in errors) == (2, 1, True)
 
     wrong_key[-1] = str(tmp_path / "missing")
     code, _, errors = run("plan", *wrong_key, "list")
