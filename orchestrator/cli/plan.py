@@ -144,6 +144,13 @@ def cancel(target: Target, key: str, wait: bool, timeout: float | None) -> None:
 
         found = reading.find(client, key, reading.PLAN)
         if not (wait and found.HasField("cancelation_date")):
+            counts = reading.counts_of(client, [found.key])[found.key]
+            done = counts["Done"] and counts["Done"] == sum(counts.values())
+            if done and not found.HasField("cancelation_date"):
+                # The orchestrator would note it all the same, and a plan that was Done would be Cancelled.
+                raise Fault(
+                    f"compute plan {found.key} is Done, all {counts['Done']} of its tasks: nothing is cancelled"
+                )
             with acting(access, client, found.owner) as owner:
                 owner.cancel(found.key)
         click.echo(f"compute plan {found.key} is cancelled")

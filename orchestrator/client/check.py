@@ -29,7 +29,7 @@ class Check:
 
     def __init__(self, message: pb.PlanCheck) -> None:
         self.message = message
-        self.faults = [*_faults(message), *_ended(message), *_strangers(message)]
+        self.faults = [*_faults(message), *_empty(message), *_ended(message), *_strangers(message)]
         self.waits = [*_unbuilt(message), *_away(message), *_consents(message)]
 
     @property
@@ -73,6 +73,11 @@ def _faults(found: pb.PlanCheck) -> Iterator[str]:
         yield f"{fault.code}: {printable(fault.message)}"
     if more := found.fault_count - len(found.faults):
         yield f"and {more} more"
+
+
+def _empty(found: pb.PlanCheck) -> Iterator[str]:
+    if not found.tasks and not found.faults:
+        yield "it has no tasks, and would never end"
 
 
 def _ended(found: pb.PlanCheck) -> Iterator[str]:

@@ -238,8 +238,11 @@ class Plan(Shown, Generic[Submission]):
             PlanEndedError: it failed or was cancelled; with the reason, the end of the log where that may be read,
                 and what to do next.
             TimeoutError: it has not ended yet; it goes on. With what its first task waits for.
+            PlanError: it has no tasks, so it would never end.
             CallError: it is not registered, or the orchestrator does not answer.
         """
+        if not self.tasks:
+            raise PlanError(f"compute plan {self.key} has no tasks and would never end: add some, and submit() it")
         ended: str | Awaitable[str] = self._client.wait(self, timeout, bar)
         return ended
 

@@ -293,6 +293,13 @@ def test_models_and_scores_are_read(home: Home, tmp_path: Path) -> None:
     key = done(home, first.key, content)
     assert home.client.download(first, tmp_path / "mine") == tmp_path / "mine"
     assert (tmp_path / "mine").read_bytes() == content
+    (tmp_path / "link").symlink_to(tmp_path / "linked")
+    assert home.client.download(first, tmp_path / "link") == tmp_path / "link"
+    assert ((tmp_path / "linked").read_bytes(), (tmp_path / "link").is_symlink()) == (content, True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="it is no file, and a model would take its place"):
+        home.client.download(first, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
     # Who may process it may have it too.
     (tmp_path / "theirs").mkdir()
     theirs = home.other.download(key, tmp_path / "theirs")

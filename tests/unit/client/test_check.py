@@ -19,7 +19,7 @@ def worker(**changes: object) -> pb.CheckedWorker:
 
 
 def waits(**found: object) -> list[str]:
-    check = Check(pb.PlanCheck(**found))
+    check = Check(pb.PlanCheck(**{"tasks": 1, **found}))
     assert check.ok
     return check.waits
 
@@ -46,6 +46,10 @@ def test_a_function_that_is_not_for_whoever_would_run_it_is_a_fault() -> None:
         "function 'train' (1a2b3c4d) of org-1 may not be run by org-2, org-3: it must be added with permissions for "
         "org-2, org-3"
     ]
+
+
+def test_a_plan_without_tasks_would_never_end() -> None:
+    assert Check(pb.PlanCheck()).faults == ["it has no tasks, and would never end"]
 
 
 def test_workers_are_there_with_room_or_not() -> None:
