@@ -48,6 +48,10 @@ class AddressFault(InternalFault):
     """
 
 
+class RefusedFault(AddressFault):
+    """An asset store does not give an asset to this organization: its permissions do not name it, as all may know."""
+
+
 class Stopped(Exception):  # noqa: N818 - an order, no error
     """The orchestrator wants this attempt to end; nothing is reported.
 

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
+from orchestrator.client.certificates import RenewedCertificates
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
@@ -121,7 +122,7 @@ class MemberSettings(BaseSettings):
         """The files for mutual TLS with the orchestrator; None speaks plain gRPC."""
         if self.client_ca_cert is None or self.client_cert is None or self.client_key is None:
             return None
-        return Certificates(self.client_ca_cert, self.client_cert, self.client_key)
+        return RenewedCertificates(self.client_ca_cert, self.client_cert, self.client_key)
 
 
 class OrganizationSettings(MemberSettings):

@@ -32,6 +32,7 @@ def after_failure(
         CallError: there is no answer.
     """
     told: set[tuple[str, str]] = set()
+    unbuilt_functions: set[str] = set()
     failed = [task for task in tasks if task.status == pb.STATUS_FAILED]
     for task in failed:
         report = reading.failure_of(client, task)
@@ -48,13 +49,27 @@ def after_failure(
             kind = f", {reading.error_type(report)} error" if report else ""
             yield printable(f"{function.name} failed at {task.worker}{kind}")
         else:
+            unbuilt_functions.add(task.function_key)
             yield from (unbuilt(access, client, function) or "").splitlines()
-        if report is not None and report.HasField("logs_address"):
-            yield f"read its log: {target.command('task')} logs {task.key[:_SHORT_KEY]}"
-        else:
-            yield f"see how it came to it: {target.command('task')} show {task.key[:_SHORT_KEY]}"
+        yield more(target, report, task.key)
     if failed:
-        yield f"go on when that is mended: {target.command('plan')} retry {failed[0].compute_plan_key[:_SHORT_KEY]}"
+        # A function stays as it is: one that was not built needs another in its place.
+        others = "".join(f" --replace {key[:_SHORT_KEY]}=NEW" for key in sorted(unbuilt_functions))
+        retry = f"{target.command('plan')} retry {failed[0].compute_plan_key[:_SHORT_KEY]}{others}"
+        yield f"go on when that is mended: {retry}"
+
+
+def more(target: "Target", report: pb.FailureReport | None, task: str) -> str:
+    """Return which command says more about a task that failed.
+
+    Args:
+        target: what the command line said.
+        report: of the failure; None where there is none.
+        task: its key.
+    """
+    if report is not None and report.HasField("logs_address"):
+        return f"read its log: {target.command('task')} logs {task[:_SHORT_KEY]}"
+    return f"see how it came to it: {target.command('task')} show {task[:_SHORT_KEY]}"
 
 
 def unbuilt(access: "Access", client: "Client", function: pb.Function) -> str | None:

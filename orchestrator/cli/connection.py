@@ -1,5 +1,6 @@
 """Which orchestrator the commands of a user talk to, and as whom."""
 
+import errno
 import shlex
 import ssl
 from collections.abc import Callable, Iterator
@@ -114,9 +115,24 @@ class Connected(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options of the group, wherever they stand."""
-        return super().parse_args(ctx, self._sorted(args))
+        return super().parse_args(ctx, self._sorted(ctx, args))
 
-    def _sorted(self, args: list[str]) -> list[str]:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with a file of the user's ends it with one line.
+
+        Raises:
+            Fault: a file cannot be read or written.
+        """
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            # Who reads the output may go away, as `head` does: click knows that.
+            if error.errno == errno.EPIPE:
+                raise
+            where = error.filename or "a file or the standard output"
+            raise Fault(f"{where} cannot be read or written: {error.strerror or error}") from error
+
+    def _sorted(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return arguments with the options of the group in front; a command may have one of the same name."""
         ours = {name: option for option in self.params for name in option.opts}
         front: list[str] = []
@@ -128,6 +144,9 @@ class Connected(Group):
             if isinstance(option, click.Option):
                 front.append(word)
                 if "=" not in word and not option.is_flag:
+                    if not left:
+                        # In front of the others the next word would be taken for it.
+                        raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.", ctx)
                     front += left[:1]
                     del left[:1]
                 continue
@@ -266,19 +285,25 @@ def connect(access: Access) -> Iterator["Client"]:
     from orchestrator.client import BuildError, CallError, Client, FolderError, StoreError
     from orchestrator.core.documents import DocumentError
 
-    if access.certificates is not None:
-        tls(access.certificates, access.certificates.authority)
     try:
+        if access.certificates is not None:
+            tls(access.certificates, access.certificates.authority)
         proxy = access.proxy_from_environment
-        with Client(
+        connection = Client(
             access.address, access.organization, access.channel, access.certificates, proxy_from_environment=proxy
-        ) as client:
+        )
+    except (ValueError, OSError) as error:
+        raise UsageFault(str(error)) from error
+    try:
+        with connection as client:
             client.ping()
             yield client
     except CallError as error:
         raise RemoteFault(explain(error, access.address)) from error
     except StoreError as error:
-        raise RemoteFault(str(error)) from error
+        # Without them no store was asked.
+        lacks = access.certificates is None or access.peers is None
+        raise (UsageFault if lacks else RemoteFault)(str(error)) from error
     except (FolderError, DocumentError) as error:
         raise UsageFault(str(error)) from error
     except (BuildError, TimeoutError) as error:
@@ -289,14 +314,14 @@ def tls(certificates: "Certificates", authority: Path) -> ssl.SSLContext:
     """Return what is needed for mutual TLS with those whom an authority vouches for.
 
     Raises:
-        RemoteFault: the files are no certificates, or the key is not the certificate's.
+        UsageFault: the files are no certificates, or the key is not the certificate's.
     """
     from orchestrator.client import StoreError, stores
 
     try:
         return stores.tls(certificates, authority)
     except StoreError as error:
-        raise RemoteFault(str(error)) from error
+        raise UsageFault(str(error)) from error
 
 
 def explain(error: "CallError", address: str) -> str:

@@ -1,5 +1,7 @@
 """The commands of a user about an organization's own data: add, list."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,11 @@ def add(
     access = target.resolve()
     with connect(access) as client:
         from orchestrator.cli import reading
+        from orchestrator.client.folders import files_of_sample
 
+        for folder in folders:
+            # What is wrong with one is found before a data set is there, which would stay.
+            files_of_sample(folder)
         if opener and name:
             dataset = client.add_dataset(opener, name=name, permissions=who, logs=readers, description=description)
         else:
@@ -75,7 +81,7 @@ def add(
         if not as_json:
             # Before the folders: who is cut off goes on with it.
             click.echo(f"data set {dataset.key}")
-        with acting(access, client, dataset.owner) as theirs:
+        with _to_go_on(target, dataset.key if key is None else None), acting(access, client, dataset.owner) as theirs:
             if theirs.organization != dataset.owner:
                 raise RemoteFault(
                     f"data set {dataset.key} belongs to {dataset.owner}: only {dataset.owner} may add to it"
@@ -94,6 +100,17 @@ def add(
         return
     for sample, folder in zip(samples, folders, strict=True):
         click.echo(f"data sample {sample.key} {folder}")
+
+
+@contextmanager
+def _to_go_on(target: Target, made: str | None) -> Iterator[None]:
+    """Say how one goes on with a data set that was made, when the block ends too early."""
+    try:
+        yield
+    except BaseException:
+        if made:
+            click.echo(f"go on with the same folders: {target.command('data')} add --to {made} FOLDER…", err=True)
+        raise
 
 
 @data.command("list")

@@ -126,7 +126,7 @@ def render(described: Description) -> "Iterator[RenderableType]":
             (
                 tables.moment(event.timestamp),
                 TASK_WORDS[event.compute_task.status],
-                event.metadata.get("reason", ""),
+                tables.with_short_keys(event.metadata.get("reason", "")),
             )
             for event in described.history
         ],

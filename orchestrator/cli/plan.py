@@ -180,9 +180,12 @@ def scores(target: Target, key: str, as_json: bool, as_csv: bool) -> None:
     elif as_csv:
         click.echo(found.csv(), nl=False)
     elif found:
-        head, *rows = found.table()
         output = tables.console()
-        output.print(tables.table(*head, rows=rows, whole=("round", "score")))
+        forms = (
+            tables.table(*head, rows=rows, whole=("round", "score", "value"))
+            for head, *rows in (found.table(), found.listed())
+        )
+        output.print(tables.fitting(output, *forms))
         for note in found.notes():
             output.print(note, soft_wrap=True, markup=False)
         curves = found.curves()

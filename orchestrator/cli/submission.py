@@ -47,6 +47,10 @@ def submit(target: Target, file: Path) -> None:
     """
     with connect(target.resolve()) as client:
         plan = read_plan(client, file)
+        if not plan.tasks:
+            raise UsageFault(
+                f"the compute plan in {file} has no tasks, and would never end: add some, and save it again"
+            )
         client.submit(plan)
     click.echo(f"compute plan {plan.key} is submitted, {len(plan.tasks)} tasks")
     click.echo(f"`{target.command('plan')} watch {plan.key[:8]}` follows it")

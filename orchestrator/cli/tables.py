@@ -1,5 +1,6 @@
 """Tables for people."""
 
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, timedelta
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _COLORS = {"Done": "green", "Failed": "red", "Cancelled": "yellow", "Doing": "cyan", "To do": "blue"}
 _ENDLESS = 10_000
 _SHORT_KEY = 8
+_KEY = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 def console(quiet: bool = False) -> Console:
@@ -71,6 +73,12 @@ def show(*columns: str, rows: Sequence[Iterable[str]], none: str, whole: Collect
         output.print(none, soft_wrap=True, markup=False)
 
 
+def fitting(output: Console, *forms: Table) -> Table:
+    """Return the first form of a table for which there is room; the last, where there is for none."""
+    endless = output.options.update_width(_ENDLESS)
+    return next((form for form in forms if output.measure(form, options=endless).maximum <= output.width), forms[-1])
+
+
 def narrow() -> bool:
     """Say whether the standard output is a terminal, in which a line ends somewhere."""
     return sys.stdout.isatty()
@@ -91,6 +99,11 @@ def short(keys: Iterable[str]) -> Callable[[str], str]:
     while len({key[:length] for key in known}) < len(known):
         length += 1
     return lambda key: key[:length]
+
+
+def with_short_keys(text: str) -> str:
+    """Return a sentence for a terminal, in which keys are as tables show them; elsewhere as it is."""
+    return _KEY.sub(lambda key: key[0][:_SHORT_KEY], text) if narrow() else text
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Table:

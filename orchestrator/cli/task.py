@@ -16,7 +16,7 @@ STATES = ("Waiting", "Building", "To do", "Doing", "Done", "Failed", "Cancelled"
 @connection_options
 @click.pass_context
 def task(context: click.Context, /, **options: Any) -> None:
-    """List and show tasks, why they are in their state, and what they say, or why they failed.
+    """List and show tasks, why they are in their state, and what they say.
 
     KEY is a task's key, or as much of its beginning as no other has.
     """
@@ -102,16 +102,19 @@ def explain(target: Target, key: str, as_json: bool) -> None:
     """Say in one sentence why a task is in its state: what it waits for and since when, or what ended it."""
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
-        from orchestrator.cli import reading
+        from orchestrator.cli import advice, reading
 
         found = client.explain(reading.find(client, key, reading.TASK))
+        failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
+        if failed is not None and not as_json:
+            task = client.tasks.GetTask(pb.GetTaskParam(key=failed.compute_task_key))
+            report = reading.failure_of(client, task)
     if as_json:
         reading.print_json(found.document())
         return
     click.echo(found.sentence)
-    failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
     if failed is not None:
-        click.echo(f"its log: {target.command('task')} logs {failed.compute_task_key[:8]}")
+        click.echo(advice.more(target, report, failed.compute_task_key))
 
 
 @task.command()

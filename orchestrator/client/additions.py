@@ -15,7 +15,7 @@ from orchestrator.client.messages import Several
 from orchestrator.client.sources import Source
 from orchestrator.client.steps import Steps, Work, settle
 from orchestrator.client.stores import Stores
-from orchestrator.client.task import Permissions, permissions
+from orchestrator.client.task import Permissions, permissions, texts
 
 Place: TypeAlias = Path | str
 Metadata: TypeAlias = Mapping[str, str] | None
@@ -64,7 +64,7 @@ def add_function(
         new_permissions=permissions(permitted),
         inputs=declared.inputs,
         outputs=declared.outputs,
-        metadata={**declared.metadata, **(metadata or {})},
+        metadata={**declared.metadata, **texts(metadata)},
     )
     with tempfile.NamedTemporaryFile(suffix=".zip") as packed:
         archive = yield Work(partial(_pack, place, Path(packed.name)))
@@ -112,7 +112,7 @@ def add_dataset(
 ) -> Steps[pb.DataManager]:
     """Add a data set; see `Client.add_dataset`."""
     again, key = key is not None, _new_key(key, "a data set")
-    source = yield Work(partial(sources.of_file, _opener(Path(opener))))
+    source = yield Work(partial(_opener, Path(opener)))
     contents = {
         f"data_managers/{key}/description": sources.of_text(description or f"# {name}\n"),
         f"data_managers/{key}/opener": source,
@@ -125,19 +125,20 @@ def add_dataset(
         description=described,
         opener=opened,
         logs_permission=permissions(logs),
-        metadata=metadata or {},
+        metadata=texts(metadata),
     )
     manager: pb.DataManager = yield from registration.register(new, organization, again)
     return manager
 
 
 def add_samples(
-    stores: Stores, organization: str, dataset: str | pb.DataManager, places: Iterable[Place]
+    stores: Stores, organization: str, dataset: str | pb.DataManager, places: Place | Iterable[Place]
 ) -> Steps[list[pb.DataSample]]:
     """Add data samples to a data set; see `Client.add_samples`."""
     manager = yield from keys.find(dataset, pb.ASSET_DATA_MANAGER, pb.DataManager)
     contents: list[Source] = []
-    for place in places:
+    # A text is a sequence of texts too, and `/` would be the first of many.
+    for place in [places] if isinstance(places, str | Path) else places:
         contents.append((yield Work(partial(sources.of_folder, Path(place)))))
     base = yield from _own_store(organization)
     known = yield from _samples_of(manager, organization)
@@ -184,8 +185,11 @@ def _pack(folder: Path, archive: Path) -> Source:
     return sources.of_file(archive)
 
 
-def _opener(place: Path) -> Path:
-    return place / "__init__.py" if place.is_dir() else place
+def _opener(place: Path) -> Source:
+    file = place / "__init__.py" if place.is_dir() else place
+    if not file.is_file():
+        raise folders.FolderError(f"{file} is missing: an opener is a Python file, or a folder with it as __init__.py")
+    return sources.of_file(file)
 
 
 def _organization(organization: str) -> Steps[pb.Organization | None]:

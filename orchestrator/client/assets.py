@@ -103,19 +103,20 @@ class Assets:
             ValueError: the key is no UUID.
             StoreError: the asset store refuses, or is not there.
             CallError: the orchestrator refuses, or does not answer.
+            FolderError: there is no such file.
             OSError: the file cannot be read.
         """
         who, stores = self.organization, self._stores
         return self._do(additions.add_dataset(stores, who, opener, name, permissions, logs, description, metadata, key))
 
-    def add_samples(self, folders: Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
+    def add_samples(self, folders: Place | Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
         """Add data samples to a data set: copy them into the own asset store, and register that they exist.
 
         Nobody else reads them there. A folder whose content the data set has already is not added again: so what was
         cut off may be repeated.
 
         Args:
-            folders: one each.
+            folders: one each; a single one may be given as it is.
             dataset: of this organization; itself or its key.
 
         Returns:

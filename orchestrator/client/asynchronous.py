@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, continuation, explanation, models, readiness, registration, submission
+from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
 from orchestrator.client import check as checking
 from orchestrator.client import scores as measured
 from orchestrator.client.additions import Metadata, Place
@@ -54,7 +54,7 @@ class AsyncClient(Shown):
     ) -> None:
         self.organization = organization
         self.channel = channel
-        self.address = address
+        self.address = keys.checked_address(address)
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout)
@@ -65,6 +65,7 @@ class AsyncClient(Shown):
         if certificates is None:
             self._transport = grpc.aio.insecure_channel(address, how, interceptors=interceptors)
         else:
+            certificates.check()
             self._transport = RenewedAsyncChannel(
                 lambda credentials: grpc.aio.secure_channel(address, credentials, how, interceptors=interceptors),
                 certificates,
@@ -158,7 +159,7 @@ class AsyncClient(Shown):
             additions.add_dataset(stores, who, opener, name, permissions, logs, description, metadata, key)
         )
 
-    async def add_samples(self, folders: Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
+    async def add_samples(self, folders: Place | Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
         """Add data samples; see `Client.add_samples`."""
         return await self._run(additions.add_samples(self._stores, self.organization, dataset, folders))
 

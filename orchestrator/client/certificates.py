@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from orchestrator.core.key_pairs import check_pair
+from orchestrator.core.key_pairs import check_pair, holds_certificates
 from orchestrator.files.watched import Watched
 
 _LOOK_SECONDS = 1.0
@@ -29,6 +29,9 @@ class Certificates:
         certificate: PEM file with our certificate.
         key: PEM file with its private key.
         peers: PEM file with the CA certificates of all organizations' asset stores; who uploads or downloads needs it.
+
+    Raises:
+        ValueError: what is in a file is given in place of its name.
     """
 
     authority: Path
@@ -41,7 +44,27 @@ class Certificates:
     ) -> None:
         given = {"authority": authority, "certificate": certificate, "key": key, "peers": peers}
         for name, file in given.items():
+            # What it says is not repeated: it may be the key.
+            if file is not None and str(file).lstrip().startswith("-----BEGIN"):
+                raise ValueError(f"{name} is given by the name of its file, not by what is in it")
             object.__setattr__(self, name, None if file is None else Path(file).expanduser())
+
+    def check(self) -> None:
+        """Find out whether each file is what it should be, and the key that of the certificate.
+
+        Raises:
+            OSError: one of them cannot be read.
+            ValueError: one of them is something else; it is named.
+        """
+        trusted = {"of the servers that are trusted": self.authority, "of all asset stores": self.peers}
+        for whose, file in trusted.items():
+            if file is not None and not holds_certificates(file.read_bytes()):
+                raise ValueError(f"{file} has no certificates in PEM: the CA certificates {whose} are expected there")
+        certificate, key = self.certificate.read_bytes(), self.key.read_bytes()
+        try:
+            check_pair(certificate, key, "client's")
+        except ValueError as error:
+            raise ValueError(f"{self.certificate} and {self.key} are no certificate and its key: {error}") from error
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.
@@ -64,6 +87,13 @@ class Certificates:
 
     def _credentials(self, certificate: bytes, key: bytes) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(self.authority.read_bytes(), key, certificate)
+
+
+class RenewedCertificates(Certificates):
+    """Those of a process that nobody starts again: it may begin in the middle of a renewal, and wait for the rest."""
+
+    def check(self) -> None:
+        """Find nothing: what does not fit yet is tried again at each call."""
 
 
 class Renewal(Generic[Transport]):

@@ -30,7 +30,7 @@ class Check:
 
     def __init__(self, message: pb.PlanCheck) -> None:
         self.message = message
-        self.faults = [*_faults(message), *_ended(message)]
+        self.faults = [*_faults(message), *_empty(message), *_ended(message), *_strangers(message)]
         self.waits = [*_unbuilt(message), *_away(message), *_consents(message)]
         self.queues = [_queue(worker) for worker in message.workers]
 
@@ -84,10 +84,22 @@ def _faults(found: pb.PlanCheck) -> Iterator[str]:
         yield f"and {more} more"
 
 
+def _empty(found: pb.PlanCheck) -> Iterator[str]:
+    if not found.tasks and not found.faults:
+        yield "it has no tasks, and would never end"
+
+
 def _ended(found: pb.PlanCheck) -> Iterator[str]:
     for each in found.functions:
         if each.status in _ENDED:
             yield f"{_function(each)} {_ENDED[each.status]}: {_count(each.tasks)} would end at once"
+
+
+def _strangers(found: pb.PlanCheck) -> Iterator[str]:
+    for each in found.functions:
+        if each.strangers:
+            names = ", ".join(each.strangers)
+            yield f"{_function(each)} may not be run by {names}: it must be added with permissions for {names}"
 
 
 def _unbuilt(found: pb.PlanCheck) -> Iterator[str]:

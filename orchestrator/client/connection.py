@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import registration, submission
+from orchestrator.client import keys, registration, submission
 from orchestrator.client.assets import Assets
 from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedChannel
@@ -76,6 +76,7 @@ class Client(Assets, Plans, Shown):
 
     Raises:
         OSError: a certificate file cannot be read.
+        ValueError: one is none, the key is another certificate's, or the address is none.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Client(Assets, Plans, Shown):
     ) -> None:
         self.organization = organization
         self.channel = channel
-        self.address = address
+        self.address = keys.checked_address(address)
         self._timeout = timeout
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
@@ -97,6 +98,7 @@ class Client(Assets, Plans, Shown):
         if certificates is None:
             self._transport: grpc.Channel = grpc.insecure_channel(address, how)
         else:
+            certificates.check()
             self._transport = RenewedChannel(address, certificates, how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
         self.plans = pb.ComputePlanServiceStub(calls)

@@ -57,9 +57,11 @@ def read(folder: Path) -> Declaration:
         folder: of the function. Its name is the function's where the file says none, and README.md its description.
 
     Raises:
-        DocumentError: it is missing, or wrong: one line with the file, the line in it, and what is expected.
+        DocumentError: the folder or the file is missing or wrong: one line with the file, the line, what is expected.
         OSError: it cannot be read.
     """
+    if not folder.is_dir():
+        raise DocumentError(f"{folder} is no folder: a function is a folder with a Dockerfile, {FILE} and a program")
     file = folder / FILE
     try:
         document = documents.read(file.read_bytes(), str(file))

@@ -71,6 +71,19 @@ def files(folder: Path, without: frozenset[str] = frozenset()) -> list[File]:
     return sorted(found, key=lambda file: file.name)
 
 
+def files_of_sample(folder: Path) -> list[File]:
+    """Return the files of a data sample's folder, by name.
+
+    Raises:
+        FolderError: see `files`; or there is none.
+        OSError: it cannot be read.
+    """
+    found = files(folder)
+    if not found:
+        raise FolderError(f"{folder} has no files: a data sample is a folder with files")
+    return found
+
+
 def _fail(error: OSError) -> None:
     raise error
 

@@ -55,6 +55,17 @@ def spelled(key: str, what: str) -> str:
     return checked(key, what)
 
 
+def checked_address(address: str) -> str:
+    """Return the address of an orchestrator.
+
+    Raises:
+        ValueError: it is empty, or a URL of something else.
+    """
+    if not address or address.startswith(("http://", "https://")):
+        raise ValueError(f"the address of an orchestrator is host:port of its gRPC, not {address!r}")
+    return address
+
+
 def key_of(given: Any, what: str, *classes: Any) -> str:
     """Return the key, or the beginning of one, of an asset that is given itself or by that.
 

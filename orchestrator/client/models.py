@@ -1,5 +1,6 @@
 """Downloads what tasks have made, from the asset store of the organization that has it."""
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -28,7 +29,11 @@ def download(stores: Stores, wanted: Wanted, path: Path | str) -> Steps[Path]:
     target = Path(path)
     if target.is_dir():
         target /= model.key
-    yield Work(partial(stores.get, model.address, what, target))
+    # The file takes the place of what was there: of a link that is the file that it leads to.
+    place = target.resolve()
+    if place.exists() and not place.is_file():
+        raise FileExistsError(errno.EEXIST, "it is no file, and a model would take its place", str(path))
+    yield Work(partial(stores.get, model.address, what, place))
     return target
 
 

@@ -28,7 +28,7 @@ from orchestrator.client.errors import PlanError
 from orchestrator.client.scores import Scores
 from orchestrator.client.shown import Shown
 from orchestrator.client.steps import Result, Steps
-from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models
+from orchestrator.client.task import Input, Inputs, LookUp, Permissions, Task, build, identifier, share_models, texts
 
 if TYPE_CHECKING:
     from orchestrator.client.check import Check
@@ -244,8 +244,11 @@ class Plan(Shown, Generic[Submission]):
             PlanEndedError: it failed or was cancelled; with the reason, the end of the log where that may be read,
                 and what to do next.
             TimeoutError: it has not ended yet; it goes on. With what its first task waits for.
+            PlanError: it has no tasks, so it would never end.
             CallError: it is not registered, or the orchestrator does not answer.
         """
+        if not self.tasks:
+            raise PlanError(f"compute plan {self.key} has no tasks and would never end: add some, and submit() it")
         ended: str | Awaitable[str] = self._client.wait(self, timeout, bar)
         return ended
 
@@ -323,10 +326,10 @@ def new_plan(name: str, key: str | None, tag: str, metadata: Mapping[str, str] |
     """Return a compute plan without tasks; its key is random unless given, and spelled as the orchestrator does.
 
     Raises:
-        ValueError: the key is no UUID.
+        ValueError: the key is no UUID, or metadata are no texts.
     """
     key = str(uuid.uuid4()) if key is None else keys.checked(key, "a compute plan")
-    return pb.NewComputePlan(key=key, name=name, tag=tag, metadata=metadata or {})
+    return pb.NewComputePlan(key=key, name=name, tag=tag, metadata=texts(metadata))
 
 
 Known: TypeAlias = Plan[Any] | Continuation | pb.ComputePlan | str

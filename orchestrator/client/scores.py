@@ -94,6 +94,12 @@ class Scores(Sequence[Score]):
         ]
         return [["round", "score", *map(printable, organizations)], *rows]
 
+    def listed(self) -> list[list[str]]:
+        """Return the same with a row for each place, for where not all organizations stand side by side."""
+        head, *rows = self.table()
+        cells = ((row[:2], name, value) for row in rows for name, value in zip(head[2:], row[2:], strict=True))
+        return [[*head[:2], "organization", "value"], *([*of, name, value] for of, name, value in cells if value)]
+
     def notes(self) -> list[str]:
         """Return what belongs below the table: where the scores were measured that are reused."""
         origins = list(dict.fromkeys(each.origin for each in self._scores if each.origin))

@@ -54,8 +54,6 @@ def of_folder(folder: Path) -> Source:
         FolderError: there is nothing in it, or what no data sample may have; see `folders.files`.
         OSError: it cannot be read.
     """
-    found = folders.files(folder)
-    if not found:
-        raise folders.FolderError(f"{folder} has no files: a data sample is a folder with files")
+    found = folders.files_of_sample(folder)
     tar = folders.Tar(found)
     return Source(folders.checksum((file.name, folders.digest(file.path)) for file in found), tar.size, tar.chunks)

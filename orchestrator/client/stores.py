@@ -34,8 +34,9 @@ class Stores:
         certificates = self._certificates
         if certificates is None or certificates.peers is None:
             raise StoreError(
-                "asset stores are reached over mutual TLS: give Certificates with all four files, `peers` too, which "
-                "are the CA certificates of the organizations' asset stores"
+                "asset stores are reached over mutual TLS: give Certificates with all four files, a command --ca-cert, "
+                "--cert, --key and --peer-ca-cert; the last, `peers`, are the CA certificates of the organizations' "
+                "asset stores"
             )
         # HTTP takes a tenth of a second to import, and most programs and commands need none.
         from orchestrator.client.transfers import connect
@@ -68,9 +69,12 @@ def tls(certificates: Certificates, authority: Path) -> ssl.SSLContext:
     from orchestrator.files.tls import calling_context
 
     try:
+        certificates.check()
         return calling_context(authority, certificates.certificate, certificates.key)
-    except (OSError, ValueError) as error:
+    except ssl.SSLError as error:
         raise StoreError(
             f"{authority}, {certificates.certificate} and {certificates.key} are no PEM files of a CA certificate, a "
             f"certificate and its key: {error}"
         ) from error
+    except (ValueError, OSError) as error:
+        raise StoreError(str(error)) from error

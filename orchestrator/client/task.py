@@ -39,6 +39,18 @@ class Output(Shown):
         return {"identifier": self.identifier, "kind": _number(self.declared), "task": self.task}
 
 
+class _Outputs(dict[str, Output]):
+    """What a task will produce, by identifier; another identifier is refused in words."""
+
+    def __init__(self, function: pb.Function, outputs: Mapping[str, Output]) -> None:
+        super().__init__(outputs)
+        self._function = function
+
+    def __missing__(self, identifier: str) -> Output:
+        _check_names(self._function, "output", [identifier], self)
+        raise KeyError(identifier)
+
+
 class Task(Shown):
     """One run of a function, in a compute plan that is being built.
 
@@ -66,9 +78,10 @@ class Task(Shown):
 
     def _name(self, key: str) -> None:
         self.key = key
-        self.outputs: Mapping[str, Output] = {
-            identifier: Output(key, identifier, declared) for identifier, declared in self.function.outputs.items()
-        }
+        self.outputs: Mapping[str, Output] = _Outputs(
+            self.function,
+            {identifier: Output(key, identifier, declared) for identifier, declared in self.function.outputs.items()},
+        )
 
     def facts(self) -> Mapping[str, object]:
         """Return what is shown."""
@@ -150,7 +163,7 @@ def build(
         function_key=function.key,
         compute_plan_key=plan,
         worker=worker,
-        metadata=metadata,
+        metadata=texts(metadata),
         inputs=refs,
         outputs={name: _output(declared, outputs.get(name)) for name, declared in function.outputs.items()},
     )
@@ -224,6 +237,20 @@ def permissions(given: Permissions) -> pb.NewPermissions:
     if isinstance(given, pb.NewPermissions):
         return given
     return pb.NewPermissions(authorized_ids=[given] if isinstance(given, str) else given)
+
+
+def texts(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return metadata as they are registered.
+
+    Raises:
+        PlanError: a name or a value is no text.
+    """
+    for name, value in (given or {}).items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise PlanError(
+                f"metadata are texts by name: say {{{str(name)!r}: {str(value)!r}}}, not {{{name!r}: {value!r}}}"
+            )
+    return given or {}
 
 
 def _number(declared: pb.FunctionInput | pb.FunctionOutput) -> str:

@@ -1,6 +1,6 @@
 """What is wrong with a whole compute plan before it is submitted, and what its tasks would wait for now."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from orchestrator.compute import consents, plans, registration, submissions, tas
 from orchestrator.compute.registration import Known
 from orchestrator.compute.tasks import KIND
 from orchestrator.compute.wholes import Packed
-from orchestrator.core import pokes
+from orchestrator.core import permissions, pokes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine import nodes, outbox
@@ -78,12 +78,20 @@ def _look(
 
 def _functions(known: Known, pairs: Counter[tuple[str, str]]) -> Iterator[pb.CheckedFunction]:
     counts: Counter[str] = Counter()
-    for (_, key), count in pairs.items():
+    strangers: defaultdict[str, list[str]] = defaultdict(list)
+    for (worker, key), count in sorted(pairs.items()):
         counts[key] += count
+        if not permissions.allows(known.functions[key].permissions.process, worker):
+            strangers[key].append(worker)
     for key, function in sorted(known.functions.items(), key=lambda each: (each[1].name, each[0])):
         if counts[key]:
             yield pb.CheckedFunction(
-                key=key, name=function.name, owner=function.owner, status=function.status, tasks=counts[key]
+                key=key,
+                name=function.name,
+                owner=function.owner,
+                status=function.status,
+                tasks=counts[key],
+                strangers=strangers[key],
             )
 
 

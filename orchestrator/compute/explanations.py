@@ -221,6 +221,8 @@ def _failed(transaction: Transaction, task: Task) -> list[pb.Cause]:
     last = attempts.last(transaction, task.key)
     if last.fault:
         words = f"attempt {last.number} at {task.worker} ended in {_FAULTS[FaultKind(last.fault)]}"
+        # An event tells it as `attempt 3: internal error: why`, where the worker says why.
+        words = ": ".join((words, *_reason(transaction, task).split(": ", 2)[2:]))
     else:
         words = _reason(transaction, task) or f"{task.worker} reported that it failed"
     return [pb.Cause(kind=pb.CAUSE_FAULT, organization=task.worker, attempt=last.number or 0, words=words)]

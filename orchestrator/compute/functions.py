@@ -110,7 +110,7 @@ def move(transaction: Transaction, function: pb.Function, target: states.Functio
     functions.save(transaction, function, status=target)
     transaction.events.updated(function.key, function)
     for task in followed:
-        kinds.tell(transaction, task, f"function {key} is {pb.FunctionStatus.Name(target)}")
+        kinds.tell(transaction, task, f"function {key} is {states.FUNCTION_WORDS[target]}")
         if task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
             kinds.poke(transaction, task)
     if goal == pb.STATUS_FAILED:

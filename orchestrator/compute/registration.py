@@ -390,5 +390,9 @@ class _Registration:
                     raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance must be public"))
                 if new.transient:
                     raise InvalidAssetError(self._fail(f"output {identifier!r}: a performance cannot be transient"))
-            outputs[identifier] = self._granted.of(new)
+            try:
+                outputs[identifier] = self._granted.of(new)
+            except BadRequestError as error:
+                reason = str(error).removeprefix(f"{error.code}: ")
+                raise BadRequestError(self._fail(f"output {identifier!r}: {reason}")) from error
         return outputs

@@ -13,6 +13,14 @@ _RSA_BITS = 1024
 _SERVERS = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
+def holds_certificates(content: bytes) -> bool:
+    """Say whether a file is PEM, and has certificates in it."""
+    try:
+        return bool(x509.load_pem_x509_certificates(content))
+    except MALFORMED:
+        return False
+
+
 def check_pair(certificate: bytes, key: bytes, whose: str) -> x509.Certificate:
     """Return the first certificate of a chain, after checking that the key is its own.
 

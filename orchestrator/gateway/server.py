@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestrator import log
 from orchestrator.listening import IdentifyingProtocol, Listener
 
-log = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 def application(routes: Sequence[Route]) -> Starlette:
@@ -28,8 +29,9 @@ def _unrouted(request: Request, error: HTTPException) -> Response:
     words = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not what this path takes"}
     body = {"code": None, "message": words.get(error.status_code, error.detail)}
     peer = request.client.host if request.client else ""
-    log.info("call.refused", method=request.method, reason=body["message"], status=error.status_code, peer=peer)
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    called = log.begin_request(request.headers.get(log.REQUEST), peer)
+    _log.info("call.refused", method=request.method, reason=body["message"], status=error.status_code)
+    return JSONResponse(body, status_code=error.status_code, headers={**(error.headers or {}), log.REQUEST: called})
 
 
 async def serve_http(

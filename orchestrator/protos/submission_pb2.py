@@ -28,7 +28,7 @@ from orchestrator.protos import compute_task_pb2 as orchestrator_dot_protos_dot_
 from orchestrator.protos import function_pb2 as orchestrator_dot_protos_dot_function__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/submission.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&orchestrator/protos/compute_plan.proto\x1a&orchestrator/protos/compute_task.proto\x1a\"orchestrator/protos/function.proto\"W\n\x08PlanHead\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.orchestrator.NewComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\x12\x10\n\x08rerun_of\x18\x03 \x01(\t\"d\n\x0fSubmitPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"D\n\nSubmission\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\"c\n\x0e\x43heckPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"e\n\x10SubmitRerunParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"\x91\x02\n\tPlanCheck\x12\'\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x17.orchestrator.PlanFault\x12\x13\n\x0b\x66\x61ult_count\x18\x02 \x01(\r\x12\x30\n\tfunctions\x18\x03 \x03(\x0b\x32\x1d.orchestrator.CheckedFunction\x12,\n\x07workers\x18\x04 \x03(\x0b\x32\x1b.orchestrator.CheckedWorker\x12.\n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x1c.orchestrator.CheckedConsent\x12\r\n\x05tasks\x18\x06 \x01(\r\x12\'\n\x03now\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\tPlanFault\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"x\n\x0f\x43heckedFunction\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.orchestrator.FunctionStatus\x12\r\n\x05tasks\x18\x05 \x01(\r\"\xb8\x01\n\rCheckedWorker\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\r\n\x05tasks\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\r\x12\r\n\x05nodes\x18\x04 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x32\n\x0elast_heartbeat\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07waiting\x18\x08 \x01(\r\"t\n\x0e\x43heckedConsent\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x14\n\x0c\x66unction_key\x18\x02 \x01(\t\x12&\n\x07\x63onsent\x18\x03 \x01(\x0e\x32\x15.orchestrator.Consent\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc0\x01\n\x0eRetryPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RetryPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\x0eRerunPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RerunPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb3\x01\n\x0c\x43ontinuation\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\x12\n\norigin_key\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12*\n\x05tasks\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ContinuedTask\x12\x0c\n\x04runs\x18\x05 \x01(\r\"R\n\rContinuedTask\x12\x17\n\x0forigin_task_key\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x02 \x01(\t\x12\x0e\n\x06reused\x18\x03 \x01(\x08\"1\n\x15GetContinuationsParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"l\n\rContinuations\x12-\n\tcontinues\x18\x01 \x01(\x0b\x32\x1a.orchestrator.Continuation\x12,\n\x0c\x63ontinued_by\x18\x02 \x03(\x0b\x32\x16.orchestrator.PlanLink\"\x85\x01\n\x08PlanLink\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12\x31\n\rcreation_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*F\n\x07\x43onsent\x12\x13\n\x0f\x43ONSENT_UNKNOWN\x10\x00\x12\x10\n\x0c\x43ONSENT_SEEN\x10\x01\x12\x14\n\x10\x43ONSENT_DECLINED\x10\x02*\\\n\x10\x43ontinuationKind\x12\x18\n\x14\x43ONTINUATION_UNKNOWN\x10\x00\x12\x16\n\x12\x43ONTINUATION_RETRY\x10\x01\x12\x16\n\x12\x43ONTINUATION_RERUN\x10\x02\x32\xd3\x03\n\x11SubmissionService\x12G\n\nSubmitPlan\x12\x1d.orchestrator.SubmitPlanParam\x1a\x18.orchestrator.Submission(\x01\x12\x44\n\tCheckPlan\x12\x1c.orchestrator.CheckPlanParam\x1a\x17.orchestrator.PlanCheck(\x01\x12\x45\n\tRetryPlan\x12\x1c.orchestrator.RetryPlanParam\x1a\x1a.orchestrator.Continuation\x12\x45\n\tRerunPlan\x12\x1c.orchestrator.RerunPlanParam\x1a\x1a.orchestrator.Continuation\x12K\n\x0bSubmitRerun\x12\x1e.orchestrator.SubmitRerunParam\x1a\x1a.orchestrator.Continuation(\x01\x12T\n\x10GetContinuations\x12#.orchestrator.GetContinuationsParam\x1a\x1b.orchestrator.Continuationsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$orchestrator/protos/submission.proto\x12\x0corchestrator\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&orchestrator/protos/compute_plan.proto\x1a&orchestrator/protos/compute_task.proto\x1a\"orchestrator/protos/function.proto\"W\n\x08PlanHead\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x1c.orchestrator.NewComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\x12\x10\n\x08rerun_of\x18\x03 \x01(\t\"d\n\x0fSubmitPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"D\n\nSubmission\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\r\n\x05tasks\x18\x02 \x01(\r\"c\n\x0e\x43heckPlanParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"e\n\x10SubmitRerunParam\x12$\n\x04head\x18\x01 \x01(\x0b\x32\x16.orchestrator.PlanHead\x12+\n\x05tasks\x18\x02 \x03(\x0b\x32\x1c.orchestrator.NewComputeTask\"\x91\x02\n\tPlanCheck\x12\'\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x17.orchestrator.PlanFault\x12\x13\n\x0b\x66\x61ult_count\x18\x02 \x01(\r\x12\x30\n\tfunctions\x18\x03 \x03(\x0b\x32\x1d.orchestrator.CheckedFunction\x12,\n\x07workers\x18\x04 \x03(\x0b\x32\x1b.orchestrator.CheckedWorker\x12.\n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x1c.orchestrator.CheckedConsent\x12\r\n\x05tasks\x18\x06 \x01(\r\x12\'\n\x03now\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\tPlanFault\x12\x18\n\x10\x63ompute_task_key\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x8b\x01\n\x0f\x43heckedFunction\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.orchestrator.FunctionStatus\x12\r\n\x05tasks\x18\x05 \x01(\r\x12\x11\n\tstrangers\x18\x06 \x03(\t\"\xb8\x01\n\rCheckedWorker\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\r\n\x05tasks\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\r\x12\r\n\x05nodes\x18\x04 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\r\n\x05slots\x18\x06 \x01(\r\x12\x32\n\x0elast_heartbeat\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07waiting\x18\x08 \x01(\r\"t\n\x0e\x43heckedConsent\x12\x14\n\x0corganization\x18\x01 \x01(\t\x12\x14\n\x0c\x66unction_key\x18\x02 \x01(\t\x12&\n\x07\x63onsent\x18\x03 \x01(\x0e\x32\x15.orchestrator.Consent\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xc0\x01\n\x0eRetryPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RetryPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\x0eRerunPlanParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x44\n\x0creplacements\x18\x04 \x03(\x0b\x32..orchestrator.RerunPlanParam.ReplacementsEntry\x1a\x33\n\x11ReplacementsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb3\x01\n\x0c\x43ontinuation\x12\'\n\x04plan\x18\x01 \x01(\x0b\x32\x19.orchestrator.ComputePlan\x12\x12\n\norigin_key\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12*\n\x05tasks\x18\x04 \x03(\x0b\x32\x1b.orchestrator.ContinuedTask\x12\x0c\n\x04runs\x18\x05 \x01(\r\"R\n\rContinuedTask\x12\x17\n\x0forigin_task_key\x18\x01 \x01(\t\x12\x18\n\x10\x63ompute_task_key\x18\x02 \x01(\t\x12\x0e\n\x06reused\x18\x03 \x01(\x08\"1\n\x15GetContinuationsParam\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\"l\n\rContinuations\x12-\n\tcontinues\x18\x01 \x01(\x0b\x32\x1a.orchestrator.Continuation\x12,\n\x0c\x63ontinued_by\x18\x02 \x03(\x0b\x32\x16.orchestrator.PlanLink\"\x85\x01\n\x08PlanLink\x12\x18\n\x10\x63ompute_plan_key\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.orchestrator.ContinuationKind\x12\x31\n\rcreation_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*F\n\x07\x43onsent\x12\x13\n\x0f\x43ONSENT_UNKNOWN\x10\x00\x12\x10\n\x0c\x43ONSENT_SEEN\x10\x01\x12\x14\n\x10\x43ONSENT_DECLINED\x10\x02*\\\n\x10\x43ontinuationKind\x12\x18\n\x14\x43ONTINUATION_UNKNOWN\x10\x00\x12\x16\n\x12\x43ONTINUATION_RETRY\x10\x01\x12\x16\n\x12\x43ONTINUATION_RERUN\x10\x02\x32\xd3\x03\n\x11SubmissionService\x12G\n\nSubmitPlan\x12\x1d.orchestrator.SubmitPlanParam\x1a\x18.orchestrator.Submission(\x01\x12\x44\n\tCheckPlan\x12\x1c.orchestrator.CheckPlanParam\x1a\x17.orchestrator.PlanCheck(\x01\x12\x45\n\tRetryPlan\x12\x1c.orchestrator.RetryPlanParam\x1a\x1a.orchestrator.Continuation\x12\x45\n\tRerunPlan\x12\x1c.orchestrator.RerunPlanParam\x1a\x1a.orchestrator.Continuation\x12K\n\x0bSubmitRerun\x12\x1e.orchestrator.SubmitRerunParam\x1a\x1a.orchestrator.Continuation(\x01\x12T\n\x10GetContinuations\x12#.orchestrator.GetContinuationsParam\x1a\x1b.orchestrator.Continuationsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_options = b'8\001'
   _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._loaded_options = None
   _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_options = b'8\001'
-  _globals['_CONSENT']._serialized_start=2394
-  _globals['_CONSENT']._serialized_end=2464
-  _globals['_CONTINUATIONKIND']._serialized_start=2466
-  _globals['_CONTINUATIONKIND']._serialized_end=2558
+  _globals['_CONSENT']._serialized_start=2414
+  _globals['_CONSENT']._serialized_end=2484
+  _globals['_CONTINUATIONKIND']._serialized_start=2486
+  _globals['_CONTINUATIONKIND']._serialized_end=2578
   _globals['_PLANHEAD']._serialized_start=203
   _globals['_PLANHEAD']._serialized_end=290
   _globals['_SUBMITPLANPARAM']._serialized_start=292
@@ -57,30 +57,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANCHECK']._serialized_end=942
   _globals['_PLANFAULT']._serialized_start=944
   _globals['_PLANFAULT']._serialized_end=1012
-  _globals['_CHECKEDFUNCTION']._serialized_start=1014
-  _globals['_CHECKEDFUNCTION']._serialized_end=1134
-  _globals['_CHECKEDWORKER']._serialized_start=1137
-  _globals['_CHECKEDWORKER']._serialized_end=1321
-  _globals['_CHECKEDCONSENT']._serialized_start=1323
-  _globals['_CHECKEDCONSENT']._serialized_end=1439
-  _globals['_RETRYPLANPARAM']._serialized_start=1442
-  _globals['_RETRYPLANPARAM']._serialized_end=1634
-  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1583
-  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1634
-  _globals['_RERUNPLANPARAM']._serialized_start=1637
-  _globals['_RERUNPLANPARAM']._serialized_end=1829
-  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1583
-  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1634
-  _globals['_CONTINUATION']._serialized_start=1832
-  _globals['_CONTINUATION']._serialized_end=2011
-  _globals['_CONTINUEDTASK']._serialized_start=2013
-  _globals['_CONTINUEDTASK']._serialized_end=2095
-  _globals['_GETCONTINUATIONSPARAM']._serialized_start=2097
-  _globals['_GETCONTINUATIONSPARAM']._serialized_end=2146
-  _globals['_CONTINUATIONS']._serialized_start=2148
-  _globals['_CONTINUATIONS']._serialized_end=2256
-  _globals['_PLANLINK']._serialized_start=2259
-  _globals['_PLANLINK']._serialized_end=2392
-  _globals['_SUBMISSIONSERVICE']._serialized_start=2561
-  _globals['_SUBMISSIONSERVICE']._serialized_end=3028
+  _globals['_CHECKEDFUNCTION']._serialized_start=1015
+  _globals['_CHECKEDFUNCTION']._serialized_end=1154
+  _globals['_CHECKEDWORKER']._serialized_start=1157
+  _globals['_CHECKEDWORKER']._serialized_end=1341
+  _globals['_CHECKEDCONSENT']._serialized_start=1343
+  _globals['_CHECKEDCONSENT']._serialized_end=1459
+  _globals['_RETRYPLANPARAM']._serialized_start=1462
+  _globals['_RETRYPLANPARAM']._serialized_end=1654
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1603
+  _globals['_RETRYPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1654
+  _globals['_RERUNPLANPARAM']._serialized_start=1657
+  _globals['_RERUNPLANPARAM']._serialized_end=1849
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_start=1603
+  _globals['_RERUNPLANPARAM_REPLACEMENTSENTRY']._serialized_end=1654
+  _globals['_CONTINUATION']._serialized_start=1852
+  _globals['_CONTINUATION']._serialized_end=2031
+  _globals['_CONTINUEDTASK']._serialized_start=2033
+  _globals['_CONTINUEDTASK']._serialized_end=2115
+  _globals['_GETCONTINUATIONSPARAM']._serialized_start=2117
+  _globals['_GETCONTINUATIONSPARAM']._serialized_end=2166
+  _globals['_CONTINUATIONS']._serialized_start=2168
+  _globals['_CONTINUATIONS']._serialized_end=2276
+  _globals['_PLANLINK']._serialized_start=2279
+  _globals['_PLANLINK']._serialized_end=2412
+  _globals['_SUBMISSIONSERVICE']._serialized_start=2581
+  _globals['_SUBMISSIONSERVICE']._serialized_end=3048
 # @@protoc_insertion_point(module_scope)

@@ -286,12 +286,17 @@ class CheckedFunction(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    STRANGERS_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     name: _builtins.str
     owner: _builtins.str
     status: _function_pb2.FunctionStatus.ValueType
     tasks: _builtins.int
     """How many tasks run it."""
+    @_builtins.property
+    def strangers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organizations that would run it, and may not use it: its owner's asset store does not give it to them."""
+
     def __init__(
         self,
         *,
@@ -300,10 +305,11 @@ class CheckedFunction(_message.Message):
         owner: _builtins.str = ...,
         status: _function_pb2.FunctionStatus.ValueType = ...,
         tasks: _builtins.int = ...,
+        strangers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name", "owner", b"owner", "status", b"status", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name", "owner", b"owner", "status", b"status", "strangers", b"strangers", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,6 +138,26 @@ def test_how_many_tasks_wait_at_each_queue_that_the_plan_would_use(network: Memb
     assert said.document()["workers"][0]["waiting"] == 1
 
 
+def test_a_function_may_not_be_for_whoever_would_run_it(network: Member, stranger: Member):
+    plan = messages.new_plan()
+    new = chain(network, plan, 1)
+    ours = network.call(functions.register, messages.new_function(new_permissions=pb.NewPermissions()))
+    new += [messages.new_task(ours, plan, worker=worker) for worker in ("org-1", "org-2")]
+    found = check(network, plan, new)
+    assert {each.key: [*each.strangers] for each in found.functions} == {network.function.key: [], ours.key: ["org-2"]}
+
+
+def test_who_is_not_there_is_named_with_the_task(network: Member):
+    plan = messages.new_plan()
+    (new,) = chain(network, plan, 1)
+    (output,) = new.outputs.values()
+    output.permissions.authorized_ids.append("nobody")
+    (fault,) = check(network, plan, [new]).faults
+    assert fault.message == (
+        f"task {new.key}: output 'model': permissions name 'nobody', not registered in this channel"
+    )
+
+
 def consent(network: Member, **changes: Any) -> pb.CheckedConsent:
     plan = messages.new_plan()
     (found,) = check(network, plan, [messages.new_task(network.function, plan, **changes)]).consents

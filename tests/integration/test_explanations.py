@@ -202,6 +202,12 @@ def test_a_task_has_failed_and_those_below_it_are_cancelled(network, stranger):
     assert f"{short(task)} at org-1, Failed since" in found.sentence
 
 
+def test_why_an_attempt_failed_is_told_where_its_worker_says_it(network, stranger):
+    (task,) = network.register()
+    network.fail(network.claim(task).attempt, pb.ERROR_TYPE_BUILD, reason="a model: is not for org-1")
+    assert says(explain(network, task), "attempt 1 at org-1 ended in a build error: a model: is not for org-1")
+
+
 def test_a_task_was_failed_or_cancelled_by_its_owner(network, stranger):
     failed, cancelled = network.register(2)
     network.end(cancelled, pb.TASK_ACTION_CANCELED)

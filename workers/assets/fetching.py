@@ -20,7 +20,7 @@ from workers.assets.kept import Kept
 from workers.assets.peers import Peers
 from workers.assets.store import AssetStore, url
 from workers.channels import insist
-from workers.errors import AddressFault, ChecksumFault, InternalFault
+from workers.errors import AddressFault, ChecksumFault, InternalFault, RefusedFault
 from workers.settings import WorkerSettings
 
 _CHUNK = 1024 * 1024
@@ -84,6 +84,7 @@ class Fetcher:
 
         Raises:
             AddressFault: its registered address is not that of its own file in its owner's store.
+            RefusedFault: its owner's store does not give it to us.
             ChecksumFault: its checksum is another.
             InternalFault: it cannot be had, or is too large.
             grpc.RpcError: the orchestrator does not say where the owner's store is.
@@ -157,7 +158,7 @@ class Fetcher:
     @contextmanager
     def _chunks(self, asset: Asset) -> Iterator[Iterator[bytes]]:
         if asset.owner != self._settings.organization:
-            with self._download(asset.address.storage_address, asset.what) as chunks:
+            with self._download(asset) as chunks:
                 yield chunks
             return
         try:
@@ -168,23 +169,32 @@ class Fetcher:
             yield iter(lambda: file.read(_CHUNK), b"")
 
     @contextmanager
-    def _download(self, address: str, what: str) -> Iterator[Iterator[bytes]]:
+    def _download(self, asset: Asset) -> Iterator[Iterator[bytes]]:
+        address, what = asset.address.storage_address, asset.what
         try:
             with self._downloads.get(address) as answer:
                 if answer.status_code != httpx.codes.OK:
-                    self._refused(answer, address, what)
+                    self._refused(answer, asset)
                 yield answer.iter_raw(_CHUNK)
         except (httpx.TransportError, ssl.SSLError) as error:
             raise _TemporaryFault(f"{what} could not be fetched from {address}: {error}") from error
         except httpx.InvalidURL as error:
             raise InternalFault(f"{what} has the address {address!r}, which is no URL: {error}") from error
 
-    @staticmethod
-    def _refused(answer: httpx.Response, address: str, what: str) -> None:
+    def _refused(self, answer: httpx.Response, asset: Asset) -> None:
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            # In our words: this is told to the whole channel.
+            us = self._settings.organization
+            raise RefusedFault(
+                f"{asset.what} belongs to {asset.owner}, whose asset store does not give it to {us}: its permissions "
+                f"must name {us}"
+            )
         # Not all of it: a peer could send without end.
         reason = next(answer.iter_raw(_EXPLANATION), b"").decode(errors="replace")
         fault = _PatientFault if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else InternalFault
-        raise fault(f"{what} could not be fetched: {address} answered {answer.status_code} {reason}")
+        raise fault(
+            f"{asset.what} could not be fetched: {asset.address.storage_address} answered {answer.status_code} {reason}"
+        )
 
 
 def _enough(state: tenacity.RetryCallState, attempts: int) -> bool:

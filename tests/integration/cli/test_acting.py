@@ -119,6 +119,7 @@ def test_a_function_that_was_not_built_says_why(home: Home, local: list[str], tm
         assert "line 3: no such package" in output + errors
         (line,) = re.findall(r"read its log: orchestrator (.*)", output + errors)
         assert run(*shlex.split(line)) == (0, "Dockerfile, line 3: no such package\n", "")
+        assert f"retry {plan[:8]} --replace {function[:8]}=NEW" in output + errors
 
 
 def test_whoever_is_asked_decides(

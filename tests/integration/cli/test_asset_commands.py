@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_function_is_one_line(ours: list[str], tmp_path: Pa
     code, _, errors = run("function", *ours, "add", good, "--for", "nobody")
     assert (code, errors.count("\n"), "nobody" in errors) == (3, 1, True)
     code, _, errors = run("function", *ours[:-2], "add", good)
-    assert (code, errors.count("\n"), "`peers` too" in errors) == (3, 1, True)
+    assert (code, errors.count("\n"), "--peer-ca-cert" in errors) == (2, 1, True)
     code, _, errors = run("function", *ours, "show", "zz")
     assert (code, "no function of channel" in errors) == (3, True)
 
@@ -93,6 +93,15 @@ def test_data_are_added_and_listed(home: Home, ours: list[str], tmp_path: Path) 
     code, output, _ = run("data", *ours, "list", "--json")
     (listed,) = (each for each in json.loads(output)["datasets"] if each["key"] == key)
     assert (code, len(listed["data_sample_keys"])) == (0, 3)
+    (tmp_path / "empty").mkdir()
+    code, output, errors = run("data", *ours, "add", *new, one, str(tmp_path / "empty"))
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    code, output, errors = run("data", *ours, "add", "--opener", str(tmp_path / "empty"), "--name", "none", one)
+    assert (code, output) == (2, "")
+    assert "__init__.py is missing" in errors
+    _, output, _ = run("data", *ours, "list")
+    assert output.count("patients") == 1
+    assert "none" not in output
     for words in (("add", one), ("add", "--to", key, *new), ("add", "--opener", __file__)):
         code, _, errors = run("data", *ours, *words)
         assert (code, "new" in errors) == (2, True)

@@ -98,6 +98,17 @@ def test_cancel_waits_for_nothing_where_nothing_ran_and_says_what_had_become_of_
     assert unbegun
 
 
+def test_a_plan_that_is_done_stays_so(network: Partners, as_org_1: list[str]):
+    plan = network.plan()
+    plan.submit()
+    for task in plan.tasks:
+        network.do(task.key)
+    code, output, errors = run("plan", *as_org_1, "cancel", plan.key, "--wait")
+    assert (code, output) == (1, "")
+    assert f"is Done, with all its {len(plan.tasks)} tasks: nothing is cancelled" in errors
+    assert network.data.wait(plan, bar=False) == "Done"
+
+
 def test_cancel_shows_a_table_in_a_terminal(network: Partners, as_org_1: list[str]):
     plan, attempts = started(network)
     network.data.cancel(plan)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.client import Plan
+from orchestrator.client import Plan, PlanError
 from orchestrator.embedded.certificates import Layout
 from tests.kit.messages import new_key
 from tests.kit.partners import Partners
@@ -60,6 +60,13 @@ def test_what_is_wrong_is_said_for_people_and_machines(network: Partners, as_org
     code, output, _ = run("plan", *as_org_1, "check", str(file), "--json")
     found = json.loads(output)
     assert (code, found["ok"], found["fault_count"]) == (1, False, 1)
+    empty = network.data.plan("without tasks")
+    empty.save(file)
+    code, _, errors = run("plan", *as_org_1, "submit", str(file))
+    assert (code, "has no tasks, and would never end" in errors) == (2, True)
+    assert "has no tasks, and would never end" in run("plan", *as_org_1, "check", str(file))[1]
+    with pytest.raises(PlanError, match="has no tasks and would never end"):
+        empty.wait()
     file.write_text("{}")
     for command in ("check", "submit"):
         code, _, errors = run("plan", *as_org_1, command, str(file))

@@ -115,6 +115,10 @@ def test_data_stay_at_home_and_are_known_by_their_content(home: Home, tmp_path: 
     assert home.samples() == before | {again[3].key}
     with pytest.raises(FolderError, match="has no files"):
         home.client.add_samples([*folders, empty], dataset)
+    # One folder is one, not the letters of its name.
+    assert home.client.add_samples(str(another), dataset) == home.client.add_samples(another, dataset) == again[3:]
+    with pytest.raises(FolderError, match=r"empty/__init__\.py is missing: an opener is a Python file"):
+        home.client.add_dataset(empty, name="no opener")
 
 
 def test_asyncio_does_the_same(home: Home, tmp_path: Path, certificates: Layout, served_address: str) -> None:
@@ -293,6 +297,13 @@ def test_models_and_scores_are_read(home: Home, tmp_path: Path) -> None:
     key = done(home, first.key, content)
     assert home.client.download(first, tmp_path / "mine") == tmp_path / "mine"
     assert (tmp_path / "mine").read_bytes() == content
+    (tmp_path / "link").symlink_to(tmp_path / "linked")
+    assert home.client.download(first, tmp_path / "link") == tmp_path / "link"
+    assert ((tmp_path / "linked").read_bytes(), (tmp_path / "link").is_symlink()) == (content, True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="it is no file, and a model would take its place"):
+        home.client.download(first, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
     # Who may process it may have it too.
     (tmp_path / "theirs").mkdir()
     theirs = home.other.download(key, tmp_path / "theirs")

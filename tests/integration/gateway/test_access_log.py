@@ -66,13 +66,21 @@ def test_a_call_over_http_has_an_id_too(served: Served, plan: str, given: str) -
     given = f"{given}-{uuid.uuid4()}" if given == "mine-1" else given
     with served.caller("org-1", **{"channel": HERE, "x-request-id": given}) as caller:
         answer = caller.get(plan)
-        missing = caller.get("/v1/nothing")
     request = answer.headers["x-request-id"]
     assert (request == given) is given.startswith("mine-1")
     (line,) = lines(served, request)
     assert (line["event"], line["method"], line["organization"]) == ("call.answered", "GetPlan", "org-1")
-    assert missing.status_code == httpx.codes.NOT_FOUND
-    assert "there is nothing at /v1/nothing" in served.log
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_what_is_no_call_has_an_id_and_a_reason_too(served: Served, plan: str, method: str) -> None:
+    with served.caller("org-1", **{"channel": HERE}) as caller:
+        answer = caller.request(method, "/nowhere" if method == "GET" else plan)
+    (line,) = lines(served, answer.headers["x-request-id"])
+    assert (line["event"], line["method"], line["status"]) == ("call.refused", method, answer.status_code)
+    assert line["reason"] == answer.json()["message"]
+    assert line["peer"]
+    assert answer.status_code == (httpx.codes.NOT_FOUND if method == "GET" else httpx.codes.METHOD_NOT_ALLOWED)
 
 
 def test_whatever_comes_to_its_ports_each_line_of_the_log_is_json(served: Served) -> None:

@@ -31,7 +31,7 @@ from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
 from workers.channels import connect
-from workers.errors import AddressFault, ChecksumFault, InternalFault
+from workers.errors import AddressFault, ChecksumFault, InternalFault, RefusedFault
 from workers.settings import WorkerSettings
 
 OWNER, FRIEND, STRANGER = "org-1", "org-2", "org-3"
@@ -380,7 +380,7 @@ def test_a_worker_fetches_and_verifies(running: Running, tmp_path: Path) -> None
     for fault, organization, registered, limit, complaint in (
         (ChecksumFault, FRIEND, "0" * 64, 300_000, "has the checksum"),
         (InternalFault, FRIEND, checksum, 299_999, "larger than 299999 bytes"),
-        (InternalFault, STRANGER, checksum, 300_000, "answered 403.*org-3 may not read"),
+        (RefusedFault, STRANGER, checksum, 300_000, "does not give it to org-3: its permissions must name org-3"),
     ):
         with fetching(running, tmp_path, organization) as fetcher, pytest.raises(fault, match=complaint):
             fetcher.fetch(good(registered), target, limit)

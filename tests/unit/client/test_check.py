@@ -19,7 +19,7 @@ def worker(**changes: object) -> pb.CheckedWorker:
 
 
 def waits(**found: object) -> list[str]:
-    check = Check(pb.PlanCheck(**found))
+    check = Check(pb.PlanCheck(**{"tasks": 1, **found}))
     assert check.ok
     return check.waits
 
@@ -38,6 +38,18 @@ def test_functions_are_ready_or_waited_for_or_at_fault() -> None:
         check = Check(pb.PlanCheck(functions=[function(status)], tasks=2))
         assert (check.ok, check.faults) == (False, [f"{shown} {word}: 2 tasks would end at once"])
         assert str(check).startswith("2 tasks: it would not run\nfault: ")
+
+
+def test_a_function_that_is_not_for_whoever_would_run_it_is_a_fault() -> None:
+    check = Check(pb.PlanCheck(functions=[function(pb.FUNCTION_STATUS_READY, strangers=["org-2", "org-3"])], tasks=2))
+    assert check.faults == [
+        "function 'train' (1a2b3c4d) of org-1 may not be run by org-2, org-3: it must be added with permissions for "
+        "org-2, org-3"
+    ]
+
+
+def test_a_plan_without_tasks_would_never_end() -> None:
+    assert Check(pb.PlanCheck()).faults == ["it has no tasks, and would never end"]
 
 
 def test_workers_are_there_with_room_or_not() -> None:

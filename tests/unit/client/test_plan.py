@@ -192,6 +192,22 @@ NO_KEY = "is a UUID, not "
 DATA_GIVEN = {"data_manager": k("m"), "data_samples": [k("s")]}
 
 
+def test_metadata_are_texts_and_others_are_named(plan):
+    data = {"function": TRAIN, "data_manager": k("manager"), "data_samples": [k("sample")]}
+    with pytest.raises(PlanError, match=r"say \{'round': '1'\}, not \{'round': 1\}"):
+        plan.train(**data, metadata={"round": 1})
+    with pytest.raises(PlanError, match=r"say \{'1': 'x'\}, not \{1: 'x'\}"):
+        new_plan("plan", None, "", {1: "x"})
+    assert plan.tasks == []
+
+
+def test_an_output_that_is_not_declared_is_refused_in_words(plan):
+    task = plan.train(function=TRAIN, data_manager=k("manager"), data_samples=[k("sample")])
+    with pytest.raises(PlanError, match="function 'train' has no output 'modle'; it declares model"):
+        task.outputs["modle"]
+    assert task.outputs.get("modle") is None
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -77,6 +77,20 @@ def test_the_table() -> None:
     assert repr(Scores([])) == "no scores yet"
 
 
+def test_where_organizations_do_not_stand_side_by_side_each_has_a_row() -> None:
+    found = [
+        Score(2, "b", "auc", 0.5, "f", "1"),
+        Score(2, "a", "auc", 1, "f", "3"),
+        Score(3, "b", "auc", 0.25, "f", "2"),
+    ]
+    assert Scores(found).listed() == [
+        ["round", "score", "organization", "value"],
+        ["2", "auc", "a", "1.0000"],
+        ["2", "auc", "b", "0.5000"],
+        ["3", "auc", "b", "0.2500"],
+    ]
+
+
 def test_a_frame_holds_a_row_for_each_score() -> None:
     found = [Score(1, "a", "auc", 0.5, "f", "t")]
     assert Scores(found).frame().equals(pandas.DataFrame([vars(found[0])]))
