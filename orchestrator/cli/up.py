@@ -105,7 +105,7 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
     if executions:
         table.add_row("executions", f"export ORCHESTRATOR_EXECUTIONS_URL=http://{running.http_address}")
         images = federation.data / "images"
-        table.add_row("maps of images", f"{images}/ORGANIZATION.yaml, read by a worker that starts when it is there")
+        table.add_row("maps of images", f"{images}: which commands stand for images, one for each organization")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))

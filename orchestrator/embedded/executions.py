@@ -4,13 +4,19 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.embedded.commands import Places, command, member
+from orchestrator.embedded.commands import Places, command, images_of, member
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.processes import Process, ProcessError
+from orchestrator.files import whole
 
 KAFKA = "kafka"
 """The name of the light broker among a federation's processes; it forgets all when it ends."""
 RUNTIME = "runtime"
+
+_NO_IMAGES = """\
+# Which command stands for an image of a container step, as docs/workers.md says under "Container steps":
+# engine:1.0: {command: [/opt/engine/run], network: true, paths: [/srv/data]}
+"""
 
 
 def queue(organization: str) -> str:
@@ -36,6 +42,20 @@ def settings(places: Places, organization: str, organizations: Sequence[str]) ->
         "ORCHESTRATOR_API_HOSTNAME": places.http_address,
         "VALID_DATA_PARTNERS": ",".join(name for name in organizations if name != organization),
     }
+
+
+def write_images(data: Path, organizations: Sequence[str]) -> None:
+    """Write a map of images, with nothing in it, for each organization that has none.
+
+    Args:
+        data: folder of the federation's data.
+        organizations: all.
+    """
+    for organization in organizations:
+        file = images_of(data, organization)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        if not file.exists():
+            whole.write(file, _NO_IMAGES.encode())
 
 
 def kafka(places: Places, port: int) -> Process:

@@ -225,7 +225,7 @@ class Federation:
     def _start_commands(self, places: Places, credentials: str) -> None:
         """Start what does not need the database's tables while they are made, then the server; await all."""
         more = [word for word, wanted in (("Flower", self._flower), ("a runtime", self._executions)) if wanted]
-        own = " and ".join(["its beat", *more])
+        own = f"its beat{''.join(f', {word}' for word in more[:-1])}{' and '.join(['', *more[-1:]])}"
         self._tell(f"Starting the orchestrator, {own}, and each organization's worker and asset store")
         served, besides = self._serve_executions(places)
         migrate, serve = commands.migrate(places), commands.serve(places, served)
@@ -271,6 +271,7 @@ class Federation:
         """Return the settings of the server and the beat, and the processes that executions need: Kafka, a runtime."""
         if self._executions is None:
             return self._settings, ()
+        executions.write_images(self.data, self.organizations)
         own = executions.settings(places, self._executions, self.organizations)
         kafka = executions.kafka(places, places.kafka_port)
         return {**own, **self._settings}, (kafka, executions.runtime(places, self._executions, places.kafka_port))

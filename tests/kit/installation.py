@@ -45,6 +45,7 @@ _SETTINGS = {
     "LOST_POKE_PERIOD": "500ms",
     "LOST_POKE_AGE": "2s",
     "UNSTARTED_EXECUTION_PERIOD": "500ms",
+    "WAITING_GANG_PERIOD": "300ms",
 }
 
 
@@ -63,6 +64,7 @@ class Installation:
         self._folder = folder
         self._kafka = kafka
         self.database = database
+        self.broker = broker
         self.argo = FakeArgo()
         host = f"127.0.0.1:{free_port()}"
         self._settings = {
@@ -102,7 +104,7 @@ class Installation:
 
     def serve(self) -> None:
         """Start the server, again where it was stopped."""
-        channels = {CHANNEL: [CENTRAL]}
+        channels = {CHANNEL: [CENTRAL, *PARTNERS]}
         self._serving.enter_context(
             serving(self._folder, self.database, channels, self._settings, address=self.address)
         )
@@ -148,7 +150,7 @@ class Installation:
 
     def schema(self, template: bytes = TEMPLATE, **changes: Any) -> dict[str, Any]:
         """Store a schema of Argo's, and return it."""
-        new = new_schema(implementation="argo_workflows", **changes)
+        new = new_schema(**{"implementation": "argo_workflows", **changes})
         stored = self.portal.send("POST", "/api/schemas/", new, {"auxiliary_file": template})
         assert stored.status_code == 201, stored.text
         answer: dict[str, Any] = stored.json()

@@ -22,6 +22,7 @@ class Recorded(
     pb.OrganizationServiceServicer,
     pb.WorkerServiceServicer,
     pb.InfoServiceServicer,
+    pb.ExecutionStepServiceServicer,
 ):
     """Answers with what was put into its dictionaries, and keeps what it was told."""
 
@@ -31,6 +32,7 @@ class Recorded(
         self.data_managers: dict[str, pb.DataManager] = {}
         self.reports: dict[str, pb.FailureReport] = {}
         self.tasks: dict[str, pb.ComputeTask] = {}
+        self.steps: dict[str, pb.ShownStep] = {}
         self.organizations: dict[str, str] = {}
         self.closed: set[str] = set()
         self.claims: dict[str, pb.ClaimTaskResponse] = {}
@@ -82,6 +84,9 @@ class Recorded(
 
     def GetTask(self, request: pb.GetTaskParam, context: Any) -> pb.ComputeTask:
         return self._find(self.tasks, request.key, context)
+
+    def GetStep(self, request: pb.GetStepParam, context: Any) -> pb.ShownStep:
+        return self._find(self.steps, request.key, context)
 
     def GetAllOrganizations(self, request: Any, context: Any) -> pb.GetAllOrganizationsResponse:
         known = [pb.Organization(id=name, address=address) for name, address in self.organizations.items()]
@@ -213,6 +218,7 @@ def serving() -> Iterator[tuple[Recorded, str]]:
     pb.add_OrganizationServiceServicer_to_server(recorded, server)
     pb.add_WorkerServiceServicer_to_server(recorded, server)
     pb.add_InfoServiceServicer_to_server(recorded, server)
+    pb.add_ExecutionStepServiceServicer_to_server(recorded, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -7,7 +7,9 @@ from starlette.responses import Response
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, listing, runs, schema_form, schemas
+from orchestrator.executions import executions, listing, runs, schema_form, schemas, template
+from orchestrator.executions.graph import workflow
+from orchestrator.executions.uploads import Upload
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import SCHEMAS, body
 from orchestrator.gateway.executions.edge import Path
@@ -54,6 +56,8 @@ class SchemaCalls(Answering):
                 name = schema_form.name_of(data)
                 taken = bool(name) and schemas.find(transaction, name) is not None
                 new = schema_form.read(data, received.uploads, functionalities, taken)
+                if new.message.implementation == runs.TASKS:
+                    _check(new.file)
                 self.keep(kept, new.file, new.message.auxiliary_file)
                 schemas.insert(transaction, new.message)
                 return new.message
@@ -84,3 +88,13 @@ class SchemaCalls(Answering):
             return schemas.get(transaction, name).auxiliary_file
 
         return await self.sent(request, "DownloadAuxiliaryFile", use)
+
+
+def _check(file: Upload) -> None:
+    """Check that a template can be run without Argo, as far as that is known without an execution.
+
+    Raises:
+        WholeError: it cannot.
+    """
+    with file.path.open("rb") as opened:
+        workflow.read(template.load(opened.read(template.LARGEST + 1)))

@@ -167,9 +167,9 @@ class Runs:
         sweep = made(unreported_runs, self.database)
         return sweep.sweep(self.database, datetime.now(UTC) + timedelta(seconds=later))
 
-    def rows(self, query: str) -> list[Any]:
+    def rows(self, query: str, **parameters: Any) -> list[Any]:
         with self.database.engine.begin() as connection:
-            return list(connection.execute(text(query)))
+            return list(connection.execute(text(query), parameters))
 
     def check(self) -> None:
         """Check that all rows and events agree."""

@@ -240,6 +240,17 @@ def test_logs_are_served_once_reported_to_whom_the_task_names(running: Running) 
     assert running.status(OWNER, f"logs/{key}-1") == 200
 
 
+def test_the_log_of_a_step_is_read_by_who_ran_it_and_by_whose_execution_it_is_of(running: Running) -> None:
+    running.recorded.organizations = {OWNER: "", FRIEND: "", STRANGER: ""}
+    key = str(uuid.uuid4())
+    name = running.put(f"task_logs/{key}/1", b"log")
+    assert running.status(FRIEND, name) == 404
+    running.recorded.steps[key] = pb.ShownStep(step=pb.ExecutionStep(key=key, owner=FRIEND), worker=OWNER)
+    assert [running.status(who, name) for who in (OWNER, FRIEND, STRANGER)] == [200, 200, 403]
+    running.recorded.steps[key].worker = FRIEND
+    assert running.status(FRIEND, name) == 404
+
+
 def test_only_what_the_orchestrator_says_is_this_very_file_is_served_even_to_its_owner(running: Running) -> None:
     allowed = permissions(OWNER, FRIEND)
     name = new_model(running, b"model", allowed)
