@@ -16,7 +16,14 @@ from orchestrator.engine.sweeps import (
     totals,
     unacknowledged_stops,
 )
-from orchestrator.executions.sweeps import old_topics, orphan_files, unreported_runs, unstarted, waiting_gangs
+from orchestrator.executions.sweeps import (
+    deserted_runs,
+    old_topics,
+    orphan_files,
+    unreported_runs,
+    unstarted,
+    waiting_gangs,
+)
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 
@@ -41,6 +48,7 @@ MODULES: tuple[ModuleType, ...] = (
     waiting_gangs,
     unreported_runs,
     unstarted,
+    deserted_runs,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

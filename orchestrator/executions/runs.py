@@ -28,6 +28,7 @@ class Run:
         worker: the organization whose runtimes or central node see to it.
         implementation: what runs it.
         workflow: what Argo calls its workflow, None before it is known.
+        lives: whether a step of it has not ended.
     """
 
     execution: int
@@ -35,6 +36,7 @@ class Run:
     worker: str
     implementation: str
     workflow: str | None
+    lives: bool
 
 
 _INSERT = statement("""
@@ -104,7 +106,9 @@ def note(transaction: Transaction, execution: int, workflow: str) -> None:
 
 
 _OF = """
-    SELECT execution, plan, worker, implementation, workflow FROM execution_runs
+    SELECT execution, plan, worker, implementation, workflow,
+           EXISTS (SELECT FROM task_states WHERE plan_key = plan AND status IN ($LIVE)) AS lives
+    FROM execution_runs
     WHERE channel = :channel AND $WHICH ORDER BY execution
 """
 _OF_ONE = statement(_OF, WHICH="execution = :execution")
@@ -145,14 +149,17 @@ def end_of_schema(transaction: Transaction, schema: str, reason: str) -> None:
 
 def stop(transaction: Transaction, found: Sequence[Run], reason: str) -> list[Run]:
     """End the plans of runs; return the runs as they are then, their latches held."""
-    plans.hold(transaction, [run.plan for run in found])
-    for run in found:
-        if plans.end(transaction, run.plan, pb.STATUS_CANCELED):
-            plans.cancel(transaction, run.plan, reason)
     if not found:
         return []
+    plans.hold(transaction, [run.plan for run in found])
     parameters = {"channel": transaction.channel, "executions": [run.execution for run in found]}
-    return [Run(*row) for row in transaction.connection.execute(_OF_MANY, parameters)]
+    # Read anew: a start may have been done, or have failed, before its latch was held.
+    held = [Run(*row) for row in transaction.connection.execute(_OF_MANY, parameters)]
+    for run in held:
+        plans.end(transaction, run.plan, pb.STATUS_CANCELED)
+        if run.lives:
+            plans.cancel(transaction, run.plan, reason)
+    return held
 
 
 def send_ends(transaction: Transaction, stopped: Sequence[Run]) -> None:

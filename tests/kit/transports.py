@@ -21,7 +21,14 @@ _SERVICES = [
     if name.endswith("_pb2") and not name.startswith(("google", "orchestrator"))
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
-_OURS = {"ExecutionService", "ExecutionStepService", "InspectionService", "SubmissionService", "WorkerService"}
+_OURS = {
+    "ExecutionService",
+    "ExecutionStepService",
+    "InspectionService",
+    "SubmissionService",
+    "TopicService",
+    "WorkerService",
+}
 METHODS: list[MethodDescriptor] = [
     method for _, service in _SERVICES if service.name not in _OURS for method in service.methods
 ]

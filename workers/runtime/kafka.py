@@ -164,8 +164,8 @@ class Kafka:
     def _await(self, futures: "Mapping[str, Future[None]]", verb: str, fine: int) -> list[str]:
         """Wait for what was asked of each topic; return those of which it was done now."""
         done: list[str] = []
-        refused: list[str] = []
-        unknown: list[str] = []
+        refused: dict[str, list[str]] = {}
+        unknown: dict[str, list[str]] = {}
         for name, future in futures.items():
             try:
                 future.result(2 * self._settings.kafka_timeout)
@@ -173,13 +173,13 @@ class Kafka:
             except self._error as error:
                 code = error.args[0].code()
                 if code != fine:
-                    (refused if code in _FINAL else unknown).append(f"{name}: {_words(error)}")
+                    (refused if code in _FINAL else unknown).setdefault(_words(error), []).append(name)
             except TimeoutError:
-                unknown.append(f"{name}: no answer")
+                unknown.setdefault("no answer", []).append(name)
         if refused:
-            raise RefusedError(f"{self._who} does not {verb} {'; '.join(refused)}")
+            raise RefusedError(f"{self._who} does not {verb} {_told(refused)}")
         if unknown:
-            raise UnreachableError(f"{self._who} did not {verb} {'; '.join(unknown)}")
+            raise UnreachableError(f"{self._who} did not {verb} {_told(unknown)}")
         return done
 
     def _client(self) -> "AdminClient":
@@ -198,6 +198,11 @@ class Kafka:
             return client
         except self._error as error:
             raise RefusedError(f"the properties for {self._who} are wrong: {_words(error)}") from error
+
+
+def _told(reasons: Mapping[str, list[str]]) -> str:
+    """Say of which topics what was said."""
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
 
 def _properties(file: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ def test_a_kafka_that_is_away_is_waited_for(installation: Installation, tmp_path
     away = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}", "KAFKA_TIMEOUT": "0.5"}
     with installation.runtime("runtime-kafka-away", **away):
         execution = installation.started(inputs=FEDERATED)
-        wait_until(lambda: installation.faults(execution), 30, "a start to fail")
+        wait_until(lambda: installation.faults(execution), 60, "a start to fail")
         assert not installation.workflows(execution)
         with tansu(tmp_path, port):
             installation.await_workflow(execution)

@@ -16,7 +16,7 @@ from orchestrator.engine.transaction import Database
 from orchestrator.executions import executions, manifest, parameters, runs, schemas, states, task_runs, template
 from orchestrator.executions.maas import STAND_IN
 from orchestrator.executions.settings import ExecutionSettings
-from orchestrator.executions.sweeps import unreported_runs, waiting_gangs
+from orchestrator.executions.sweeps import deserted_runs, unreported_runs, waiting_gangs
 from tests.kit.member import made
 
 CENTRAL, FIRST, SECOND = "central", "data-partner-1", "data-partner-2"
@@ -167,9 +167,13 @@ class Runs:
         sweep = made(unreported_runs, self.database)
         return sweep.sweep(self.database, datetime.now(UTC) + timedelta(seconds=later))
 
-    def rows(self, query: str) -> list[Any]:
+    def look_for_deserted(self, later: float = 3601.0) -> int:
+        sweep = made(deserted_runs, self.database)
+        return sweep.sweep(self.database, datetime.now(UTC) + timedelta(seconds=later))
+
+    def rows(self, query: str, **parameters: Any) -> list[Any]:
         with self.database.engine.begin() as connection:
-            return list(connection.execute(text(query)))
+            return list(connection.execute(text(query), parameters))
 
     def check(self) -> None:
         """Check that all rows and events agree."""

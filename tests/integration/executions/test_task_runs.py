@@ -138,6 +138,24 @@ def test_a_workflow_that_cannot_be_run_so_leaves_nothing(runs):
     assert runs.rows("SELECT * FROM tasks") == runs.rows("SELECT * FROM executions") == []
 
 
+def test_an_execution_whose_worker_never_comes_fails_one_day(runs):
+    id_ = runs.start(box("train", FIRST), BYE, onExit="bye")
+    assert runs.look_for_deserted(later=3500) == 0
+    assert runs.look_for_deserted() == 1
+    assert runs.steps(id_) == {"train": "Cancelled", "onExit": "To do"}
+    runs.run(id_, "onExit")
+    assert runs.state(id_) == ("failed", f"no worker has read the queue org.{FIRST} for 3600 s")
+
+
+def test_an_execution_whose_worker_is_busy_waits(runs):
+    waiting, never = runs.start(box()), runs.start(*FEDERATED, federated=True)
+    runs.hear(CENTRAL)
+    runs.rows("UPDATE nodes SET heard_at = heard_at + interval '1 hour' RETURNING 1")
+    assert runs.look_for_deserted() == 1
+    assert runs.state(waiting) == ("pending", "")
+    assert runs.state(never) == ("failed", f"no worker has read the queue org.{FIRST} for 3600 s")
+
+
 # Gangs
 
 
