@@ -20,6 +20,7 @@ from workers.channels import Channels, connect
 from workers.consent.declines import Asking
 from workers.consent.policy import Consent
 from workers.executors import registry, strays
+from workers.executors.executor import Hosting, UnfitError
 from workers.executors.launcher.kernel import become_subreaper, die_with_parent
 from workers.folder import clear
 from workers.functions import building
@@ -177,7 +178,13 @@ def main(settings: WorkerSettings) -> int:
     consent = Consent.of(settings)
     consent.check()
     logs.configure_process(settings.log_level)
-    registry.make(settings).check()
+    executor = registry.make(settings)
+    executor.check()
+    if settings.images and not isinstance(executor, Hosting):
+        raise UnfitError(
+            f"the executor {settings.executor} runs no commands of this machine, which ORCHESTRATOR_IMAGES names for "
+            "container steps: leave that away, or choose sandbox or subprocess"
+        )
     health.check_address(settings.health_address)
     clear(settings.node_folder)
     app = make_app(settings, consent)

@@ -136,15 +136,12 @@ class Kafka:
             RefusedError: Kafka does not remove them.
             UnreachableError: nobody knows whether it was done.
         """
-        # Some brokers remove what is not there without a word.
-        known = {*self.names()}
-        there = [name for name in pair(adapter) if name in known]
-        if not there:
-            return []
+        # Some brokers remove what is not there without a word; and what was made just now may not be listed yet.
+        listed = {*self.names()}
         timeout = self._settings.kafka_timeout
         client = self._client()
-        removed = client.delete_topics(there, operation_timeout=timeout, request_timeout=timeout)
-        return self._await(removed, "remove", _ABSENT)
+        removed = client.delete_topics(list(pair(adapter)), operation_timeout=timeout, request_timeout=timeout)
+        return [name for name in self._await(removed, "remove", _ABSENT) if name in listed]
 
     def names(self) -> Sequence[str]:
         """Return the names of all topics.

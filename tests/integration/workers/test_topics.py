@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from orchestrator.embedded.ports import free_port
+from tests.kit.waiting import wait_until
 from workers.runtime import kafka
 from workers.runtime.errors import RefusedError, UnreachableError
 from workers.runtime.kafka import STATUS, Kafka, KafkaSettings
@@ -50,7 +51,8 @@ def test_topics_are_made_to_the_letter_and_removed(address):
     # A crash before the workflow was posted: all is made again.
     made.make(mine)
     made.make(other)
-    assert {STATUS, manager, clients, *kafka.pair(other)} <= {*made.names()}
+    # A broker may learn a little later what its controller has made.
+    wait_until(lambda: {STATUS, manager, clients, *kafka.pair(other)} <= {*made.names()}, 10)
     shared = configs(address, STATUS)
     assert {*shared.pop("cleanup.policy").split(",")} == {"compact", "delete"}
     assert shared["compression.type"] == "uncompressed"
@@ -65,6 +67,7 @@ def test_topics_are_made_to_the_letter_and_removed(address):
     gone.result(20)
     # One of a pair that is gone keeps nothing else from going.
     assert made.remove(mine) == [manager]
+    wait_until(lambda: not {manager, clients} & {*made.names()}, 10)
     assert made.remove(mine) == []
     assert {STATUS, *kafka.pair(other)} <= {*made.names()}
     assert made.remove(other) == [*kafka.pair(other)]
@@ -106,3 +109,12 @@ def test_more_properties_are_read_and_not_repeated(light_kafka, tmp_path):
     with pytest.raises(RefusedError, match=r"no\.such\.property") as refused:
         topics(light_kafka, kafka_client_config=file).names()
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_was_made_just_now_is_removed_though_it_is_not_listed_yet(real_kafka):
+    made, adapters = topics(real_kafka), [adapter() for _ in range(5)]
+    for each in adapters:
+        made.make(each)
+        made.remove(each)
+    gone = {name for each in adapters for name in kafka.pair(each)}
+    wait_until(lambda: not gone & {*made.names()}, 10)
