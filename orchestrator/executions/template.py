@@ -126,11 +126,11 @@ def _line(error: yaml.YAMLError) -> str:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Builds what JSON can say: a date stays the text that it is, and a number is one as workflows' server reads it."""
+    """Builds what JSON can say: a date stays the text that it is, and so does what only old YAML takes for a number."""
 
 
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)$")
-_REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$")
+_REAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$")
 _TAGS = "tag:yaml.org,2002:"
 _LATER = {_TAGS + "int": ("-+0123456789", _INTEGER), _TAGS + "float": ("-+.0123456789", _REAL)}
 

@@ -40,12 +40,11 @@ spec:
 # What waits in production waits less here.
 _SETTINGS = {
     "LEASE": "2s",
-    "EXPIRED_LEASE_PERIOD": "300ms",
-    "DUE_RETRY_PERIOD": "200ms",
-    "LOST_POKE_PERIOD": "500ms",
+    "EXPIRED_LEASE_PERIOD": "500ms",
+    "DUE_RETRY_PERIOD": "500ms",
+    "LOST_POKE_PERIOD": "1s",
     "LOST_POKE_AGE": "2s",
-    "UNSTARTED_EXECUTION_PERIOD": "500ms",
-    "WAITING_GANG_PERIOD": "300ms",
+    "WAITING_GANG_PERIOD": "500ms",
 }
 
 

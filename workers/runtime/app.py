@@ -5,17 +5,19 @@ run in threads of one process.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_shutting_down
+from celery.worker.control import control_command
 
 from orchestrator import health
 from orchestrator import log as logs
 from orchestrator.broker import connection, own_words, reading
 from orchestrator.core.errors import UnavailableError
-from orchestrator.core.pokes import RUN_TASK
+from orchestrator.core.pokes import RUN_TASK, STOP_ATTEMPTS
 from workers.channels import connect
 from workers.runtime.argo import Argo, ArgoSettings
 from workers.runtime.attempt import Attempts
@@ -113,6 +115,7 @@ def main(settings: RuntimeSettings, argo: ArgoSettings, kafka: KafkaSettings) ->
         def leave(**_: Any) -> None:
             running.leaving.set()
 
+        _obey(beats)
         worker_shutting_down.connect(leave, weak=False)
         reading.install(app, signs.note)
         own_words.install()
@@ -128,6 +131,17 @@ def main(settings: RuntimeSettings, argo: ArgoSettings, kafka: KafkaSettings) ->
         held.enter_context(health.answering(settings.health_address, ready))
         worker.start()
     return int(worker.exitcode or os.EX_OK)
+
+
+def _obey(beats: Sequence[Heartbeat]) -> None:
+    """Listen to the one remote control command: some attempts must stop."""
+
+    @control_command(name=STOP_ATTEMPTS, args=[("tasks", list)])  # type: ignore[untyped-decorator]
+    def stop_attempts(_: Any, **__: object) -> dict[str, str]:
+        """Ask the orchestrator at once which attempts must stop."""
+        for beat in beats:
+            beat.beat_now()
+        return {"ok": "asking"}
 
 
 def _topics(settings: KafkaSettings) -> Topics:

@@ -34,6 +34,7 @@ class Heartbeat(threading.Thread):
         self._node, self._queue, self._slots = node, queue, slots
         self._running = running
         self._ended = threading.Event()
+        self._due = threading.Event()
         self._period = _FIRST_SECONDS
         self._lease = _FIRST_SECONDS
         self._heard_at: float | None = None
@@ -47,17 +48,24 @@ class Heartbeat(threading.Thread):
     def end(self) -> None:
         """Beat no more."""
         self._ended.set()
+        self._due.set()
+
+    def beat_now(self) -> None:
+        """Do not wait for the period."""
+        self._due.set()
 
     def run(self) -> None:
         """Beat until the end."""
         while not self._ended.is_set():
+            self._due.clear()
             try:
                 self._beat()
             except grpc.RpcError as error:
                 if not self.complaint:
                     log.warning("heartbeat.lost", channel=self.channel, error=error.details())
                 self.complaint = error.details() or error.code().name
-            self._ended.wait(self._period)
+            self._ended.wait(_SHORTEST_SECONDS)
+            self._due.wait(self._period - _SHORTEST_SECONDS)
 
     def _beat(self) -> None:
         held, receipts = self._running.of(self.channel), self._running.receipts(self.channel)

@@ -17,7 +17,6 @@ _MOST_EDGES = 20_000
 _MOST_CALLS = 10_000
 _DEEPEST = 30
 _LARGEST = 4 * 1024 * 1024
-_LARGEST_OF_ALL = 64 * 1024 * 1024
 _LONGEST_NAME = 1000
 _LONGEST_DEADLINE = 10**8
 
@@ -87,7 +86,8 @@ class _Calls:
         self._workflow = workflow
         self._scope = {**scope, **placeholders.parameters("workflow", workflow.parameters)}
         self._found: list[Container] = []
-        self._calls = self._edges = self._size = 0
+        self._calls = self._edges = 0
+        self._budget = placeholders.Budget()
 
     def all(self, template: str, name: str) -> list[Container]:
         self._run(template, name, self._workflow.parameters, (), ())
@@ -128,7 +128,7 @@ class _Calls:
                 values[name] = arguments[name]
             else:
                 its = f'{where}, input "{name}"'
-                values[name] = placeholders.fill(fields.text_of(default, its), self._scope, its)
+                values[name] = placeholders.fill(fields.text_of(default, its), self._scope, its, self._budget)
         return placeholders.parameters("inputs", values)
 
     def _call(
@@ -145,24 +145,30 @@ class _Calls:
         if len(name) > _LONGEST_NAME:
             raise OutsideError(where, f"its name is longer than {_LONGEST_NAME} characters: {name[:100]}…")
         if call.over is None:
-            return self._run(call.template, name, _arguments(call, scope, where), parents, callers)
+            return self._run(call.template, name, self._arguments(call, scope, where), parents, callers)
         ends = [
             self._run(
                 call.template,
                 f"{name}({place})",
-                _arguments(call, {**scope, **placeholders.item(each)}, where),
+                self._arguments(call, {**scope, **placeholders.item(each)}, where),
                 parents,
                 callers,
             )
-            for place, each in enumerate(_over(call.over, scope, where))
+            for place, each in enumerate(_over(placeholders.fill(call.over, scope, where, self._budget), where))
         ]
         return _joined(ends, where) if ends else parents
+
+    def _arguments(self, call: Call, scope: Mapping[str, str], where: str) -> dict[str, str]:
+        return {
+            name: placeholders.fill(fields.text_of(value, f'{where}, argument "{name}"'), scope, where, self._budget)
+            for name, value in call.arguments.items()
+        }
 
     def _add(
         self, template: ContainerTemplate, name: str, parents: Sequence[str], scope: Mapping[str, str], where: str
     ) -> str:
         def filled(value: Any, part: str) -> Any:
-            return placeholders.fill(value, scope, f"{where}, {part}")
+            return placeholders.fill(value, scope, f"{where}, {part}", self._budget)
 
         selector = {**self._workflow.node_selector, **template.node_selector}
         given = {part: filled(value, part) for part, value in template.container.items()}
@@ -186,22 +192,13 @@ class _Calls:
         texts = (container.image, *container.command, *container.args, *container.env, *container.env.values())
         size = sum(map(len, texts))
         self._edges += len(container.parents)
-        self._size += size
         if len(self._found) >= _MOST or self._edges > _MOST_EDGES:
             raise OutsideError(where, f"the run has more than {_MOST} containers, or {_MOST_EDGES} ties between them")
-        if size > _LARGEST or self._size > _LARGEST_OF_ALL:
-            raise OutsideError(where, f"what its containers are told is longer than {_LARGEST} characters")
+        if size > _LARGEST:
+            raise OutsideError(where, f"what its container is told is longer than {_LARGEST} characters")
 
 
-def _arguments(call: Call, scope: Mapping[str, str], where: str) -> dict[str, str]:
-    return {
-        name: placeholders.fill(fields.text_of(value, f'{where}, argument "{name}"'), scope, where)
-        for name, value in call.arguments.items()
-    }
-
-
-def _over(over: list[Any] | str, scope: Mapping[str, str], where: str) -> list[Any]:
-    filled = placeholders.fill(over, scope, where)
+def _over(filled: list[Any] | str, where: str) -> list[Any]:
     if isinstance(filled, str):
         try:
             filled = json.loads(filled)

@@ -13,35 +13,62 @@ _AS_JSON = re.compile(
 )
 
 
-def fill(value: Any, scope: Mapping[str, str], where: str) -> Any:
+class Budget:
+    """How much may still be put in the place of placeholders, so that no text grows without end.
+
+    Args:
+        left: characters.
+    """
+
+    def __init__(self, left: int = 64 * 1024 * 1024) -> None:
+        self._left = left
+
+    def take(self, text: str, where: str) -> str:
+        """Return a text that has room.
+
+        Args:
+            text: what is put in.
+            where: it is.
+
+        Raises:
+            OutsideError: it has none.
+        """
+        self._left -= len(text)
+        if self._left < 0:
+            raise OutsideError(where, "what stands for placeholders is too long, in all that comes of the workflow")
+        return text
+
+
+def fill(value: Any, scope: Mapping[str, str], where: str, budget: Budget) -> Any:
     """Return a value whose texts have values in place of placeholders, in lists and mappings and their keys, too.
 
     Args:
         value: of the workflow.
         scope: what stands for which text.
         where: it stands.
+        budget: of the run.
 
     Raises:
-        OutsideError: a placeholder stands for nothing here.
+        OutsideError: a placeholder stands for nothing here, or for more than there is room for.
     """
     if isinstance(value, str):
-        return _filled(value, scope, where)
+        return _filled(value, scope, where, budget)
     if isinstance(value, list):
-        return [fill(each, scope, where) for each in value]
+        return [fill(each, scope, where, budget) for each in value]
     if isinstance(value, Mapping):
-        return {_filled(key, scope, where): fill(each, scope, where) for key, each in value.items()}
+        return {_filled(key, scope, where, budget): fill(each, scope, where, budget) for key, each in value.items()}
     return value
 
 
-def _filled(text: str, scope: Mapping[str, str], where: str) -> str:
+def _filled(text: str, scope: Mapping[str, str], where: str, budget: Budget) -> str:
     parts, end = [], 0
     for found in _PLACEHOLDER.finditer(text):
-        parts += [text[end : found.start()], _value(found[1].strip(), scope, where)]
+        parts += [text[end : found.start()], budget.take(_value(found[1].strip(), scope, where), where)]
         end = found.end()
     rest = text[end:]
     if "{{" in rest:
         raise OutsideError(where, "a `{{` is not closed by `}}`")
-    return "".join([*parts, rest])
+    return "".join([*parts, budget.take(rest, where)])
 
 
 def _value(name: str, scope: Mapping[str, str], where: str) -> str:

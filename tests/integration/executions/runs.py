@@ -12,6 +12,7 @@ from orchestrator.audit import stored
 from orchestrator.compute import organizations
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine import claims, heartbeats, reports
+from orchestrator.engine.sweeps import stuck_tasks
 from orchestrator.engine.transaction import Database
 from orchestrator.executions import executions, manifest, parameters, runs, schemas, states, task_runs, template
 from orchestrator.executions.maas import STAND_IN
@@ -70,8 +71,9 @@ class Runs:
     def call(self, use_case: Any, request: Any, organization: str = CENTRAL) -> Any:
         return self.database.run(organization, CHANNEL, lambda transaction: use_case(transaction, request))
 
-    def start(self, *templates: dict[str, Any], federated: bool = False, **spec: Any) -> int:
+    def start(self, *templates: dict[str, Any], federated: bool = False, runtime: str = "off", **spec: Any) -> int:
         """Start an execution of a new schema, whose workflow begins at the first template; return its id."""
+        settings = SETTINGS.model_copy(update={"executions_runtime": runtime})
         asked = {"entrypoint": templates[0]["name"], "templates": list(templates), **spec}
         loaded = template.load(yaml.safe_dump({"metadata": {"generateName": "run-"}, "spec": asked}).encode())
         schema = pb.WorkflowSchema(
@@ -96,8 +98,8 @@ class Runs:
         def use(transaction: Any, _: None) -> int:
             schemas.insert(transaction, schema)
             execution = executions.insert(transaction, new, {})
-            told = manifest.make(loaded, parameters.of(execution, schema, SETTINGS))
-            task_runs.begin(transaction, execution, told, SETTINGS)
+            told = manifest.make(loaded, parameters.of(execution, schema, settings))
+            task_runs.begin(transaction, execution, told, settings)
             return execution.id
 
         return self.call(use, None)
@@ -132,22 +134,25 @@ class Runs:
         steps = [pb.ExecutionStep.FromString(row.message) for row in rows]
         return {f"{step.execution} {step.name}" for step in steps}
 
-    def claim(self, id_: int, step: str, organization: str = CENTRAL) -> tuple[pb.Attempt, pb.ContainerWork]:
+    def claim(self, id_: int, step: str, organization: str = CENTRAL, work: Any = None) -> tuple[pb.Attempt, Any]:
         key, _ = self._steps(id_)[step]
         asked = pb.ClaimTaskParam(compute_task_key=str(key), node="node", claim_id=str(uuid4()))
         claimed = self.call(claims.claim, asked, organization)
-        work = pb.ContainerWork()
+        work = work or pb.ContainerWork()
         assert claimed.work.Unpack(work)
         return claimed.attempt, work
 
-    def complete(self, attempt: pb.Attempt, organization: str = CENTRAL) -> None:
+    def complete(self, attempt: pb.Attempt, organization: str = CENTRAL, done: Any = None) -> None:
         report = pb.CompleteTaskParam(attempt=attempt)
-        report.results.Pack(pb.ContainerDone())
+        report.results.Pack(done or pb.ContainerDone())
         self.call(reports.complete, report, organization)
 
     def fail(self, attempt: pb.Attempt, organization: str = CENTRAL, reason: str = "exit code 3") -> None:
         asked = pb.FailTaskParam(attempt=attempt, error_type=pb.ERROR_TYPE_EXECUTION, reason=reason)
         self.call(reports.fail, asked, organization)
+
+    def release(self, attempt: pb.Attempt, organization: str) -> None:
+        self.call(reports.release, pb.ReleaseTaskParam(attempt=attempt), organization)
 
     def run(self, id_: int, step: str, organization: str = CENTRAL) -> pb.ContainerWork:
         """Claim a step and complete it; return what its worker was told."""
@@ -170,6 +175,9 @@ class Runs:
     def look_for_deserted(self, later: float = 3601.0) -> int:
         sweep = made(deserted_runs, self.database)
         return sweep.sweep(self.database, datetime.now(UTC) + timedelta(seconds=later))
+
+    def cancel_stuck(self) -> None:
+        made(stuck_tasks, self.database).sweep(self.database, datetime.now(UTC))
 
     def rows(self, query: str, **parameters: Any) -> list[Any]:
         with self.database.engine.begin() as connection:

@@ -1,6 +1,9 @@
 """How an execution starts at Argo, in the rows: what is planned, told, noted, ended, and compared."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
 
 import pytest
 
@@ -211,3 +214,25 @@ def test_a_deleted_schema_ends_all_at_the_same_cost_a_run(starts):
 
     # One more statement for each run: its plan is ended, as the engine does it.
     assert cost(6) - cost(3) == 3
+
+
+def test_starts_that_are_done_while_their_executions_are_deleted(starts):
+    ids = [starts.place() for _ in range(6)]
+    taken = {id_: starts.take(id_, "START", pb.StartWork)[0] for id_ in ids}
+    together = Barrier(2 * len(ids))
+
+    def done(id_: int) -> None:
+        together.wait()
+        # It comes too late where the deletion was first.
+        with suppress(IncompatibleStatusError):
+            starts.done(taken[id_], pb.Started(workflow=f"w-{id_}"))
+
+    def delete(id_: int) -> None:
+        together.wait()
+        starts.delete(id_)
+
+    with ThreadPoolExecutor(2 * len(ids)) as pool:
+        for each in [pool.submit(do, id_) for id_ in ids for do in (done, delete)]:
+            each.result(60)
+    assert {starts.words(id_)["END"] for id_ in ids} == {"To do"}
+    assert not starts.rows("SELECT FROM execution_runs UNION ALL SELECT FROM execution_works WHERE execution <> 0")

@@ -1,14 +1,20 @@
 """What becomes of the containers of an execution, and of the execution with them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 
 import pytest
 
+from orchestrator import protos as pb
+from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.pokes import STOP_ATTEMPTS
 from orchestrator.engine.transaction import Database
 from orchestrator.executions import states
+from orchestrator.executions.errors import WholeError
 from orchestrator.executions.graph.errors import OutsideError
 from tests.integration.executions.runs import CENTRAL, FEDERATED, FIRST, SECOND, Runs, box, dag, task
+from tests.kit.member import at_once
 
 
 @pytest.fixture
@@ -169,7 +175,9 @@ def test_two_federated_executions_on_one_slot_each_both_end(runs):
     attempts = {step: runs.claim(first, step, worker)[0] for step, worker in gang.items()}
     assert runs.let_in() == 0
     # A client that is tried again, and containers that have ended, leave the rest its room.
-    runs.complete(attempts["clients(0)"], FIRST)
+    runs.release(attempts["clients(0)"], FIRST)
+    assert runs.let_in() == 0
+    runs.run(first, "clients(0)", FIRST)
     runs.complete(attempts["clients(1)"], SECOND)
     assert runs.let_in() == 0
     runs.complete(attempts["server"])
@@ -206,3 +214,65 @@ def test_a_gang_waits_for_a_worker_and_fails_where_there_is_none_too_few(runs):
     assert runs.state(two) == ("failed", words)
     assert runs.state(one) == ("pending", "")
     assert set(runs.steps(two).values()) == {"Cancelled"}
+
+
+def test_topics_are_made_before_all_else_where_a_runtime_is(runs):
+    id_ = runs.start(*FEDERATED, federated=True, runtime="on")
+    runs.hear(CENTRAL, FIRST, SECOND)
+    assert runs.let_in() == 0
+    attempt, work = runs.claim(id_, "", work=pb.StartWork())
+    assert work.communication_adapter.startswith(f"{id_}_-SEP-_")
+    assert work.manifest == b""
+    runs.complete(attempt, done=pb.Started())
+    assert runs.let_in() == 1
+
+
+def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs):
+    id_ = runs.start(*FEDERATED, BYE, federated=True, runtime="on", onExit="bye")
+    attempt, _ = runs.claim(id_, "", work=pb.StartWork())
+    runs.fail(attempt, reason="Kafka refuses")
+    runs.cancel_stuck()
+    assert set(runs.steps(id_).values()) == {"Failed", "Cancelled"}
+    assert runs.state(id_) == ("failed", "it could not be started: Kafka refuses")
+
+
+# Races
+
+
+def test_of_two_last_containers_that_end_at_once_one_ends_the_run(runs):
+    id_ = runs.start(dag(*(task(name) for name in "abcd")), box(), BYE, onExit="bye")
+    attempts = [runs.claim(id_, name)[0] for name in "abcd"]
+    at_once(*(partial(runs.complete, attempt) for attempt in attempts))
+    assert list(runs.run(id_, "onExit").args) == ["it has Succeeded"]
+
+
+def test_of_two_containers_that_fail_at_once_one_fails_the_run(runs):
+    id_ = runs.start(dag(*(task(name) for name in "abc")), box(), BYE, onExit="bye")
+    attempts = [runs.claim(id_, name)[0] for name in "ab"]
+    at_once(*(partial(_try_to_fail, runs, attempt) for attempt in attempts))
+    assert sorted(runs.steps(id_).values()) == ["Cancelled", "Cancelled", "Failed", "To do"]
+    assert list(runs.run(id_, "onExit").args) == ["it has Failed"]
+
+
+def _try_to_fail(runs, attempt):
+    with suppress(IncompatibleStatusError):
+        runs.fail(attempt)
+
+
+def test_of_two_sweeps_at_once_only_one_lets_a_run_in(runs):
+    runs.hear(CENTRAL, FIRST, SECOND)
+    for _ in range(2):
+        runs.start(*FEDERATED, federated=True)
+    assert sum(at_once(runs.let_in, runs.let_in, runs.let_in)) == 1
+
+
+def test_a_report_and_the_end_of_the_run_at_once_leave_one_of_the_two(runs):
+    id_ = runs.start(box())
+    attempt, _ = runs.claim(id_, "box")
+    at_once(partial(runs.fail, attempt), lambda: _try_to_succeed(runs, id_))
+    assert runs.state(id_) in (("succeeded", ""), ("failed", "step box failed: exit code 3"))
+
+
+def _try_to_succeed(runs, id_):
+    with suppress(WholeError):
+        runs.report(id_, states.SUCCEEDED)

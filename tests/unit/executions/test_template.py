@@ -54,7 +54,8 @@ def test_anchors_and_merges_are_resolved():
     [
         ("2026-11-26", "2026-11-26"),
         ("22:30", "22:30"),
-        ("1e3", 1000.0),
+        ("1e3", "1e3"),
+        ("1.0e3", 1000.0),
         ("1.5", 1.5),
         ("017", 15),
         ("0x1F", 31),
@@ -100,7 +101,7 @@ def test_a_key_is_a_text():
         (b"spec: {x: !!int [1]}", "line 1"),
         (b"spec: {x: !!seq {a: 1}}", "this is no list"),
         (b"spec: !!map text", "this is no mapping"),
-        (b"spec: {x: 1e999}", "not finite"),
+        (b"spec: {x: 1.0e999}", "not finite"),
         (b"spec: {x: " + b"9" * 5000 + b"}", "this is no int"),
         (b"spec: " + b"[" * 200 + b"]" * 200, "deeper than 100 levels"),
         (b"#" * (template.LARGEST + 1), "are the most"),
@@ -130,10 +131,11 @@ def test_no_bytes_give_anything_but_a_mapping_or_a_refusal(data):
         assert template.load(b"spec: {x: 1}\ny: " + data)["spec"] == {"x": 1}
 
 
-# What JSON escapes as a pair of two, YAML does not know.
+# What JSON escapes as a pair of two, YAML does not know; and 1e-5 is a text, as arguments of containers are.
 _TEXT = st.text(st.characters(max_codepoint=0xD7FF))
+_NUMBER = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: "." in repr(number))
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    st.none() | st.booleans() | st.integers() | _NUMBER | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
     max_leaves=20,
 )

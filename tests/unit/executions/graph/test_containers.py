@@ -304,6 +304,11 @@ def test_a_run_that_grows_without_end_is_refused():
 def test_what_a_container_is_told_has_an_end():
     long = [("long", "x" * 1024 * 1024)]
     assert "is longer than" in refusal(spec(box(container={"args": ["{{workflow.parameters.long}}"] * 5})), long)
+    bomb = spec(box(container={"args": ["{{workflow.parameters.long}}" * 20_000]}))
+    assert "too long, in all that comes of the workflow" in refusal(bomb, long)
+    given = [{"name": f"x{n}", "value": "{{workflow.parameters.long}}"} for n in range(200)]
+    calls = spec(dag({"name": "a", "template": "box", "arguments": {"parameters": given}}), box())
+    assert "too long, in all that comes of the workflow" in refusal(calls, long)
 
 
 @st.composite
