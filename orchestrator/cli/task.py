@@ -60,6 +60,7 @@ def list_tasks(
         reading.print_json({"tasks": listed})
         return
     key, plan_key = tables.short(each.key for each in found), tables.short(each.compute_plan_key for each in found)
+    wide = not tables.narrow()
     rows = [
         (
             key(each.key),
@@ -67,12 +68,12 @@ def list_tasks(
             each.owner,
             each.worker,
             plan_key(each.compute_plan_key),
-            tables.minute(each.creation_date),
+            *([tables.minute(each.creation_date)] if wide else []),
             TASK_WORDS[each.status],
         )
         for each in found
     ]
-    columns = ("task", "function", "owner", "worker", "plan", "created", "state")
+    columns = ["task", "function", "owner", "worker", "plan", *(["created"] if wide else []), "state"]
     tables.show(*columns, rows=rows, none="no such tasks", whole=("task", "plan", "created", "state"))
 
 
