@@ -105,7 +105,14 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
 
     acknowledgement = Acknowledgement(app)
 
-    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True, throws=(TaskFailedError,))  # type: ignore[untyped-decorator]
+    @app.task(  # type: ignore[untyped-decorator]
+        name=RUN_TASK,
+        shared=False,
+        bind=True,
+        acks_late=True,
+        throws=(TaskFailedError,),
+        Request="workers.node.acknowledgement:DescribedRequest",
+    )
     def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a task.
 
@@ -124,7 +131,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
                 task,
                 attempt,
                 claimed=lambda: acknowledgement.answered(self.request.id),
-                described=lambda words: acknowledgement.described(self.request.id, words),
+                described=lambda words, plan: acknowledgement.described(self.request.id, words, plan),
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.

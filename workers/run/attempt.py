@@ -53,7 +53,7 @@ def run(
     task: str,
     number: int,
     claimed: Callable[[], None],
-    described: Callable[[str], None] = lambda _: None,
+    described: Callable[[str, str], None] = lambda _task, _plan: None,
 ) -> str:
     """Claim a task that a poke announced, and run it to its report; or decline it.
 
@@ -64,7 +64,7 @@ def run(
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
-        described: called with what people call the task.
+        described: called with what people call the task, and its compute plan.
 
     Returns:
         Why it failed, and where to read more; empty where it did not.
@@ -89,7 +89,7 @@ def run(
         # Nobody runs it here; its lease ends, and it is decided on anew.
         log.error("task.not_given_back", task=task, attempt=claim.attempt.number, reason=error.details())
         return ""
-    described(_words(claim, asking.plan_name(client, claim.task.compute_plan_key)))
+    described(*_words(claim, asking.plan_name(client, claim.task.compute_plan_key)))
     log.info("task.claimed", task=task, attempt=claim.attempt.number, channel=client.channel)
     crash.point("worker.claimed")
     record = Record.of_attempt(claim.attempt, client.channel)
@@ -277,13 +277,12 @@ class _Attempt:
         return self._slot.limits(seconds)
 
 
-def _words(claim: pb.ClaimTaskResponse, plan: str) -> str:
-    """Return what people call a task: names and beginnings of keys, the most telling first, as a table cuts it."""
+def _words(claim: pb.ClaimTaskResponse, plan: str) -> tuple[str, str]:
+    """Return what people call a task, and its plan: names and beginnings of keys, each as short as a table shows."""
     task, function = claim.task, claim.function
-    return (
-        f"{task.key[:_SHORT]} {function.name} in {plan} ({task.compute_plan_key[:_SHORT]}), "
-        f"function {function.key[:_SHORT]}, attempt {claim.attempt.number}"
-    )
+    name = f"{task.key[:_SHORT]} {function.name} ({function.key[:_SHORT]})"
+    again = f", attempt {claim.attempt.number}" if claim.attempt.number > 1 else ""
+    return f"{name}{again}", f"{task.compute_plan_key[:_SHORT]} {plan}"
 
 
 def _reads_samples(claim: pb.ClaimTaskResponse) -> bool:
