@@ -14,8 +14,8 @@ from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
 
 _WAIT_SECONDS = 1.0
-# The arguments are what people call a task; a poke's own id says nothing to anybody.
-_COLUMNS = "--tasks_columns=args,state,received,runtime,worker,name,uuid"
+# The arguments are what people call a task, and its plan; a poke's own id says nothing to anybody.
+_COLUMNS = "--tasks_columns=args,kwargs,state,received,runtime,worker,name,uuid"
 
 
 @click.command()

@@ -17,7 +17,13 @@ from tests.kit.waiting import wait_until
 
 
 @pytest.fixture
-def seen(network: Network) -> Iterator[State]:
+def told() -> dict[str, list[str]]:
+    """The types of the events of each poke, in their order."""
+    return {}
+
+
+@pytest.fixture
+def seen(network: Network, told: dict[str, list[str]]) -> Iterator[State]:
     """What Flower would know of the two organizations and the maintenance worker."""
     broker = network.federation.places.broker
     accounts = [pokes.MAINTENANCE, *map(pokes.account, network.federation.organizations)]
@@ -35,6 +41,8 @@ def seen(network: Network) -> Iterator[State]:
                         list(receiver.consume(limit=None, timeout=0.2, safety_interval=0.2))
 
     def hear(event: dict[str, Any]) -> None:
+        if "uuid" in event:
+            told.setdefault(event["uuid"], []).append(event["type"])
         state.event(event)
 
     thread = threading.Thread(target=listen, daemon=True)
@@ -56,16 +64,21 @@ def shown(state: State, key: str, ended: str) -> Task:
     return wait_until(found, timeout=30, message=f"task {key} as {ended}")
 
 
-def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(network: Network, seen: State) -> None:
+def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(
+    network: Network, seen: State, told: dict[str, list[str]]
+) -> None:
     works, fails = network.built(network.function()), network.built(network.function("sys.exit(3)"))
     good, bad = network.task(works, worker="org-b"), network.task(fails)
     assert network.ended(good).status == pb.STATUS_DONE
     assert network.ended(bad).status == pb.STATUS_FAILED
     row, plan = shown(seen, good, "SUCCESS"), network.ended(good).compute_plan_key
-    assert row.args == f"{good[:8]} function in test ({plan[:8]}), function {works.key[:8]}, attempt 1"
+    assert (row.args, row.kwargs) == (f"{good[:8]} function ({works.key[:8]})", f"{plan[:8]} test")
     assert row.worker.hostname.startswith("org-b@")
     assert shown(seen, works.key, "SUCCESS").args == f"{works.key[:8]} function"
     failed = shown(seen, bad, "FAILURE")
+    # Whoever counts them, as Flower does, counts each task once.
+    for task, end in ((row, "succeeded"), (failed, "failed")):
+        assert told[task.uuid] == ["task-received", "task-started", f"task-{end}"]
     assert "EXECUTION: the function exited with code 3" in failed.exception
     assert f"read its log with `orchestrator task logs {bad[:8]}`" in failed.exception
     # The beat has swept meanwhile, and its worker lives.

@@ -7,15 +7,44 @@ whoever looks at the worker's events: a poke bears keys alone.
 
 import json
 import os
-import time
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.worker import state
+from celery.worker.request import Request
 
 # So few bytes are written as a whole, however many processes write (POSIX: PIPE_BUF).
 _MOST_BYTES = 512
-_MOST_WORDS = 300
+_MOST_WORDS = 150
+
+
+class DescribedRequest(Request):  # type: ignore[misc]
+    """A poke that a worker has taken; that it has started is told as soon as it is known what people call it."""
+
+    _words: tuple[str, str] | None = None
+    _starts = False
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Tell those who look what has happened; the start when it is described, or has ended without that."""
+        if type == "task-started":
+            self._starts = True
+            if self._words is not None:
+                self._tell_start()
+            return
+        if self._starts:
+            self._tell_start()
+        super().send_event(type, **fields)
+
+    def describe(self, task: str, plan: str) -> None:
+        """Note what people call the task, and its plan."""
+        self._words = (task, plan)
+        if self._starts:
+            self._tell_start()
+
+    def _tell_start(self) -> None:
+        self._starts = False
+        words = {} if self._words is None else dict(zip(("args", "kwargs"), self._words, strict=True))
+        super().send_event("task-started", timestamp=self.time_start, **words)
 
 
 class Acknowledgement:
@@ -49,21 +78,22 @@ class Acknowledgement:
         """
         self._tell({"id": request_id})
 
-    def described(self, request_id: str, words: str) -> None:
+    def described(self, request_id: str, task: str, plan: str) -> None:
         """Tell it what people call the task.
 
         Args:
             request_id: the id of the Celery task.
-            words: for people.
+            task: for people.
+            plan: the same, of its compute plan.
         """
-        self._tell({"id": request_id, "words": words[:_MOST_WORDS]})
+        self._tell({"id": request_id, "task": task[:_MOST_WORDS], "plan": plan[:_MOST_WORDS]})
 
     def _tell(self, told: dict[str, str]) -> None:
         line = json.dumps(told, ensure_ascii=False).encode(errors="replace") + b"\n"
         if len(line) > _MOST_BYTES:
-            # Words of other alphabets take several bytes a letter.
-            line = json.dumps({**told, "words": told.get("words", "")[: _MOST_WORDS // 4]}).encode()[: _MOST_BYTES - 1]
-            line += b"\n"
+            # Words of other alphabets take several bytes a letter, and those with quotes more.
+            line = json.dumps({name: words[: _MOST_WORDS // 4] for name, words in told.items()}).encode()
+            line = line[: _MOST_BYTES - 1] + b"\n"
         os.write(self._writer, line)
 
 
@@ -94,9 +124,7 @@ def _heed(line: bytes) -> None:
     request = state.requests.get(told["id"])
     if request is None:
         return
-    if "words" in told:
-        # To what was received belong the arguments, whenever that is told.
-        received = request.time_start or time.time()
-        request.send_event("task-received", args=told["words"], kwargs="", timestamp=received)
-    else:
+    if "task" not in told:
         request.acknowledge()
+    elif isinstance(request, DescribedRequest):
+        request.describe(told["task"], told["plan"])

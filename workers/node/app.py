@@ -31,6 +31,8 @@ from workers.run import attempt as attempts
 from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
+_REQUEST = "workers.node.acknowledgement:DescribedRequest"
+
 
 class TaskFailedError(Exception):
     """A task was run and reported as failed: all is said and done, but whoever looks at the worker should see it."""
@@ -106,7 +108,14 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
 
     acknowledgement = Acknowledgement(app)
 
-    @app.task(name=RUN_TASK, shared=False, bind=True, acks_late=True, throws=(TaskFailedError,))  # type: ignore[untyped-decorator]
+    @app.task(  # type: ignore[untyped-decorator]
+        name=RUN_TASK,
+        shared=False,
+        bind=True,
+        acks_late=True,
+        throws=(TaskFailedError,),
+        Request=_REQUEST,
+    )
     def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a task.
 
@@ -125,7 +134,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
                 task,
                 attempt,
                 claimed=lambda: acknowledgement.answered(self.request.id),
-                described=lambda words: acknowledgement.described(self.request.id, words),
+                described=lambda words, plan: acknowledgement.described(self.request.id, words, plan),
             )
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
@@ -134,7 +143,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         if failure:
             raise TaskFailedError(failure)
 
-    @app.task(name=BUILD_FUNCTION, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    @app.task(name=BUILD_FUNCTION, shared=False, bind=True, Request=_REQUEST)  # type: ignore[untyped-decorator]
     def build_function(self: Task, function: str) -> None:
         """Build a function of this organization.
 
@@ -145,7 +154,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
             settings,
             process.channels,
             function,
-            described=lambda words: acknowledgement.described(self.request.id, words),
+            described=lambda words: acknowledgement.described(self.request.id, words, ""),
         )
 
     @app.task(name=DISABLE_OUTPUTS, shared=False)  # type: ignore[untyped-decorator]

@@ -46,7 +46,7 @@ def run(
     task: str,
     number: int,
     claimed: Callable[[], None],
-    described: Callable[[str], None] = lambda _: None,
+    described: Callable[[str, str], None] = lambda _task, _plan: None,
 ) -> str:
     """Claim a task that a poke announced, and run it to its report; or decline it.
 
@@ -57,7 +57,7 @@ def run(
         task: its key.
         number: of the attempt, 0 for whichever is due.
         claimed: called as soon as the claim is the worker's: the poke has done its work.
-        described: called with what people call the task.
+        described: called with what people call the task, and its compute plan.
 
     Returns:
         Why it failed, and where to read more; empty where it did not.
@@ -68,7 +68,7 @@ def run(
         return runner.run(param)
     except grpc.RpcError as error:
         # Ordinary: another worker has it, it was cancelled; or nobody answers, and it will be poked again.
-        described(f"{task[:_SHORT]} not claimed")
+        described(f"{task[:_SHORT]} not claimed", "")
         log.info("task.not_claimed", task=task, attempt=number, reason=error.details())
         return ""
 
@@ -82,7 +82,7 @@ class _Runner:
         asking: Asking,
         slot: Slot,
         claimed: Callable[[], None],
-        described: Callable[[str], None],
+        described: Callable[[str, str], None],
     ) -> None:
         self._settings = settings
         self._asking = asking
@@ -106,7 +106,7 @@ class _Runner:
             client, claim = self._asking.channels.find(lambda client: self._claim(client, param))
             return self._run_step(client, claim)
         if agreed is None:
-            self._described(f"{param.compute_task_key[:_SHORT]} declined")
+            self._described(f"{param.compute_task_key[:_SHORT]} declined", "")
             return ""
         client, asked = agreed
         claim = self._claim(client, param)
@@ -133,8 +133,7 @@ class _Runner:
             with suppress(Stopped):
                 report.fail(client, fault)
             return _STRANGE
-        number = claim.attempt.number
-        self._described(f"step {work.step} of execution {work.execution}, image {work.image}, attempt {number}")
+        self._described(f"{work.step} ({work.image}){_again(claim)}", f"execution {work.execution}")
         with ExitStack() as held:
             folder = self._enter(held, client, claim, None)
             if folder is None:
@@ -146,7 +145,7 @@ class _Runner:
             )
 
     def _run_function(self, client: Client, claim: pb.ClaimTaskResponse, owner: str) -> str:
-        self._described(_words(claim, self._asking.plan_name(client, claim.task.compute_plan_key)))
+        self._described(*_words(claim, self._asking.plan_name(client, claim.task.compute_plan_key)))
         policy, slot, settings = self._asking.consent.policy, self._slot, self._settings
         # What is prepared shows a function its own folder alone.
         spare = None if owner in policy.network or _reads_samples(claim) else slot.take()
@@ -184,13 +183,15 @@ class _Runner:
         return folder
 
 
-def _words(claim: pb.ClaimTaskResponse, plan: str) -> str:
-    """Return what people call a task: names and beginnings of keys, the most telling first, as a table cuts it."""
+def _words(claim: pb.ClaimTaskResponse, plan: str) -> tuple[str, str]:
+    """Return what people call a task, and its plan: names and beginnings of keys, each as short as a table shows."""
     task, function = claim.task, claim.function
-    return (
-        f"{task.key[:_SHORT]} {function.name} in {plan} ({task.compute_plan_key[:_SHORT]}), "
-        f"function {function.key[:_SHORT]}, attempt {claim.attempt.number}"
-    )
+    name = f"{task.key[:_SHORT]} {function.name} ({function.key[:_SHORT]})"
+    return f"{name}{_again(claim)}", f"{task.compute_plan_key[:_SHORT]} {plan}"
+
+
+def _again(claim: pb.ClaimTaskResponse) -> str:
+    return f", attempt {claim.attempt.number}" if claim.attempt.number > 1 else ""
 
 
 def _reads_samples(claim: pb.ClaimTaskResponse) -> bool:
