@@ -102,6 +102,11 @@ class State:
         return self.serves_from is not None and self.serves_from <= self.needed
 
     @property
+    def left_behind(self) -> bool:
+        """Whether the database has gone on to where this release cannot follow: none of its migrations helps."""
+        return not self.serves and self.revision is not None and self.revision >= self.needed
+
+    @property
     def complaint(self) -> str:
         """Why this release's code does not run on the database, and what to do; empty if it does."""
         if self.serves:

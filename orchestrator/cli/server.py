@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -125,10 +126,19 @@ def beat(schedule: bool) -> None:
     Any number may run: sweeps are harmless.
     """
     settings = configure(BeatSettings)
+    import psycopg
+    from sqlalchemy.exc import SQLAlchemyError
+
+    import migrations
     from beat import app
     from orchestrator.health import AddressError
     from orchestrator.store.pooling import PoolingError
 
+    # It may start beside the migration, and before the database.
+    with suppress(SQLAlchemyError, psycopg.Error):
+        state = migrations.state(settings.url)
+        if state.left_behind:
+            raise Fault(state.complaint)
     try:
         sys.exit(app.main(settings, schedule))
     except (AddressError, PoolingError) as error:

@@ -223,13 +223,19 @@ FORMS: dict[str, Callable[[str, int], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def url(primary: Postgres) -> str:
+    """Of a database that each test connects to by another form; the first makes its tables."""
+    return fresh(primary)
+
+
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_url_that_libpq_takes(primary, form):
-    connects(FORMS[form](fresh(primary), primary.port))
+def test_every_form_of_url_that_libpq_takes(primary, url, form):
+    connects(FORMS[form](url, primary.port))
 
 
-def test_a_service_names_the_database(primary, tmp_path, monkeypatch):
-    parts = psycopg.conninfo.conninfo_to_dict(fresh(primary))
+def test_a_service_names_the_database(url, tmp_path, monkeypatch):
+    parts = psycopg.conninfo.conninfo_to_dict(url)
     lines = "\n".join(f"{name}={value}" for name, value in parts.items())
     (tmp_path / "services").write_text(f"[orchestrator]\n{lines}\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))

@@ -81,7 +81,12 @@ def url(postgres: Postgres) -> str:
 def run(module: str, url: str, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of a release to its end."""
     # Of the channels only that the file is there matters: none of these servers starts.
-    environment = {**os.environ, "ORCHESTRATOR_DATABASE_URL": url, "ORCHESTRATOR_CHANNEL_CONFIG": str(CHANNELS)}
+    environment = {
+        **os.environ,
+        "ORCHESTRATOR_DATABASE_URL": url,
+        "ORCHESTRATOR_CHANNEL_CONFIG": str(CHANNELS),
+        "ORCHESTRATOR_BROKER_URL": "redis://nowhere.invalid/0",
+    }
     return subprocess.run(
         [sys.executable, "-m", module, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -119,11 +124,12 @@ def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(
     with server(NEXT) as new:
         assert "9002" in migrate(url, "--contract")
         new.go_on()
-        refused = run(OURS, url, "serve")
-        assert refused.returncode == 1
         ours = migrations.state(url).needed
-        assert f"at revision 9002, which serves releases from 9001 on, and this release is {ours}" in refused.stderr
-        assert "start a newer release" in refused.stderr
+        for command in ("serve", "beat"):
+            refused = run(OURS, url, command)
+            assert refused.returncode == 1
+            assert f"at revision 9002, which serves releases from 9001 on, and this release is {ours}" in refused.stderr
+            assert "start a newer release" in refused.stderr
         advised = run(OURS, url, "migrate")
         assert (advised.returncode, advised.stdout) == (1, "")
         assert "start a newer release" in advised.stderr
@@ -176,3 +182,4 @@ def test_code_runs_from_its_expanding_half_to_the_next_contracting_one(
     state = migrations.State(revision, serves_from, needed="0006", newest="0007")
     assert state.serves == serves
     assert bool(state.complaint) != serves
+    assert state.left_behind == (revision == "0009")
