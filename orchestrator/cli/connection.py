@@ -29,7 +29,7 @@ _OPTIONS = (
         envvar="ORCHESTRATOR_DATA",
         show_envvar=True,
         show_default=True,
-        help="Folder of a federation that `orchestrator up` runs here; used when no address is given.",
+        help="Folder of a federation that `orchestrator up` runs, here or above; used when no address is given.",
     ),
     click.option(
         "--address", envvar="ORCHESTRATOR_ADDRESS", show_envvar=True, metavar="HOST:PORT", help="The orchestrator."
@@ -231,10 +231,12 @@ class Target:
         from orchestrator.embedded.certificates import Layout
 
         try:
-            federation = running.read(self.data)
+            unsaid = self.data == Path(DEFAULT)
+            federation = running.nearest() if unsaid else running.read(self.data)
             if federation is None:
+                where = f"{self.data} here or above" if unsaid else self.data
                 raise UsageFault(
-                    f"no federation runs in {self.data}: run `orchestrator up`, or say with --address, --org and "
+                    f"no federation runs in {where}: run `orchestrator up`, or say with --address, --org and "
                     "--channel (or ORCHESTRATOR_ADDRESS, …) which orchestrator is meant"
                 )
             organization = self.org or federation.organizations[0]

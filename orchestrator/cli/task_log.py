@@ -87,7 +87,7 @@ class TaskLog:
             return f"{what} has said nothing yet"
         return (
             f"{what}, which is {TASK_WORDS[self._task.status]}, said nothing, or {self._task.worker} does not keep "
-            "what it said any more"
+            f"what it said any more; `orchestrator task explain {self._task.key[:8]}` says whether it ran"
         )
 
     def _failure(self, report: pb.FailureReport | None) -> None:

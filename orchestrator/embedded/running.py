@@ -123,11 +123,22 @@ def here(folder: Path | str | None = None) -> Running:
         OSError: it cannot be read.
     """
     asked = folder or os.environ.get("ORCHESTRATOR_DATA")
+    found = read(Path(asked)) if asked else nearest()
+    if found is None:
+        where = asked or f"{Path.cwd()} or above it"
+        raise RuntimeError(f"no federation runs in {where}: start one with `orchestrator up`")
+    return found
+
+
+def nearest() -> Running | None:
+    """Return the federation that runs in `.orchestrator` in the current folder, or in the nearest that this lies in.
+
+    Raises:
+        ValueError: the file there is not ours.
+        OSError: it cannot be read.
+    """
     now = Path.cwd()
-    for data in [Path(asked)] if asked else [place / ".orchestrator" for place in (now, *now.parents)]:
-        if found := read(data):
-            return found
-    raise RuntimeError(f"no federation runs in {asked or f'{now} or above it'}: start one with `orchestrator up`")
+    return next(filter(None, (read(place / ".orchestrator") for place in (now, *now.parents))), None)
 
 
 def start_time(pid: int) -> float | None:
