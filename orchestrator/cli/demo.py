@@ -38,6 +38,11 @@ def demo(rounds: int, product: str, keep_running: bool, data: Path) -> None:
     from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
     exit_on(*ENDING)
+    with ending_with(partial(click.echo, "Everything has ended")):
+        _train(rounds, keep_running, data)
+
+
+def _train(rounds: int, keep_running: bool, data: Path) -> None:
     begin = time.monotonic()
     from rich.console import Console
 
@@ -54,7 +59,7 @@ def demo(rounds: int, product: str, keep_running: bool, data: Path) -> None:
     kept = keep_running
     try:
         preparation = Preparation(rounds)
-        with ending_with(partial(console.print, "Everything has ended")), federation:
+        with federation:
             console.print(f"Ready after {time.monotonic() - begin:.1f} s")
             console.print("Each organization's consent policy admits all members of this federation")
             for old in of_demos(data):

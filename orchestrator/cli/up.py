@@ -44,6 +44,11 @@ def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
     from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
     exit_on(*ENDING)
+    with ending_with(partial(click.echo, "Everything has ended")):
+        _stay(orgs, port, executions, data)
+
+
+def _stay(orgs: int, port: int | None, executions: bool, data: Path) -> None:
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError
@@ -56,12 +61,9 @@ def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
     tell = partial(console.print, soft_wrap=True)
     try:
-        with (
-            ending_with(partial(console.print, "Everything has ended")),
-            Federation(
-                data, organizations, port=port, executions=organizations[-1] if executions else None, tell=tell
-            ) as federation,
-        ):
+        with Federation(
+            data, organizations, port=port, executions=organizations[-1] if executions else None, tell=tell
+        ) as federation:
             for name, store_url in federation.running.stores.items():
                 with federation.running.client(name) as client:
                     client.register_organization(store_url)

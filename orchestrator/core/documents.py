@@ -12,6 +12,15 @@ import yaml
 _TEXT = "tag:yaml.org,2002:str"
 _FLAGS = {"true": True, "false": False}
 _DEEPEST = 50
+_SLIPS: Mapping[str, str] = {
+    "character '\\t'": "spaces are expected where a tab is",
+    "expected ',' or": "a comma or a closing bracket is expected, here or before",
+    "mapping values are not allowed": "quotes are expected around a text with a colon, and a line for each key",
+    "could not find expected ':'": "a colon is expected after the key, here or in the line before",
+    "expected <block end>": "an entry is expected to begin where those beside it begin",
+    "end of stream": "a closing quote is expected before the end",
+}
+"""What YAML says of a slip, in part, and what is expected there."""
 
 
 class DocumentError(ValueError):
@@ -139,7 +148,13 @@ def read(content: bytes, file: str, *, aliases: bool = False) -> Entry:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # YAML's own message would show the text of the line, and in it a password. Some of its faults say no line.
         mark = getattr(error, "problem_mark", None) or loader
-        raise _error(file, mark.line if mark else 0, "this is no YAML") from None
+        raise _error(file, mark.line if mark else 0, f"this is no YAML{_expected(error)}") from None
+
+
+def _expected(error: Exception) -> str:
+    """Return what is expected in the place of some slips; in our words, as YAML's may have those of the file."""
+    problem = str(getattr(error, "problem", None))
+    return next((f"; {words}" for part, words in _SLIPS.items() if part in problem), "")
 
 
 def _each_once(pairs: Iterable[tuple[Entry, Entry]]) -> dict[str, Entry]:

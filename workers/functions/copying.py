@@ -12,6 +12,7 @@ from workers.functions.stage import File, Stage
 _FLAGS = ("--chown", "--chmod", "--link")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_INTO_FOLDER = "put it into the function's folder"
 _LONGEST = 16 * 1024 * 1024
 _ADDRESS = re.compile(r"[a-z]+://|git@")
 
@@ -46,7 +47,7 @@ def copy(stage: Stage, instruction: DockerfileInstruction, words: list[str], wri
             raise stage.refuse("it unpacks an archive; put its files into the function's folder")
         found = _found(stage, source)
         if not found:
-            raise stage.refuse(f"there is no {source} in the function's archive")
+            raise stage.refuse(f"there is no {source} in the function's archive", _INTO_FOLDER)
         for each in found:
             _place(stage, each, place, into or len(found) > 1, mode)
 
@@ -67,7 +68,7 @@ def _found(stage: Stage, source: str) -> list[Path]:
     """Return the files and folders of the archive that a source names, which may have wildcards."""
     parts = [part for part in PurePosixPath(source.lstrip("/")).parts if part != "."]
     if ".." in parts:
-        raise stage.refuse(f"{source} lies outside of the function's archive")
+        raise stage.refuse(f"{source} lies outside of the function's archive", _INTO_FOLDER)
     found = [stage.context]
     for part in parts:
         if re.search(r"[*?\[\\]", part):
@@ -130,7 +131,7 @@ def mounts(stage: Stage, instruction: DockerfileInstruction) -> list[tuple[PureP
             raise stage.refuse(f"it mounts {value}, and only what lies in the function's folder is here")
         source = stage.context / said.get("source", said.get("src", ".")).lstrip("/")
         if ".." in source.parts or not source.exists():
-            raise stage.refuse(f"there is no {said.get('source')} in the function's archive")
+            raise stage.refuse(f"there is no {said.get('source')} in the function's archive", _INTO_FOLDER)
         place = stage.at(target)
         for each in [source] if source.is_file() else source.rglob("*"):
             if each.is_file():

@@ -11,7 +11,7 @@ from workers.errors import BuildFault
 from workers.functions.packages import Install, relative
 
 ROOT = PurePosixPath("/")
-_ELSEWHERE = "the executor `container`, which builds the function's image, can do that"
+_ELSEWHERE = "the executor `container`, which builds the function's image, can do that where it is installed"
 # What every image of Python has; others that a Dockerfile copies to are made by it.
 _FOLDERS = frozenset(map(PurePosixPath, ("/", "/opt", "/home", "/tmp", "/srv", "/mnt", "/root", "/var", "/usr/local")))  # noqa: S108
 _NOTE = 300
@@ -83,14 +83,15 @@ class Stage:
         self.line, self.shown = line, shown
         self.lines[line] = shown
 
-    def refuse(self, why: str) -> BuildFault:
+    def refuse(self, why: str, mend: str = _ELSEWHERE) -> BuildFault:
         """Return the fault of the line that is read.
 
         Args:
             why: it cannot be done here.
+            mend: what can be done instead.
         """
         return BuildFault(
-            f"line {self.line} of the function's Dockerfile, {self.shown!r}, cannot be done here: {why}; {_ELSEWHERE}"
+            f"line {self.line} of the function's Dockerfile, {self.shown!r}, cannot be done here: {why}; {mend}"
         )
 
     def pass_over(self, why: str, what: str = "") -> None:

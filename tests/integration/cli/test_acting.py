@@ -122,6 +122,14 @@ def test_a_function_that_was_not_built_says_why(home: Home, local: list[str], tm
         assert f"retry {plan[:8]} --replace {function[:8]}=NEW" in output + errors
 
 
+def test_the_federation_above_is_meant(home: Home, certificates: Layout, served_address: str, tmp_path: Path):
+    runs_here(tmp_path / ".orchestrator", served_address, home.client.channel, certificates, ("org-1",))
+    (tmp_path / "data" / "north").mkdir(parents=True)
+    code, output, errors = run("org", "list", "--json", folder=tmp_path / "data" / "north")
+    assert (code, errors) == (0, "")
+    assert home.url in output
+
+
 def test_whoever_is_asked_decides(
     home: Home, certificates: Layout, served_address: str, local: list[str], tmp_path: Path
 ):

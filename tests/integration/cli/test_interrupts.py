@@ -65,6 +65,25 @@ def test_a_signal_that_comes_while_a_class_is_made_ends_it_too(number: signal.Si
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_federation_that_has_not_begun_ends_with_a_word(command: str):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _AT.replace("MODULE", "'orchestrator.embedded.federation'"),
+            command,
+            "--data",
+            "/nowhere",
+        ],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "Everything has ended\n", "")
+
+
 def test_who_ignores_it_goes_on():
     code = _AT.replace("MODULE", repr("click"))
     done = subprocess.run(
