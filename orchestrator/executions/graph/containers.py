@@ -1,6 +1,7 @@
 """The containers of a run: a workflow with all its calls made, and all its placeholders replaced."""
 
 import json
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +85,7 @@ class _Calls:
 
     def __init__(self, workflow: Workflow, scope: Mapping[str, str]) -> None:
         self._workflow = workflow
-        self._scope = {**scope, **placeholders.parameters("workflow", workflow.parameters)}
+        self._scope = ChainMap({**scope, **placeholders.parameters("workflow", workflow.parameters)})
         self._found: list[Container] = []
         self._calls = self._edges = 0
         self._budget = placeholders.Budget()
@@ -111,7 +112,8 @@ class _Calls:
             raise OutsideError(where, "it calls itself")
         if len(callers) >= _DEEPEST:
             raise OutsideError(where, f"its call is deeper than {_DEEPEST} levels")
-        scope = {**self._scope, **self._inputs(template.inputs, arguments, where)}
+        # Not a copy: a workflow may have very many parameters, and make very many calls.
+        scope = self._scope.new_child(self._inputs(template.inputs, arguments, where))
         if isinstance(template, ContainerTemplate):
             return [self._add(template, name or template.name, parents, scope, where)]
         ends: dict[str, Sequence[str]] = {}
@@ -135,7 +137,7 @@ class _Calls:
         self,
         call: Call,
         caller: str,
-        scope: Mapping[str, str],
+        scope: ChainMap[str, str],
         parents: Sequence[str],
         callers: tuple[str, ...],
         where: str,
@@ -150,7 +152,7 @@ class _Calls:
             self._run(
                 call.template,
                 f"{name}({place})",
-                self._arguments(call, {**scope, **placeholders.item(each)}, where),
+                self._arguments(call, scope.new_child(placeholders.item(each)), where),
                 parents,
                 callers,
             )
