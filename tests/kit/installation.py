@@ -204,7 +204,7 @@ class Installation:
                 row = connection.execute(query, [execution["id"]]).fetchone()
             return str(row[0]) if row and row[0] else None
 
-        return wait_until(named, 30, f"the workflow of {execution['id']} to be noted")
+        return wait_until(named, 60, f"the workflow of {execution['id']} to be noted")
 
     def steps(self, execution: dict[str, Any]) -> dict[str, str]:
         """Return the states of the steps that are about an execution, by their role; the last of each."""

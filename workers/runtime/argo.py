@@ -8,11 +8,14 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import structlog
 from pydantic import AliasChoices, AliasGenerator, Field, FilePath, NonNegativeInt, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workers.runtime.errors import ExistsError, RefusedError, UnreachableError
 from workers.runtime.workflows import LABEL, Workflow
+
+log = structlog.get_logger()
 
 _LARGEST_ANSWER = 64 * 1024 * 1024
 _PAGE = 500
@@ -189,6 +192,7 @@ class Argo:
 def _trust(settings: ArgoSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=settings.argo_workflows_ca_cert)
     if not settings.argo_workflows_verify:
+        log.warning("argo.unverified", host=settings.argo_workflows_api_host, hint="set ARGO_WORKFLOWS_CA_CERT instead")
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from structlog.testing import capture_logs
 
 from tests.kit import issuing
 from tests.kit.argo import NAMESPACE, FakeArgo, Refusal
@@ -194,7 +195,9 @@ def test_tls_is_verified(authority, caplog):
         with pytest.raises(UnreachableError, match=r"(?i)certificate verify failed"):
             strange.create(manifest())
         assert len(fake.asked) == 1
-        blind = client(fake, argo_workflows_verify=False)
+        with capture_logs() as said:
+            blind = client(fake, argo_workflows_verify=False)
+        assert [each["event"] for each in said] == ["argo.unverified"]
         assert len(blind.find()) == 1
         for each in (trusting, strange, blind):
             each.close()
