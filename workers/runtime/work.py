@@ -111,7 +111,5 @@ def labelled(manifest: Mapping[str, Any], label: str) -> Mapping[str, Any]:
     if not isinstance(metadata, dict) or not isinstance(labels, dict):
         raise RefusedError("the template's metadata, or its labels, are no mapping")
     prefix = str(metadata.get("generateName") or "execution-")[: _LONGEST_NAME - len(label)]
-    return {
-        **manifest,
-        "metadata": {"name": f"{prefix}{label}", **metadata, "labels": {**labels, LABEL: label}},
-    }
+    name = metadata.get("name") or f"{prefix}{label}"
+    return {**manifest, "metadata": {**metadata, "name": name, "labels": {**labels, LABEL: label}}}
