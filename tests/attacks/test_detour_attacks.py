@@ -237,7 +237,7 @@ def test_a_function_at_the_address_of_another_is_not_run(attacked: Attacked):
     for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_READY):
         attacked.b.functions.ApplyFunctionAction(pb.ApplyFunctionActionParam(function_key=key, action=action))
     task = attacked.run("org-b", function, "org-a", "org-b")
-    report = attacked.refused(task, "ERROR_TYPE_BUILD")
+    report = attacked.refused(task, "build error")
     assert report.error_type == pb.ERROR_TYPE_BUILD
     log = attacked.ask("org-b", report.logs_address.storage_address)
     assert f"the archive of function {key} is registered at {new.archive.storage_address!r}" in log.text
