@@ -141,13 +141,13 @@ def test_a_look_ends_what_nobody_wants_and_nothing_else(starts):
         found("second", label),
         found(f"tumour-{failed_label}", failed_label),
         found("of-deleted", deleted_label),
-        found("of-cancelled", cancelled_label),
+        found(f"tumour-{cancelled_label}", cancelled_label),
         found("just-made", told.label),
         found("other", "otherinstall-7"),
         found("odd", f"{label}x"),
         found("long", f"{label}{'9' * 30}"),
     )
-    assert answer.unwanted == ["of-cancelled", "of-deleted", "second"]
+    assert answer.unwanted == ["of-deleted", "second", f"tumour-{cancelled_label}"]
     assert not answer.failed
     assert starts.state(kept) == ("pending", "")
 
