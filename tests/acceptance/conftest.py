@@ -18,7 +18,7 @@ from tests.kit.temporary import passable
 TIME_LIMIT_SECONDS = 3
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def federation(tmp_path_factory) -> Iterator[Federation]:
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
     settings = {**losses.SETTINGS, "TRANSIENT_OUTPUT_PERIOD": 1, "RETRY_BACKOFF": "100ms"}
@@ -32,13 +32,13 @@ def federation(tmp_path_factory) -> Iterator[Federation]:
         remove_data(federation.data)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def network(federation) -> Iterator[Network]:
     with Network(federation) as network:
         yield network
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory) -> Iterator[Demonstrated]:
     """Three hospitals and their aggregator after the demo; the federation goes on."""
     folder = passable(tmp_path_factory.mktemp("demo"))

@@ -13,6 +13,7 @@ from tests.kit.budget import folder_of, read
 
 GROUPS = {
     "faults/test_": "stage",
+    "faults/executions/test_": "placing",
     "acceptance/test_demo": "demo",
     "acceptance/test_examples": "demo",
     "acceptance/test_substra": "demo",

@@ -10,7 +10,7 @@ from orchestrator.embedded.valkey import Valkey
 from tests.kit.installation import Installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(
     postgres: Postgres, valkey: Valkey, light_kafka: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
