@@ -63,7 +63,7 @@ def _creations(clients: int, stage: Stage, side: Side) -> Numbers:
 
     def alone() -> tuple[float, float]:
         name = portal.schema(side)
-        # The captured server makes several, so that the last is made as all others are.
+        # Several, so that the last is made as all but the first are.
         captured = _captured(stage, side, [[portal.creation(name)]] * _CAPTURED)
         transaction = _expected(captured.naming(name), _CAPTURED)[-1]
         made = UUID_TEXT.findall(" ".join(value or "" for each in transaction for value in each.parameters))
