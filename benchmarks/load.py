@@ -6,14 +6,15 @@ of `time.perf_counter` unless said otherwise.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import grpc
 
+from benchmarks.clients import Driven, work
 from orchestrator import protos as pb
 from orchestrator.client import Certificates
 
@@ -80,33 +81,8 @@ Life = Sequence[Step]
 """Calls of one client, one after another."""
 
 
-@dataclass
-class Driven:
-    """What a load did.
-
-    Args:
-        lives: that ran to their end.
-        calls: that were answered.
-        seconds: from the first call to the last answer.
-        latencies: seconds of each call.
-        failures: calls that were refused; the first one's reason is kept.
-        reason: of the first failure.
-        server: seconds of processor that the server had, until it was at rest again.
-        database: and those of Postgres.
-    """
-
-    lives: int = 0
-    calls: int = 0
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    failures: int = 0
-    reason: str = ""
-    server: float = 0.0
-    database: float = 0.0
-
-
 def drive(target: Target, clients: int, lives: Sequence[Life], seconds: float) -> Driven:
-    """Let a number of clients, each on a connection of its own, work through lives, as fast as they are answered.
+    """Let clients of gRPC work through lives; see `work`.
 
     Args:
         target: of the calls.
@@ -114,35 +90,10 @@ def drive(target: Target, clients: int, lives: Sequence[Life], seconds: float) -
         lives: each is taken by one client.
         seconds: after which no new one is begun.
     """
-    return asyncio.run(_drive(target, clients, lives, seconds))
+    return asyncio.run(work(clients, lives, seconds, target.connect, partial(_live, target)))
 
 
-async def _drive(target: Target, clients: int, lives: Sequence[Life], seconds: float) -> Driven:
-    driven, left, start = Driven(), deque(lives), asyncio.Event()
-
-    async def client() -> None:
-        # A pool of connections of the process would make all clients share one.
-        async with target.connect() as channel:
-            ready.release()
-            await start.wait()
-            while left and time.perf_counter() < deadline:
-                await _live(channel, target, left.popleft(), driven)
-
-    ready = asyncio.Semaphore(0)
-    deadline = 0.0
-    async with asyncio.TaskGroup() as group:
-        for _ in range(clients):
-            group.create_task(client())
-        for _ in range(clients):
-            await ready.acquire()
-        begun = time.perf_counter()
-        deadline = begun + seconds
-        start.set()
-    driven.seconds = time.perf_counter() - begun
-    return driven
-
-
-async def _live(channel: grpc.aio.Channel, target: Target, life: Life, driven: Driven) -> None:
+async def _live(target: Target, channel: grpc.aio.Channel, life: Life, driven: Driven) -> None:
     answer = b""
     for step in life:
         body = _first_field(answer) + step.body if step.attempt else step.body

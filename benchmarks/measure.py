@@ -46,6 +46,7 @@ class Row:
         tls: whether the server speaks mutual TLS.
         workers: whether the organizations' workers and asset stores run.
         once: whether repeating it says nothing new.
+        executions: whether it is of executions, which not every checkout serves.
     """
 
     name: str
@@ -54,3 +55,4 @@ class Row:
     tls: bool = False
     workers: bool = False
     once: bool = False
+    executions: bool = False

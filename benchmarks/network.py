@@ -9,12 +9,14 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from benchmarks import requests
+from benchmarks import requests, sql
+from benchmarks.clients import Driven
 from benchmarks.errors import BenchError
-from benchmarks.load import Driven, Life, drive
+from benchmarks.load import Life, drive
 from benchmarks.processor import spent
 from benchmarks.requests import new_function, new_plan
 from benchmarks.side import CALLERS, CHANNEL, LEAD, ORGANIZATIONS, Side, tree
+from benchmarks.sql import Statement
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
 
@@ -152,12 +154,36 @@ def driven(stage: Stage, side: Side, clients: int, lives: Sequence[Life], second
     Raises:
         BenchError: a call was refused.
     """
+    within = seconds or stage.sizes.seconds
+    return metered(stage, side, lambda: stage.run(drive, side.target(), clients, lives, within))
+
+
+def metered(stage: Stage, side: Side, load: Callable[[], Driven]) -> Driven:
+    """Put a load on a server that is at rest; return what it did, with what server and Postgres took for it.
+
+    Raises:
+        BenchError: a call was refused.
+    """
     settle(stage, side)
     server, database = spent(side.servers), spent(tree(stage.postgres.process))
-    done: Driven = stage.run(drive, side.target(), clients, lives, seconds or stage.sizes.seconds)
+    done = load()
     settle(stage, side)
     done.server = spent(side.servers) - server
     done.database = spent(tree(stage.postgres.process)) - database
     if done.failures:
         raise BenchError(f"{done.failures} calls of {side.name} were refused, the first with: {done.reason}")
     return done
+
+
+def replayed(stage: Stage, side: Side, lives: Sequence[Sequence[Statement]], threads: int) -> tuple[float, float]:
+    """Return how many lives a second their statements alone make, and Postgres' seconds of processor for each.
+
+    Raises:
+        BenchError: a statement is refused.
+    """
+    settle(stage, side)
+    with side.paused():
+        before = spent(tree(stage.postgres.process))
+        count, seconds = sql.replay(side.database_url, lives, threads, stage.sizes.seconds)
+        processor = spent(tree(stage.postgres.process)) - before
+    return count / seconds, processor / count

@@ -66,6 +66,8 @@ def show(console: Console, table: Table, sides: Sequence[str], facts: Mapping[st
     console.print(grid)
     for name, reason in table.failures.items():
         console.print(f"not measured: {name}: {reason}", highlight=False, markup=False)
+    for name, reason in table.passed_over.items():
+        console.print(f"passed over: {name}: {reason}", highlight=False, markup=False)
 
 
 def to_json(table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> str:
@@ -90,7 +92,8 @@ def to_json(table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> str
         }
         for line in table.lines
     ]
-    return json.dumps({"facts": dict(facts), "lines": lines, "failures": table.failures}, indent=1)
+    found = {"facts": dict(facts), "lines": lines, "failures": table.failures, "passed over": table.passed_over}
+    return json.dumps(found, indent=1)
 
 
 def write_page(page: Path, table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> None:
@@ -105,6 +108,7 @@ def write_page(page: Path, table: Table, sides: Sequence[str], facts: Mapping[st
         [
             *(f"- {name}: {value}" for name, value in facts.items()),
             *(f"- not measured: {name}: {reason}" for name, reason in table.failures.items()),
+            *(f"- passed over: {name}: {reason}" for name, reason in table.passed_over.items()),
             "",
             *(f"| {' | '.join(cells)} |" for cells in rows),
         ]

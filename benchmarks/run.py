@@ -7,12 +7,24 @@ from dataclasses import dataclass, field
 
 from benchmarks.measure import Number, Row
 from benchmarks.processor import Others
-from benchmarks.rows import echo, end_to_end, events, growth, latency, life, queries, register, steady, unblock
+from benchmarks.rows import (
+    echo,
+    end_to_end,
+    events,
+    executions,
+    growth,
+    latency,
+    life,
+    queries,
+    register,
+    steady,
+    unblock,
+)
 from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 
-_KINDS = (echo, life, register, unblock, events, queries, latency, end_to_end, growth, steady)
+_KINDS = (echo, life, register, unblock, events, queries, executions, latency, end_to_end, growth, steady)
 
 _LAST = ("growth", "steady")
 """Rows that leave much behind."""
@@ -62,10 +74,12 @@ class Table:
     Args:
         lines: in the order of the rows.
         failures: rows that could not be measured, and why.
+        passed_over: rows that were not measured for a side, and why.
     """
 
     lines: list[Line] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
 
 
 def chosen(sizes: Sizes, beginnings: Sequence[str]) -> list[Row]:
@@ -93,6 +107,10 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
             for number in range(1 if row.once else stage.sizes.repeats):
                 stage.forget()
                 for side in stage.sides if number % 2 == 0 else reversed(stage.sides):
+                    if row.executions and not side.checkout.serves_executions:
+                        table.passed_over[row.name] = f"{side.name} serves no executions"
+                        tell(f"{row.name}: passed over, since {table.passed_over[row.name]}")
+                        continue
                     tell(f"{row.name}: {row.about} ({side.name})")
                     _measure(stage, side, row, lines)
         except KeyboardInterrupt:

@@ -85,6 +85,11 @@ class Checkout:
             answer = (asked.stdout + asked.stderr).strip()
             raise BenchError(f"{self.interpreter} does not run the code in {self.path}; run `make dev` there: {answer}")
 
+    @property
+    def serves_executions(self) -> bool:
+        """Whether its server knows executions."""
+        return (self.path / "orchestrator" / "gateway" / "executions").is_dir()
+
     @cached_property
     def executor(self) -> str:
         """How its workers run functions: isolated where the machine can and the checkout knows how."""
@@ -183,6 +188,11 @@ class Side:
         return self._tls
 
     @property
+    def http(self) -> str:
+        """The base of the addresses of executions, which the plain server serves."""
+        return f"http://{self._http_address}"
+
+    @property
     def servers(self) -> list[psutil.Process]:
         """The processes of the server."""
         return tree(self._running)
@@ -245,7 +255,7 @@ class Side:
 
     def _start_server(self, tls: bool) -> None:
         port = free_port()
-        self._address, self._tls = f"{HOST}:{port}", tls
+        self._address, self._http_address, self._tls = f"{HOST}:{port}", f"{HOST}:{free_port()}", tls
         certificates = self._certificates.server
         secure = {
             "TLS_ENABLED": "true",
@@ -255,6 +265,14 @@ class Side:
             "TLS_CLIENT_CA_CERT_DIR": self._certificates.client_authorities,
             "VERIFY_CLIENT_MSP_ID": "true",
         }
+        executions = {
+            "API_IDENTITY": "open",
+            "API_ORGANIZATION": CALLERS[0],
+            "API_CHANNEL": CHANNEL,
+            "MEDIA_ROOT": self._folder / "media",
+        }
+        if not self.checkout.serves_executions:
+            executions = {}
         self._server = self._command(
             "serve",
             ["serve"],
@@ -263,9 +281,9 @@ class Side:
                 "BROKER_URL": self.broker_url,
                 "CHANNEL_CONFIG": self._folder / "channels.yaml",
                 "GRPC_ADDRESS": self._address,
-                "HTTP_ADDRESS": f"{HOST}:{free_port()}",
+                "HTTP_ADDRESS": self._http_address,
                 "PROCESSES": self.checkout.processes,
-                **(secure if tls else {}),
+                **(secure if tls else executions),
             },
         )
         self._server.start()

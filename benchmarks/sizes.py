@@ -28,6 +28,9 @@ class Sizes:
         progress: tasks of the plan whose progress is asked.
         plans: that are listed.
         queries: how often each is asked.
+        executions: that are created, and of which is reported, for each number of clients.
+        listed: executions of the schema whose pages are listed.
+        pages: how often one is.
         stored: how many tasks are stored for the rows of growth.
         steady: minutes of steady load; none is measured without.
     """
@@ -52,6 +55,9 @@ class Sizes:
     progress: int
     plans: int
     queries: int
+    executions: int
+    listed: int
+    pages: int
     stored: tuple[int, ...]
     steady: float = 0.0
 
@@ -77,6 +83,9 @@ FULL = Sizes(
     progress=100_000,
     plans=1_000,
     queries=10,
+    executions=1_000,
+    listed=1_000,
+    pages=500,
     stored=(10_000, 100_000),
 )
 
@@ -101,6 +110,9 @@ QUICK = Sizes(
     progress=5_000,
     plans=200,
     queries=5,
+    executions=150,
+    listed=1_000,
+    pages=100,
     stored=(10_000,),
 )
 
@@ -125,6 +137,9 @@ TINY = Sizes(
     progress=22,
     plans=3,
     queries=2,
+    executions=3,
+    listed=22,
+    pages=2,
     stored=(200,),
 )
 

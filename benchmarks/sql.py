@@ -68,6 +68,14 @@ class Captured:
             if any(key in (value or "") for statement in transaction for value in statement.parameters)
         ]
 
+    def naming(self, text: str) -> list[Transaction]:
+        """Return the transactions one of whose parameters is a text: that of a key which may stand in other numbers."""
+        return [
+            transaction
+            for transaction in self.transactions
+            if any(text == value for statement in transaction for value in statement.parameters)
+        ]
+
 
 def _inner(transaction: Transaction) -> Transaction:
     return [statement for statement in transaction if statement.text not in ("BEGIN", "COMMIT", "ROLLBACK")]
@@ -141,7 +149,8 @@ class Script:
 
     Args:
         transactions: of its calls.
-        keys: those that belong to the life: the task's first, then its model's.
+        keys: those that belong to the life: the one that is given first, a task's or a number; then those of what it
+            makes.
         kept: keys that stay as they are.
     """
 
@@ -149,9 +158,9 @@ class Script:
     keys: Sequence[str]
     kept: frozenset[str]
 
-    def of(self, task: str) -> list[Statement]:
-        """Return the statements of another task's life."""
-        fresh: dict[str, str] = {self.keys[0]: task}
+    def of(self, key: str) -> list[Statement]:
+        """Return the statements of the life of another task, or of whatever else has such a key."""
+        fresh: dict[str, str] = {self.keys[0]: key}
         return [
             Statement(statement.text, tuple(self._renewed(value, fresh) for value in statement.parameters))
             for transaction in self.transactions
@@ -161,14 +170,16 @@ class Script:
     def _renewed(self, value: str | None, fresh: dict[str, str]) -> str | None:
         if value is None:
             return None
+        if value in fresh:
+            return fresh[value]
 
         def renew(found: re.Match[str]) -> str:
             key = found[0]
             return key if key in self.kept else fresh.setdefault(key, _another(key))
 
         value = UUID_TEXT.sub(renew, value)
-        for key in self.keys:
-            # In serialized messages, which Postgres writes in hexadecimal digits.
+        for key in filter(UUID_TEXT.fullmatch, self.keys):
+            # In serialized messages, which Postgres writes in hexadecimal digits; those of a number may be anything.
             value = value.replace(key.encode().hex(), fresh.setdefault(key, _another(key)).encode().hex())
         return value
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import sql
+from benchmarks.clients import Driven
 from benchmarks.errors import BenchError
-from benchmarks.load import Driven, Life
+from benchmarks.load import Life
 from benchmarks.measure import Number, Numbers, Row
-from benchmarks.network import driven, function, once, ready_tasks, settle
-from benchmarks.processor import spent
+from benchmarks.network import driven, function, once, ready_tasks, replayed
 from benchmarks.requests import older_life, worker_life
 from benchmarks.rows import echo
-from benchmarks.side import Side, tree
+from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.sql import Captured, Script
 from benchmarks.stage import Stage
@@ -86,16 +86,11 @@ def _sql_alone(stage: Stage, side: Side, kind: str, threads: int) -> tuple[float
     def measure() -> tuple[float, float]:
         script = _script(stage, side, kind)
         keys = ready_tasks(side, stage.sizes.lives)
-        settle(stage, side)
-        lives = [script.of(key) for key in keys]
-        with side.paused():
-            before = spent(tree(stage.postgres.process))
-            count, seconds = sql.replay(side.database_url, lives, threads, stage.sizes.seconds)
-            processor = spent(tree(stage.postgres.process)) - before
+        alone = replayed(stage, side, [script.of(key) for key in keys], threads)
         first = side.send("/orchestrator.ComputeTaskService/GetTask", pb.GetTaskParam(key=keys[0]), pb.ComputeTask)
         if first.status != pb.STATUS_DONE:
             raise BenchError("the captured statements, sent again, did not make a task Done: SQL alone says nothing")
-        return count / seconds, processor / count
+        return alone
 
     return stage.once(("sql", side.name, kind, threads), measure)
 

@@ -6,7 +6,7 @@ The yardstick is COPY alone: as many rows of the same bytes, as the server itsel
 import time
 from functools import partial
 
-from benchmarks.load import Driven
+from benchmarks.clients import Driven
 from benchmarks.measure import Number, Numbers, Row
 from benchmarks.memory import Peak
 from benchmarks.network import driven, function, plan, register

@@ -8,15 +8,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks import command, machine, network, report
+from benchmarks import command, machine, network, portal, report
 from benchmarks.planting import Template
 from benchmarks.requests import TASKS, federated
 from benchmarks.run import chosen, measure
-from benchmarks.side import CALLERS, ROOT, Checkout
+from benchmarks.side import CALLERS, ROOT, Checkout, Side
 from benchmarks.sizes import TINY
 from benchmarks.sql import UUID_TEXT, Script, Statement, capturing
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
+from orchestrator.embedded.certificates import lay_out
 
 ROWS = ("echo 1 plain", "query plans")
 
@@ -27,6 +28,7 @@ def test_rows_are_measured_and_shown_and_what_is_planted_is_like_any_other(tmp_p
         show(stage)
         plant(stage)
         capture(stage)
+        execute(stage)
 
 
 def show(stage: Stage) -> None:
@@ -78,6 +80,26 @@ def capture(stage: Stage) -> None:
     assert found.statements >= len(transaction) - 2
 
 
+def execute(stage: Stage) -> None:
+    (side,) = stage.sides
+    (execution,) = portal.pending(stage, side, 1)
+    for each in portal.reports(execution):
+        portal.send(side, each)
+    assert portal.state(side, execution) == "succeeded"
+
+
+def test_executions_are_measured_by_rows_which_pass_over_a_side_that_serves_none(tmp_path):
+    rows = chosen(TINY, ["executions"])
+    names = ["create 1", "create 2", "report 1", "report 2", "list"]
+    assert [row.name for row in rows] == [f"executions {name}" for name in names]
+    stage, said = Stage(tmp_path / "stage", TINY, []), list[str]()
+    stage.sides.append(Side(Checkout("against", tmp_path / "older"), tmp_path / "side", "", "", lay_out(tmp_path, [])))
+    table = measure(stage, rows, said.append)
+    words = {row.name: "against serves no executions" for row in rows}
+    assert (table.lines, table.failures, table.passed_over) == ([], {}, words)
+    assert said == [f"{name}: passed over, since {why}" for name, why in words.items()]
+
+
 def test_a_script_is_lived_by_another_task_with_keys_of_its_own():
     task, model, kept, event = (f"{digit * 8}-0000-7000-8000-{digit * 12}" for digit in "abcd")
     other = "eeeeeeee-0000-4000-8000-eeeeeeeeeeee"
@@ -92,6 +114,12 @@ def test_a_script_is_lived_by_another_task_with_keys_of_its_own():
     assert renewed[2][:18] == event[:18], "an id that begins with its time keeps it"
     assert first.parameters[2] == f"\\x0a24{other.encode().hex()}"
     assert first.parameters[3] is None
+
+
+def test_a_script_of_a_number_is_lived_by_another_one_and_leaves_what_only_holds_its_digits():
+    statement = Statement("SELECT $1, $2, $3", ("12", "2026-11-12", "\\x3132"))
+    (first,) = Script([[statement]], ["12"], frozenset()).of("345")
+    assert first.parameters == ("345", "2026-11-12", "\\x3132")
 
 
 def test_the_command_says_that_no_row_is_called_so():

@@ -1,5 +1,6 @@
-"""Who may listen on an address that is held for those who share it."""
+"""Who may listen on an address that is held for those who share it, and what is sent there is not held back."""
 
+import asyncio
 import socket
 
 import pytest
@@ -52,3 +53,23 @@ def test_connections_that_ended_a_moment_ago_are_in_nobodys_way(address: str):
         listener.accept()[0].close()
     with hold(address), Listener(address, LIMITS, shared=True):
         pass
+
+
+def test_what_is_written_to_a_connection_is_sent_at_once(address: str):
+    async def delay_is_off() -> int:
+        connected: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+
+        class Server(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                connected.set_result(transport.get_extra_info("socket"))
+
+        server = await asyncio.get_running_loop().create_server(Server, sock=Listener(address, LIMITS))
+        host, port = address.split(":")
+        async with asyncio.timeout(10), server:
+            _, writer = await asyncio.open_connection(host, int(port))
+            connection = await connected
+            off = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            return off
+
+    assert asyncio.run(delay_is_off())
