@@ -18,6 +18,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.DatasetService": ("GetDataset",),
     "orchestrator.EventService": ("QueryEvents",),
     "orchestrator.ExecutionService": ("BeginLook", "EndLook"),
+    "orchestrator.ExecutionStepService": ("GetSteps", "GetStep"),
     "orchestrator.FailureReportService": ("GetFailureReport",),
     "orchestrator.FunctionService": ("GetFunction", "QueryFunctions"),
     "orchestrator.InfoService": ("QueryVersion",),
@@ -33,6 +34,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
     "orchestrator.SubmissionService": ("GetContinuations",),
+    "orchestrator.TopicService": ("FindOldTopics",),
     "orchestrator.WorkerService": (
         "ClaimTask",
         "Heartbeat",

@@ -43,7 +43,8 @@ class DescribedRequest(Request):  # type: ignore[misc]
 
     def _tell_start(self) -> None:
         self._starts = False
-        words = {} if self._words is None else dict(zip(("args", "kwargs"), self._words, strict=True))
+        # Where there is no plan to name, the keys of the poke stay.
+        words = {name: said for name, said in zip(("args", "kwargs"), self._words or ("", ""), strict=True) if said}
         super().send_event("task-started", timestamp=self.time_start, **words)
 
 
@@ -84,7 +85,7 @@ class Acknowledgement:
         Args:
             request_id: the id of the Celery task.
             task: for people.
-            plan: the same, of its compute plan.
+            plan: the same, of its compute plan; empty where it is of none.
         """
         self._tell({"id": request_id, "task": task[:_MOST_WORDS], "plan": plan[:_MOST_WORDS]})
 

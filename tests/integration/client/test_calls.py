@@ -77,7 +77,8 @@ def test_what_may_be_repeated_exists_and_each_read_may():
     }
     repeated = {method for methods in SAFE_TO_REPEAT.values() for method in methods}
     worker = {"ClaimTask", "CompleteTask", "DeclineTask", "FailTask", "Heartbeat", "ReconsiderTasks", "ReleaseTask"}
-    assert repeated == reads | worker
+    looks = {"BeginLook", "EndLook"}
+    assert repeated == reads | worker | looks
 
 
 def test_a_refusal_tells_code_status_and_message(network):

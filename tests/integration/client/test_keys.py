@@ -90,7 +90,7 @@ def test_what_begins_several_keys_or_none_is_told(network: Partners):
         client.plan("plan").train(function="abcdef0123", data_manager=network.manager, data_samples=[network.sample])
     with pytest.raises(PlanError, match="no data set of this channel has a key that begins with 'abcdef0123'"):
         client.plan("plan").train(function=network.train, data_manager="abcdef0123", data_samples=[network.sample])
-    with pytest.raises(ValueError, match="no model of this channel"):
+    with pytest.raises(ValueError, match="no model or task of this channel"):
         client.download("abcdef0123", "nowhere")
     with pytest.raises(ValueError, match="no task of this channel"):
         client.log("abcdef0123")

@@ -120,13 +120,17 @@ class Runs:
         return states.WORDS[found.status], found.message
 
     def steps(self, id_: int) -> dict[str, str]:
-        """The steps of an execution but for gates, and what people call their states."""
+        """The steps of an execution but for gates and what cleans up, and what people call their states."""
         return {name: word for name, (_, word) in self._steps(id_).items() if " " not in name}
 
     def _steps(self, id_: int) -> dict[str, tuple[UUID, str]]:
         rows = self.rows("SELECT key, message, status FROM tasks JOIN task_states USING (key) ORDER BY rank, key")
         found = [(pb.ExecutionStep.FromString(row.message), row) for row in rows]
-        return {step.name: (row.key, TASK_WORDS[row.status]) for step, row in found if step.execution == id_}
+        return {
+            step.name: (row.key, TASK_WORDS[row.status])
+            for step, row in found
+            if step.execution == id_ and step.role != pb.STEP_ROLE_CLEAN
+        }
 
     def poked(self) -> set[str]:
         """The steps that workers are asked to claim, of all executions, as `3 server`."""
