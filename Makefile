@@ -57,10 +57,10 @@ check: $(VENV)/.dev ## Lint and check the types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# One process more than the two cores that it is made for: its tests wait for others a third of the time. Bytecode is
+# Twice as many processes as the cores that it is made for: its tests wait for others a third of the time. Bytecode is
 # kept, whatever the environment says: some hundred processes would compile the same code again.
 test: $(VENV)/.dev ## Run the whole test suite
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, AGAINST=path, PROCESSES=1, ARGS=…)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
