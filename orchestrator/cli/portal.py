@@ -51,7 +51,7 @@ class Portal:
     ca_cert: Path | None
 
     def send(
-        self, method: str, path: str, data: str | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
+        self, method: str, path: str, data: bytes | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
     ) -> Any:
         """Send a request, and return what is answered; None for an empty answer.
 

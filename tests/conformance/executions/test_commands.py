@@ -70,8 +70,13 @@ def test_a_refusal_is_told_in_a_line(run: Any, tmp_path: Path):
     assert (code, errors.count("\n")) == (1, 1)
     assert 'type: "odd" is not a valid choice.' in errors
     assert "ai_elements.ai_engines.0.descriptor: This field is required." in errors
-    code, _, errors = run("execution", "show", "999999999")
-    assert (code, "Not found." in errors) == (1, True)
+    for words in (("execution", "show", "999999999"), ("schema", "show", "..")):
+        code, _, errors = run(*words)
+        assert (code, "Not found." in errors) == (1, True)
+    (tmp_path / "latin").write_bytes(b'{"name": "\xe9"}')
+    for words in (("execution", "start", "latin"), ("schema", "add", "latin", "w.yaml")):
+        code, _, errors = run(*words)
+        assert (code, errors.count("\n"), "utf-8" in errors) == (1, 1, True)
 
 
 def test_a_service_that_is_not_there(run: Any):
