@@ -108,7 +108,7 @@ async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSe
     host = _HOST.fullmatch(request.headers.get("host", ""))
     if host is None:
         return refused.whole(400, "the host of the request is no name of a host")
-    if settings.allowed_hosts and host[1] not in settings.allowed_hosts:
+    if settings.allowed_hosts and not allowed(host[1], settings.allowed_hosts):
         return refused.whole(400, "the host of the request is none of ALLOWED_HOSTS")
     path = request.scope["path"]
     found = _find(paths, path)
@@ -130,6 +130,20 @@ async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSe
         # The same headers, the length with them, and nothing else.
         return Response(None, answered.status_code, dict(answered.headers))
     return answered
+
+
+def allowed(host: str, hosts: Sequence[str]) -> bool:
+    """Say whether a request may name a host.
+
+    Args:
+        host: without its port.
+        hosts: that it may name: `.a.example` is a.example and all below it, `*` any.
+    """
+    named = host.lower()
+    return any(
+        each == "*" or each.lower() in (named, f".{named}") or (each.startswith(".") and named.endswith(each.lower()))
+        for each in hosts
+    )
 
 
 async def _read_on(request: Request) -> None:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.gateway.executions import edge
+
 from .conftest import Portal, new_schema
 
 
@@ -258,3 +260,20 @@ def test_whatever_is_sent_gives_no_fault_of_ours(portal: Portal, value: object, 
 def test_the_hosts_that_are_allowed(portal: Portal):
     with httpx.Client(base_url=f"http://{portal.host}") as http:
         assert http.get("/api/", headers={"Host": "any.example"}).status_code == 200, "any, where none is named"
+
+
+ALLOWED = {
+    "another": ("b.example", ("a.example",), False),
+    "itself, in any case": ("A.example", ("b", "a.Example"), True),
+    "any": ("b", ("*",), True),
+    "below": ("c.B.a.example", (".a.example",), True),
+    "the top of what is below": ("a.example", (".a.example",), True),
+    "not below": ("ba.example", (".a.example",), False),
+    "IPv6": ("[::1]", ("[::1]",), True),
+    "none": ("", ("a.example",), False),
+}
+
+
+@pytest.mark.parametrize(("host", "hosts", "may"), ALLOWED.values(), ids=ALLOWED)
+def test_which_hosts_are_meant(host: str, hosts: tuple[str, ...], may: bool):
+    assert edge.allowed(host, hosts) == may
