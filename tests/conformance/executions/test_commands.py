@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from orchestrator.embedded.running import Running
 from tests.kit import commands
 
 from .conftest import Portal, new_execution, new_schema
@@ -81,4 +83,28 @@ def test_a_refusal_is_told_in_a_line(run: Any, tmp_path: Path):
 
 def test_a_service_that_is_not_there(run: Any):
     code, _, errors = run("schema", "--url", "http://127.0.0.1:1", "list")
-    assert (code, "cannot be reached" in errors) == (3, True)
+    assert (code, "cannot be reached" in errors, "ORCHESTRATOR_EXECUTIONS_URL" in errors) == (3, True, True)
+    code, _, errors = run("schema", "--url", "127.0.0.1:8080", "list")
+    assert (code, "is no URL" in errors) == (2, True)
+
+
+def test_the_service_of_the_federation_that_runs_here(run: Any, portal: Portal, tmp_path: Path):
+    me = psutil.Process()
+    here = Running(
+        pid=me.pid,
+        started=me.create_time(),
+        address=portal.address,
+        http_address=portal.host,
+        channel="project",
+        organizations=("central",),
+        stores={},
+        certificate_folder=tmp_path,
+        consent_folder=tmp_path,
+        flower="",
+        logs=tmp_path,
+    )
+    (tmp_path / ".orchestrator").mkdir()
+    here.write(tmp_path / ".orchestrator")
+    name = portal.schema()["name"]
+    done = commands.run("schema", "show", name, folder=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, name)
