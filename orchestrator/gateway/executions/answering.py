@@ -51,7 +51,7 @@ class Answering:
         """Return what writes the answers to a request."""
         # Only HTTP/1.0 names no host.
         host = request.headers.get("host") or "{}:{}".format(*request.scope["server"])
-        return Answers(host, self.settings.maas_api_hostname, self.settings.zone)
+        return Answers(f"{request.scope['scheme']}://{host}", self.settings.maas_api_hostname, self.settings.zone)
 
     @contextlib.asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Parts]:
