@@ -81,6 +81,14 @@ def test_a_refusal_is_told_in_a_line(run: Any, tmp_path: Path):
         assert (code, errors.count("\n"), "utf-8" in errors) == (1, 1, True)
 
 
+def test_logs_of_an_execution_without_containers_are_refused_in_a_line(portal: Portal, tmp_path: Path):
+    shown = portal.execution(portal.schema())
+    member = ("--address", portal.address, "--org", "central", "--channel", "project")
+    done = commands.run("execution", "logs", str(shown["id"]), *member, folder=tmp_path)
+    words = f"Error: execution {shown['id']} has no containers that central may know of\n"
+    assert (done.returncode, done.stderr) == (1, words)
+
+
 def test_a_service_that_is_not_there(run: Any):
     code, _, errors = run("schema", "--url", "http://127.0.0.1:1", "list")
     assert (code, "cannot be reached" in errors, "ORCHESTRATOR_EXECUTIONS_URL" in errors) == (3, True, True)
