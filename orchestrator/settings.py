@@ -320,7 +320,7 @@ class ServerSettings(RuleSettings):
         256, description="most connections to the HTTP server; more are closed at once (1 or more)"
     )
     http_connections_per_address: PositiveInt = Field(
-        64, description="most connections to the HTTP server from one address; more are closed at once (1 or more)"
+        128, description="most connections to the HTTP server from one address; more are closed at once (1 or more)"
     )
     http_request_time: Duration = Field(
         10.0, gt=0, description="how long the headers of a request to the HTTP server may take, as in 10s"

@@ -44,7 +44,7 @@ def start(portal: Portal, description: Path, files: tuple[tuple[str, Path], ...]
     """Start an execution: DESCRIPTION in JSON, as docs/executions.md says, names its schema."""
     from orchestrator.cli import reading
 
-    started = portal.send("POST", _PATH, description.read_text(encoding="utf-8"), files)
+    started = portal.send("POST", _PATH, description.read_bytes(), files)
     if as_json:
         reading.print_json(started)
     else:
@@ -118,7 +118,7 @@ def cancel(portal: Portal, id_: int) -> None:
     shown = portal.send("GET", f"{_PATH}{id_}/")
     if shown["state"]["status"] not in ("pending", "running"):
         raise UsageFault(f"execution {id_} has {shown['state']['status']}, so there is nothing to cancel")
-    message = json.dumps({"message": f"cancelled by {getpass.getuser()}"})
+    message = json.dumps({"message": f"cancelled by {getpass.getuser()}"}).encode()
     portal.send("PATCH", f"{_PATH}{id_}/update_to_failed/", message, cancel="true")
     click.echo(f"execution {id_} is cancelled")
 

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import click
 import httpx
 
-from orchestrator.cli.errors import Fault, RemoteFault
+from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 _SECONDS = 60.0
+_DEFAULT = "http://127.0.0.1:8080"
 _OPTIONS = (
     click.option(
         "--url",
         envvar="ORCHESTRATOR_EXECUTIONS_URL",
         show_envvar=True,
         metavar="URL",
-        default="http://127.0.0.1:8080",
-        show_default=True,
-        help="Where the service is.",
+        help=f"Where the service is; by default that of the federation that runs here, else {_DEFAULT}.",
     ),
     click.option(
         "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
@@ -46,12 +46,24 @@ def portal_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class Portal:
     """What the command line and the environment say; see the options."""
 
-    url: str
+    url: str | None
     token: str | None
     ca_cert: Path | None
 
+    @cached_property
+    def root(self) -> str:
+        """Where the service is, without a slash at the end.
+
+        Raises:
+            UsageFault: what is given is no URL of HTTP.
+        """
+        root = (self.url or _running_here() or _DEFAULT).rstrip("/")
+        if not root.startswith(("http://", "https://")):
+            raise UsageFault(f"--url (ORCHESTRATOR_EXECUTIONS_URL): {root!r} is no URL, as in {_DEFAULT}")
+        return root
+
     def send(
-        self, method: str, path: str, data: str | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
+        self, method: str, path: str, data: bytes | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
     ) -> Any:
         """Send a request, and return what is answered; None for an empty answer.
 
@@ -65,6 +77,7 @@ class Portal:
         Raises:
             Fault: it was refused for what it says.
             RemoteFault: there is no answer, or it is none of this service's.
+            UsageFault: where the service is to be is no URL.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         verify: Any = str(self.ca_cert) if self.ca_cert else True
@@ -74,7 +87,7 @@ class Portal:
             try:
                 answer = httpx.request(
                     method,
-                    f"{self.url.rstrip('/')}{path}",
+                    f"{self.root}{path}",
                     files=parts or None,
                     params=query or None,
                     headers=headers,
@@ -83,7 +96,10 @@ class Portal:
                     trust_env=False,
                 )
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise RemoteFault(f"the service at {self.url} cannot be reached: {error}") from error
+                raise RemoteFault(
+                    f"the service at {self.root} cannot be reached: {error}; "
+                    "--url (ORCHESTRATOR_EXECUTIONS_URL) says where it is"
+                ) from error
         return self._read(answer)
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
@@ -109,13 +125,23 @@ class Portal:
         try:
             body = answer.json() if answer.content else None
         except ValueError as error:
-            raise RemoteFault(f"{self.url} answered {answer.status_code} in no JSON: is it this service?") from error
+            raise RemoteFault(f"{self.root} answered {answer.status_code} in no JSON: is it this service?") from error
         if answer.is_success:
             return body
         words = "; ".join(_problems(body)) or f"{answer.status_code}"
         if answer.status_code in (401, 403, 503, 500):
-            raise RemoteFault(f"the service at {self.url} answered {answer.status_code}: {words}")
+            raise RemoteFault(f"the service at {self.root} answered {answer.status_code}: {words}")
         raise Fault(words)
+
+
+def _running_here() -> str | None:
+    """Return where the federation serves that `orchestrator up` runs here, None where none runs."""
+    from orchestrator.embedded import running
+
+    try:
+        return f"http://{running.here().http_address}"
+    except (running.NowhereError, ValueError, OSError):
+        return None
 
 
 def _problems(body: Any, place: str = "") -> Iterator[str]:

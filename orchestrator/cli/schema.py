@@ -31,8 +31,7 @@ def add(portal: Portal, description: Path, workflow: Path, as_json: bool) -> Non
     """Store a schema: DESCRIPTION in JSON, as docs/executions.md says, and its WORKFLOW template."""
     from orchestrator.cli import reading
 
-    text = description.read_text(encoding="utf-8")
-    stored = portal.send("POST", _PATH, text, [("auxiliary_file", workflow)])
+    stored = portal.send("POST", _PATH, description.read_bytes(), [("auxiliary_file", workflow)])
     if as_json:
         reading.print_json(stored)
     else:
@@ -65,7 +64,7 @@ def show(portal: Portal, name: str) -> None:
     """Show a schema, in JSON."""
     from orchestrator.cli import reading
 
-    reading.print_json(portal.send("GET", f"{_PATH}{quote(name, safe='')}/"))
+    reading.print_json(portal.send("GET", _place(name)))
 
 
 @schema.command()
@@ -73,5 +72,10 @@ def show(portal: Portal, name: str) -> None:
 @click.pass_obj
 def delete(portal: Portal, name: str) -> None:
     """Delete a schema, all its executions and their files."""
-    portal.send("DELETE", f"{_PATH}{quote(name, safe='')}/")
+    portal.send("DELETE", _place(name))
     click.echo(f"schema {name} is deleted, with its executions")
+
+
+def _place(name: str) -> str:
+    # A dot as itself could be a step of the path: `..`.
+    return f"{_PATH}{quote(name, safe='').replace('.', '%2E')}/"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -38,10 +38,10 @@ def print_logs(
         raw: whether each byte is printed as it was written.
 
     Raises:
-        Fault: there is none.
+        Fault: there is none, or nobody who may be asked knows of any.
         UsageFault: more than one is to be followed.
         StoreError: it may not be read.
-        CallError: the orchestrator does not answer, or knows no containers of the execution.
+        CallError: the orchestrator does not answer.
     """
     found = _steps(access, client, execution)
     chosen = [each for each in found if step is None or each.step.name == step or each.step.key.startswith(step)]
@@ -65,19 +65,34 @@ def print_logs(
 
 
 def _steps(access: Access, client: "Client", execution: int) -> Sequence[pb.ShownStep]:
-    """Return the containers of an execution, as the first organization of the federation here that knows of them."""
+    """Return the containers of an execution, of the federation here as whoever started it, who knows of all.
+
+    Raises:
+        Fault: nobody who may be asked knows of any.
+    """
+    found = _known(client, execution)
+    for name in access.here.organizations if access.here and not found else ():
+        with connect(as_one_of(access, name)) as theirs:
+            found = found or _known(theirs, execution)
+    if not found:
+        raise Fault(f"execution {execution} has no containers that {access.organization} may know of")
+    starter = as_one_of(access, found[0].step.owner)
+    if starter is not access:
+        with connect(starter) as theirs:
+            return _known(theirs, execution) or found
+    return found
+
+
+def _known(client: "Client", execution: int) -> Sequence[pb.ShownStep]:
+    """Return what an organization may know of the containers of an execution; nothing where there is nothing."""
     from orchestrator.client import CallError
 
-    wanted = pb.GetStepsParam(execution=execution)
     try:
-        return client.execution_steps.GetSteps(wanted).steps
+        return client.execution_steps.GetSteps(pb.GetStepsParam(execution=execution)).steps
     except CallError as error:
-        if error.oe_code != _UNKNOWN or access.here is None:
+        if error.oe_code != _UNKNOWN:
             raise
-        for name in access.here.organizations:
-            with connect(as_one_of(access, name)) as theirs, suppress(CallError):
-                return theirs.execution_steps.GetSteps(wanted).steps
-        raise
+        return ()
 
 
 def _print(

@@ -177,6 +177,9 @@ _PARTNER = statement("SELECT document FROM execution_partners WHERE execution = 
 
 def partner(transaction: Transaction, execution: pb.Execution, name: str) -> bytes | None:
     """Return as JSON what was sent for a data partner, None where it does not take part; that it was read is told."""
+    if "\0" in name:
+        # Postgres keeps no text that has one.
+        return None
     document: bytes | None = transaction.connection.execute(
         _PARTNER, {"id": execution.id, "name": name}
     ).scalar_one_or_none()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func
+from sqlalchemy import ColumnElement, Select, Table, false, func
 
 from orchestrator.engine.transaction import Transaction
 from orchestrator.executions.listing import Listing
@@ -47,7 +47,8 @@ def read(
     columns = table.c
     query = query.where(columns["channel"] == transaction.channel)
     for name, value in asked.filters.items():
-        query = query.where(columns[name] == value)
+        # Postgres keeps no text that has a NUL.
+        query = query.where(false() if "\0" in value else columns[name] == value)
     counted = query.with_only_columns(func.count())
     count = int(transaction.connection.execute(counted).scalar_one())
     number = asked.number(count)

@@ -87,7 +87,8 @@ def delete(transaction: Transaction, name: str) -> pb.WorkflowSchema:
         NotFoundError: there is none of this name.
     """
     parameters = {"channel": transaction.channel, "name": name}
-    row = transaction.connection.execute(_DELETE, parameters).one_or_none()
+    # Postgres keeps no text that has a NUL.
+    row = None if "\0" in name else transaction.connection.execute(_DELETE, parameters).one_or_none()
     if row is None:
         raise NotFoundError("Not found.")
     schema = pb.WorkflowSchema.FromString(row.message)

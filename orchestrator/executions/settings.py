@@ -63,7 +63,11 @@ class ExecutionSettings(BaseSettings):
     time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
         "Europe/Madrid", description="the zone of the times in answers"
     )
-    allowed_hosts: Texts = Field((), description="the hosts that requests may name, separated by commas; none: any")
+    allowed_hosts: Texts = Field(
+        (),
+        description="the hosts that requests may name, separated by commas: `.a.example` is a.example and all "
+        "below it, `*` any; none: any",
+    )
     executions_runtime: Literal["off", "on"] = Field(
         "off",
         description="`on` has runtimes place the executions of `argo_workflows` schemas; `off` leaves them pending "

@@ -110,6 +110,11 @@ class Identity:
         raise UnauthenticatedError(f"the request says not who calls: {self.wanted}")
 
     @property
+    def open(self) -> bool:
+        """Whether whoever shows nothing is let in, too."""
+        return self._ways.everybody is not None
+
+    @property
     def wanted(self) -> str:
         """What callers may show, in words."""
         ways: Mapping[str, object] = {

@@ -52,8 +52,6 @@ def portal(postgres: Postgres, media: Path, tmp_path_factory: pytest.TempPathFac
         "ORCHESTRATOR_API_IDENTITY": "open",
         "ORCHESTRATOR_API_ORGANIZATION": "central",
         "ORCHESTRATOR_API_CHANNEL": "project",
-        "ORCHESTRATOR_HTTP_CONNECTIONS_PER_ADDRESS": str(2 * CLIENTS),
-        "ORCHESTRATOR_HTTP_CONNECTIONS": str(2 * CLIENTS),
         "MEDIA_ROOT": str(media),
     }
     database = postgres.create_database(f"portal_{uuid.uuid4().hex}")

@@ -49,8 +49,9 @@ class Answering:
 
     def answers(self, request: Request) -> Answers:
         """Return what writes the answers to a request."""
-        host = request.headers.get("host", "")
-        return Answers(host, self.settings.maas_api_hostname, self.settings.zone)
+        # Only HTTP/1.0 names no host.
+        host = request.headers.get("host") or "{}:{}".format(*request.scope["server"])
+        return Answers(f"{request.scope['scheme']}://{host}", self.settings.maas_api_hostname, self.settings.zone)
 
     @contextlib.asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Parts]:
@@ -160,7 +161,7 @@ class Answering:
 
     async def sent(self, request: Request, name: str, use: Callable[[Transaction], pb.StoredFile]) -> Response:
         """Answer with the file that a use case returns, or the part of it that is asked for."""
-        answered = await self.answered(request, name, use, lambda file: file.SerializeToString())
+        answered = await self._found(request, name, use)
         if answered.status_code != 200:
             return answered
         file = pb.StoredFile.FromString(bytes(answered.body))
@@ -176,8 +177,18 @@ class Answering:
         status = 206 if part else 200
         if request.method == "HEAD":
             return Response(None, status, headers, media_type=_FILE)
-        opened = await asyncio.to_thread(self.files.open, file)
+        try:
+            opened = await asyncio.to_thread(self.files.open, file)
+        except FileNotFoundError:
+            # It goes after its row: if that is gone by now, there is nothing here; else the file is lost.
+            again = await self._found(request, name, use)
+            if again.status_code != 200:
+                return again
+            raise
         return StreamingResponse(_content(opened, begin, end), status, headers, media_type=_FILE)
+
+    async def _found(self, request: Request, name: str, use: Callable[[Transaction], pb.StoredFile]) -> Response:
+        return await self.answered(request, name, use, lambda file: file.SerializeToString())
 
     def turned_away(self, answered: bytes | Refusal) -> Response | None:
         """Return what a refused call is answered with, None where it was not refused."""

@@ -24,19 +24,19 @@ class Answers:
     """Writes answers to a request.
 
     Args:
-        host: of the request, as it was sent: for URLs that its client can follow.
+        origin: the beginning of URLs that the client can follow, as in `http://portal.example:8080`.
         maas: host and port of MaaS.
         zone: of the times.
     """
 
-    def __init__(self, host: str, maas: str, zone: ZoneInfo) -> None:
-        self._host = f"http://{host}"
+    def __init__(self, origin: str, maas: str, zone: ZoneInfo) -> None:
+        self._origin = origin
         self._maas = f"http://{maas}/api"
         self._zone = zone
 
     def root(self) -> dict[str, Any]:
         """Return where the lists are."""
-        return {"schemas": f"{self._host}{SCHEMAS}", "executions": f"{self._host}{EXECUTIONS}"}
+        return {"schemas": f"{self._origin}{SCHEMAS}", "executions": f"{self._origin}{EXECUTIONS}"}
 
     def schema(self, schema: pb.WorkflowSchema) -> dict[str, Any]:
         """Return a schema."""
@@ -75,7 +75,7 @@ class Answers:
 
     def execution(self, execution: pb.Execution) -> dict[str, Any]:
         """Return an execution."""
-        url = f"{self._host}{EXECUTIONS}{execution.id}/"
+        url = f"{self._origin}{EXECUTIONS}{execution.id}/"
         state = {"status": states.WORDS[execution.status]}
         if execution.message:
             state["message"] = execution.message
@@ -144,7 +144,7 @@ class Answers:
 
         def link(number: int) -> str:
             given = sorted([*others, *([("page", str(number))] if number > 1 else [])])
-            return f"{self._host}{path}{'?' if given else ''}{urlencode(given)}"
+            return f"{self._origin}{path}{'?' if given else ''}{urlencode(given)}"
 
         return {
             "count": count,
@@ -154,7 +154,7 @@ class Answers:
         }
 
     def _schema_url(self, name: str) -> str:
-        return f"{self._host}{SCHEMAS}{quote(name, safe='')}/"
+        return f"{self._origin}{SCHEMAS}{quote(name, safe='')}/"
 
     def _time(self, moment: Timestamp) -> str:
         return moment.ToDatetime(self._zone).isoformat(timespec="microseconds")

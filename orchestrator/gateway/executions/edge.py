@@ -1,5 +1,7 @@
 """The paths of executions: which method of which path does what, and what every request passes through before."""
 
+import asyncio
+import contextlib
 import errno
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,7 +10,7 @@ from typing import Self
 
 import structlog
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -23,7 +25,10 @@ log = structlog.get_logger()
 Handler = Callable[..., Awaitable[Response]]
 """From a request and the parts of its path to the answer."""
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
+_ANY_METHOD: Sequence[str] = ()
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::[0-9]*)?")
+_READ_ON_BYTES = 64 * 1024 * 1024
+_READ_ON_SECONDS = 2.0
 _JSON_RANGES = frozenset({"*/*", "*", "application/*", "application/json"})
 _FILE_RANGES = _JSON_RANGES | {"application/octet-stream"}
 
@@ -82,6 +87,7 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
         peer = request.client.host if request.client else ""
         called = logs.begin_request(request.headers.get(logs.REQUEST), peer)
         response = await answered(request)
+        await _read_on(request)
         response.headers[logs.REQUEST] = called
         return response
 
@@ -95,12 +101,14 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             return refused.whole(507 if full else 500, "the disk is full" if full else "a file cannot be used")
 
-    return [Route(path, endpoint, methods=_METHODS) for path in ("/api", "/api/{rest:rest}")]
+    return [Route(path, endpoint, methods=_ANY_METHOD) for path in ("/api", "/api/{rest:rest}")]
 
 
 async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSettings) -> Response:
-    host = request.headers.get("host", "").partition(":")[0]
-    if settings.allowed_hosts and host not in settings.allowed_hosts:
+    host = _HOST.fullmatch(request.headers.get("host", ""))
+    if host is None:
+        return refused.whole(400, "the host of the request is no name of a host")
+    if settings.allowed_hosts and not allowed(host[1], settings.allowed_hosts):
         return refused.whole(400, "the host of the request is none of ALLOWED_HOSTS")
     path = request.scope["path"]
     found = _find(paths, path)
@@ -122,6 +130,36 @@ async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSe
         # The same headers, the length with them, and nothing else.
         return Response(None, answered.status_code, dict(answered.headers))
     return answered
+
+
+def allowed(host: str, hosts: Sequence[str]) -> bool:
+    """Say whether a request may name a host.
+
+    Args:
+        host: without its port.
+        hosts: that it may name: `.a.example` is a.example and all below it, `*` any.
+    """
+    named = host.lower()
+    return any(
+        each == "*" or each.lower() in (named, f".{named}") or (each.startswith(".") and named.endswith(each.lower()))
+        for each in hosts
+    )
+
+
+async def _read_on(request: Request) -> None:
+    """Read what a request brings beyond what its answer needed, up to a limit, and drop it.
+
+    A connection that is closed over bytes which nobody has read is reset, and the client never sees the answer. Who
+    expects to be told to go on has sent nothing yet, or reads while it sends.
+    """
+    if "expect" in request.headers:
+        return
+    left, coming = _READ_ON_BYTES, request.stream()
+    # A RuntimeError says that all of it was read.
+    with contextlib.suppress(ClientDisconnect, RuntimeError, StopAsyncIteration, TimeoutError):
+        while left > 0:
+            async with asyncio.timeout(_READ_ON_SECONDS):
+                left -= len(await anext(coming))
 
 
 def _find(paths: Sequence[Path], path: str) -> tuple[Path, tuple[str, ...]] | None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from orchestrator import protos as pb
 from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal, refusal
-from orchestrator.core.errors import NotFoundError, OrchestratorError
+from orchestrator.core.errors import NotFoundError, OrchestratorError, PermissionDeniedError
 from orchestrator.engine.transaction import Transaction
 from orchestrator.executions import (
     execution_form,
@@ -220,12 +220,18 @@ class ExecutionCalls(Answering):
             execution = executions.get(transaction, _id(id_))
             if not execution.partners:
                 raise WholeError(f'"{execution.schema}" does not require data from data partners')
+            if not self._may_read(transaction.organization, name):
+                raise PermissionDeniedError(f"{transaction.organization} may not read what was sent for others")
             document = executions.partner(transaction, execution, name)
             if document is None:
                 raise WholeError(f"data_partner {name} is not taken part in the execution")
             return document
 
         return await self.answered(request, "GetDataPartnerInformation", use, bytes)
+
+    def _may_read(self, organization: str, partner: str) -> bool:
+        """Say whether an organization may read what was sent for a data partner: itself, or who runs executions."""
+        return self.identity.open or organization in (partner, self.settings.executions_organization)
 
     async def report_running(self, request: Request, id_: str) -> Response:
         """Take note that an execution runs; the body is never looked at."""

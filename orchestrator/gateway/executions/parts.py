@@ -100,12 +100,13 @@ async def received(request: Request, folder: Path, data_limit: int) -> AsyncIter
     """
     given = request.headers.get("content-type", "")
     media, options = parse_options_header(given)
-    if media != _MULTIPART:
-        if given or request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-            shown = given.partition(";")[0].strip()
-            raise MediaError(f'Unsupported media type "{shown}" in request.')
+    if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
+        # No body at all, whatever its type would be.
         yield Parts()
         return
+    if media != _MULTIPART:
+        shown = given.partition(";")[0].strip()
+        raise MediaError(f'Unsupported media type "{shown}" in request.')
     with tempfile.TemporaryDirectory(dir=folder) as place:
         reading = _Reading(Path(place), data_limit)
         try:

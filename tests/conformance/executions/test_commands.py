@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from orchestrator.embedded.running import Running
 from tests.kit import commands
 
 from .conftest import Portal, new_execution, new_schema
@@ -70,10 +72,47 @@ def test_a_refusal_is_told_in_a_line(run: Any, tmp_path: Path):
     assert (code, errors.count("\n")) == (1, 1)
     assert 'type: "odd" is not a valid choice.' in errors
     assert "ai_elements.ai_engines.0.descriptor: This field is required." in errors
-    code, _, errors = run("execution", "show", "999999999")
-    assert (code, "Not found." in errors) == (1, True)
+    for words in (("execution", "show", "999999999"), ("schema", "show", "..")):
+        code, _, errors = run(*words)
+        assert (code, "Not found." in errors) == (1, True)
+    (tmp_path / "latin").write_bytes(b'{"name": "\xe9"}')
+    for words in (("execution", "start", "latin"), ("schema", "add", "latin", "w.yaml")):
+        code, _, errors = run(*words)
+        assert (code, errors.count("\n"), "utf-8" in errors) == (1, 1, True)
+
+
+def test_logs_of_an_execution_without_containers_are_refused_in_a_line(portal: Portal, tmp_path: Path):
+    shown = portal.execution(portal.schema())
+    member = ("--address", portal.address, "--org", "central", "--channel", "project")
+    done = commands.run("execution", "logs", str(shown["id"]), *member, folder=tmp_path)
+    words = f"Error: execution {shown['id']} has no containers that central may know of\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 def test_a_service_that_is_not_there(run: Any):
     code, _, errors = run("schema", "--url", "http://127.0.0.1:1", "list")
-    assert (code, "cannot be reached" in errors) == (3, True)
+    assert (code, "cannot be reached" in errors, "ORCHESTRATOR_EXECUTIONS_URL" in errors) == (3, True, True)
+    code, _, errors = run("schema", "--url", "127.0.0.1:8080", "list")
+    assert (code, "is no URL" in errors) == (2, True)
+
+
+def test_the_service_of_the_federation_that_runs_here(run: Any, portal: Portal, tmp_path: Path):
+    me = psutil.Process()
+    here = Running(
+        pid=me.pid,
+        started=me.create_time(),
+        address=portal.address,
+        http_address=portal.host,
+        channel="project",
+        organizations=("central",),
+        stores={},
+        certificate_folder=tmp_path,
+        consent_folder=tmp_path,
+        flower="",
+        logs=tmp_path,
+    )
+    (tmp_path / ".orchestrator").mkdir()
+    here.write(tmp_path / ".orchestrator")
+    name = portal.schema()["name"]
+    done = commands.run("schema", "show", name, folder=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["name"]) == (0, name)

@@ -347,8 +347,9 @@ def test_what_was_sent_of_a_partner_is_shown_as_it_was(portal: Portal):
     for id_ in (shown["id"], 10**9):
         answer = portal.get(f"/api/executions/{id_}/retrieve_data_partner_information/")
         assert (answer.status_code, answer.json()) == (400, ["data_partner query parameter is missing"])
-    answer = portal.get(path, params={"data_partner": "P"})
-    assert (answer.status_code, answer.json()) == (400, ["data_partner P is not taken part in the execution"])
+    for name in ("P", "\0"):
+        answer = portal.get(path, params={"data_partner": name})
+        assert (answer.status_code, answer.json()) == (400, [f"data_partner {name} is not taken part in the execution"])
     other = portal.execution(portal.schema())
     answer = portal.get(f"/api/executions/{other['id']}/retrieve_data_partner_information/?data_partner=P")
     name = other["schema"].rstrip("/").rpartition("/")[2].replace("%20", " ")

@@ -1,6 +1,7 @@
 """Files: served as they came, whole and in parts, with one length."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -87,6 +88,19 @@ def test_the_variables_of_an_engine(portal: Portal):
     answer = portal.get(path, params={"descriptor": "D"})
     assert answer.json() == ["does not exist an AI Engine in the schema with that descriptor"]
     assert portal.get(path, params={"descriptor": "main-ai-engine"}).content == b'{"epochs": 3}'
+
+
+def test_who_downloads_what_is_being_deleted_gets_it_or_is_told_that_it_is_not_there(portal: Portal):
+    schema = portal.schema(inputs={"external_data": True})
+    for _ in range(4):
+        execution = portal.execution(schema)
+        url = f"{execution['url']}download_external_data/"
+        with ThreadPoolExecutor(12) as threads:
+            asked = [threads.submit(portal.get, url) for _ in range(5)]
+            deleted = threads.submit(portal.http.delete, execution["url"])
+            asked += [threads.submit(portal.get, url) for _ in range(6)]
+            assert {each.result().status_code for each in asked} <= {200, 404}
+        assert deleted.result().status_code == 204
 
 
 def test_a_large_file_is_served_as_it_came(portal: Portal):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.gateway.executions import edge
+
 from .conftest import Portal, new_schema
 
 
@@ -33,11 +35,51 @@ def test_a_path_without_its_slash_leads_to_it(portal: Portal, method: str):
     assert portal.http.request(method, "/api/nothing").status_code == 404
 
 
-@pytest.mark.parametrize("name", ["a%0Ab", "%0A", "a%23b%3F", "%C2%85", "%F0%94%94%AD", "%ff"])
+@pytest.mark.parametrize("name", ["a%0Ab", "%0A", "a%23b%3F", "%C2%85", "%F0%94%94%AD", "%ff", "a%00b"])
 def test_odd_names_in_paths_are_not_found(portal: Portal, name: str):
-    for path in (f"/api/schemas/{name}/", f"/api/{name}/"):
-        answer = portal.get(path)
+    for method, path in (
+        ("GET", f"/api/schemas/{name}/"),
+        ("DELETE", f"/api/schemas/{name}/"),
+        ("GET", f"/api/{name}/"),
+    ):
+        answer = portal.http.request(method, path)
         assert (answer.status_code, answer.json()) == (404, {"detail": "Not found."})
+
+
+def test_a_host_that_is_no_name_is_refused_and_none_is_the_servers(portal: Portal):
+    for host in ('a b<c>"', "evil/x?y#", "user@a"):
+        answer = portal.get("/api/", headers={"Host": host})
+        assert (answer.status_code, answer.json()) == (400, ["the host of the request is no name of a host"])
+    for host in ("[::1]:80", "a_b.c-d:8000"):
+        assert portal.get("/api/", headers={"Host": host}).json()["schemas"] == f"http://{host}/api/schemas/"
+    answer = spoken(portal, b"GET /api/ HTTP/1.0\r\n\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["schemas"] == f"http://{portal.host}/api/schemas/"
+
+
+def spoken(portal: Portal, said: bytes) -> bytes:
+    """Return all that is answered to what is said; whoever resets the connection fails it."""
+    host, _, port = portal.host.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(said)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+EARLY = {
+    "a report that has no body": ("PATCH", "/api/executions/999999999/update_to_running/", "text/plain", b"404"),
+    "a method": ("PUT", "/api/executions/", "text/plain", b"405"),
+    "a media type": ("POST", "/api/executions/", "application/json", b"415"),
+    "a body that is none": ("POST", "/api/executions/", "multipart/form-data; boundary=x", b"400"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "media", "status"), EARLY.values(), ids=EARLY)
+def test_what_is_answered_early_reaches_who_sends_all_first(
+    portal: Portal, method: str, path: str, media: str, status: bytes
+):
+    body = b"x" * 4 * 1024 * 1024
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {media}\r\n"
+    answer = spoken(portal, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert answer.split(b" ", 2)[1] == status
 
 
 def test_head_is_get_without_a_body(portal: Portal):
@@ -67,7 +109,7 @@ METHODS = {
 
 @pytest.mark.parametrize(("path", "allowed"), METHODS.items())
 def test_a_method_that_a_path_has_not(portal: Portal, path: str, allowed: str):
-    for method in {"GET", "PUT", "POST", "PATCH", "DELETE"} - set(allowed.split(", ")):
+    for method in {"GET", "PUT", "POST", "PATCH", "DELETE", "TRACE", "FOO"} - set(allowed.split(", ")):
         answer = portal.http.request(method, path)
         assert (answer.status_code, answer.json()) == (405, {"detail": f'Method "{method}" not allowed.'})
         assert answer.headers["allow"] == allowed
@@ -105,7 +147,9 @@ def test_another_media_type_is_not_taken(portal: Portal):
     answer = portal.http.post("/api/schemas/", json=new_schema())
     assert answer.status_code == 415
     assert answer.json() == {"detail": 'Unsupported media type "application/json" in request.'}
-    assert portal.http.post("/api/executions/").json() == ['"schema" not provided'], "no body is an empty object"
+    for media in ({}, {"Content-Type": "application/json"}, {"Content-Type": "multipart/form-data; boundary=x"}):
+        answer = portal.http.post("/api/executions/", headers=media)
+        assert answer.json() == ['"schema" not provided'], "no body is an empty object"
 
 
 PARSING = "Error while parsing the input json file. "
@@ -216,3 +260,20 @@ def test_whatever_is_sent_gives_no_fault_of_ours(portal: Portal, value: object, 
 def test_the_hosts_that_are_allowed(portal: Portal):
     with httpx.Client(base_url=f"http://{portal.host}") as http:
         assert http.get("/api/", headers={"Host": "any.example"}).status_code == 200, "any, where none is named"
+
+
+ALLOWED = {
+    "another": ("b.example", ("a.example",), False),
+    "itself, in any case": ("A.example", ("b", "a.Example"), True),
+    "any": ("b", ("*",), True),
+    "below": ("c.B.a.example", (".a.example",), True),
+    "the top of what is below": ("a.example", (".a.example",), True),
+    "not below": ("ba.example", (".a.example",), False),
+    "IPv6": ("[::1]", ("[::1]",), True),
+    "none": ("", ("a.example",), False),
+}
+
+
+@pytest.mark.parametrize(("host", "hosts", "may"), ALLOWED.values(), ids=ALLOWED)
+def test_which_hosts_are_meant(host: str, hosts: tuple[str, ...], may: bool):
+    assert edge.allowed(host, hosts) == may

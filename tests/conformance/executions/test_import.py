@@ -35,7 +35,7 @@ class Newcomer:
 
     def __init__(self, portal, database: Database, root: Path):
         self.portal, self.database, self.root = portal, database, root
-        self.answers = Answers(portal.host, "maas.example:8000", ZoneInfo("Europe/Madrid"))
+        self.answers = Answers(f"http://{portal.host}", "maas.example:8000", ZoneInfo("Europe/Madrid"))
         self.files = Files(str(root))
 
     def take_over(self, *arguments: str, url: str = "") -> Result:

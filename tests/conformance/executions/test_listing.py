@@ -71,6 +71,8 @@ def test_the_order(portal: Portal, schema: dict[str, Any], executions: list[dict
 
 def test_filters(portal: Portal, schema: dict[str, Any]):
     portal.schema()
+    for nobody in ("no", "\0"):
+        assert portal.get("/api/schemas/", params={"name": nobody}).json()["count"] == 0
     for params, status in (
         ({"name": schema["name"], "type": "joint", "implementation": "dummy"}, 200),
         ({"name": schema["name"], "type": "", "status": "weird"}, 200),

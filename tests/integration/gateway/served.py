@@ -97,6 +97,9 @@ def running(folder: Path, layout: Layout, postgres: Postgres) -> Iterator[Served
         "ORCHESTRATOR_CALLS_PER_ORGANIZATION": str(CALLS),
         "ORCHESTRATOR_HTTP_REQUEST_TIME": "2s",
         "ORCHESTRATOR_HTTP_CONNECTIONS_PER_ADDRESS": "30",
+        "MEDIA_ROOT": str(folder / "media"),
+        "VALID_DATA_PARTNERS": "org-2,org-3",
+        "ORCHESTRATOR_EXECUTIONS_ORGANIZATION": "org-1",
     }
     with serving(folder, database, CHANNELS, settings, layout.client("org-1").credentials()) as served.grpc:
         yield served
