@@ -61,7 +61,7 @@ def shown(state: State, key: str, ended: str) -> Task:
         rows = [task for _, task in state.tasks_by_time() if str(task.args).startswith(f"{key[:8]} ")]
         return next((task for task in rows if task.state == ended), None)
 
-    return wait_until(found, timeout=30, message=f"task {key} as {ended}")
+    return wait_until(found, timeout=60, message=f"task {key} as {ended}")
 
 
 def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(
