@@ -59,13 +59,16 @@ _OLDEST = text("""
     SELECT id, created_at FROM events
     WHERE id = (SELECT event FROM places WHERE position > :after ORDER BY position LIMIT 1)
 """)
-_END = text("SELECT max(position) FROM places WHERE event >= :low AND event < :high")
+# Among the ids of the month, not backwards from the last place of all.
+_END = text("""
+    SELECT max(position) FROM (SELECT position FROM places WHERE event >= :low AND event < :high OFFSET 0) AS month
+""")
 # Of what is placed before the end of the month nothing may be young, and something must come later: places go on from
 # the last one.
 _IN_USE = text("""
     SELECT EXISTS (SELECT FROM unplaced WHERE event >= :low AND event < :high)
         OR EXISTS (SELECT FROM places WHERE event >= :young AND position > :after AND position <= :last)
-        OR NOT EXISTS (SELECT FROM places WHERE position > :last)
+        OR (SELECT max(position) FROM places) = :last
 """)
 
 
@@ -77,7 +80,7 @@ _ADOPTED = text("""
                   CROSS JOIN LATERAL (SELECT created_at FROM events WHERE id = place.event OFFSET 0) AS event),
          old AS (SELECT coalesce(min(position) FILTER (WHERE created_at >= :before) - 1, max(position)) AS last
                  FROM part)
-    SELECT last FROM old WHERE last > :after AND EXISTS (SELECT FROM places WHERE position > last)
+    SELECT last FROM old WHERE last > :after AND last < (SELECT max(position) FROM places)
 """)
 _ADOPTED_AT_ONCE = 100_000
 _APART = timedelta(minutes=1)

@@ -170,9 +170,9 @@ def _done_with(connection: Connection, before: datetime) -> list[_Partition]:
 
 _DELETE = text("""
     WITH gone AS (
-             DELETE FROM places WHERE position IN (
-                 SELECT position FROM places WHERE position <= :position ORDER BY position LIMIT :limit
-                 FOR UPDATE SKIP LOCKED)
+             DELETE FROM places
+             WHERE ctid = ANY (ARRAY(SELECT ctid FROM places WHERE position <= :position ORDER BY position LIMIT :limit
+                                     FOR UPDATE SKIP LOCKED))
              RETURNING event
          ),
          event AS (DELETE FROM events_default USING gone WHERE id = event)
