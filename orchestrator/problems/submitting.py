@@ -149,9 +149,11 @@ _NOTE_NEXT = statement("""
     UPDATE iterations SET next_iteration = :next
     WHERE deployment = :deployment AND problem = :problem AND iteration = :iteration
 """)
+_LOCK = statement("""
+    SELECT last_iteration FROM problems WHERE deployment = :deployment AND problem = :problem FOR NO KEY UPDATE
+""")
 _NEXT = statement("""
     UPDATE problems SET last_iteration = last_iteration + 1 WHERE deployment = :deployment AND problem = :problem
-    RETURNING last_iteration
 """)
 _LAST = statement("SELECT max(iteration) FROM iterations WHERE deployment = :deployment AND problem = :problem")
 
@@ -161,13 +163,14 @@ def _next(transaction: Transaction, deployment: str, problem: int, parent: pb.Ta
     if not 0 < problem <= ids.GREATEST:
         raise ids.unknown(parent)
     parameters = {"deployment": deployment, "problem": problem}
-    number = transaction.connection.execute(_NEXT, parameters).scalar_one_or_none()
-    if number is None:
+    last = transaction.connection.execute(_LOCK, parameters).scalar_one_or_none()
+    if last is None:
         raise ids.unknown(parent)
-    if number > ids.GREATEST:
+    if last >= ids.GREATEST:
         raise NumbersUsedUpError(f"problem {problem}: no more iterations can be numbered; submit it as a new problem")
+    transaction.connection.execute(_NEXT, parameters)
     transaction.locked()
-    return pb.TaskId(problem_id=problem, iteration_id=number)
+    return pb.TaskId(problem_id=problem, iteration_id=last + 1)
 
 
 def _last(transaction: Transaction, deployment: str, problem: int) -> int | None:
