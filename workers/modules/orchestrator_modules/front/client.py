@@ -1,0 +1,9 @@
+"""placeholder"""
+
+
+class OrchestratorNode:
+    pass
+
+
+class OrchestratorNodeHandle:
+    pass
