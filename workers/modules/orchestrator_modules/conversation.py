@@ -65,12 +65,13 @@ class Conversation:
         try:
             while not self._done:
                 try:
-                    self._link = link = Link(self._greeting())
+                    greeting = self._greeting()
+                    self._link = link = Link(greeting)
                 except OSError as error:
                     self._pause(f"its agent cannot be started: {error}")
                     continue
                 try:
-                    self._serve(link)
+                    self._serve(link, greeting.spinning)
                 except (EOFError, OSError):
                     if not self._ending:
                         self._pause("its agent has ended")
@@ -102,8 +103,7 @@ class Conversation:
             wait([self._wake.fileno()], deadline - time.monotonic())
             self._wake.clear()
 
-    def _serve(self, link: Link) -> None:
-        told = self._spinning
+    def _serve(self, link: Link, told: bool) -> None:
         while True:
             if self._spinning and not told:
                 link.send(Spin())

@@ -14,7 +14,7 @@ _NAME = "SUSTAINML_NODE_NAME"
 _DOMAIN = "SUSTAINML_DOMAIN_ID"
 _SLOTS = "ORCHESTRATOR_MODULE_CONCURRENCY"
 _DEFAULT_SLOTS = 2
-_LONGEST_NAME = 60
+_LONGEST_NAME = 40
 _NOT_A_SCRIPTS = (None, signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
 
 
@@ -74,6 +74,8 @@ class Node:
 def _hello(kind: Kind, earlier: int) -> Hello:
     ending = f"-{os.getpid()}"
     name = os.environ.get(_NAME) or f"{socket.gethostname()[: _LONGEST_NAME - len(ending) - 3]}{ending}"
+    if len(name) > _LONGEST_NAME or "/" in name:
+        raise ValueError(f"{_NAME} is {name!r}; at most {_LONGEST_NAME} characters are expected, none of them a slash")
     return Hello(
         kind=kind.name,
         name=f"{name}-{earlier + 1}" if earlier else name,

@@ -70,7 +70,7 @@ class Place:
     def _here(self, settings: Settings, queue: str) -> None:
         try:
             found = running.here(settings.data)
-            if found.problems is None:
+            if not found.problems:
                 raise NowhereError(
                     f"the federation at {found.address} serves no problems: `orchestrator up --problems`"
                 )
@@ -79,7 +79,7 @@ class Place:
             if queue not in urls:
                 raise NowhereError(f"the federation at {found.address} has no queue {queue}")
             self.address, self.channel = found.address, found.channel
-            self.organization = found.problems.organization
+            self.organization = found.problems["organization"]
             self.certificates = found.certificates(self.organization)
             self.broker_url = urls[queue]
         except (OSError, ValueError, running.NowhereError) as error:

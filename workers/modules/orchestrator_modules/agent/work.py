@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 _CLAIM_SECONDS = 60.0
 _RELEASE_SECONDS = 2.0
+_INPUTS_SECONDS = 60.0
 _LONGEST_REASON = 1000
 _CODES = {"EXCEPTION": pb.STAGE_ERROR_EXCEPTION, "NODE_ERROR": pb.STAGE_ERROR_NODE_ERROR}
 
@@ -118,7 +119,10 @@ class Work:
         try:
             inputs = pb.StageInputs.FromString(
                 self._insist(
-                    held, lambda: b"".join(part.data for part in self._client.modules.GetStageInputs(held.attempt))
+                    held,
+                    lambda: b"".join(
+                        part.data for part in self._client.modules.GetStageInputs(held.attempt, timeout=_INPUTS_SECONDS)
+                    ),
                 )
             )
         except grpc.RpcError as error:
