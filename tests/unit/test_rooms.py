@@ -25,7 +25,8 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.starting",
 )
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
+CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
+EXECUTIONS, PROBLEMS = "orchestrator.executions", "orchestrator.problems"
 VERSION = "orchestrator"
 WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers",
@@ -55,7 +56,8 @@ MAY_IMPORT = {
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
     EXECUTIONS: {*ENGINES},
-    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING, HEALTH, LOG},
+    PROBLEMS: {*ENGINES, SETTINGS},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, LISTENING, HEALTH, LOG},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -89,7 +91,7 @@ MAY_IMPORT = {
     HEALTH: {CORE, LISTENING},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},
@@ -184,7 +186,7 @@ def test_sql_is_found():
     assert not has_sql("from sqlalchemy.exc import SQLAlchemyError")
 
 
-PRODUCTS = (COMPUTE, "orchestrator.executions", "orchestrator.problems")
+PRODUCTS = (COMPUTE, EXECUTIONS, PROBLEMS)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
