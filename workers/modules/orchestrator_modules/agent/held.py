@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator import protos as pb
@@ -45,11 +45,15 @@ class Held:
 
 
 class Attempts:
-    """All of them; good in any thread."""
+    """All of them; good in any thread.
 
-    def __init__(self) -> None:
+    Args:
+        held: those that an earlier agent of the same process had.
+    """
+
+    def __init__(self, held: Iterable[Held] = ()) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held] = {each.job: each for each in held}
         self._receipts: list[Held] = []
 
     def add(self, held: Held) -> None:

@@ -16,7 +16,6 @@ from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator_modules import frames
 from orchestrator_modules.agent.consumption import Consumption
-from orchestrator_modules.agent.held import Held
 from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
 from orchestrator_modules.agent.script import Script
@@ -65,9 +64,8 @@ class Agent:
         work = Work(client, self._module, reports)
         self._module.release = work.release
         self._reports, self._work = reports, work
-        for held in (self._hello.held or {}).values():
-            adopted = Held(held.channel, pb.Attempt.FromString(held.attempt))
-            threading.Thread(target=work.adopt, args=(adopted,), name="adopted", daemon=True).start()
+        for held in self._module.attempts.all():
+            threading.Thread(target=work.adopt, args=(held,), name="adopted", daemon=True).start()
         reports.start()
         while not reports.registered.wait(_LOOK_SECONDS):
             if self._module.leaving.is_set():
@@ -84,6 +82,7 @@ class Agent:
         )
         self._consumption = consumption
         self._module.changed = self._changed
+        self._module.quit = lambda: consumption.end(_END_SECONDS)
         consumption.run()
 
     def _find(self) -> Place | None:
@@ -111,8 +110,8 @@ class Agent:
             match frame:
                 case frames.Spin():
                     self._module.spin()
-                case frames.Outcome() | frames.Stopped() if self._work is not None:
-                    self._work.ended(frame)
+                case frames.Outcome() | frames.Stopped():
+                    self._module.finish(frame)
                 case frames.Response() if self._reports is not None:
                     self._reports.answer(frame)
                 case frames.Leave():
@@ -133,18 +132,16 @@ class Agent:
     def _gone(self) -> None:
         """End, since the process of the script has ended, or runs another program."""
         module, reports = self._module, self._reports
-        if self._work is not None:
-            for held in module.attempts.all():
-                if not held.refused:
-                    self._work.lost(held, f"the process of module {self._hello.name} has ended")
         module.leaving.set()
+        lost = module.let_go()
+        if self._work is not None:
+            for held in lost:
+                self._work.lost(held, f"the process of module {self._hello.name} has ended")
         module.ended()
         if reports is not None:
             reports.last(pb.PHASE_INITIALIZING if module.restarts else pb.PHASE_ENDED)
         if module.restarts:
             self._script.start_again(self._hello, module.restarted_for)
-        if self._consumption is not None:
-            self._consumption.end(_END_SECONDS)
         os._exit(os.EX_OK)
 
 

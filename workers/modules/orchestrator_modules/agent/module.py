@@ -30,6 +30,7 @@ class Module:
     Attributes:
         attempts: those that it has.
         release: gives an attempt back to the orchestrator.
+        quit: has no poke taken any more, and returns when that is so.
         changed: called when it may take stages, or may not any more, and when there is something to report.
         drain: how long what it runs may take after TERMINATE_NODE, in seconds.
         leaving: set when its process ends, in whatever way.
@@ -38,8 +39,11 @@ class Module:
     def __init__(self, hello: frames.Hello, script: Script) -> None:
         self.hello = hello
         self.script = script
-        self.attempts = Attempts()
+        self.attempts = Attempts(
+            Held(held.channel, pb.Attempt.FromString(held.attempt)) for held in (hello.held or {}).values()
+        )
         self.release: Callable[[Held, str], None] = lambda *_: None
+        self.quit: Callable[[], None] = lambda: None
         self.changed: Callable[[], None] = lambda: None
         self.drain = _DRAIN_SECONDS
         self.leaving = threading.Event()
@@ -78,6 +82,13 @@ class Module:
     def reason(self) -> str:
         """Why it is in that phase, for people; empty where that says all."""
         return "it is started again" if self.restarts else ""
+
+    def finish(self, frame: frames.Outcome | frames.Stopped) -> None:
+        """Note that a callback has ended."""
+        held = self.attempts.get(frame.job)
+        if held is not None:
+            held.outcome = frame if isinstance(frame, frames.Outcome) else None
+            held.over.set()
 
     def spin(self) -> None:
         """Take stages from now on."""
@@ -188,10 +199,16 @@ class Module:
                 self.hello = frames.Hello(**{**vars(self.hello), "command": ""})
 
     def _give_back(self, reason: str) -> None:
-        for held in self.attempts.all():
-            if not held.refused:
-                held.refused = True
-                self.script.tell(frames.Stop(held.job))
-                self.release(held, reason)
-            if not held.told:
-                held.over.set()
+        for held in self.let_go():
+            self.release(held, reason)
+
+    def let_go(self) -> Sequence[Held]:
+        """Take nothing any more, and see to no attempt; return those whose callbacks were at work."""
+        held = [each for each in self.attempts.all() if not each.refused]
+        for each in held:
+            each.refused = True
+            self.script.tell(frames.Stop(each.job))
+            each.over.set()
+        # Before they are given back: the poke that follows is another replica's.
+        self.quit()
+        return held

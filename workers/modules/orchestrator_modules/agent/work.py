@@ -81,19 +81,11 @@ class Work:
 
     def adopt(self, held: Held) -> None:
         """See to an attempt that an earlier agent of this process has claimed."""
-        self._module.attempts.add(held)
         try:
             held.over.wait()
             self._report(held)
         finally:
             self._module.attempts.remove(held)
-
-    def ended(self, frame: frames.Outcome | frames.Stopped) -> None:
-        """Note that a callback has ended."""
-        held = self._module.attempts.get(frame.job)
-        if held is not None:
-            held.outcome = frame if isinstance(frame, frames.Outcome) else None
-            held.over.set()
 
     def release(self, held: Held, reason: str) -> None:
         """Give an attempt back, once, or not at all: then its lease runs out."""
@@ -107,7 +99,6 @@ class Work:
     def lost(self, held: Held, reason: str) -> None:
         """Say that the process is gone that did it."""
         param = pb.FailTaskParam(attempt=held.attempt, error_type=pb.ERROR_TYPE_INTERNAL, lost=True, reason=reason)
-        held.refused = True
         try:
             self._client.worker.FailTask(param, timeout=_RELEASE_SECONDS)
         except grpc.RpcError as error:
