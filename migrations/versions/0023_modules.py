@@ -39,7 +39,6 @@ def upgrade() -> None:
         sa.Column("deployment", sa.Text(), primary_key=True),
         sa.Column("kind", sa.SmallInteger(), primary_key=True, autoincrement=False),
         sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
     )
     op.create_table(
         "module_commands",

@@ -17,6 +17,7 @@ def upgrade() -> None:
         "configuration_requests",
         sa.Column("deployment", sa.Text(), primary_key=True),
         sa.Column("transaction_id", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("first_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("replica", sa.Text(), nullable=True),
         sa.Column("taken_by", sa.Text(), nullable=True),
@@ -32,6 +33,7 @@ def upgrade() -> None:
         ["deployment", "kind"],
         postgresql_where=sa.text("answered_at IS NULL"),
     )
+    op.create_index("configuration_requests_first", "configuration_requests", ["deployment", "first_id"])
     op.create_index("configuration_requests_asked", "configuration_requests", ["deadline_at"])
 
 

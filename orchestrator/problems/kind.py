@@ -20,6 +20,7 @@ from orchestrator.problems import (
     handing,
     iterations,
     modules,
+    preempting,
     registering,
     reporting,
     settings,
@@ -62,6 +63,7 @@ class Problems:
             IncompatibleStatusError: it is not known, stopped, set aside or about to end; or its kind is stopped.
         """
         modules.check_accepting(transaction, task, node)
+        preempting.check_turn(transaction, task)
 
     def state(self, status: int) -> bytes:
         """Return the field that says a state."""

@@ -95,6 +95,20 @@ def get(transaction: Transaction, deployment: str, task_id: pb.TaskId, kind: int
     return of_kinds(transaction, deployment, task_id, [kind]).get(kind)
 
 
+_OF_RUN = statement("""
+    SELECT message FROM stage_outputs
+    WHERE deployment = :deployment AND problem = :problem AND iteration = :iteration AND kind = :kind AND run = :run
+      AND NOT failed
+""")
+
+
+def of_run(transaction: Transaction, deployment: str, task_id: pb.TaskId, kind: int, run: int) -> Message | None:
+    """Return what a stage has made in a run without its `raw_model`, even if that was set aside; None without it."""
+    parameters = {**stages.of(deployment, task_id), "kind": kind, "run": run}
+    row = transaction.connection.execute(_OF_RUN, parameters).one_or_none()
+    return None if row is None else graph.output_of(kind).FromString(row.message)
+
+
 def diagnosis(transaction: Transaction, deployment: str, task_id: pb.TaskId, kind: int) -> Message | None:
     """Return what a stage had written that failed, None where nothing was kept."""
     parameters = {**stages.of(deployment, task_id), "kinds": [kind]}

@@ -8,7 +8,16 @@ from orchestrator.core.errors import ConflictError, InvalidAssetError, NotFoundE
 from orchestrator.core.timestamps import duration
 from orchestrator.engine import heartbeats
 from orchestrator.engine.transaction import Transaction
-from orchestrator.problems import deployments, graph, modules, settings
+from orchestrator.problems import (
+    acknowledgements,
+    configuration,
+    deployments,
+    graph,
+    losing,
+    modules,
+    settings,
+    taking_back,
+)
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -53,6 +62,9 @@ def register(transaction: Transaction, asked: pb.RegisterModuleParam) -> pb.Regi
             "now": transaction.now,
         },
     )
+    if known is not None and known.process_id != asked.process_id:
+        losing.lose_module(transaction, asked.deployment, asked.kind, asked.name, "its process has ended")
+        configuration.give_back(transaction, asked.deployment, asked.kind, asked.name)
     row = _refreshed(transaction, asked.deployment, asked.kind, asked.name)
     said = settings.current()
     return pb.RegisterModuleResponse(
@@ -80,10 +92,16 @@ def _check(asked: pb.RegisterModuleParam) -> None:
         raise InvalidAssetError(f"slots: 1 to {_MOST_SLOTS} are expected, not {asked.slots}")
 
 
-_REPORT = statement("""
-    UPDATE modules SET heard_at = :now, phase = :phase, reason = :reason, slots = :slots
+_REPORT = statement(
+    """
+    UPDATE modules
+    SET heard_at = :now, reason = :reason, slots = :slots,
+        phase = CASE WHEN phase = $TERMINATING AND :phase <> $ENDED THEN phase ELSE :phase END
     WHERE deployment = :deployment AND kind = :kind AND name = :name
-""")
+    """,
+    TERMINATING=str(int(pb.PHASE_TERMINATING)),
+    ENDED=str(int(pb.PHASE_ENDED)),
+)
 
 
 def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportModuleResponse:
@@ -121,7 +139,18 @@ def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportMo
             "now": transaction.now,
         },
     )
+    configuration.take(transaction, asked.deployment, asked.kind, asked.name, asked.answers)
+    acknowledgements.take(transaction, asked.deployment, asked.kind, asked.name, asked.outcomes)
+    ended = asked.phase == pb.PHASE_ENDED
+    if asked.stopped or ended:
+        acknowledgements.settle_tasks(transaction, asked.deployment)
+    if ended or (asked.phase == pb.PHASE_INITIALIZING and not asked.attempts):
+        # What it ran before it started afresh runs no more.
+        _give_back(transaction, asked)
+    if ended:
+        configuration.give_back(transaction, asked.deployment, asked.kind, asked.name)
     row = _refreshed(transaction, asked.deployment, asked.kind, asked.name)
+    which = (asked.deployment, asked.kind, asked.name)
     grace = duration(timedelta(seconds=settings.current().problems_grace))
     return pb.ReportModuleResponse(
         lease=beaten.lease,
@@ -129,9 +158,17 @@ def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportMo
             pb.StageStop(compute_task_key=stop.compute_task_key, number=stop.number, reason=stop.reason, grace=grace)
             for stop in beaten.stops
         ],
+        commands=[] if ended else acknowledgements.deliver(transaction, *which, asked.process_id),
+        requests=[] if ended or asked.phase != pb.PHASE_SPINNING else configuration.deliver(transaction, *which),
         accepting=modules.accepts(row),
         reason=modules.refusal(row),
     )
+
+
+def _give_back(transaction: Transaction, asked: pb.ReportModuleParam) -> None:
+    """Have the stages wait again that a module ran which has ended."""
+    running = taking_back.of_module(transaction, asked.deployment, asked.kind, asked.name)
+    taking_back.take_back(transaction, running, "its module has ended")
 
 
 def _refreshed(transaction: Transaction, deployment: str, kind: int, name: str) -> Row:

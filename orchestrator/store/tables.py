@@ -95,9 +95,9 @@ tasks = _asset(
     Index("tasks_plan", "plan_key", "created_at", "key"),
     Index("tasks_requires", "requires", postgresql_where=text("requires IS NOT NULL")),
 )
-"""What never changes of a task: `kind` is the kind of work (`engine.kinds`), `worker` the organization that runs it,
-`queue` where its pokes go, of which those of the highest `priority` come first; `requires` what must be ready before it
-may run: a function; `message` is the definition without the status."""
+"""What never changes of a task, but for its `priority`: `kind` is the kind of work (`engine.kinds`), `worker` the
+organization that runs it, `queue` where its pokes go, of which those of the highest `priority` come first; `requires`
+what must be ready before it may run: a function; `message` is the definition without the status."""
 
 task_states = Table(
     "task_states",
@@ -538,9 +538,8 @@ module_kinds = Table(
     Column("deployment", Text, primary_key=True),
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("stopped_at", DateTime(timezone=True)),
-    Column("gone_at", DateTime(timezone=True)),
 )
-"""Since when all modules of a kind are stopped, those too that come later; and since when none is there."""
+"""Since when all modules of a kind are stopped, those too that come later."""
 
 module_commands = Table(
     "module_commands",
@@ -581,6 +580,7 @@ configuration_requests = Table(
     metadata,
     Column("deployment", Text, primary_key=True),
     Column("transaction_id", Integer, primary_key=True, autoincrement=False),
+    Column("first_id", Integer, nullable=False),
     Column("kind", SmallInteger, nullable=False),
     Column("replica", Text),
     Column("taken_by", Text),
@@ -590,9 +590,11 @@ configuration_requests = Table(
     Column("answered_at", DateTime(timezone=True)),
     Column("answer", LargeBinary),
     Index("configuration_requests_open", "deployment", "kind", postgresql_where=text("answered_at IS NULL")),
+    Index("configuration_requests_first", "deployment", "first_id"),
     Index("configuration_requests_asked", "deadline_at"),
 )
-"""Questions to modules and their answers, for some time; `replica` is whom one is for, where it is one alone."""
+"""Questions to modules and their answers, for some time; `replica` is whom one is for, where it is one alone,
+`first_id` the first of those that were asked together."""
 
 failure_reports = Table(
     "failure_reports",

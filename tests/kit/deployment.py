@@ -156,6 +156,18 @@ class Deployment:
         with self.database.begin() as connection:
             return list(connection.execute(text(query), parameters).all())
 
+    def change(self, statement: str, **parameters: Any) -> None:
+        with self.database.begin() as connection:
+            connection.execute(text(statement), parameters)
+
+    def silence(self, name: str, seconds: int = 19) -> None:
+        """Let a module be heard last so long ago."""
+        self.change(
+            "UPDATE modules SET heard_at = heard_at - make_interval(secs => :seconds) WHERE name = :name",
+            name=name,
+            seconds=seconds,
+        )
+
     def submit(self, extra: dict[str, Any] | None = None, **more: Any) -> Submitted:
         return self.ask(submitting.submit, new(extra, **more))
 
