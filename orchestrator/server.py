@@ -39,7 +39,7 @@ from orchestrator.gateway.problems.edge import Application
 from orchestrator.gateway.problems.start import Place
 from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
-from orchestrator.listening import Limits, Listener, runner
+from orchestrator.listening import Limits, Listener, make_room, runner
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
@@ -290,6 +290,7 @@ def _serve_problems(
     """
     # A front end may forward for all its people, from one address.
     limits = Limits(settings.problems_connections, settings.problems_connections, settings.http_request_time)
+    make_room(settings.problems_connections + settings.grpc_connections + settings.http_connections)
     own = _listen(settings, "ORCHESTRATOR_PROBLEMS_ADDRESS", address, limits)
     context = None
     if certificates and not is_loopback(address):

@@ -1,6 +1,6 @@
 """The native calls about nodes: their states, commands to them and their tasks, and questions to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +18,9 @@ from orchestrator.gateway.problems.watch import command_key, configuration_key
 from orchestrator.problems import commands, configuration, graph, modules
 
 _REPLICAS = ("one", "all")
+
+_Answers = tuple[Sequence[pb.ConfigurationAnswer], bool]
+"""Those so far, and whether no more will come."""
 
 
 class NodeCalls:
@@ -94,10 +97,10 @@ class NodeCalls:
         number = await self._answering.done(
             request,
             "AskConfiguration",
-            lambda tx: configuration.ask(tx, deployment, node, text, timeout, whom == "all"),
+            lambda tx: configuration.ask(tx, deployment, node, text, timeout, all=whom == "all"),
         )
 
-        def use(transaction: Transaction) -> configuration.Answers:
+        def use(transaction: Transaction) -> _Answers:
             return configuration.answers(transaction, deployment, number)
 
         given = await self._answering.awaited(
@@ -105,11 +108,12 @@ class NodeCalls:
         )
         if given is None:
             given = await self._answering.done(request, "GetConfiguration", use)
-        shown = [_answered(each) for each in given.answers]
+        answers, complete = given
+        shown = [_answered(each) for each in answers]
         if not shown:
             problem = f"{graph.KINDS[node].name} did not answer within {timeout:g} s; ask again, with a longer timeout"
             return refused.error(504, problem, transaction_id=number, answers=[])
-        return answer({"transaction_id": number, "answers": shown, "complete": given.complete})
+        return answer({"transaction_id": number, "answers": shown, "complete": complete})
 
 
 def _kind(path: Mapping[str, str]) -> int:
@@ -124,8 +128,8 @@ def _ended(record: pb.CommandRecord) -> pb.CommandRecord | None:
     return None if record.state == pb.COMMAND_ACCEPTED else record
 
 
-def _whole(given: configuration.Answers) -> configuration.Answers | None:
-    return given if given.complete else None
+def _whole(given: _Answers) -> _Answers | None:
+    return given if given[1] else None
 
 
 def _answered(given: pb.ConfigurationAnswer) -> dict[str, Any]:

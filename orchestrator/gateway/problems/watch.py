@@ -173,7 +173,7 @@ def woken(event: Told) -> list[Any]:
     said = event.message
     if event.kind == kinds.STAGE_STATUS and said.state in results.ENDED:
         return [result_key(said.task_id, node) for node in (said.kind, graph.ALL)]
-    if event.kind == kinds.ITERATION_STATUS and said.state in results.ENDED:
+    if event.kind == kinds.ITERATION_STATUS and (said.deleted or said.state in results.ENDED):
         return [result_key(said.task_id, node) for node in (*range(6), graph.ALL)]
     if event.kind == kinds.MODULE_COMMAND:
         return [command_key(said.command_id)]

@@ -165,6 +165,10 @@ class Listener:
         self._ended = True
         self._client.close()
 
+    def has(self, count: int) -> bool:
+        """Whether so many events have come."""
+        return len(self.events) >= count
+
     def _run(self) -> None:
         try:
             with self._client.stream("GET", "/api/events", headers=self._headers, params=self._query) as answer:
