@@ -24,7 +24,9 @@ def check(url: str) -> str:
 
 
 def _checked(url: SecretStr) -> SecretStr:
-    check(url.get_secret_value())
+    # Those of a worker reach its agent, which needs no broker, with asterisks in place of the secret.
+    if url.get_secret_value().strip("*"):
+        check(url.get_secret_value())
     return url
 
 
