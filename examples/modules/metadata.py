@@ -31,7 +31,8 @@ def task(user_input, node_status, ml_model_metadata):
     text = f"{user_input.problem_short_description()} {user_input.problem_definition()}".lower()
     goals = {goal: found(words, text) for goal, words in GOALS.items()}
     data = {name: found(words, text) for name, words in DATA.items()}
-    goal = extra.get("goal") or max(goals, key=lambda name: len(goals[name]))
+    # In a further iteration it is what this module said in the one before.
+    goal = (extra.get("goal") or max(goals, key=lambda name: len(goals[name]))).partition(",")[0]
     chosen = max(data, key=lambda name: len(data[name]))
     if goal not in GOALS or not data[chosen]:
         ml_model_metadata.extra_data(json.dumps({"error": f"no data for {goal}: {text[:80]}"}).encode())
