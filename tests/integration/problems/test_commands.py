@@ -342,6 +342,29 @@ def test_others_go_first(deployment: Deployment):
     assert order == [third, second, first]
 
 
+def unsent(deployment: Deployment) -> int:
+    return deployment.rows(
+        "SELECT count(DISTINCT key) AS count FROM outbox WHERE sent_at IS NULL AND message = 'task.run'"
+    )[0].count
+
+
+def test_what_waits_is_announced_again_to_whoever_takes_work_again(deployment: Deployment):
+    module = Module(deployment, APP)
+    deployment.submit()
+    record = give(deployment, pb.STOP_NODE, "APP_REQUIREMENTS/m0")
+    deployment.change("UPDATE outbox SET sent_at = now()")
+    obey(module)
+    assert (shown(deployment, record)[0], unsent(deployment)) == ("APPLIED", 1)
+    deployment.change("UPDATE outbox SET sent_at = now()")
+    give(deployment, pb.START_NODE, "APP_REQUIREMENTS")
+    assert unsent(deployment) == 1
+    for phase, expected in ((pb.PHASE_INITIALIZING, 0), (pb.PHASE_SPINNING, 1), (pb.PHASE_SPINNING, 0)):
+        deployment.change("UPDATE outbox SET sent_at = now()")
+        module.phase = phase
+        module.report()
+        assert unsent(deployment) == expected
+
+
 def test_both_commands_at_once(deployment: Deployment):
     module = Module(deployment, APP)
     task_id = deployment.submit().task_id

@@ -22,6 +22,9 @@ class Held:
         outcome: what it has come to; None where it had to end.
         refused: whether nothing that it reports counts any more: it was told to stop, or is given back.
         told: whether it was told to stop, which the orchestrator is told when it has.
+        limit: how long its callback may run, in seconds; None for as long as it likes.
+        began: when its callback began, by the monotonic clock; None before.
+        timed_out: whether it ran longer.
         stop_by: when its callback must have ended, by the monotonic clock; None where it need not.
     """
 
@@ -31,6 +34,9 @@ class Held:
     outcome: frames.Outcome | None = None
     refused: bool = False
     told: bool = False
+    limit: float | None = None
+    began: float | None = None
+    timed_out: bool = False
     stop_by: float | None = None
 
     @property
@@ -75,6 +81,18 @@ class Attempts:
         """Return all."""
         with self._lock:
             return list(self._held.values())
+
+    def overdue(self) -> Sequence[Held]:
+        """Return those that run longer than they may, and were not stopped."""
+        now = time.monotonic()
+        return [
+            held
+            for held in self.all()
+            if held.limit is not None
+            and held.began is not None
+            and now - held.began > held.limit
+            and not (held.timed_out or held.refused)
+        ]
 
     def late(self) -> Sequence[Held]:
         """Return those whose callbacks should have ended by now."""

@@ -62,7 +62,7 @@ class Agent:
         )
         reports = Reports(client, self._module)
         work = Work(client, self._module, reports)
-        self._module.release = work.release
+        self._module.release, self._module.time_out = work.release, work.time_out
         self._reports, self._work = reports, work
         for held in self._module.attempts.all():
             threading.Thread(target=work.adopt, args=(held,), name="adopted", daemon=True).start()

@@ -15,6 +15,7 @@ log = structlog.get_logger()
 
 # Longer than the script's process takes to end itself.
 _KILL_SECONDS = program.END_SECONDS + 2
+_GRACE_SECONDS = 10.0
 _DRAIN_SECONDS = 60.0
 # Nothing of it counts any more, but most callbacks end when they are told to, and need no new process.
 _LEAST_GRACE_SECONDS = 2.0
@@ -29,9 +30,11 @@ class Module:
 
     Attributes:
         attempts: those that it has.
+        time_out: says that an attempt ran too long, and has not stopped.
         release: gives an attempt back to the orchestrator.
         quit: has no poke taken any more, and returns when that is so.
         changed: called when it may take stages, or may not any more, and when there is something to report.
+        grace: how long a callback that is beyond its limit may take to stop, in seconds.
         drain: how long what it runs may take after TERMINATE_NODE, in seconds.
         leaving: set when its process ends, in whatever way.
     """
@@ -42,9 +45,11 @@ class Module:
         self.attempts = Attempts(
             Held(held.channel, pb.Attempt.FromString(held.attempt)) for held in (hello.held or {}).values()
         )
+        self.time_out: Callable[[Held], None] = lambda _: None
         self.release: Callable[[Held, str], None] = lambda *_: None
         self.quit: Callable[[], None] = lambda: None
         self.changed: Callable[[], None] = lambda: None
+        self.grace = _GRACE_SECONDS
         self.drain = _DRAIN_SECONDS
         self.leaving = threading.Event()
         self._spinning = hello.spinning
@@ -177,9 +182,17 @@ class Module:
         if self._kill_by is not None and time.monotonic() > self._kill_by:
             log.warning("script.killed", reason="it has not ended when it was told to")
             self.script.kill()
+        for held in self.attempts.overdue():
+            log.warning("stage.overdue", job=held.job, limit=held.limit)
+            held.timed_out = True
+            held.stop_by = time.monotonic() + self.grace
+            self.script.tell(frames.Stop(held.job))
         for held in self.attempts.late():
             log.warning("stage.hangs", job=held.job)
             held.stop_by = None
+            if held.timed_out and not held.refused:
+                held.refused = held.told = True
+                self.time_out(held)
             self.restart("a callback of its module hangs")
 
     def ended(self) -> None:

@@ -98,7 +98,7 @@ class Reports(threading.Thread):
             self._over = True
             if self._known:
                 try:
-                    self._report(phase, _LAST_SECONDS)
+                    self._report(phase, _LAST_SECONDS, is_last=True)
                 except grpc.RpcError as error:
                     log.warning("module.end_not_told", reason=error.details())
 
@@ -133,16 +133,18 @@ class Reports(threading.Thread):
         )
         self.node, self.queue, self.largest = answer.node, answer.queue, answer.largest_output
         self._period = answer.period.ToTimedelta().total_seconds()
+        self._module.grace = answer.grace.ToTimedelta().total_seconds()
         self._module.drain = answer.drain.ToTimedelta().total_seconds()
         self._known = True
         self._module.accept(answer.accepting)
         self.registered.set()
 
-    def _report(self, phase: "pb.ModulePhase.ValueType", timeout: float) -> None:
+    def _report(self, phase: "pb.ModulePhase.ValueType", timeout: float, is_last: bool = False) -> None:
         module, hello = self._module, self._module.hello
         held, receipts = module.attempts.all(), module.attempts.receipts()
         outcomes, answers = module.outcomes(), list(self._answers)
-        if phase == pb.PHASE_ENDED:
+        if is_last:
+            # What did not stop has ended with its process.
             receipts, held = [*receipts, *(each for each in held if each.told)], []
         answer = self._client.modules.ReportModule(
             pb.ReportModuleParam(
@@ -163,7 +165,7 @@ class Reports(threading.Thread):
         module.attempts.receipted(receipts)
         module.reported(outcomes)
         del self._answers[: len(answers)]
-        if phase == pb.PHASE_ENDED:
+        if is_last:
             return
         self._stop(answer, held)
         module.accept(answer.accepting)

@@ -96,6 +96,14 @@ class Work:
         except grpc.RpcError as error:
             log.warning("stage.not_released", job=held.job, reason=error.details())
 
+    def time_out(self, held: Held) -> None:
+        """Say that an attempt ran too long, and has not stopped; the orchestrator finds it out, too."""
+        parts = wire.parts(held.attempt, b"", _timeout(held))
+        try:
+            self._client.modules.FailStage(parts, timeout=_RELEASE_SECONDS)
+        except grpc.RpcError as error:
+            log.warning("stage.timeout_not_told", job=held.job, reason=error.details())
+
     def lost(self, held: Held, reason: str) -> None:
         """Say that the process is gone that did it."""
         param = pb.FailTaskParam(attempt=held.attempt, error_type=pb.ERROR_TYPE_INTERNAL, lost=True, reason=reason)
@@ -132,15 +140,22 @@ class Work:
         given = tuple(wire.parsed(each) for each in inputs.inputs)
         log.info("stage.begins", job=held.job, task=status["task_id"])
         crash.point("module.before_callback")
+        if stage.HasField("hard_limit"):
+            held.limit = stage.hard_limit.ToTimedelta().total_seconds()
+        held.began = time.monotonic()
         self._module.script.tell(frames.Task(held.job, held.frame, given, status))
 
     def _report(self, held: Held) -> None:
-        if held.refused or held.outcome is None:
+        outcome = held.outcome
+        if held.refused or (outcome is None and not held.timed_out):
             return
         crash.point("module.before_report")
-        outcome = held.outcome
-        output = b"" if outcome.output is None else self._serialized(outcome.output)
         try:
+            if outcome is None or held.timed_out:
+                failure = _timeout(held)
+                self._fail(held, failure.code, failure.message)
+                return
+            output = b"" if outcome.output is None else self._serialized(outcome.output)
             if outcome.error:
                 self._fail(held, _CODES[outcome.error], outcome.message, output)
             elif len(output) > self._reports.largest:
@@ -172,3 +187,8 @@ class Work:
             enough=lambda: held.refused or self._module.leaving.is_set(),
             pause=self._module.leaving.wait,
         )
+
+
+def _timeout(held: Held) -> pb.StageFailure:
+    message = f"it ran longer than its limit of {held.limit or 0:g} s"
+    return pb.StageFailure(code=pb.STAGE_ERROR_TIMEOUT, message=message)

@@ -189,7 +189,7 @@ def _getter(kind: str) -> Any:
         found: Message | None = output_of(self._service, kind, id.problem_id(), id.iteration_id())
         return found
 
-    get.__doc__ = f"Return the {kind} of a task, None where it is not there; given a node, which says nothing, and its id."
+    get.__doc__ = f"Return the {kind} of a task by a node, which says nothing, and its id; None where it is not there."
     return get
 
 
