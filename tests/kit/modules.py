@@ -32,6 +32,8 @@ SETTINGS = {
     "PROBLEMS_GRACE": "2s",
     "PROBLEMS_TIME_LIMIT": "120s",
     "PROBLEMS_SET_ASIDE": 0,
+    "DUE_RETRY_PERIOD": "1s",
+    "EXPIRED_LEASE_PERIOD": "1s",
     "LOST_POKE_AGE": "1s",
     "LOST_POKE_PERIOD": "1s",
 }
