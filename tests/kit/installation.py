@@ -21,7 +21,7 @@ from orchestrator.embedded.ports import free_port
 from tests.conformance.executions.conftest import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.argo import FakeArgo
 from tests.kit.processes import clean_environment, running
-from tests.kit.servers import serving
+from tests.kit.servers import server_process
 from tests.kit.waiting import wait_until
 from workers.runtime.kafka import Kafka, KafkaSettings
 
@@ -104,12 +104,13 @@ class Installation:
     def serve(self) -> None:
         """Start the server, again where it was stopped."""
         channels = {CHANNEL: [CENTRAL, *PARTNERS]}
-        self._serving.enter_context(
-            serving(self._folder, self.database, channels, self._settings, address=self.address)
+        self._server = self._serving.enter_context(
+            server_process(self._folder, self.database, channels, self.address, self._settings)
         )
 
-    def stop_serving(self) -> None:
-        """End the server."""
+    def kill_server(self) -> None:
+        """Kill the server at once."""
+        self._server.kill()
         self._serving.close()
 
     @contextmanager

@@ -227,9 +227,12 @@ def test_topics_are_made_before_all_else_where_a_runtime_is(runs):
     assert runs.let_in() == 1
 
 
-def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs):
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs, reported):
     id_ = runs.start(*FEDERATED, BYE, federated=True, runtime="on", onExit="bye")
     attempt, _ = runs.claim(id_, "", work=pb.StartWork())
+    if reported:
+        runs.report(id_, states.RUNNING)
     runs.fail(attempt, reason="Kafka refuses")
     runs.cancel_stuck()
     assert set(runs.steps(id_).values()) == {"Failed", "Cancelled"}
