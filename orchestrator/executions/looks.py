@@ -41,7 +41,9 @@ def end(transaction: Transaction, asked: pb.EndLookParam) -> pb.EndLookResponse:
             lives.append(watched.execution)
         elif transaction.now - (watched.over_since or transaction.now) < patience:
             over.append(watched.execution)
-        elif executions.fail(transaction, watched.execution, f"{reason}, and nothing was reported of it", states.LIVING):
+        elif executions.fail(
+            transaction, watched.execution, f"{reason}, and nothing was reported of it", states.LIVING
+        ):
             failed.append(watched.execution)
     _mark(transaction, over, lives)
     return pb.EndLookResponse(failed=failed, unwanted=unwanted)

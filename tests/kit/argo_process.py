@@ -16,7 +16,7 @@ from tests.kit.brokers.tansu import listens
 from tests.kit.waiting import wait_until
 
 LIVES, DIES_BEFORE, DIES_AFTER = "lives", "before", "after"
-"""Whether it is killed by the first request that would create a workflow: before it is created, or before the answer."""
+"""Whether the first request that would create a workflow kills it: before that is created, or before the answer."""
 
 
 class _Mortal(FakeArgo):

@@ -18,6 +18,7 @@ from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.engine.transaction import Transaction
 from orchestrator.executions.files import Files
+from orchestrator.executions.rights import Rights
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import parts, ranges, refused
 from orchestrator.gateway.executions.answers import Answers, body
@@ -52,6 +53,11 @@ class Answering:
         # Only HTTP/1.0 names no host.
         host = request.headers.get("host") or "{}:{}".format(*request.scope["server"])
         return Answers(f"{request.scope['scheme']}://{host}", self.settings.maas_api_hostname, self.settings.zone)
+
+    def rights(self, transaction: Transaction) -> Rights:
+        """Return what the caller may do."""
+        caller = None if self.identity.open else transaction.organization
+        return Rights(caller, self.settings.executions_organization)
 
     @contextlib.asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Parts]:

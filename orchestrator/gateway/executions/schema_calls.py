@@ -58,6 +58,7 @@ class SchemaCalls(Answering):
                 new = schema_form.read(data, received.uploads, functionalities, taken)
                 if new.message.implementation == runs.TASKS:
                     _check(new.file)
+                new.message.owner = transaction.organization
                 self.keep(kept, new.file, new.message.auxiliary_file)
                 schemas.insert(transaction, new.message)
                 return new.message
@@ -75,8 +76,11 @@ class SchemaCalls(Answering):
 
         def use(transaction: Transaction) -> list[pb.StoredFile]:
             schema = schemas.delete(transaction, name)
+            rights = self.rights(transaction)
+            rights.check_schema(schema)
             runs.end_of_schema(transaction, name, "its schema was deleted")
             gone = executions.delete_of_schema(transaction, name)
+            rights.check_deletion(gone)
             return [schema.auxiliary_file, *executions.files_of(gone)]
 
         return await self.deleted(request, "DeleteSchema", use)
