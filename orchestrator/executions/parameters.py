@@ -71,6 +71,13 @@ def of(execution: pb.Execution, schema: pb.WorkflowSchema, settings: ExecutionSe
     ]
 
 
+def of_descriptor(descriptor: str) -> list[str]:
+    """Return the names of all parameters that an engine of a descriptor may have."""
+    engine = pb.ExecutionEngine(descriptor_name=descriptor, ai_model=0)
+    hosts = _of_hosts(pb.Execution(engines=[engine]))
+    return [f"execution_{name}" for name, _ in (*_of_engine(engine), *hosts)]
+
+
 def _of_execution(execution: pb.Execution, schema: pb.WorkflowSchema) -> Iterator[tuple[str, str]]:
     federated = schema.federated_learning_configuration
     yield "id", str(execution.id)
