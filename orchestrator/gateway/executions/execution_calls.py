@@ -1,7 +1,7 @@
 """The calls of executions."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -30,7 +30,7 @@ from orchestrator.executions.maas import STAND_IN, Maas
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import refused
 from orchestrator.gateway.executions.answering import Answering, Data
-from orchestrator.gateway.executions.answers import EXECUTIONS, body
+from orchestrator.gateway.executions.answers import EXECUTIONS
 from orchestrator.gateway.executions.edge import Path
 from orchestrator.gateway.executions.parts import Parts
 from orchestrator.gateway.executions.templates import Templates, UnreadError
@@ -65,12 +65,12 @@ class ExecutionCalls(Answering):
         """List executions."""
         answers, query = self.answers(request), request.query_params
 
-        def use(transaction: Transaction) -> dict[str, Any]:
+        def use(transaction: Transaction) -> Iterator[bytes]:
             asked = listing.read(query, executions.SORTABLE, executions.FILTERS, {})
             count, page, rows = executions.page(transaction, asked)
-            return answers.listing(EXECUTIONS, query.multi_items(), asked, count, page, [*map(answers.execution, rows)])
+            return answers.listing(EXECUTIONS, query.multi_items(), asked, count, page, map(answers.execution, rows))
 
-        return await self.answered(request, "ListExecutions", use, body)
+        return await self.listed(request, "ListExecutions", use)
 
     async def create_execution(self, request: Request) -> Response:
         """Store an execution of a schema."""

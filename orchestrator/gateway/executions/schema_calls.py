@@ -1,6 +1,6 @@
 """The calls of schemas."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,12 +38,12 @@ class SchemaCalls(Answering):
         """List schemas."""
         answers, query = self.answers(request), request.query_params
 
-        def use(transaction: Transaction) -> dict[str, Any]:
+        def use(transaction: Transaction) -> Iterator[bytes]:
             asked = listing.read(query, schemas.SORTABLE, schemas.FILTERS, schemas.CHOICES)
             count, page, rows = schemas.page(transaction, asked)
-            return answers.listing(SCHEMAS, query.multi_items(), asked, count, page, [*map(answers.schema, rows)])
+            return answers.listing(SCHEMAS, query.multi_items(), asked, count, page, map(answers.schema, rows))
 
-        return await self.answered(request, "ListSchemas", use, body)
+        return await self.listed(request, "ListSchemas", use)
 
     async def create_schema(self, request: Request) -> Response:
         """Store a schema."""
