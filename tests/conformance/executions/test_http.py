@@ -280,6 +280,36 @@ def test_a_whole_url_as_the_target_is_its_path_at_its_host(portal: Portal):
         assert expected.lower() in answer.lower()
 
 
+def test_who_offers_http_2_is_answered_by_http_1_and_nothing_is_said_of_it(portal: Portal):
+    """What Java's client sends with each request, until a server takes the offer."""
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nHost: x\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+        b"User-Agent: Java-http-client/17.0.15\r\n"
+    )
+    schema = portal.schema()
+    execution = portal.execution(schema)
+    path = f"/api/executions/{execution['id']}/update_to_failed/".encode()
+    body = part("data", b'{"message": "m"}') + b"--x--\r\n"
+    said = (portal.root.parent / "server.log").stat().st_size
+    answers = spoken(
+        portal,
+        b"GET /api/ HTTP/1.1\r\nContent-Length: 0\r\n" + offer + b"\r\n"
+        b"PATCH " + path + b" HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"Content-Length: "
+        + str(len(body)).encode()
+        + b"\r\n"
+        + offer
+        + b"\r\n"
+        + body
+        + b"HEAD /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert b'"message": "m"' in answers
+    log = (portal.root.parent / "server.log").read_bytes()[said:]
+    assert b"warning" not in log
+
+
 def test_a_request_that_breaks_off_leaves_nothing(portal: Portal):
     before = portal.kept()
     host, _, port = portal.host.partition(":")
