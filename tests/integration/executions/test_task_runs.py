@@ -239,6 +239,18 @@ def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs, report
     assert runs.state(id_) == ("failed", "it could not be started: Kafka refuses")
 
 
+def test_the_audit_finds_a_gate_that_somebody_was_poked_for(database):
+    runs = Runs(database)
+    runs.start(*FEDERATED, federated=True)
+    runs.check()
+    runs.rows(
+        "INSERT INTO outbox (message, queue, priority, key, attempt, created_at) "
+        "SELECT 'task.run', 'org.central', 0, key, 1, now() FROM tasks WHERE queue = '' LIMIT 1 RETURNING key"
+    )
+    with pytest.raises(AssertionError, match="it has no queue, and was poked all the same"):
+        runs.check()
+
+
 # Races
 
 
