@@ -1,7 +1,7 @@
 """Communication adapters: what the parts of one federated run call the topics by which they talk."""
 
 from collections.abc import Collection
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
@@ -17,9 +17,26 @@ def name(execution: pb.Execution) -> str:
     return f"{execution.id}{_SEPARATOR}{created_at.translate(_IN_NAMES)}{_SEPARATOR}"
 
 
-_FORGET = statement("DELETE FROM communication_adapters WHERE adapter = ANY(CAST(:names AS text[]))")
+_KEPT = timedelta(days=2)
+"""How long it is known that topics which are gone were ours: a start that was on its way may have made them anew."""
+
+_NOTE_GONE = statement("""
+    WITH old AS (
+             DELETE FROM communication_adapters WHERE gone_at < CAST(:now AS timestamptz) - CAST(:kept AS interval)
+         )
+    UPDATE communication_adapters SET gone_at = :now
+    WHERE adapter = ANY(CAST(:names AS text[])) AND worker = :organization AND gone_at IS NULL
+""")
 
 
-def forget(transaction: Transaction, names: Collection[str]) -> None:
-    """Note that there are no topics of these names any more."""
-    transaction.connection.execute(_FORGET, {"names": list(names)})
+def note_gone(transaction: Transaction, names: Collection[str]) -> None:
+    """Note that there are no topics of these names any more, and forget those of which that was noted long ago.
+
+    Args:
+        transaction: of the organization whose runtimes have made them.
+        names: of the adapters.
+    """
+    transaction.connection.execute(
+        _NOTE_GONE,
+        {"names": list(names), "now": transaction.now, "organization": transaction.organization, "kept": _KEPT},
+    )

@@ -20,4 +20,4 @@ class Clean(Quiet[pb.Cleaned]):
         """Note that the topics are gone, whether they were there or not."""
         work = pb.CleanWork()
         Any.FromString(steps.work(transaction, UUID(step.key)) or b"").Unpack(work)
-        adapters.forget(transaction, work.communication_adapters)
+        adapters.note_gone(transaction, work.communication_adapters)

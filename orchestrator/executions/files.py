@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable
@@ -69,6 +70,20 @@ class Files:
                     # What somebody else put there stays.
                     found.append(UUID(Path(each["name"]).name))
         return found
+
+    def remove_incoming(self, before: datetime) -> int:
+        """Remove uploads that nobody has written to since a moment: their request was cut off; return of how many."""
+        if not self._is_local:
+            # Others write to the folder of temporary files, too.
+            return 0
+        gone = 0
+        for folder in self.staging.iterdir():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                written = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+                if written < before.timestamp():
+                    shutil.rmtree(folder)
+                    gone += 1
+        return gone
 
     def _place(self, key: str) -> str:
         return f"{self._root}/{key}"

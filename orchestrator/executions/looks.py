@@ -15,7 +15,6 @@ from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
 _ENDED = frozenset({"Succeeded", "Failed", "Error"})
-_LIVING = (states.PENDING, states.RUNNING)
 _MOST_DIGITS = 18
 
 
@@ -42,7 +41,9 @@ def end(transaction: Transaction, asked: pb.EndLookParam) -> pb.EndLookResponse:
             lives.append(watched.execution)
         elif transaction.now - (watched.over_since or transaction.now) < patience:
             over.append(watched.execution)
-        elif executions.fail(transaction, watched.execution, f"{reason}, and nothing was reported of it", _LIVING):
+        elif executions.fail(
+            transaction, watched.execution, f"{reason}, and nothing was reported of it", states.LIVING
+        ):
             failed.append(watched.execution)
     _mark(transaction, over, lives)
     return pb.EndLookResponse(failed=failed, unwanted=unwanted)
@@ -74,6 +75,8 @@ class _Found:
 
     def reason(self, watched: Row) -> str:
         """Return why an execution may have failed, empty where its workflow goes on."""
+        if watched.workflow is None:
+            return "it could not be started"
         workflow = self._named.get((watched.execution, watched.workflow))
         if workflow is None:
             return f"its workflow {watched.workflow} is gone"
@@ -125,15 +128,25 @@ _WATCHED = statement(
     """
     SELECT execution, workflow, over_since FROM executions JOIN execution_runs ON execution = id
     WHERE executions.status IN ($LIVING)
-      AND execution_runs.channel = :channel AND worker = :organization AND noted_at < :began_at
+      AND execution_runs.channel = :channel AND worker = :organization
+      AND (noted_at < :began_at
+           OR (workflow IS NULL AND implementation = '$ARGO' AND executions.status = $RUNNING
+               AND NOT EXISTS (SELECT FROM task_states WHERE plan_key = plan AND status IN ($LIVE))
+               AND NOT EXISTS (SELECT FROM task_states JOIN attempts ON task_key = key
+                               WHERE plan_key = plan AND attempts.ended_at >= :began_at)))
     ORDER BY execution
     """,
-    LIVING=", ".join(str(int(status)) for status in _LIVING),
+    ARGO=runs.ARGO,
+    RUNNING=str(int(states.RUNNING)),
+    LIVING=", ".join(str(int(status)) for status in states.LIVING),
 )
 
 
 def _watched(transaction: Transaction, asked: pb.EndLookParam) -> Sequence[Row]:
-    """Return the executions that live, and whose workflow was there when the look began."""
+    """Return the executions that live, and whose workflow was there when the look began, or should have been.
+
+    Of one that was reported running though its start has failed there may be none.
+    """
     parameters = {
         "channel": transaction.channel,
         "organization": transaction.organization,

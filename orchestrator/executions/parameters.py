@@ -1,6 +1,7 @@
 """The parameters of a workflow: what a template is told of the execution that it runs."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,9 +60,9 @@ def of(execution: pb.Execution, schema: pb.WorkflowSchema, settings: ExecutionSe
         settings: of executions.
 
     Raises:
-        WholeError: it has more engines than there are ports for them.
+        WholeError: it has more engines than there are ports for them, or two engines share a parameter.
     """
-    return [
+    told = [
         *((f"platform_{name}", str(getattr(settings, field))) for name, field in _OF_PLATFORM),
         *(
             (f"aiEngine_plaformVars{name}", str(getattr(settings, f"ai_engine_platform_vars_{field}")))
@@ -69,6 +70,18 @@ def of(execution: pb.Execution, schema: pb.WorkflowSchema, settings: ExecutionSe
         ),
         *((f"execution_{name}", value) for name, value in _of_execution(execution, schema)),
     ]
+    # Schemas from elsewhere may have such engines.
+    counts = Counter(name for name, _ in told)
+    if twice := next((name for name, count in counts.items() if count > 1), ""):
+        raise WholeError(f"two AI engines of the schema have the parameter {twice}")
+    return told
+
+
+def of_descriptor(descriptor: str) -> list[str]:
+    """Return the names of all parameters that an engine of a descriptor may have."""
+    engine = pb.ExecutionEngine(descriptor_name=descriptor, ai_model=0)
+    hosts = _of_hosts(pb.Execution(engines=[engine]))
+    return [f"execution_{name}" for name, _ in (*_of_engine(engine), *hosts)]
 
 
 def _of_execution(execution: pb.Execution, schema: pb.WorkflowSchema) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import protos as pb
-from orchestrator.executions import uploads
+from orchestrator.executions import parameters, uploads
 from orchestrator.executions.errors import FieldsError
 from orchestrator.executions.forms import Field, InvalidError, boolean, choice, form, objects, rule, text, values
 from orchestrator.executions.uploads import Upload, Uploads
@@ -128,17 +128,26 @@ def _engines(read_all: Any) -> Any:
         engines: list[dict[str, Any]] = read_all(value)
         if not engines:
             raise rule("This list may not be empty.")
-        seen: set[str] = set()
+        owners: dict[str, str] = {}
         problems: list[dict[str, list[str]]] = []
         for engine in engines:
-            twice = engine["descriptor"] in seen
-            seen.add(engine["descriptor"])
-            problems.append({"descriptor": ["Another AI Engine has this descriptor."]} if twice else {})
+            descriptor = engine["descriptor"]
+            names = parameters.of_descriptor(descriptor)
+            shared = next((name for name in names if name in owners), None)
+            problems.append({} if shared is None else {"descriptor": [_shared(descriptor, owners[shared], shared)]})
+            owners.update(dict.fromkeys(names, descriptor))
         if any(problems):
             raise InvalidError(problems)
         return engines
 
     return read_engines
+
+
+def _shared(descriptor: str, other: str, parameter: str) -> str:
+    """Return what is said of an engine that has a parameter of another."""
+    if descriptor == other:
+        return "Another AI Engine has this descriptor."
+    return f'The AI Engine "{other}" has the parameter {parameter}, too.'
 
 
 def _name(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The start of an execution as a workflow of Argo: the step that places it, and what follows of that step."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any as Json
 from uuid import UUID
 
@@ -77,25 +77,32 @@ class Start(Quiet[pb.Started]):
             runs.note(transaction, step.execution, result.workflow)
 
     def fail(self, transaction: Transaction, step: pb.ExecutionStep, failure: Failure) -> None:
-        """Fail the execution, unless pods have reported of it: then its workflow is there, and goes on."""
+        """Fail the execution, unless pods have reported of it: then its workflow is there, and goes on.
+
+        Containers of ours have not begun, whatever was reported.
+        """
         reported = failure.report.reason if failure.report else ""
         reason = f"it could not be started: {reported or 'its runtimes were lost, again and again'}"
-        if give_up(transaction, step.execution, reason):
+        placed = runs.get(transaction, step.execution).implementation == runs.ARGO
+        if give_up(transaction, step.execution, reason, (states.PENDING,) if placed else states.LIVING):
             plans.end(transaction, UUID(step.plan), pb.STATUS_FAILED)
 
 
-def give_up(transaction: Transaction, id_: int, reason: str) -> bool:
-    """Fail an execution that is pending, and have removed what may have been made of it.
+def give_up(
+    transaction: Transaction, id_: int, reason: str, sources: Sequence[states.Status] = (states.PENDING,)
+) -> bool:
+    """Fail an execution that has not begun, and have removed what may have been made of it.
 
     Args:
         transaction: that holds the latch of its plan.
         id_: which.
         reason: why, for people.
+        sources: the states in which it has not begun.
 
     Returns:
-        Whether it was pending; nothing is changed otherwise.
+        Whether it was in one of them; nothing is changed otherwise.
     """
-    if not executions.fail(transaction, id_, reason, [states.PENDING]):
+    if not executions.fail(transaction, id_, reason, sources):
         return False
     execution, run = executions.get(transaction, id_), runs.get(transaction, id_)
     works: list[steps.Sent] = []

@@ -39,8 +39,6 @@ from orchestrator.store.statements import statement
 SUCCEEDED, FAILED = "Succeeded", "Failed"
 """What stands for `{{workflow.status}}`."""
 
-LIVING = (states.PENDING, states.RUNNING)
-
 _INSERT = statement("""
     INSERT INTO task_runs (plan, execution, channel, exit_gate) VALUES (:plan, :execution, :channel, :exit_gate)
 """)
@@ -229,7 +227,7 @@ def _close(transaction: Transaction, plan: UUID) -> None:
     if row is None:
         return
     if row.outcome == pb.STATUS_FAILED or row.reason is not None:
-        executions.fail(transaction, row.execution, row.reason or "its run has failed", LIVING)
+        executions.fail(transaction, row.execution, row.reason or "its run has failed", states.LIVING)
     else:
         transaction.connection.execute(_NOTE_OVER, {"plan": plan, "now": transaction.now})
 
@@ -243,7 +241,7 @@ def fail_unreported(transaction: Transaction, plan: UUID) -> bool:
     if row is None:
         return False
     reason = "all its containers ended, and nothing was reported of it"
-    unreported = executions.fail(transaction, row.execution, reason, LIVING)
+    unreported = executions.fail(transaction, row.execution, reason, states.LIVING)
     transaction.connection.execute(_FORGET_OVER, {"plan": plan})
     return unreported
 

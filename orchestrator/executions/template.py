@@ -34,7 +34,8 @@ def load(data: bytes) -> Mapping[str, Any]:
     """Return a template as texts, numbers, truths, null, lists and mappings whose keys are texts.
 
     Args:
-        data: of the file: one document of YAML, and in it a mapping with the mapping `spec`.
+        data: of the file: one document of YAML, and in it a mapping with the mapping `spec`, of no other kind than
+            Workflow, whose metadata a cluster would take.
 
     Raises:
         TemplateError: it is none, or more than is read.
@@ -51,7 +52,50 @@ def load(data: bytes) -> Mapping[str, Any]:
         raise TemplateError("it is no mapping of YAML")
     if not isinstance(template.get("spec"), dict):
         raise TemplateError("it has no mapping `spec`")
+    _check_head(template)
     return template
+
+
+_KIND = "Workflow"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_BEGINNING = re.compile(r"[a-z0-9][-a-z0-9.]*")
+_LABEL = re.compile(r"([-a-z0-9.]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def _check_head(template: Mapping[str, Any]) -> None:
+    """Check what a template says it is, and how it is called: by Kubernetes' rules for names and labels.
+
+    Raises:
+        TemplateError: a cluster would not take it for a workflow.
+    """
+    kind, version = template.get("kind"), template.get("apiVersion")
+    if kind not in (None, _KIND):
+        raise TemplateError(
+            f"its kind is {kind}, and only {_KIND} is run" if isinstance(kind, str) else "`kind`: no text"
+        )
+    if version is not None and not isinstance(version, str):
+        raise TemplateError("`apiVersion`: no text")
+    metadata = template.get("metadata")
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise TemplateError("`metadata`: no mapping")
+    for field, pattern in (("name", _NAME), ("generateName", _BEGINNING)):
+        value = metadata.get(field)
+        if value and not (isinstance(value, str) and pattern.fullmatch(value)):
+            raise TemplateError(f"`metadata.{field}`: a name has small letters a to z, digits, - and .")
+    for field in ("labels", "annotations"):
+        given = metadata.get(field)
+        if given is None:
+            continue
+        if not isinstance(given, dict):
+            raise TemplateError(f"`metadata.{field}`: no mapping")
+        for name, value in given.items():
+            if value is not None and not isinstance(value, str):
+                raise TemplateError(f"`metadata.{field}`: the value of {name} is no text; put it in quotes")
+            if field == "labels" and not (_LABEL.fullmatch(name) and _VALUE.fullmatch(value or "")):
+                raise TemplateError(f"`metadata.labels`: {name}, or its value, is none that a label may have")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import states
+from orchestrator.executions import adapters, states
 from orchestrator.store.statements import statement
 
 SUFFIXES = ("_models_to_manager", "_models_to_clients")
@@ -43,17 +43,7 @@ def _adapters(topics: Sequence[str]) -> list[str]:
     return sorted(name for name in found if "\0" not in name)
 
 
-_FORGET = statement("""
-    DELETE FROM communication_adapters WHERE adapter = ANY(CAST(:adapters AS text[])) AND worker = :organization
-""")
-
-
 def forget(transaction: Transaction, asked: pb.ForgetTopicsParam) -> pb.ForgetTopicsResponse:
     """Note that topics are gone."""
-    parameters = {"adapters": _adapters_of(asked), "organization": transaction.organization}
-    transaction.connection.execute(_FORGET, parameters)
+    adapters.note_gone(transaction, [name for name in asked.communication_adapters if "\0" not in name])
     return pb.ForgetTopicsResponse()
-
-
-def _adapters_of(asked: pb.ForgetTopicsParam) -> list[str]:
-    return [name for name in asked.communication_adapters if "\0" not in name]

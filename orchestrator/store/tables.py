@@ -401,9 +401,10 @@ communication_adapters = Table(
     Column("execution", BigInteger, nullable=False),
     Column("worker", Text, nullable=False, server_default=""),
     Column("asked_at", DateTime(timezone=True)),
+    Column("gone_at", DateTime(timezone=True)),
 )
-"""The topics of federated executions, by the K of their names, until they are removed: longer than the execution. Whose
-runtimes make and remove them, and when they were asked last to remove them."""
+"""The topics of federated executions, by the K of their names, until some days after they were removed: longer than the
+execution. Whose runtimes make and remove them, when they were asked last to remove them, and when they were gone."""
 
 installation = Table("installation", metadata, Column("name", Text, primary_key=True))
 """One row: at random what tells the workflows of this installation from those of others."""

@@ -40,6 +40,42 @@ def test_a_workflow_is_loaded_as_it_stands():
     }
 
 
+HEADS = {
+    "a cron workflow": ("kind: CronWorkflow", "its kind is CronWorkflow, and only Workflow is run"),
+    "a template": ("kind: WorkflowTemplate", "its kind is WorkflowTemplate"),
+    "in small letters": ("kind: workflow", "its kind is workflow"),
+    "no kind's text": ("kind: [Workflow]", "`kind`: no text"),
+    "a version that is none": ("apiVersion: 1", "`apiVersion`: no text"),
+    "metadata that are a list": ("metadata: []", "`metadata`: no mapping"),
+    "metadata that are a text": ("metadata: tumour", "`metadata`: no mapping"),
+    "a name that is a number": ("metadata: {generateName: 1}", "`metadata.generateName`: a name has"),
+    "a name with capitals": ("metadata: {name: Tumour}", "`metadata.name`: a name has"),
+    "a name that ends with a dash": ("metadata: {name: a-}", "`metadata.name`: a name has"),
+    "labels that are a text": ("metadata: {labels: a}", "`metadata.labels`: no mapping"),
+    "labels that are a list": ("metadata: {labels: [a]}", "`metadata.labels`: no mapping"),
+    "a label that is a number": ("metadata: {labels: {a: 1}}", "`metadata.labels`: the value of a is no text"),
+    "a label with a space": ("metadata: {labels: {a: b c}}", "`metadata.labels`: a, or its value"),
+    "a label of no name": ('metadata: {labels: {"": a}}', "`metadata.labels`: , or its value"),
+    "an annotation that is a list": ("metadata: {annotations: {a: []}}", "`metadata.annotations`: the value of a"),
+}
+
+
+@pytest.mark.parametrize(("head", "reason"), HEADS.values(), ids=HEADS)
+def test_a_head_that_no_cluster_takes_is_refused(head, reason):
+    assert reason in refusal(f"{head}\nspec: {{}}\n".encode())
+
+
+def test_heads_that_a_cluster_takes():
+    for head in (
+        "kind: Workflow",
+        "kind:",
+        "metadata:",
+        "metadata: {generateName: a-1., labels: , annotations: {}}",
+        "metadata: {name: a, labels: {a.example/x_y: '', b: A-1, c: }, annotations: {'any thing': 'any thing'}}",
+    ):
+        assert template.load(f"{head}\nspec: {{}}\n".encode())["spec"] == {}
+
+
 def test_anchors_and_merges_are_resolved():
     text = "{a: &one {image: x, args: [1]}, b: *one, c: {<<: *one, image: y}}"
     assert spec(f"x: {text}")["x"] == {
