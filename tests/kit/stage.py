@@ -320,4 +320,4 @@ def new_function(client: Client, key: str) -> pb.Function:
 
 def _unplaced(database: Database) -> int:
     with database.engine.connect() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM events WHERE position IS NULL")).scalar_one())
+        return int(connection.execute(text("SELECT count(*) FROM unplaced")).scalar_one())
