@@ -18,8 +18,14 @@ METRICS = CHARTS.parent / "docs/metrics.md"
 METRIC = re.compile(r"\borchestrator_[a-z_]+\b")
 HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 LABELS = 'job="network-orchestrator-server-http", namespace="orchestrator"'
-# With the settings' own lease of 60 s.
-CHART, VALUES = MATRIX["orchestrator-full"][0], merged(MATRIX["orchestrator-full"][1], {"settings": {"lease": None}})
+# With the settings' own lease of 60 s, and nothing that takes weeks.
+CHART, VALUES = (
+    MATRIX["orchestrator-full"][0],
+    merged(
+        MATRIX["orchestrator-full"][1],
+        {"settings": {"lease": None}, "metrics": {"prometheusRule": {"contractionAge": "10m"}}},
+    ),
+)
 
 
 def rules() -> dict:
@@ -86,6 +92,9 @@ WELL = [
     series("orchestrator_presence_age_seconds", "3x60"),
     series("orchestrator_node_silent_seconds", "15x60", channel="c", organization="o", node="n"),
     series("orchestrator_queue_unread_seconds", "15x60", queue="org.o"),
+    series("orchestrator_queue_oldest_seconds", "100+60x60", queue="org.o"),
+    series("orchestrator_schema_serves", "1x60"),
+    series("orchestrator_schema_contraction_pending", "0x60"),
     series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
@@ -118,6 +127,19 @@ ILL = {
         REACHABLE,
         SWEPT,
         series("orchestrator_queue_unread_seconds", "5+60x60", queue="org.o"),
+    ],
+    "OrchestratorTasksWait": [
+        UP,
+        REACHABLE,
+        SWEPT,
+        series("orchestrator_queue_oldest_seconds", "21000+60x60", queue="org.o"),
+    ],
+    "OrchestratorSchemaLeftBehind": [UP, REACHABLE, SWEPT, series("orchestrator_schema_serves", "0x60")],
+    "OrchestratorSchemaNotContracted": [
+        UP,
+        REACHABLE,
+        SWEPT,
+        series("orchestrator_schema_contraction_pending", "1x60"),
     ],
     "OrchestratorProcessEnds": [
         UP,
