@@ -24,6 +24,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.health",
     "orchestrator.starting",
 )
+SCHEMA = "orchestrator.schema"
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
 VERSION = "orchestrator"
@@ -68,6 +69,7 @@ MAY_IMPORT = {
         SETTINGS,
         LISTENING,
         STARTING,
+        SCHEMA,
         "migrations",
     },
     "orchestrator.supervisor": {
@@ -87,9 +89,10 @@ MAY_IMPORT = {
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},
+    SCHEMA: {CORE, "migrations"},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH, SCHEMA},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},
