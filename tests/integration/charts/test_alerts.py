@@ -196,6 +196,23 @@ def test_every_alert_is_tried():
     assert {rule["alert"] for group in rules()["groups"] for rule in group["rules"]} == ILL.keys()
 
 
+def test_each_alert_has_its_section_on_the_page_by_its_severity():
+    page = (CHARTS.parent / "docs/operate/monitor.md").read_text()
+    parts = {name: re.findall(r"^### (\w+)$", text, re.MULTILINE) for name, text in sections(page)}
+    every = [rule for group in rules()["groups"] for rule in group["rules"]]
+    worst = {
+        rule["alert"]: min(each["labels"]["severity"] for each in every if each["alert"] == rule["alert"])
+        for rule in every
+    }
+    for severity in ("critical", "warning"):
+        named = parts[severity.capitalize()]
+        assert sorted(named) == sorted(name for name, worse in worst.items() if worse == severity)
+
+
+def sections(page: str) -> list[tuple[str, str]]:
+    return [(part.partition("\n")[0], part) for part in page.split("\n## ")[1:]]
+
+
 def test_each_alert_fires_on_its_own_trouble_and_none_when_all_is_well(tmp_path: Path):
     promtool = shutil.which("promtool")
     if promtool is None:
