@@ -1,6 +1,7 @@
 """The alerts and the dashboard ask for metrics that there are, and the alerts fire when they should (promtool)."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import yaml
 
 from orchestrator.calls import metrics as calls
 from orchestrator.core.rules import SILENT_LEASES
-from tests.integration.charts.rendering import CHARTS, merged, of_kind, rendered
+from tests.integration.charts.rendering import CHARTS, HELM, merged, of_kind, rendered
 from tests.integration.charts.values import MATRIX
 
 METRICS = CHARTS.parent / "docs/metrics.md"
@@ -207,6 +208,21 @@ def test_each_alert_has_its_section_on_the_page_by_its_severity():
     for severity in ("critical", "warning"):
         named = parts[severity.capitalize()]
         assert sorted(named) == sorted(name for name, worse in worst.items() if worse == severity)
+
+
+def test_the_rules_can_be_taken_out_of_the_chart_by_the_command_of_the_page(tmp_path: Path):
+    (command,) = re.findall(r"^```sh\n(.*?)^```$", (CHARTS.parent / "docs/operate/monitor.md").read_text(), re.S | re.M)
+    (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(MATRIX["orchestrator-least"][1]))
+    done = subprocess.run(
+        ["bash", "-euc", command.replace("orchestrator.yaml", str(tmp_path / "orchestrator.yaml"))],
+        env={**os.environ, "PATH": f"{HELM.parent}:{os.environ['PATH']}"},
+        cwd=CHARTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [found["kind"] for found in yaml.safe_load_all(done.stdout) if found] == ["PrometheusRule"]
 
 
 def sections(page: str) -> list[tuple[str, str]]:
