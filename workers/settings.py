@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
 from orchestrator.client.certificates import RenewedCertificates
+from orchestrator.core.broker_urls import BrokerUrl
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
@@ -134,9 +135,7 @@ class OrganizationSettings(MemberSettings):
 class WorkerSettings(OrganizationSettings):
     """What a worker needs besides: its broker, its limits, its peers."""
 
-    broker_url: SecretStr = Field(
-        min_length=1, description="the URL of the organization's broker, as in redis://host:6379/0"
-    )
+    broker_url: BrokerUrl = Field(description="the URL of the organization's broker, as in redis://host:6379/0")
     peer_ca_cert: FilePath | None = Field(
         None, description="a file with the CA certificates of all organizations' asset stores"
     )
