@@ -48,13 +48,11 @@ class _Run:
 
 
 class Containers:
-    """Runs functions in containers; see `executor.Executor` and `image.Imaging`.
+    """Runs functions in containers; see `executor.Executor` and `image.Building`.
 
     Args:
         settings: the worker's.
     """
-
-    builds = True
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -77,7 +75,7 @@ class Containers:
         except OSError as error:
             log.warning("containers.not_cleaned", reason=str(error))
 
-    def image(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
+    def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
         """Build the image of a function, or find it."""
         return self._images.build(function, checksum, network, waiting)
 

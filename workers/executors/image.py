@@ -46,11 +46,26 @@ class AwayError(OSError):
 class Imaging(Protocol):
     """An executor whose functions run in images."""
 
-    builds: bool
-    """Whether it makes the image of a function that is given none, of its Dockerfile."""
+    def fetch(self, name: str, waiting: Waiting) -> Image:
+        """Have an image where it is to run; return it, not whole.
 
-    def image(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
-        """Make the image of a function, of its Dockerfile; nothing is done twice.
+        Args:
+            name: of the image.
+            waiting: is called meanwhile.
+
+        Raises:
+            AwayError: it cannot be had now.
+            OSError: the engine is at fault.
+        """
+        ...
+
+
+@runtime_checkable
+class Building(Imaging, Protocol):
+    """An executor that makes the image of a function of its Dockerfile."""
+
+    def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
+        """Make the image of a function; nothing is done twice.
 
         Args:
             function: its unpacked archive.
@@ -61,19 +76,6 @@ class Imaging(Protocol):
         Raises:
             ImageError: the Dockerfile cannot be followed.
             AwayError: what it is made of cannot be had now.
-            OSError: the engine is at fault.
-        """
-        ...
-
-    def fetch(self, name: str, waiting: Waiting) -> Image:
-        """Have an image here; return it, not whole.
-
-        Args:
-            name: of the image.
-            waiting: is called meanwhile.
-
-        Raises:
-            AwayError: it cannot be had now.
             OSError: the engine is at fault.
         """
         ...

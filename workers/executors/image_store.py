@@ -58,7 +58,7 @@ class ImageStore:
         return Image(name)
 
     def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
-        """Build the image of a function, where it is not there; see `image.Imaging`."""
+        """Build the image of a function, where it is not there; see `image.Building`."""
         name = f"{NAME}:{checksum[:40].lower()}"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone(checksum[:40].lower(), waiting) as held:

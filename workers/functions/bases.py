@@ -35,8 +35,8 @@ def check(text: str, images: Iterable[str], network: bool) -> None:
     for line in text.removeprefix("\ufeff").splitlines():
         if _SYNTAX.match(line.strip()):
             raise BuildFault(
-                "the function's Dockerfile names a program that is to read it (`# syntax=`), which would be run with all "
-                "rights of the build; leave that line out"
+                "the function's Dockerfile names a program that is to read it (`# syntax=`), which would be run with "
+                "all rights of the build; leave that line out"
             )
         if line.strip() and not line.lstrip().startswith("#"):
             break

@@ -11,7 +11,7 @@ from workers.consent import references
 from workers.consent.policy import ConsentPolicy
 from workers.errors import AddressFault, AwayFault, BuildFault, ChecksumFault
 from workers.executors.executor import Environment, Executor, Hosting
-from workers.executors.image import AwayError, Image, ImageError, Imaging
+from workers.executors.image import AwayError, Building, Image, ImageError, Imaging
 from workers.functions import archive, bases, dockerfile, reader, recipe
 from workers.functions.environments import Allowed, Environments, Held
 from workers.settings import WorkerSettings
@@ -116,7 +116,7 @@ def _imaged(
             f"the function names the image {named[:_SHOWN]!r}, which is none of those in which functions run here; "
             f"have it named under `images` in the consent policy of {settings.organization}"
         )
-    if not given and not executor.builds:
+    if not given and not isinstance(executor, Building):
         raise BuildFault(
             f"the executor {settings.executor} of {settings.organization} builds no images, and the function names "
             f"none: name one in its metadata as {IMAGE!r}, or have ORCHESTRATOR_FUNCTION_IMAGE name one for those that "
@@ -126,8 +126,8 @@ def _imaged(
     if not given:
         bases.check(text, policy.images, network)
     try:
-        if not given:
-            return executor.image(folder, function.archive.checksum, network, go_on), ()
+        if not given and isinstance(executor, Building):
+            return executor.build(folder, function.archive.checksum, network, go_on), ()
         note = f"it runs in the image {given}, its archive at /function: of its Dockerfile counts the ENTRYPOINT alone"
         return executor.fetch(given, go_on), (note,)
     except ImageError as error:
