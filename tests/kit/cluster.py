@@ -40,12 +40,14 @@ class Cluster:
         calls: what was called, as `POST jobs`.
         faults: what the next call answers that has such words, instead of what it should.
         programs: the command of an image, for a container that has none.
+        held: whether no image can be had.
     """
 
     def __init__(self, volumes: Mapping[str, Path], logs: Path) -> None:
         self.calls: list[str] = []
         self.faults: list[tuple[str, int]] = []
         self.programs: dict[str, list[str]] = {}
+        self.held = False
         self.changed = threading.Condition()
         self.objects: dict[str, dict[str, Object]] = {"jobs": {}, "pods": {}}
         self.events: list[tuple[int, str, str, Object]] = []
@@ -164,6 +166,11 @@ class Cluster:
         (container,) = template["spec"]["containers"]
         process = Process(template["spec"], self._volumes, self._logs / name, self.programs.get(container["image"]))
         self._processes[name] = process
+        if self.held:
+            waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+            pod["status"]["containerStatuses"] = [{"state": {"waiting": waiting}}]
+            self.put("pods", pod)
+            return
         process.start()
         if not process.fault:
             pod["status"] = {"phase": "Running", "containerStatuses": [{"state": {"running": {"startedAt": now()}}}]}

@@ -42,6 +42,7 @@ class Process:
         self._program = program or []
         self._running: subprocess.Popen[bytes] | None = None
         self._first = 0
+        self._over = False
 
     def start(self) -> None:
         container = self._container
@@ -86,7 +87,7 @@ class Process:
     @property
     def code(self) -> int | None:
         """Its exit code; None while it runs."""
-        if self.fault:
+        if self.fault or (self._over and self._running is None):
             return _NOT_STARTED
         code = self._running.poll() if self._running is not None else None
         if code is not None:
@@ -95,6 +96,7 @@ class Process:
 
     def end(self, grace: float) -> None:
         """Tell it to end, and kill it after a while."""
+        self._over = True
         if self.code is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._first, signal.SIGTERM)
@@ -102,6 +104,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill it, and all that it has started."""
+        self._over = True
         if self.code is None and self._first:
             with suppress(ProcessLookupError):
                 os.kill(self._first, signal.SIGKILL)

@@ -8,7 +8,7 @@ PYTHON = ("docker.io/library/python:*",)
 
 # As the engines read a name: a registry, a path, a tag, a digest.
 _NAME = re.compile(
-    r"(?:(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+    r"(?:(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?)/)?[a-z0-9]+(?:(?:\.|__?|-+|/)[a-z0-9]+)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 _LONGEST = 400

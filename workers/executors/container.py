@@ -7,7 +7,7 @@ outputs and its temporary files. A guard (see `launcher.guard`) keeps it within 
 import csv
 import io
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from os import getgid, getuid
@@ -75,9 +75,9 @@ class Containers:
         except OSError as error:
             log.warning("containers.not_cleaned", reason=str(error))
 
-    def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
+    def build(self, function: Path, checksum: str, bases: Iterable[str], network: bool, waiting: Waiting) -> Image:
         """Build the image of a function, or find it."""
-        return self._images.build(function, checksum, network, waiting)
+        return self._images.build(function, checksum, bases, network, waiting)
 
     def fetch(self, name: str, waiting: Waiting) -> Image:
         """Pull an image, or find it."""
@@ -148,9 +148,11 @@ class Containers:
         if not (folder / _STARTED).exists():
             return True
         try:
+            # Its guard is to know that it did not end by itself.
+            (folder / guarding.ENDING).touch()
             self._ask_to_end(folder, 0.0 if run is not None and left(run.job.lease) <= 0 else grace)
             gone = self._remove(_name(folder))
-        except EngineError as error:
+        except OSError as error:
             log.error("container.not_ended", folder=folder.name, reason=str(error))
             gone = False
         if gone and not guarding.await_end(folder, _PATIENCE_SECONDS):
@@ -184,10 +186,9 @@ class Containers:
         return not self._engine.named(f"name=^{name}$")
 
     def _remove_orphans(self) -> None:
-        form = '{{.Names}}\t{{.Label "' + FOLDER + '"}}'
-        listed = self._engine.ask("ps", "--all", f"--filter=label={NODE}={self._node}", f"--format={form}")
-        for line in listed.splitlines():
-            name, _, folder = line.partition("\t")
+        form = f'{{{{index .Config.Labels "{FOLDER}"}}}}'
+        for name in self._engine.named(f"label={NODE}={self._node}"):
+            folder = self._engine.ask("container", "inspect", f"--format={form}", name).strip()
             if not Path(folder).exists() and self._remove(name):
                 log.warning("container.removed", container=name, reason="its attempt's folder is gone")
 

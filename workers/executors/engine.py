@@ -34,13 +34,11 @@ class State:
         status: created, running, paused, exited and such, in the engine's words.
         code: its exit code, once it has ended.
         pid: of its first process; 0 where there is none.
-        exhausted: whether the kernel killed something of it for want of memory.
     """
 
     status: str
     code: int
     pid: int
-    exhausted: bool
 
     @property
     def goes_on(self) -> bool:
@@ -180,14 +178,14 @@ class Engine:
         """
         if not self.named(f"name=^{name}$"):
             return None
-        form = "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}} {{.State.OOMKilled}}"
+        form = "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}"
         try:
-            status, code, pid, exhausted = self.ask("container", "inspect", f"--format={form}", name).split()
+            status, code, pid = self.ask("container", "inspect", f"--format={form}", name).split()
         except (EngineError, ValueError):
             if not self.named(f"name=^{name}$"):
                 return None
             raise
-        return State(status, int(code), int(pid), exhausted == "true")
+        return State(status, int(code), int(pid))
 
     def named(self, wanted: str) -> list[str]:
         """Return the names of the containers that a filter finds, those that have ended too.

@@ -18,6 +18,8 @@ from workers.executors.executor import LOG, Job
 
 _POLL_SECONDS = 0.02
 _LOCK, _ENDED = "guard", "ended"
+ENDING = "ending"
+"""The file in an attempt's folder that says that its container is being ended."""
 
 
 class Guarding:
@@ -47,6 +49,7 @@ class Guarding:
                 "memory": job.limits.memory or 0,
                 "program": job.command[0] if job.command else "",
                 "ended": os.fspath(job.folder / _ENDED),
+                "ending": os.fspath(job.folder / ENDING),
             }
             with (job.folder / LOG).open("ab") as output:
                 self._process = subprocess.Popen(

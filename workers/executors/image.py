@@ -1,6 +1,6 @@
 """The image of a run, and what an executor answers whose functions run in images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -64,12 +64,13 @@ class Imaging(Protocol):
 class Building(Imaging, Protocol):
     """An executor that makes the image of a function of its Dockerfile."""
 
-    def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
+    def build(self, function: Path, checksum: str, bases: Iterable[str], network: bool, waiting: Waiting) -> Image:
         """Make the image of a function; nothing is done twice.
 
         Args:
             function: its unpacked archive.
             checksum: of the archive: the same function has the same.
+            bases: the images that it is made of.
             network: whether the Dockerfile's commands may use the network.
             waiting: is called meanwhile.
 

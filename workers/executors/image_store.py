@@ -9,7 +9,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,11 +27,10 @@ NAME = "localhost/orchestrator-function"
 _POLL_SECONDS = 0.1
 _LOCK = ".lock"
 _SHOWN = 2000
-# What engines say when a registry, or what it leads to, cannot be reached.
+# What programs say when what they want of the network cannot be reached.
 _AWAY = re.compile(
     r"connection refused|no such host|i/o timeout|TLS handshake timeout|network is unreachable|toomanyrequests|"
-    r"503 Service Unavailable|502 Bad Gateway|Temporary failure in name resolution|initializing source|"
-    r"pinging container registry",
+    r"503 Service Unavailable|502 Bad Gateway|Temporary failure in name resolution",
     re.IGNORECASE,
 )
 
@@ -57,12 +56,14 @@ class ImageStore:
                 raise AwayError(f"the image {name} cannot be fetched: {_end(said)}")
         return Image(name)
 
-    def build(self, function: Path, checksum: str, network: bool, waiting: Waiting) -> Image:
+    def build(self, function: Path, checksum: str, bases: Iterable[str], network: bool, waiting: Waiting) -> Image:
         """Build the image of a function, where it is not there; see `image.Building`."""
         name = f"{NAME}:{checksum[:40].lower()}"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone(checksum[:40].lower(), waiting) as held:
             if not self._is_there(name):
+                for base in bases:
+                    self.fetch(base, waiting)
                 begun = time.monotonic()
                 self._build(function, name, network, waiting)
                 os.ftruncate(held, 0)
@@ -96,13 +97,14 @@ class ImageStore:
         flags = [] if network else ["--network=none"]
         if self._engine.is_podman:
             # Layers that are kept for the next would be kept for ever.
-            flags += ["--layers=false", "--pull=missing", "--format=docker", "--http-proxy=false"]
+            flags += ["--layers=false", "--pull=never", "--format=docker", "--http-proxy=false"]
         code, said = self._follow(
             ["build", *flags, f"--file={function / 'Dockerfile'}", f"--tag={name}", str(function)],
             waiting,
             "the function's image",
         )
-        if code and _AWAY.search(said):
+        # What has no network says so, too.
+        if code and network and _AWAY.search(said):
             raise AwayError(f"the function's image cannot be built now: {_end(said)}")
         if code:
             why = "" if network else "; its commands may not use the network"

@@ -21,8 +21,8 @@ _MOUNTS = frozenset({"cache", "tmpfs"})
 _SCRATCH = "scratch"
 
 
-def check(text: str, images: Iterable[str], network: bool) -> None:
-    """See to it that a Dockerfile is made of what is admitted alone.
+def check(text: str, images: Iterable[str], network: bool) -> list[str]:
+    """See to it that a Dockerfile is made of what is admitted alone; return the images that it is made of.
 
     Args:
         text: of the file.
@@ -40,7 +40,7 @@ def check(text: str, images: Iterable[str], network: bool) -> None:
             )
         if line.strip() and not line.lstrip().startswith("#"):
             break
-    _Checked(dockerfile.parse(text), tuple(images), network).check()
+    return _Checked(dockerfile.parse(text), tuple(images), network).check()
 
 
 class _Checked:
@@ -52,8 +52,9 @@ class _Checked:
         self._network = network
         self._globals: dict[str, str] = {}
         self._stages: list[str] = []
+        self._found: list[str] = []
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         for instruction in self._parsed.instructions:
             name = instruction.name
             if name == "ARG" and not self._stages:
@@ -69,6 +70,7 @@ class _Checked:
                 self._copy(instruction)
             elif name == "ONBUILD":
                 raise _refused(instruction, "it is for images that are made of this one")
+        return self._found
 
     def _from(self, instruction: DockerfileInstruction) -> None:
         if not instruction.args:
@@ -117,6 +119,8 @@ class _Checked:
                 f"the image {name} is none of those on which functions are built here; have it named under `images` in "
                 "this organization's consent policy",
             )
+        if name not in self._found:
+            self._found.append(name)
 
     def _expanded(self, instruction: DockerfileInstruction, text: str) -> str:
         lex = ShellLex(self._parsed.escape_token, env=self._globals, skip_unset_env=False)

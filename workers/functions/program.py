@@ -123,11 +123,10 @@ def _imaged(
             "have none"
         )
     network = function.owner in policy.builds
-    if not given:
-        bases.check(text, policy.images, network)
     try:
         if not given and isinstance(executor, Building):
-            return executor.build(folder, function.archive.checksum, network, go_on), ()
+            made_of = bases.check(text, policy.images, network)
+            return executor.build(folder, function.archive.checksum, made_of, network, go_on), ()
         note = f"it runs in the image {given}, its archive at /function: of its Dockerfile counts the ENTRYPOINT alone"
         return executor.fetch(given, go_on), (note,)
     except ImageError as error:

@@ -18,6 +18,7 @@ from workers.executors.launcher.log import Log
 from workers.executors.lease import left
 
 _POLL_SECONDS = 0.05
+_KILLED = 137
 _CALL_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
 # What podman's first process in a container says, without a name.
@@ -35,12 +36,21 @@ class Guard:
         log_size: bytes of its log that are kept.
         memory: bytes that it may use; 0 for no limit.
         program: that it runs; empty for the image's own.
+        ending: a file that is there once somebody ends it.
     """
 
     def __init__(
-        self, engine: list[str], name: str, lease: int | None, log_size: int, memory: int, program: str
+        self,
+        engine: list[str],
+        name: str,
+        lease: int | None,
+        log_size: int,
+        memory: int,
+        program: str,
+        ending: str,
     ) -> None:
         self._engine = engine
+        self._ending = ending
         self._program = program
         self._name = name
         self._lease = lease
@@ -70,10 +80,13 @@ class Guard:
                 heard.remove(worker)
             self._hold(alone=worker not in heard)
         ended = self._ended(alone=lambda: worker not in heard)
-        if ended.get("exhausted") and self._memory:
-            with contextlib.suppress(OSError):
-                print(f"\n[it was killed: it used more than its {self._memory} bytes of memory]", file=sys.stderr)
         self._log.end()
+        # Engines do not always notice: the kernel may have killed another process of it than the first.
+        if self._memory and ended.get("code") == _KILLED and not os.path.exists(self._ending):
+            with contextlib.suppress(OSError):
+                print(
+                    f"\n[it was killed, as what uses more than its {self._memory} bytes of memory is]", file=sys.stderr
+                )
         if _NOT_STARTED in self._log.last:
             with contextlib.suppress(OSError):
                 print(f"[what could not be started is {self._program!r}]", file=sys.stderr)
@@ -111,11 +124,9 @@ class Guard:
             time.sleep(_AGAIN_SECONDS if not self._paused else _POLL_SECONDS)
 
     def _status(self) -> dict[str, Any]:
-        form = "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}"
+        form = "{{.State.Status}} {{.State.ExitCode}}"
         found = self._said("container", "inspect", f"--format={form}", self._name).split()
-        if len(found) != 3:
-            return {}
-        return {"status": found[0], "code": int(found[1]), "exhausted": found[2] == "true"}
+        return {"status": found[0], "code": int(found[1])} if len(found) == len(form.split()) else {}
 
     def _is_gone(self) -> bool:
         asked = self._call("ps", "--all", f"--filter=name=^{self._name}$", "--format={{.Names}}")
@@ -144,7 +155,9 @@ def main(told: str) -> None:
         told: JSON, see `Guard`; `ended` is the file to write its end to, and `lease` a descriptor.
     """
     job = json.loads(told)
-    guard = Guard(job["engine"], job["name"], job["lease"], job["log_size"], job["memory"], job["program"])
+    guard = Guard(
+        job["engine"], job["name"], job["lease"], job["log_size"], job["memory"], job["program"], job["ending"]
+    )
     ended = guard.run(0)
     with contextlib.suppress(OSError):
         draft = job["ended"] + ".draft"
