@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,31 +28,27 @@ def seen(network: Network, told: dict[str, list[str]]) -> Iterator[State]:
     accounts = [pokes.MAINTENANCE, *map(pokes.account, network.federation.organizations)]
     app = Celery("onlooker", set_as_current=False)
     app.conf.update(monitor.settings(broker.flower, accounts))
-    state, ready, stop = State(), threading.Event(), threading.Event()
-
-    def listen() -> None:
-        with app.connection_for_read() as connection:
-            receiver = app.events.Receiver(connection, handlers={"*": hear})
-            with receiver.consumer_context():
-                ready.set()
-                while not stop.is_set():
-                    with suppress(TimeoutError):
-                        list(receiver.consume(limit=None, timeout=0.2, safety_interval=0.2))
+    state, hearing = State(), threading.Event()
 
     def hear(event: dict[str, Any]) -> None:
         if "uuid" in event:
             told.setdefault(event["uuid"], []).append(event["type"])
         state.event(event)
+        # Each worker gives a sign of life every two seconds. What is said before the first one is heard may be missed.
+        hearing.set()
 
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield state
-    finally:
-        stop.set()
-        thread.join(20)
-        app.close()
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": hear})
+        # One subscription to the end: what is said between two is heard by nobody.
+        thread = threading.Thread(target=receiver.capture, daemon=True)
+        thread.start()
+        try:
+            assert hearing.wait(20)
+            yield state
+        finally:
+            receiver.should_stop = True
+            thread.join(20)
+            app.close()
 
 
 def shown(state: State, key: str, ended: str) -> Task:
@@ -61,7 +56,7 @@ def shown(state: State, key: str, ended: str) -> Task:
         rows = [task for _, task in state.tasks_by_time() if str(task.args).startswith(f"{key[:8]} ")]
         return next((task for task in rows if task.state == ended), None)
 
-    return wait_until(found, timeout=60, message=f"task {key} as {ended}")
+    return wait_until(found, timeout=30, message=f"task {key} as {ended}")
 
 
 def test_a_row_names_the_task_its_function_and_its_plan_and_says_where_to_read(
