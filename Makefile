@@ -82,7 +82,7 @@ image: BUILD_ARGS = --file Containerfile --build-arg VERSION=$(VERSION) \
 image-name:
 	@echo $(IMAGE)
 
-image-test: $(VENV)/.dev ## Build it without a daemon and run all of it (root, Debian)
+image-test: $(VENV)/.dev ## Build it without a daemon, run all of it, and functions in containers (root, Debian)
 	.ci/image-test
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
