@@ -35,6 +35,12 @@ CUSTOM = {
     "ServiceMonitor": ("monitoring.coreos.com/v1", {"selector", "endpoints"}),
     "TLSRoute": ("gateway.networking.k8s.io/v1alpha2", {"parentRefs", "hostnames", "rules"}),
 }
+# Of pods that a worker makes, as workers/executors/manifest.py labels them.
+FUNCTIONS = {
+    "app.kubernetes.io/managed-by": "orchestrator",
+    "app.kubernetes.io/component": "function",
+    "orchestrator/network": "none",
+}
 VERSION = ".".join(KUBERNETES.split(".")[:2])
 
 
@@ -138,6 +144,8 @@ def test_every_selector_meets_the_pods_of_its_component(objects):
             selectors = [spec["selector"]["matchLabels"]]
         elif found["kind"] == "NetworkPolicy":
             selectors = [spec["podSelector"]["matchLabels"]]
+            if selectors == [FUNCTIONS]:
+                continue
             peers = [peer for rule in spec.get("ingress", ()) for peer in rule.get("from", ())]
             peers += [peer for rule in spec.get("egress", ()) for peer in rule.get("to", ())]
             selectors += [peer["podSelector"]["matchLabels"] for peer in peers if "podSelector" in peer]
@@ -419,3 +427,25 @@ def test_the_notes_name_the_first_commands(name, tmp_path):
     assert f"helm test {RELEASE} --namespace orchestrator" in notes
     assert notes.count("WARNING") == (2 if name.endswith("plain") else 0)
     assert ("--set migrations.half=contract" in notes) == (name == "orchestrator-least")
+
+
+def test_a_worker_that_runs_jobs_has_the_rights_for_jobs_alone():
+    objects = rendered(*MATRIX["organization-jobs"])
+    (role,) = of_kind(objects, "Role")
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"jobs", "pods", "pods/log"}
+    pod = named(objects, "StatefulSet", "worker")["spec"]["template"]["spec"]
+    (binding,) = of_kind(objects, "RoleBinding")
+    assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
+    (closed,) = [
+        p for p in of_kind(objects, "NetworkPolicy") if p["spec"]["podSelector"].get("matchLabels") == FUNCTIONS
+    ]
+    assert closed["spec"]["ingress"] == closed["spec"]["egress"] == []
+    told = environment(container(objects, "StatefulSet", "worker"))
+    assert told["ORCHESTRATOR_KUBERNETES_VOLUMES"].startswith(
+        "work-$(ORCHESTRATOR_NODE):/var/lib/orchestrator/working,"
+    )
+    assert told["ORCHESTRATOR_KUBERNETES_NODE_SELECTOR"] == "pool=training,kubernetes.io/hostname=$(MACHINE_NAME)"
+    accounts = {found["metadata"]["name"] for found in of_kind(objects, "ServiceAccount")}
+    assert told["ORCHESTRATOR_KUBERNETES_SERVICE_ACCOUNT"] in accounts - {pod["serviceAccountName"]}
+    for name in ("least", "full"):
+        assert not of_kind(rendered(*MATRIX[f"organization-{name}"]), "Role")

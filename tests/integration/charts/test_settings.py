@@ -59,6 +59,11 @@ LEFT_OUT = {
         f"ORCHESTRATOR_{name}": "by extraEnv and extraVolumes: what lies on the machine"
         for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS", "IMAGES")
     },
+    **{
+        f"ORCHESTRATOR_{name}": "no pod has a container engine"
+        for name in ("CONTAINER_ENGINE", "CONTAINER_NETWORK", "IMAGE_TIME_LIMIT", "IMAGE_CACHE_SIZE", "IMAGE_CACHE_AGE")
+    },
+    "ORCHESTRATOR_KUBERNETES_NAMESPACE": "jobs run in the worker's own, where its role is",
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     "ORCHESTRATOR_ARGO_WORKFLOWS_TOKEN": "it comes as a file, which is read again",
 }
@@ -98,7 +103,8 @@ def schema(chart: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("chart", "kind", "component", "settings"), PROCESSES)
 def test_a_process_can_be_told_every_setting_and_nothing_else(chart, kind, component, settings):
-    known = told(chart, kind, component, ("orchestrator-full", "organization-full")).keys() - NOT_SETTINGS
+    sets = ("orchestrator-full", "organization-full", "organization-jobs")
+    known = told(chart, kind, component, sets).keys() - NOT_SETTINGS
     # Server, beat and migrations are told of the database in one place, so the latter two hear a little more.
     shared = variables(ServerSettings) & variables(BeatSettings) if component == "migrations" else set()
     assert known - variables(*settings) - shared == set(), "there is no such setting"

@@ -232,6 +232,8 @@ WORKER_SETTINGS = {
     "cgroup": "/sys",
     "taskMemoryLimit": 68719476736,
     "taskProcessLimit": 8192,
+    "taskCpuLimit": 1.5,
+    "kubernetesStartLimit": 900,
     "taskFolderLimit": 107374182400,
     "taskFileLimit": 2000000,
     "taskLogLimit": 16777216,
@@ -456,6 +458,24 @@ MATRIX: dict[str, tuple[str, dict[str, Any]]] = {
     "organization-least": (ORGANIZATION, _G_LEAST),
     "organization-full": (ORGANIZATION, _G_FULL),
     "organization-parts": (ORGANIZATION, _G_PARTS),
+    "organization-jobs": (
+        ORGANIZATION,
+        merged(
+            _G_LEAST,
+            {
+                "worker": {
+                    "executor": "kubernetes",
+                    "jobs": {
+                        "image": "registry.example.org/functions:1",
+                        "pullSecrets": ["registry"],
+                        "nodeSelector": {"pool": "training"},
+                        "devices": {"nvidia.com/gpu": 1},
+                        "deviceNodeSelector": {"accelerator": "nvidia"},
+                    },
+                }
+            },
+        ),
+    ),
     "organization-plain": (
         ORGANIZATION,
         merged(
