@@ -140,10 +140,17 @@ class Deployment:
     """A deployment in a database, and whatever calls it."""
 
     def __init__(
-        self, database: Database, name: str = "domain-0", organization: str = "org-1", channel: str = "channel"
+        self,
+        database: Database,
+        name: str = "domain-0",
+        organization: str = "org-1",
+        channel: str = "channel",
+        *,
+        registers: bool = True,
     ) -> None:
         self.database, self.name, self.organization, self.channel = database, name, organization, channel
-        self.call(organizations.register, pb.RegisterOrganizationParam())
+        if registers:
+            self.call(organizations.register, pb.RegisterOrganizationParam())
 
     def call(self, use_case: Any, *arguments: Any) -> Any:
         return self.database.run(self.organization, self.channel, lambda transaction: use_case(transaction, *arguments))
