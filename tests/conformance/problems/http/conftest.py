@@ -124,7 +124,7 @@ def desk_on(
     ):
         database = Database(database_url, 4)
         try:
-            yield Desk(http, host, Deployment(database, deployment, OWNER, CHANNEL, registers=migrate), pool)
+            yield Desk(http, host, Deployment(database, deployment, OWNER, CHANNEL), pool)
         finally:
             database.close()
 

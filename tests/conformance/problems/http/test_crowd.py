@@ -120,7 +120,7 @@ def test_two_servers_tell_the_same(desk: Desk, second: Desk):
 def test_another_deployment_is_not_seen(desk: Desk):
     desk.finish()
     before = desk.post("/available_tasks").json()
-    other = Deployment(desk.deployment.database, "domain-1", OWNER, CHANNEL, registers=False)
+    other = Deployment(desk.deployment.database, "domain-1", OWNER, CHANNEL)
     with Listener(desk) as listener:
         assert other.submit().task_id == pb.TaskId(problem_id=1, iteration_id=1)
         assert desk.post("/available_tasks").json() == before
