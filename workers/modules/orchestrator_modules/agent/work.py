@@ -78,6 +78,8 @@ class Work:
             self._report(held)
         finally:
             self._module.attempts.remove(held)
+            # Others wait to hear that nothing runs any more.
+            self._reports.beat_now()
 
     def adopt(self, held: Held) -> None:
         """See to an attempt that an earlier agent of this process has claimed."""
@@ -86,6 +88,8 @@ class Work:
             self._report(held)
         finally:
             self._module.attempts.remove(held)
+            # Others wait to hear that nothing runs any more.
+            self._reports.beat_now()
 
     def release(self, held: Held, reason: str) -> None:
         """Give an attempt back, once, or not at all: then its lease runs out."""
