@@ -1,5 +1,6 @@
 """What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
 
+import json
 import os
 import socket
 import sys
@@ -27,6 +28,8 @@ from orchestrator.core.broker_urls import BrokerUrl
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
+
+_NO_BROKER = "redis://nobody.invalid"
 
 
 def _split(value: object) -> object:
@@ -295,6 +298,10 @@ class WorkerSettings(OrganizationSettings):
     def node_folder(self) -> Path:
         """The folder of this node alone, so that workers may share `work_dir`."""
         return self.work_dir / f"{self.organization}@{self.node}"
+
+    def without_secrets(self) -> str:
+        """Return these settings as JSON for a process beside the worker's, which reaches no broker and no index."""
+        return json.dumps({**self.model_dump(mode="json"), "broker_url": _NO_BROKER})
 
 
 class StoreSettings(OrganizationSettings):

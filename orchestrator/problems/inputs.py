@@ -9,7 +9,7 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError
 from orchestrator.problems import secrets
 
-_DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: Mapping[str, Any] = {
     "hardware_required": "PIM_AI_1chip",
     "max_memory_footprint": 100,
     "goal": "",
@@ -26,6 +26,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "_keywords": "",
     "_applications": "",
 }
+"""The keys of `extra_data` that modules look for without asking, and what stands there when a user gave nothing."""
+
 _FAMILY = "Transformers"
 
 LARGEST = 4 * 1024 * 1024
@@ -59,7 +61,7 @@ def with_defaults(user_input: pb.UserInput) -> tuple[pb.UserInput, secrets.Secre
     else:
         extra = {}
     own = secrets.given(extra)
-    for name, default in _DEFAULTS.items():
+    for name, default in DEFAULTS.items():
         if extra.get(name) is None:
             extra[name] = default
     for name in own:

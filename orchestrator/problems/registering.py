@@ -6,7 +6,7 @@ from orchestrator import protos as pb
 from orchestrator.core import fields
 from orchestrator.core.errors import ConflictError, InvalidAssetError, NotFoundError
 from orchestrator.core.timestamps import duration
-from orchestrator.engine import heartbeats
+from orchestrator.engine import heartbeats, queues
 from orchestrator.engine.transaction import Transaction
 from orchestrator.problems import (
     acknowledgements,
@@ -149,7 +149,10 @@ def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportMo
         _give_back(transaction, asked)
     if ended:
         configuration.give_back(transaction, asked.deployment, asked.kind, asked.name)
-    row = _refreshed(transaction, asked.deployment, asked.kind, asked.name)
+    before, row = row, _refreshed(transaction, asked.deployment, asked.kind, asked.name)
+    if ended or asked.outcomes or _takes(row) > _takes(before):
+        # Pokes may have been taken in vain while it was about to stop, or to start.
+        queues.announce_again(transaction, deployments.queue(asked.deployment, asked.kind))
     which = (asked.deployment, asked.kind, asked.name)
     grace = duration(timedelta(seconds=settings.current().problems_grace))
     return pb.ReportModuleResponse(
@@ -163,6 +166,10 @@ def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportMo
         accepting=modules.accepts(row),
         reason=modules.refusal(row),
     )
+
+
+def _takes(row: Row) -> bool:
+    return row.phase == pb.PHASE_SPINNING and modules.accepts(row)
 
 
 def _give_back(transaction: Transaction, asked: pb.ReportModuleParam) -> None:

@@ -149,9 +149,11 @@ _NOTE_NEXT = statement("""
     UPDATE iterations SET next_iteration = :next
     WHERE deployment = :deployment AND problem = :problem AND iteration = :iteration
 """)
+_LOCK = statement("""
+    SELECT last_iteration FROM problems WHERE deployment = :deployment AND problem = :problem FOR NO KEY UPDATE
+""")
 _NEXT = statement("""
     UPDATE problems SET last_iteration = last_iteration + 1 WHERE deployment = :deployment AND problem = :problem
-    RETURNING last_iteration
 """)
 _LAST = statement("SELECT max(iteration) FROM iterations WHERE deployment = :deployment AND problem = :problem")
 
@@ -161,13 +163,14 @@ def _next(transaction: Transaction, deployment: str, problem: int, parent: pb.Ta
     if not 0 < problem <= ids.GREATEST:
         raise ids.unknown(parent)
     parameters = {"deployment": deployment, "problem": problem}
-    number = transaction.connection.execute(_NEXT, parameters).scalar_one_or_none()
-    if number is None:
+    last = transaction.connection.execute(_LOCK, parameters).scalar_one_or_none()
+    if last is None:
         raise ids.unknown(parent)
-    if number > ids.GREATEST:
+    if last >= ids.GREATEST:
         raise NumbersUsedUpError(f"problem {problem}: no more iterations can be numbered; submit it as a new problem")
+    transaction.connection.execute(_NEXT, parameters)
     transaction.locked()
-    return pb.TaskId(problem_id=problem, iteration_id=number)
+    return pb.TaskId(problem_id=problem, iteration_id=last + 1)
 
 
 def _last(transaction: Transaction, deployment: str, problem: int) -> int | None:
@@ -177,10 +180,17 @@ def _last(transaction: Transaction, deployment: str, problem: int) -> int | None
     return found
 
 
-def start(transaction: Transaction, deployment: str, task_id: pb.TaskId) -> Submitted:
+def start(transaction: Transaction, deployment: str, task_id: pb.TaskId, new: NewTask | None = None) -> Submitted:
     """Have a prepared task run; one that was started stays as it is.
 
+    Args:
+        transaction: of the caller.
+        deployment: whose.
+        task_id: which.
+        new: what the client has filled in since; of it `user_input` and `given` count, and not `previous_iteration`.
+
     Raises:
+        BadRequestError: a value cannot be.
         NotFoundError: there is none.
         StateError: it was stopped before it was started.
     """
@@ -190,8 +200,28 @@ def start(transaction: Transaction, deployment: str, task_id: pb.TaskId) -> Subm
     if row.started_at is None:
         if row.ended_at is not None:
             raise StateError(f"task {ids.shown(task_id)} was stopped before it was started; RESET_TASK has it run")
+        if new is not None:
+            user_input = _fill_in(transaction, row, user_input, new)
         _start(transaction, deployment, task_id, user_input, row.priority)
     return Submitted(task_id, row.state, user_input)
+
+
+_FILL_IN = statement("""
+    UPDATE iterations SET user_input = :user_input, secrets = :secrets
+    WHERE deployment = :deployment AND problem = :problem AND iteration = :iteration
+""")
+
+
+def _fill_in(transaction: Transaction, row: Row, before: pb.UserInput, new: NewTask) -> pb.UserInput:
+    """Replace what a client gives members of, in a task that is prepared; return what is kept."""
+    kept, own = inputs.with_defaults(inputs.merged(before, new.user_input, new.given))
+    task_id = iterations.task_id_of(row)
+    kept.task_id.CopyFrom(task_id)
+    kept.previous_iteration = row.parent
+    known = {**secrets.decrypt(row.secrets), **own} if own or _placeholders(kept) else {}
+    parameters = {"user_input": kept.SerializeToString(), "secrets": secrets.encrypt(known)}
+    transaction.connection.execute(_FILL_IN, {**stages.of(row.deployment, task_id), **parameters})
+    return kept
 
 
 _START = statement("""

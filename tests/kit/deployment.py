@@ -1,13 +1,17 @@
 """Problems without the wire between: a test is the front end, the modules and the sweeps of a deployment."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.compute import organizations
+from orchestrator.core.errors import ConflictError
 from orchestrator.engine import claims, reports
 from orchestrator.engine.transaction import Database
 from orchestrator.problems import (
@@ -18,6 +22,7 @@ from orchestrator.problems import (
     outputs,
     registering,
     reporting,
+    settings,
     submitting,
 )
 from orchestrator.problems.submitting import NewTask, Submitted
@@ -143,7 +148,8 @@ class Deployment:
         self, database: Database, name: str = "domain-0", organization: str = "org-1", channel: str = "channel"
     ) -> None:
         self.database, self.name, self.organization, self.channel = database, name, organization, channel
-        self.call(organizations.register, pb.RegisterOrganizationParam())
+        with suppress(ConflictError):
+            self.call(organizations.register, pb.RegisterOrganizationParam())
 
     def call(self, use_case: Any, *arguments: Any) -> Any:
         return self.database.run(self.organization, self.channel, lambda transaction: use_case(transaction, *arguments))
@@ -222,3 +228,14 @@ class Deployment:
     def events(self, asset_kind: int, type_: Any) -> list[Any]:
         rows = self.rows("SELECT asset FROM events WHERE asset_kind = :kind ORDER BY sequence, id", kind=asset_kind)
         return [type_.FromString(row.asset) for row in rows]
+
+
+@contextmanager
+def told_by(**variables: str) -> Iterator[None]:
+    """Let the settings of problems be others: variables without their ORCHESTRATOR_."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in variables.items():
+            patched.setenv(f"ORCHESTRATOR_{name}", value)
+        settings.current.cache_clear()
+        yield
+    settings.current.cache_clear()

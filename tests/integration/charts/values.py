@@ -140,6 +140,12 @@ BEAT_SETTINGS = {
     "totalsPeriod": "2m",
     "sweepEvents": True,
     "attemptRetention": "90d",
+    "silentModulePeriod": "3s",
+    "slowStagePeriod": "6s",
+    "lateIterationPeriod": "6s",
+    "openCommandPeriod": "6s",
+    "oldProblemPeriod": "2h",
+    "problemRetention": "90d",
     "sweepTimeLimit": "5m",
     "sweepBatch": 1000,
 }

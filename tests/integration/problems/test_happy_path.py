@@ -114,6 +114,22 @@ def test_prepare_and_start(deployment: Deployment):
     module.run()
 
 
+def test_what_was_prepared_is_filled_in_when_it_starts(deployment: Deployment):
+    module = Module(deployment, APP)
+    task_id = deployment.submit({"goal": "a"}, start=False, modality="nlp", problem_definition="b").task_id
+    filled = new(modality="cv", inputs=["x"], previous_iteration=7)
+    for _ in range(2):
+        started = deployment.ask(submitting.start, task_id, filled)
+        filled = new(modality="too late")
+    claimed = module.take()
+    assert claimed is not None
+    (user_input,) = module.inputs(claimed.attempt)
+    assert (user_input.modality, list(user_input.inputs), user_input.problem_definition) == ("cv", ["x"], "b")
+    assert json.loads(user_input.extra_data)["goal"] == "a"
+    assert user_input.previous_iteration == 0
+    assert started.user_input == user_input
+
+
 def test_the_same_key_is_the_same_task(deployment: Deployment):
     first = deployment.ask(submitting.submit, new(key="a"))
     again = deployment.ask(submitting.submit, new(key="a"))
