@@ -116,7 +116,7 @@ def document_of(user_input: Any) -> dict[str, Any]:
     Raises:
         ServiceError: its extra data are no JSON object.
     """
-    members = user_input.members()
+    members: dict[str, Any] = user_input.members()
     given = members.pop("extra_data")
     del members["task_id"]
     if given:
@@ -160,9 +160,7 @@ def _here() -> str:
 
 
 def _trust() -> ssl.SSLContext:
-    authority, certificate, key = (
-        os.environ.get(f"ORCHESTRATOR_CLIENT_{name}") for name in ("CA_CERT", "CERT", "KEY")
-    )
+    authority, certificate, key = (os.environ.get(f"ORCHESTRATOR_CLIENT_{name}") for name in ("CA_CERT", "CERT", "KEY"))
     context = ssl.create_default_context(cafile=authority)
     if certificate and key:
         context.load_cert_chain(Path(certificate), Path(key))
