@@ -172,7 +172,9 @@ class Work:
                 if answer.HasField("error"):
                     log.warning("stage.output_refused", job=held.job, reason=answer.error.message)
         except grpc.RpcError as error:
-            log.warning("stage.unanswered" if lost(error) else "stage.not_held", job=held.job, reason=error.details())
+            # What holds its stage no more was stopped, perhaps, and has ended before it was told.
+            held.told = not lost(error)
+            log.warning("stage.not_held" if held.told else "stage.unanswered", job=held.job, reason=error.details())
 
     def _fail(self, held: Held, code: "pb.StageErrorCode.ValueType", message: str, output: bytes = b"") -> None:
         log.warning("stage.failed", job=held.job, reason=message)
