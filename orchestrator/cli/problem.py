@@ -124,7 +124,7 @@ def show(service: ProblemService, task: tuple[int, int | None], as_json: bool) -
 def submit(
     service: ProblemService, description: Path, prepare: bool, priority: int, idempotency_key: str | None, as_json: bool
 ) -> None:
-    """Submit a problem: DESCRIPTION in JSON, as docs/problems/http.md says; `-` reads it from the standard input."""
+    """Submit a problem: DESCRIPTION in JSON, as docs/problems-http.md says; `-` reads it from the standard input."""
     document = {**_read(description), "start": not prepare, "priority": priority}
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     _tell(service, service.send("POST", _PATH, document, headers), as_json)

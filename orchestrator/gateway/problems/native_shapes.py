@@ -1,6 +1,7 @@
 """Problems, nodes, commands and events as consoles and scripts read them: lists as lists, times in UTC."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import Any
 
 from google.protobuf.message import Message
@@ -38,7 +39,7 @@ def _time(message: Message, name: str) -> str | None:
     if not message.HasField(name):
         return None
     value: Timestamp = getattr(message, name)
-    return plain.time(value.ToDatetime(plain.UTC))
+    return plain.time(value.ToDatetime(UTC))
 
 
 def node(kind: pb.ModuleKind) -> dict[str, Any]:
@@ -241,7 +242,7 @@ def _command(said: pb.CommandEvent, _: Message | None) -> dict[str, Any]:
     return {"command_id": said.command_id, "state": command_state(said.state), "target": said.target or None}
 
 
-_SAID: Mapping[int, Any] = {
+_SAID: Mapping[int, Callable[[Any, Message | None], dict[str, Any]]] = {
     kinds.MODULE_STATUS: _node_status,
     kinds.STAGE_STATUS: _stage_status,
     kinds.STAGE_OUTPUT: _stage_output,

@@ -117,9 +117,10 @@ def _iterations() -> dict[str, Any]:
         f"{_ITERATION}/start": {
             "post": _operation(
                 "startIteration",
-                "Start a prepared task; one that was started goes on",
+                "Start a prepared task, with what was filled in since; one that was started goes on",
                 {"200": _json("Stored"), **_problems_of(400, 404, 409, 413)},
                 task,
+                "UserInput",
             )
         },
         f"{_ITERATION}/raw_model": {

@@ -37,14 +37,16 @@ def _asked() -> dict[str, Any]:
         "desired_carbon_footprint": {"type": "number"},
         **dict.fromkeys(("geo_location_continent", "geo_location_region"), _TEXT),
         "extra_data": _object({}, num_outputs={"type": "integer", "minimum": 1, "maximum": 3}),
-        "start": {"type": "boolean", "default": True},
-        "priority": priority,
     }
+    begin = {"start": {"type": "boolean", "default": True}, "priority": priority}
     previous = {"type": "integer", "minimum": -1, "maximum": 2**31 - 1, "default": 0}
     task = _object({"problem_id": _COUNT, "iteration_id": _COUNT})
     return {
-        "NewProblem": _object({}, **members, previous_iteration=previous, type=_TEXT),
-        "NewIteration": _object({}, **members, **{"from": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}}),
+        "UserInput": _object({}, **members),
+        "NewProblem": _object({}, **members, **begin, previous_iteration=previous, type=_TEXT),
+        "NewIteration": _object(
+            {}, **members, **begin, **{"from": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}}
+        ),
         "NewCommand": _object(
             {},
             command_id={"type": "string", "format": "uuid"},

@@ -57,10 +57,13 @@ class ProblemCalls:
         )
 
     async def start(self, request: Request) -> Response:
-        """Start a prepared task; one that was started goes on."""
+        """Start a prepared task, with what was filled in since; one that was started goes on."""
         task, deployment = forms.task_in(request.path_params), self._answering.deployment
-        await self._answering.received(request)
-        started = await self._answering.done(request, "StartProblem", lambda tx: submitting.start(tx, deployment, task))
+        document = await self._answering.received(request)
+        new = input_form.read(document, _OWN[:2], iterates=True) if document else None
+        started = await self._answering.done(
+            request, "StartProblem", lambda tx: submitting.start(tx, deployment, task, new)
+        )
         return answer({"task_id": results.task_id(started.task_id), "status": results.state(started.state)})
 
     async def problems(self, request: Request) -> Response:

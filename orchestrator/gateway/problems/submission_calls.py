@@ -80,7 +80,7 @@ class SubmissionCalls:
         kind = graph.KINDS[node].name
         if found is None:
             problem = f"{kind} did not answer within {timeout:g} s; ask again, with a longer timeout"
-            return refused.error(504, problem, response=_unanswered(document, problem, node, number))
+            return refused.error(504, problem, response=_unanswered(document, problem, number))
         response = {
             "node_id": node,
             "transaction_id": number,
@@ -141,10 +141,13 @@ def _echo(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"request_id": document["request_id"]} if "request_id" in document else {}
 
 
-def _unanswered(document: Document, problem: str, node: int | None = None, number: int = 0) -> dict[str, Any]:
-    given = document.get("node_id") if node is None else node
+def _unanswered(document: Document, problem: str, number: int = 0) -> dict[str, Any]:
+    """Return what stands for an answer that did not come: front ends count answers by the node that they asked."""
+    node, text = document.get("node_id"), document.get("configuration")
+    if node is None and isinstance(text, str):
+        node = vocabulary.KINDS.get(vocabulary.first_word(text))
     return {
-        "node_id": given if isinstance(given, int) and not isinstance(given, bool) else 0,
+        "node_id": node if isinstance(node, int) and not isinstance(node, bool) else 0,
         "transaction_id": number,
         "success": False,
         "err_code": 1,

@@ -72,6 +72,13 @@ class Desk:
             module.report()
         return self.modules
 
+    def leave(self) -> None:
+        """Have all modules end."""
+        for module in self.present().values():
+            module.phase = pb.PHASE_ENDED
+            module.report()
+        self.modules = None
+
     def finish(self, **outputs: Any) -> None:
         """Have modules run all stages that wait."""
         self.deployment.finish(self.present(), **outputs)

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import protos as pb
 from tests.kit.deployment import Module
 
-from .conftest import Desk
+from .conftest import KINDS, Desk
 
 METADATA, MODEL = 4, 5
 
@@ -22,7 +22,7 @@ def answering(*modules: Module, success: bool = True) -> Iterator[None]:
     stop = threading.Event()
 
     def run() -> None:
-        while not stop.wait(0.02):
+        while not stop.wait(0.1):
             for module in modules:
                 for asked in module.report().requests:
                     text = json.dumps({"asked": asked.configuration, "node": asked.node_id, "by": module.name})
@@ -77,10 +77,10 @@ def test_a_failure_is_no_success_and_still_an_answer(desk: Desk):
         ({"configuration": "search a modality"}, 400, 0),
         ({"configuration": "modality", "node_id": 9}, 400, 9),
         ({"configuration": "modality", "node_id": "4"}, 400, 0),
-        ({"configuration": "modality", "timeout": 601}, 400, 0),
-        ({"configuration": "modality", "timeout": "1"}, 400, 0),
+        ({"configuration": "modality", "timeout": 601}, 400, 4),
+        ({"configuration": "modality", "timeout": "1"}, 400, 4),
         ({"configuration": "modality", "timeout": 0.1}, 504, 4),
-        ({"configuration": "dataset_path, /etc/passwd"}, 403, 0),
+        ({"configuration": "dataset_path, /etc/passwd"}, 403, 4),
     ],
 )
 def test_every_error_has_a_response(desk: Desk, document: dict[str, Any], status: int, node: int):
@@ -90,6 +90,15 @@ def test_every_error_has_a_response(desk: Desk, document: dict[str, Any], status
     found = answer.json()["response"]
     assert (found["node_id"], found["success"], found["err_code"], found["request_id"]) == (node, False, 1, "r")
     assert json.loads(found["configuration"]) == {"error": answer.json()["error"]}
+
+
+def test_without_a_node_it_is_said_at_once(desk: Desk):
+    desk.leave()
+    answer = desk.post("/config_request", {"configuration": "hardwares"})
+    assert (answer.status_code, answer.json()["response"]["node_id"]) == (503, 3)
+    answer = desk.post("/api/nodes/ML_MODEL/configuration", {"configuration": ""})
+    assert (answer.status_code, set(answer.json())) == (503, {"error"})
+    assert desk.get("/status").json() == {"status": dict.fromkeys(KINDS, "INACTIVE")}
 
 
 def test_a_body_that_is_none_has_a_response_too(desk: Desk):

@@ -42,12 +42,14 @@ def test_a_prepared_task_runs_when_it_is_started(desk: Desk):
     assert (shown["started_at"], shown["priority"], shown["user_input"]["modality"]) == (None, 7, "nlp")
     assert shown["user_input"]["inputs"] == []
     assert {stage["waiting_for"] for stage in shown["stages"]} == {"its task is not started"}
-    for _ in "12":
-        started = desk.post(f"{path_of(task)}/start")
+    assert desk.post(f"{path_of(task)}/start", {"minimum_samples": -1}).status_code == 400
+    for definition in ("filled in since", "too late"):
+        started = desk.post(f"{path_of(task)}/start", {"problem_definition": definition})
         assert (started.status_code, started.json()["task_id"]) == (200, task)
     desk.finish(ml_model=pb.MLModel(model="m", raw_model=b"bytes", input_batch=["a"]))
     shown = desk.iteration(task)
     assert (shown["status"], shown["run"], shown["failed_stage"], shown["warnings"]) == ("SUCCEEDED", 1, None, [])
+    assert (shown["user_input"]["problem_definition"], shown["user_input"]["modality"]) == ("filled in since", "nlp")
     model = shown["stages"][MODEL]
     assert (model["status"], model["attempt"], model["output"]["input_batch"]) == ("SUCCEEDED", 1, ["a"])
     assert model["output"]["raw_model_size"] == 5
