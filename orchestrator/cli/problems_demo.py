@@ -1,4 +1,4 @@
-"""The demo of problems: six modules solve a user's problem in three ways, one dies and one is slow, and a table tells."""
+"""The demo of problems: six modules solve one in three ways, one of them dies and one is slow, and a table tells."""
 
 import json
 import os
@@ -221,7 +221,7 @@ class Story:
         if self._killed is None:
             return True
         replicas = self._call("GET", f"/api/nodes/{self._killed.kind}")["replicas"]
-        return next(each["status"] for each in replicas if self._is_killed(each)) == "INACTIVE"
+        return any(each["status"] == "INACTIVE" for each in replicas if self._is_killed(each))
 
 
 @contextmanager

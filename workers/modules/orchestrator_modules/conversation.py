@@ -20,7 +20,7 @@ log = logging.getLogger("orchestrator_modules")
 
 _AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
-_LEAVE_SECONDS = 5.0
+_LEAVE_SECONDS = 3.0
 
 
 class Conversation:

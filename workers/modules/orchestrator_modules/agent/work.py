@@ -78,6 +78,8 @@ class Work:
             self._report(held)
         finally:
             self._module.attempts.remove(held)
+            # Others wait to hear that nothing runs any more.
+            self._reports.beat_now()
 
     def adopt(self, held: Held) -> None:
         """See to an attempt that an earlier agent of this process has claimed."""
@@ -86,6 +88,8 @@ class Work:
             self._report(held)
         finally:
             self._module.attempts.remove(held)
+            # Others wait to hear that nothing runs any more.
+            self._reports.beat_now()
 
     def release(self, held: Held, reason: str) -> None:
         """Give an attempt back, once, or not at all: then its lease runs out."""
@@ -168,7 +172,9 @@ class Work:
                 if answer.HasField("error"):
                     log.warning("stage.output_refused", job=held.job, reason=answer.error.message)
         except grpc.RpcError as error:
-            log.warning("stage.unanswered" if lost(error) else "stage.not_held", job=held.job, reason=error.details())
+            # What holds its stage no more was stopped, perhaps, and has ended before it was told.
+            held.told = not lost(error)
+            log.warning("stage.not_held" if held.told else "stage.unanswered", job=held.job, reason=error.details())
 
     def _fail(self, held: Held, code: "pb.StageErrorCode.ValueType", message: str, output: bytes = b"") -> None:
         log.warning("stage.failed", job=held.job, reason=message)

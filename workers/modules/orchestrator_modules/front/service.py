@@ -116,7 +116,7 @@ def document_of(user_input: Any) -> dict[str, Any]:
     Raises:
         ServiceError: its extra data are no JSON object.
     """
-    members = user_input.members()
+    members: dict[str, Any] = user_input.members()
     given = members.pop("extra_data")
     del members["task_id"]
     if given:
