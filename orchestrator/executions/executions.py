@@ -8,10 +8,12 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import CLINICAL_DATA_READ, EXECUTION
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schemas, states, stored
+from orchestrator.executions import schemas, states
 from orchestrator.executions.errors import FieldsError, WholeError
-from orchestrator.executions.listing import Listing
-from orchestrator.executions.paging import Source
+from orchestrator.executions.files import stored
+from orchestrator.executions.lists import paging
+from orchestrator.executions.lists.listing import Listing
+from orchestrator.executions.lists.paging import Source
 from orchestrator.executions.states import Answer, Status
 from orchestrator.store import tables
 from orchestrator.store.connection import Row

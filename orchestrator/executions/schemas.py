@@ -6,9 +6,11 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import WORKFLOW_SCHEMA
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schema_form, stored
-from orchestrator.executions.listing import Listing
-from orchestrator.executions.paging import Source
+from orchestrator.executions.files import stored
+from orchestrator.executions.forms import schema_form
+from orchestrator.executions.lists import paging
+from orchestrator.executions.lists.listing import Listing
+from orchestrator.executions.lists.paging import Source
 from orchestrator.store import tables
 from orchestrator.store.statements import statement
 

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from orchestrator.executions import stored
-from orchestrator.executions.files import Files
+from orchestrator.executions.files import stored
+from orchestrator.executions.files.storage import Files
 from orchestrator.store.database import Database
 from orchestrator.store.sweep import Sweep
 

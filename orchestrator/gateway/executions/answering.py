@@ -18,7 +18,7 @@ from orchestrator.calls.call import Calls, Operation
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
 from orchestrator.executions.rights import Rights
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import parts, ranges, refused

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
-from orchestrator.executions import partners, states
-from orchestrator.executions.listing import Listing
+from orchestrator.executions import states
+from orchestrator.executions.forms import partners
+from orchestrator.executions.lists.listing import Listing
 
 SCHEMAS, EXECUTIONS = "/api/schemas/", "/api/executions/"
 

@@ -12,22 +12,15 @@ from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal, refusal
 from orchestrator.core.errors import NotFoundError, OrchestratorError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import (
-    execution_form,
-    executions,
-    listing,
-    manifest,
-    parameters,
-    report_form,
-    runs,
-    runtimes,
-    schemas,
-    states,
-)
+from orchestrator.executions import executions, schemas, states
 from orchestrator.executions.errors import WholeError
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.forms import execution_form, report_form
+from orchestrator.executions.lists import listing
 from orchestrator.executions.maas import STAND_IN, Maas
+from orchestrator.executions.runtimes import implementations, runs
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.templates import manifest, parameters
 from orchestrator.gateway.executions import refused
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import EXECUTIONS
@@ -92,7 +85,7 @@ class ExecutionCalls(Answering):
                 ask = _known(known) if self.settings.validate_with_maas else _stand_in
                 new = execution_form.read(data, received.uploads, schema, partners, ask)
                 new.message.debug, new.message.owner = debug, transaction.organization
-                begin = runtimes.of(schema, debug, self.settings)
+                begin = implementations.of(schema, debug, self.settings)
                 template = self._template(schema, unread) if begin else None
                 if new.external_data:
                     self.keep(kept, new.external_data, new.message.external_data)

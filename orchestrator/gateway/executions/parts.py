@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from orchestrator.core.errors import BadRequestError
 from orchestrator.executions.errors import WholeError
-from orchestrator.executions.uploads import Upload
+from orchestrator.executions.files.uploads import Upload
 
 DATA = "data"
 

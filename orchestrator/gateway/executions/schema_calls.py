@@ -7,9 +7,13 @@ from starlette.responses import Response
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, listing, runs, schema_form, schemas, template
+from orchestrator.executions import executions, schemas
+from orchestrator.executions.files.uploads import Upload
+from orchestrator.executions.forms import schema_form
 from orchestrator.executions.graph import workflow
-from orchestrator.executions.uploads import Upload
+from orchestrator.executions.lists import listing
+from orchestrator.executions.runtimes import runs
+from orchestrator.executions.templates import template
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import SCHEMAS, body
 from orchestrator.gateway.executions.edge import Path

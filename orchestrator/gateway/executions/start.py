@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from orchestrator.calls.call import Calls
 from orchestrator.core.settings_errors import explain
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
 from orchestrator.executions.settings import MEDIA_ROOT, ExecutionSettings
 from orchestrator.gateway.executions import edge, openapi
 from orchestrator.gateway.executions.answers import body

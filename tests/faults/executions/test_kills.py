@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from orchestrator.embedded.valkey import Valkey
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
 from orchestrator.executions.sweeps import orphan_files
 from tests.kit.argo import Refusal
 from tests.kit.brokers.tansu import Tansu

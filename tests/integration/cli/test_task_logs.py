@@ -19,8 +19,9 @@ from orchestrator.client import StoreError
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, task_runs
+from orchestrator.executions import executions
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.tasks import task_runs
 from tests.integration.executions.runs import box
 from tests.kit.commands import run_bytes
 from tests.kit.database import opened as opened_database

@@ -7,7 +7,8 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.executions import listing, schemas
+from orchestrator.executions import schemas
+from orchestrator.executions.lists import listing
 from tests.integration.counted import counting
 
 ROWS, MEGABYTE = 24, 1024 * 1024

@@ -10,7 +10,8 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.engine.transaction import NOBODY, Database
-from orchestrator.executions import executions, looks, runs, states, topics
+from orchestrator.executions import executions, states
+from orchestrator.executions.runtimes import looks, runs, topics
 from tests.integration.counted import counting
 from tests.integration.executions.starts import CENTRAL, CHANNEL, Starts
 

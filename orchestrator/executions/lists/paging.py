@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Subquery, Table, case, false, func, select
 
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions.listing import Listing
+from orchestrator.executions.lists.listing import Listing
 from orchestrator.store.connection import Row
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator import protos as pb
-from orchestrator.executions import parameters, uploads
 from orchestrator.executions.errors import FieldsError
-from orchestrator.executions.forms import Field, InvalidError, boolean, choice, form, objects, rule, text, values
-from orchestrator.executions.uploads import Upload, Uploads
+from orchestrator.executions.files import uploads
+from orchestrator.executions.files.uploads import Upload, Uploads
+from orchestrator.executions.forms.form import Field, InvalidError, boolean, choice, form, objects, rule, text, values
+from orchestrator.executions.templates import parameters
 
 TYPES = ("individual", "joint")
 IMPLEMENTATIONS = ("argo_workflows", "dummy", "tasks")

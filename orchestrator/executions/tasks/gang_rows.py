@@ -6,7 +6,7 @@ from uuid import UUID
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import nodes
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions.gangs import Gang, Room
+from orchestrator.executions.tasks.gangs import Gang, Room
 from orchestrator.store.statements import statement
 
 _INSERT = statement("""

@@ -5,8 +5,9 @@ from typing import Any
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import runs, starting, task_runs
+from orchestrator.executions.runtimes import runs, starting
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.tasks import task_runs
 
 Begin = Callable[[Transaction, pb.Execution, Mapping[str, Any], ExecutionSettings], None]
 """Plans a new execution in the transaction that keeps it, by the manifest of its workflow."""

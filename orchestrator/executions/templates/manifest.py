@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.executions.template import TemplateError
+from orchestrator.executions.templates.template import TemplateError
 
 
 def make(template: Mapping[str, Any], parameters: Sequence[tuple[str, str]]) -> Mapping[str, Any]:

@@ -15,24 +15,16 @@ from orchestrator.engine import completions, plans, tasks
 from orchestrator.engine.kinds import Failure
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import (
-    adapters,
-    executions,
-    gang_rows,
-    placement,
-    runs,
-    starting,
-    states,
-    steps,
-    task_steps,
-)
+from orchestrator.executions import executions, states
 from orchestrator.executions.graph import containers, workflow
 from orchestrator.executions.graph.containers import Container
-from orchestrator.executions.placement import Place
-from orchestrator.executions.roles import Quiet
+from orchestrator.executions.runtimes import adapters, runs, starting, steps
+from orchestrator.executions.runtimes.roles import Quiet
+from orchestrator.executions.runtimes.steps import NewStep
 from orchestrator.executions.settings import ExecutionSettings
-from orchestrator.executions.steps import NewStep
-from orchestrator.executions.task_steps import END, EXIT_END
+from orchestrator.executions.tasks import gang_rows, placement, task_steps
+from orchestrator.executions.tasks.placement import Place
+from orchestrator.executions.tasks.task_steps import END, EXIT_END
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 

@@ -10,7 +10,8 @@ from datetime import UTC, timedelta
 from orchestrator import protos as pb
 from orchestrator.core.timestamps import timestamp
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, runs, states
+from orchestrator.executions import executions, states
+from orchestrator.executions.runtimes import runs
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 

@@ -5,19 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from orchestrator import protos as pb
-from orchestrator.executions import partners, uploads
 from orchestrator.executions.errors import FieldsError, WholeError
-from orchestrator.executions.forms import (
-    UNSET,
-    Field,
-    InvalidError,
-    form,
-    integer,
-    objects,
-    rule,
-    text,
-)
-from orchestrator.executions.uploads import Upload, Uploads
+from orchestrator.executions.files import uploads
+from orchestrator.executions.files.uploads import Upload, Uploads
+from orchestrator.executions.forms import partners
+from orchestrator.executions.forms.form import UNSET, Field, InvalidError, form, integer, objects, rule, text
 
 EXTERNAL_DATA, REPORT_METADATA = "external_data", "report_metadata"
 

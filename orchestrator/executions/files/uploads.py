@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from orchestrator.executions.forms import InvalidError
+from orchestrator.executions.forms.form import InvalidError
 
 LONGEST_NAME = 300
 

@@ -6,7 +6,7 @@ from orchestrator.core.fields import parse_key
 from orchestrator.engine import tasks
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import steps
+from orchestrator.executions.runtimes import steps
 from orchestrator.store.statements import statement
 
 _OF_EXECUTION = statement(

@@ -11,10 +11,11 @@ from orchestrator import protos as pb
 from orchestrator.engine import plans
 from orchestrator.engine.kinds import Failure
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import adapters, executions, runs, states, steps
-from orchestrator.executions.roles import Quiet
+from orchestrator.executions import executions, states
+from orchestrator.executions.runtimes import adapters, runs, steps
+from orchestrator.executions.runtimes.roles import Quiet
+from orchestrator.executions.runtimes.steps import NewStep
 from orchestrator.executions.settings import ExecutionSettings
-from orchestrator.executions.steps import NewStep
 
 _OVER = (states.SUCCEEDED, states.FAILED)
 

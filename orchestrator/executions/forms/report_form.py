@@ -5,8 +5,8 @@ from typing import Any
 
 from orchestrator import protos as pb
 from orchestrator.executions.errors import FieldsError
-from orchestrator.executions.execution_form import MOST
-from orchestrator.executions.forms import UNSET, Field, InvalidError, form, integer, rule, text, values
+from orchestrator.executions.forms.execution_form import MOST
+from orchestrator.executions.forms.form import UNSET, Field, InvalidError, form, integer, rule, text, values
 
 
 def results(data: Any, schema: pb.WorkflowSchema) -> pb.ExecutionResults:

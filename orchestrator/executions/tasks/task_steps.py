@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.executions.graph.containers import Container
-from orchestrator.executions.placement import Place
-from orchestrator.executions.steps import NewStep
+from orchestrator.executions.runtimes.steps import NewStep
+from orchestrator.executions.tasks.placement import Place
 
 TOGETHER, END, EXIT, EXIT_END = "gate together", "gate end", "gate exit", "gate exit end"
 """What gates are called: containers that start together come after the first; the second comes after all, and the last

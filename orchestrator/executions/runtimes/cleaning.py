@@ -6,8 +6,8 @@ from google.protobuf.any_pb2 import Any
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import adapters, steps
-from orchestrator.executions.roles import Quiet
+from orchestrator.executions.runtimes import adapters, steps
+from orchestrator.executions.runtimes.roles import Quiet
 
 
 class Clean(Quiet[pb.Cleaned]):

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from orchestrator import protos as pb
 from orchestrator.engine import plans
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import steps
+from orchestrator.executions.runtimes import steps
 from orchestrator.store.statements import statement
 
 ARGO, TASKS = "argo_workflows", "tasks"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator import protos as pb
-from orchestrator.executions import adapters, partners
 from orchestrator.executions.errors import WholeError
+from orchestrator.executions.forms import partners
+from orchestrator.executions.runtimes import adapters
 from orchestrator.executions.settings import ExecutionSettings
 
 _OF_PLATFORM = (

@@ -14,7 +14,7 @@ from uuid import UUID
 import fsspec
 
 from orchestrator import protos as pb
-from orchestrator.executions.uploads import Upload
+from orchestrator.executions.files.uploads import Upload
 
 
 class Files:

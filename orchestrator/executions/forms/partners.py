@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator import protos as pb
-from orchestrator.executions.forms import InvalidError, mapping
+from orchestrator.executions.forms.form import InvalidError, mapping
 
 _FIELDS = ("system_path", "fields_definition", "sheets_definition", "patients")
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import adapters, states
+from orchestrator.executions import states
+from orchestrator.executions.runtimes import adapters
 from orchestrator.store.statements import statement
 
 SUFFIXES = ("_models_to_manager", "_models_to_clients")
