@@ -528,12 +528,14 @@ modules = Table(
     Column("failed", Boolean, nullable=False, server_default=text("false")),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("restarting", Boolean, nullable=False, server_default=text("false")),
+    Column("suspected_at", DateTime(timezone=True)),
     Column("told", SmallInteger, nullable=False, server_default=text("0")),
     Column("told_at", DateTime(timezone=True), nullable=False),
     Index("modules_heard", "heard_at", postgresql_where=text("told <> 0")),
 )
 """The processes that run stages. `stopped` by a command, `set_aside` after too many `failures` in a row, `failed` where
-the last attempt did; `told` is the state that events have told of, since `told_at`."""
+the last attempt did; `suspected_at` is when it was not heard as it should be, unless it was heard since; `told` is the
+state that events have told of, since `told_at`."""
 
 module_kinds = Table(
     "module_kinds",
