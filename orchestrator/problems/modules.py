@@ -240,6 +240,13 @@ def state_of_kind(states: Sequence["State.ValueType"]) -> "State.ValueType":
     return next((state for state in _BEST_FIRST if state in states), pb.MODULE_INACTIVE)
 
 
+def states_of_kinds(transaction: Transaction, deployment: str) -> Mapping[int, "State.ValueType"]:
+    """Return the states of all kinds alone, which is cheap however much waits."""
+    deployments.enter(transaction, deployment)
+    rows = of_deployment(transaction, deployment)
+    return {kind: state_of_kind([state_of(row) for row in rows if row.kind == kind]) for kind in sorted(graph.KINDS)}
+
+
 def states(transaction: Transaction, deployment: str) -> Sequence[pb.ModuleKind]:
     """Return how all kinds and their modules are, those too that were never seen."""
     deployments.enter(transaction, deployment)

@@ -1,4 +1,4 @@
-"""What is old of problems: tasks that were prepared and never started, iterations beyond their age, old answers."""
+"""What is old of problems: tasks never started, iterations beyond their age, modules that went, old answers."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,16 +27,30 @@ _FORGET = statement("""
         WHERE deadline_at < CAST(:now AS timestamptz) - interval '1 hour'
         ORDER BY deadline_at LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
+_FORGET_MODULES = statement("""
+    DELETE FROM modules WHERE (deployment, kind, name) IN (
+        SELECT deployment, kind, name FROM modules
+        WHERE told = 0 AND heard_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND NOT (stopped OR set_aside)
+        ORDER BY heard_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
 
 
-def forget(database: Database, now: datetime, limit: int, *, age: timedelta | None) -> int:
-    """Delete what is too old; return how many iterations and answers.
+def forget(
+    database: Database,
+    now: datetime,
+    limit: int,
+    *,
+    age: timedelta | None,
+    module_age: timedelta = timedelta(days=7),
+) -> int:
+    """Delete what is too old; return how many iterations, modules and answers.
 
     Args:
         database: where they are.
         now: the time.
-        limit: most of both.
+        limit: most of each.
         age: how long an iteration is kept after it has ended, None for ever.
+        module_age: how long a module is shown that is not heard; one that a command stopped is never forgotten.
     """
     prepared = now - timedelta(seconds=settings.current().problems_prepared_age)
     ended = None if age is None else now - age
@@ -47,7 +61,9 @@ def forget(database: Database, now: datetime, limit: int, *, age: timedelta | No
 
     with database.begin() as connection:
         answers = connection.execute(_FORGET, {"now": now, "limit": limit}).rowcount
-    return answers + one_by_one(database, find, _delete)
+        parameters = {"now": now, "limit": limit, "age": module_age}
+        gone = connection.execute(_FORGET_MODULES, parameters).rowcount
+    return answers + gone + one_by_one(database, find, _delete)
 
 
 def _delete(transaction: Transaction, row: Row) -> bool:
@@ -65,10 +81,12 @@ class Settings(Protocol):
 
     old_problem_period: float
     problem_retention: float | None
+    node_retention: float
     sweep_batch: int
 
 
 def make(settings: Settings) -> Sweep:
     """Return the sweep."""
     age = None if settings.problem_retention is None else timedelta(seconds=settings.problem_retention)
-    return Sweep("sweep.old_problems", settings.old_problem_period, settings.sweep_batch, partial(forget, age=age))
+    run = partial(forget, age=age, module_age=timedelta(seconds=settings.node_retention))
+    return Sweep("sweep.old_problems", settings.old_problem_period, settings.sweep_batch, run)

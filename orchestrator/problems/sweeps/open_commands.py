@@ -13,6 +13,7 @@ from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
 NOT_PRESENT = "not present"
+_STILL_RUNS = "a module has not said that it stopped; nothing that it still sends is kept"
 _GONE = "it went away before it had applied it"
 
 _FIND = statement("""
@@ -44,9 +45,13 @@ def settle(database: Database, now: datetime, limit: int) -> int:
 
 
 def _settle(now: datetime, transaction: Transaction, row: Row) -> bool:
-    if row.kind is None:
-        return acknowledgements.settle_tasks(transaction, row.deployment) > 0
+    said = settings.current()
     which = [(row.command, row.kind, row.name)]
+    if row.kind is None:
+        if acknowledgements.settle_tasks(transaction, row.deployment):
+            return True
+        late = row.accepted_at < now - timedelta(seconds=said.problems_command_patience + 2 * said.problems_grace)
+        return late and acknowledgements.settle(transaction, row.deployment, which, _STILL_RUNS) > 0
     if row.delivered_at is None:
         return acknowledgements.settle(transaction, row.deployment, which, NOT_PRESENT) > 0
     module = modules.find(transaction, row.deployment, row.kind, row.name)
@@ -55,7 +60,6 @@ def _settle(now: datetime, transaction: Transaction, row: Row) -> bool:
     alive = module is not None and module.phase != pb.PHASE_ENDED and module.heard_at > now - presence.silence()
     if not alive:
         return acknowledgements.settle(transaction, row.deployment, which, "" if terminates else _GONE) > 0
-    said = settings.current()
     drained = row.delivered_at + timedelta(seconds=said.problems_drain + 2 * said.problems_grace)
     if terminates and drained < now:
         running = taking_back.of_module(transaction, row.deployment, row.kind, row.name)

@@ -221,6 +221,18 @@ def test_a_stop_whose_module_is_gone(deployment: Deployment):
     assert shown(deployment, record)[0] == "APPLIED"
 
 
+def test_a_stop_that_its_module_never_acknowledges(deployment: Deployment):
+    module = Module(deployment, APP)
+    task_id = deployment.submit().task_id
+    module.take()
+    record = to_task(deployment, pb.STOP_TASK, task_id)
+    deployment.change("UPDATE modules SET heard_at = now() + interval '90 s'")
+    assert open_commands.settle(deployment.database, after(70), 10) == 0
+    assert open_commands.settle(deployment.database, after(81), 10) == 1
+    state, shown_targets = shown(deployment, record)
+    assert (state, "has not said" in shown_targets["ORCHESTRATOR"]) == ("FAILED", True)
+
+
 def test_cancel(deployment: Deployment):
     assert deployment.ask(cancelling.cancel) is None
     modules = deployment.modules()

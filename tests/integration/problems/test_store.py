@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.audit import stored
 from orchestrator.core.errors import (
     BadRequestError,
     ConflictError,
@@ -15,7 +16,7 @@ from orchestrator.core.errors import (
     PermissionDeniedError,
 )
 from orchestrator.core.kinds import MODULE_STATUS
-from orchestrator.problems import deletion, deployments, iterations, listing, outputs
+from orchestrator.problems import commands, deletion, deployments, iterations, listing, outputs
 from orchestrator.problems.errors import NumbersUsedUpError, StateError
 from orchestrator.problems.sweeps import old_problems
 from tests.kit.deployment import APP, CONSTRAINTS, MODEL, RESOURCES, Deployment, Module, task
@@ -69,6 +70,32 @@ def test_retention(deployment: Deployment):
     assert old_problems.forget(deployment.database, after(50), 10, age=timedelta(seconds=100)) == 0
     assert old_problems.forget(deployment.database, after(150), 10, age=timedelta(seconds=100)) == 1
     assert deployment.ask(listing.task_ids) == [running]
+
+
+def test_modules_that_went_long_ago_are_forgotten(deployment: Deployment):
+    for name in ("gone", "stopped"):
+        module = Module(deployment, APP, name)
+        module.phase = pb.PHASE_ENDED
+        module.report()
+    Module(deployment, APP, "there")
+    deployment.change("UPDATE modules SET stopped = true WHERE name = 'stopped'")
+    week = timedelta(days=7).total_seconds()
+    assert old_problems.forget(deployment.database, after(week - 60), 10, age=None) == 0
+    assert old_problems.forget(deployment.database, after(week + 60), 10, age=None) == 1
+    assert [each.name for each in deployment.kinds()[APP].replicas] == ["stopped", "there"]
+
+
+def test_rows_and_events_agree(deployment: Deployment):
+    modules = deployment.modules()
+    done, again, stopped = (deployment.submit({"num_outputs": 1}).task_id for _ in range(3))
+    claimed = modules[CONSTRAINTS].claim(deployment.due(CONSTRAINTS)[0])
+    modules[CONSTRAINTS].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, "no")
+    for command, task_id in ((pb.STOP_TASK, stopped), (pb.RESET_TASK, again), (pb.PREEMPT_TASK, again)):
+        deployment.ask(commands.give, pb.Command(cmd_task=command, task_id=task_id))
+    deployment.finish(modules)
+    assert [deployment.state(each) for each in (done, again, stopped)] == ["ERROR", "SUCCEEDED", "STOPPED"]
+    found = [str(each) for each in stored.check(deployment.database, deployment.channel, timedelta(days=7))]
+    assert found == []
 
 
 def test_numbers_that_clients_cannot_hold(deployment: Deployment):
