@@ -120,6 +120,7 @@ class Client(Assets, Plans, Shown):
         self.submissions = pb.SubmissionServiceStub(calls)
         self.topics = pb.TopicServiceStub(calls)
         self.execution_steps = pb.ExecutionStepServiceStub(calls)
+        self.modules = pb.ModuleServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

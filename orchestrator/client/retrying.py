@@ -30,6 +30,7 @@ SAFE_TO_REPEAT = {
         "QueryPlanPerformances",
         "QueryPlanTimes",
     ),
+    "orchestrator.ModuleService": ("RegisterModule", "ReportModule"),
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
