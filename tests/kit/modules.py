@@ -32,6 +32,8 @@ SETTINGS = {
     "PROBLEMS_GRACE": "2s",
     "PROBLEMS_TIME_LIMIT": "120s",
     "PROBLEMS_SET_ASIDE": 0,
+    # A server that starts beside many tests may take longer than modules are missed for by default.
+    "MODULE_SILENCE": "60s",
     "PROBLEMS_HARD_LIMITS": "CARBON_FOOTPRINT=3s",
     "LOST_POKE_AGE": "1s",
     "LOST_POKE_PERIOD": "1s",

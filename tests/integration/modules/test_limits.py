@@ -17,18 +17,6 @@ def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
 
 
-def test_two_replicas_share_what_waits(modules):
-    second = modules.started("HW_CONSTRAINTS", "sharing")
-    modules.say("HW_CONSTRAINTS", "sleep:0.3")
-    tasks = [modules.submit() for _ in range(8)]
-    for task in tasks:
-        assert modules.ended(task).state == pb.STAGE_SUCCEEDED
-        assert len(modules.calls("HW_CONSTRAINTS", task)) == 1
-    used = {call[2] for task in tasks for call in modules.calls("HW_CONSTRAINTS", task)}
-    assert used == {"first", "sharing"}
-    assert second.end() == 0
-
-
 def test_a_result_waits_for_a_server_that_is_away(modules):
     task = begun(modules, "HW_RESOURCES", "once sleep:2")
     serve = modules.federation.service("serve")
