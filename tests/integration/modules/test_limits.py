@@ -3,9 +3,10 @@
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.broker import monitor
+from orchestrator.core import pokes
 from orchestrator.problems import submitting
 from tests.integration.modules.test_ends import begun
-from tests.kit.waiting import wait_until
 
 
 def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
@@ -17,16 +18,24 @@ def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
 
 
-def test_a_result_waits_for_a_server_that_is_away(modules):
+def test_modules_are_workers_that_flower_sees(modules):
+    places = modules.federation.places
+    queues = places.broker.queues
+    accounts = [pokes.account_of(queue) for queue in queues]
+    with monitor.flower_app(places.broker.flower, accounts) as flower:
+        seen = flower.control.ping(timeout=3)
+    assert {name for each in seen for name in each} >= {f"{queue}@first" for queue in queues if "domain-0" in queue}
+
+
+def test_a_result_waits_for_a_server_and_a_broker_that_are_away(modules):
     task = begun(modules, "HW_RESOURCES", "once sleep:2")
-    serve = modules.federation.service("serve")
-    serve.stop()
-    wait_until(lambda: modules.calls("HW_RESOURCES", task))
-    serve.start()
+    for name in ("serve", "valkey"):
+        modules.federation.service(name).stop()
+    for name in ("valkey", "serve"):
+        modules.federation.service(name).start()
     assert modules.ended(task, 90).state == pb.STAGE_SUCCEEDED
     assert len(modules.calls("HW_RESOURCES", task)) == 1
-    for kind in ("HW_RESOURCES", "ML_MODEL"):
-        modules.await_state(kind, "first", "IDLE")
+    assert modules.ended(modules.submit(), 90).state == pb.STAGE_SUCCEEDED
 
 
 def test_a_module_of_another_deployment_sees_nothing_of_this_one(modules):
