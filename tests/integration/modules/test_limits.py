@@ -7,6 +7,7 @@ from orchestrator.broker import monitor
 from orchestrator.core import pokes
 from orchestrator.problems import submitting
 from tests.integration.modules.test_ends import begun
+from tests.kit import deployment
 
 
 def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
@@ -16,6 +17,21 @@ def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
     assert error.code == pb.STAGE_ERROR_TIMEOUT
     assert "limit of 3 s" in error.message
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
+
+
+def test_a_model_of_many_parts_is_handed_on_and_one_that_is_too_large_is_refused(modules):
+    fits, too_large = modules.submit(start=False), modules.submit(start=False)
+    modules.say("ML_MODEL", "big:5000000", fits)
+    modules.say("HW_RESOURCES", "size", fits)
+    modules.say("ML_MODEL", "big:7000000", too_large)
+    for task in (fits, too_large):
+        modules.deployment.ask(submitting.start, task)
+    assert modules.ended(fits).state == pb.STAGE_SUCCEEDED
+    assert modules.deployment.output(fits, deployment.RESOURCES).hw_description == "5000000"
+    modules.ended(too_large)
+    error = modules.stage(too_large, "ML_MODEL").error
+    assert error.code == pb.STAGE_ERROR_INVALID_OUTPUT
+    assert "at most 6000000" in error.message
 
 
 def test_modules_are_workers_that_flower_sees(modules):
