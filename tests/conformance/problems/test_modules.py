@@ -44,7 +44,7 @@ def test_who_may_register(module: Callable[..., Any]):
         (new(deployment), "org-1", (grpc.StatusCode.ALREADY_EXISTS, "SUSTAINML_NODE_NAME")),
         (new(deployment, kind=6), "org-1", (grpc.StatusCode.INVALID_ARGUMENT, "6 is no kind of module")),
         (new(deployment, name="b"), "org-2", (grpc.StatusCode.PERMISSION_DENIED, "another organization's")),
-        (new("no name"), "org-1", (grpc.StatusCode.INVALID_ARGUMENT, "deployment 'no name'")),
+        (new("no name"), "org-1", (grpc.StatusCode.FAILED_PRECONDITION, "deployment 'no name'")),
     ):
         with pytest.raises(grpc.RpcError) as error:
             module("RegisterModule", request, organization)
