@@ -275,7 +275,8 @@ def _tell(service: ProblemService, stored: dict[str, Any], as_json: bool) -> Non
 
 
 def _read(file: Path) -> dict[str, Any]:
-    text = click.open_file(str(file), encoding="utf-8").read()
+    with click.open_file(str(file), encoding="utf-8") as opened:
+        text = opened.read()
     try:
         found = json.loads(text)
     except ValueError as error:
