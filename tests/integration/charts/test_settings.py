@@ -73,6 +73,10 @@ LEFT_OUT = {
         f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"
         for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL")
     },
+    **{
+        f"ORCHESTRATOR_PROBLEMS_{name}": "the charts have no port for the HTTP of problems yet"
+        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL", "DEPLOYMENT", "CONNECTIONS")
+    },
 }
 # What secrets and the kubelet hold.
 ELSEWHERE = {"DATABASE_URL": "postgresql://user@host/db", "BROKER_URL": "redis://host:6379/0", "NODE": "node-0"}
