@@ -38,7 +38,7 @@ def follow_done(transaction: Transaction, task: Task) -> None:
     stages.queue_children(transaction, task.key)
     row = iterations.lock(transaction, stage.deployment, stage.task_id)
     following = None
-    if stage.kind == graph.LAST and row.next_iteration is None:
+    if stage.kind == graph.LAST and row.next_iteration is None and row.state != pb.STAGE_ERROR:
         following = _follow(transaction, stage, row)
     told.of_task(
         transaction,

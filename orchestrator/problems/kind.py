@@ -52,6 +52,10 @@ class Problems:
     follows_done = True
     guards_claims = True
 
+    def __init__(self) -> None:
+        # A setting that is not as it should be is said once, when the process starts, and leaves the kind out.
+        settings.current()
+
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether it is a queue of a deployment of the caller."""
         return deployments.reads(transaction, queue)

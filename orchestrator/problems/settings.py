@@ -3,7 +3,8 @@
 from functools import cache
 from typing import Annotated, Literal, cast
 
-from pydantic import AliasChoices, BeforeValidator, Field, NonNegativeInt, PositiveInt, SecretStr
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, NonNegativeInt, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.problems import graph
@@ -31,6 +32,14 @@ def _known(value: object) -> object:
     return value
 
 
+def _fernet(value: SecretStr) -> SecretStr:
+    try:
+        Fernet(value.get_secret_value())
+    except ValueError as error:
+        raise ValueError("not a key of Fernet, which is 32 bytes in URL-safe base64") from error
+    return value
+
+
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Limits = Annotated[dict[str, Duration], NoDecode, BeforeValidator(_known), BeforeValidator(_limits)]
 
@@ -38,7 +47,9 @@ Limits = Annotated[dict[str, Duration], NoDecode, BeforeValidator(_known), Befor
 class ProblemSettings(BaseSettings):
     """The settings of problems."""
 
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ORCHESTRATOR_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     problems_soft_limit: Duration = Field(120.0, gt=0, description="how long a stage may run before it is called slow")
     problems_hard_limit: Duration = Field(900.0, gt=0, description="how long a stage may run before it is stopped")
@@ -89,7 +100,7 @@ class ProblemSettings(BaseSettings):
     problems_secret_names: Texts = Field(
         ("hf_token",), description="the keys of `extra_data` whose values are secrets, separated by commas"
     )
-    problems_secret_key: SecretStr | None = Field(
+    problems_secret_key: Annotated[SecretStr, AfterValidator(_fernet)] | None = Field(
         None,
         description="a key of Fernet, by which clients' own secrets are kept until their iteration has ended; make "
         'one by `python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"`',

@@ -23,7 +23,6 @@ def held(deployment: Deployment, use_case: Any, *arguments: Any) -> Iterator[tup
 
     def run(transaction: Any) -> Any:
         result = use_case(transaction, *arguments)
-        transaction.flush()
         done.set()
         assert go.wait(20)
         return result
