@@ -6,8 +6,10 @@ from orchestrator import protos as pb
 from orchestrator.broker import monitor
 from orchestrator.core import pokes
 from orchestrator.problems import submitting
+from orchestrator.problems.modules import states
 from tests.integration.modules.test_ends import begun
 from tests.kit import deployment
+from tests.kit.waiting import wait_until
 
 
 def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
@@ -56,6 +58,12 @@ def test_a_result_waits_for_a_server_and_a_broker_that_are_away(modules):
 
 def test_a_module_of_another_deployment_sees_nothing_of_this_one(modules):
     other = modules.start("HW_CONSTRAINTS", "elsewhere", SUSTAINML_DOMAIN_ID="7")
+
+    def there():
+        kinds = modules.deployment.call(states, "domain-7")
+        return [each.name for kind in kinds for each in kind.replicas if each.state == pb.MODULE_IDLE]
+
+    assert wait_until(there, 30) == ["elsewhere"]
     before = len(modules.calls())
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
     assert "elsewhere" not in {call[2] for call in modules.calls()[before:]}
