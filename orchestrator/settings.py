@@ -221,6 +221,11 @@ class FlowerSettings(BaseSettings):
         description="on Redis or Valkey, the organizations whose workers are shown, separated by commas, beside the "
         "maintenance worker; on RabbitMQ all of the URL's vhost are",
     )
+    queues: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="on Redis or Valkey, queues that are no organization's and whose workers are shown too, as those "
+        "of modules: `module.domain-0.ml_model,…`",
+    )
 
 
 class ProvisionSettings(BaseSettings):

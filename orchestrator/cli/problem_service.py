@@ -220,7 +220,6 @@ def _running_here() -> str | None:
     from orchestrator.embedded import running
 
     try:
-        here = getattr(running.here(), "problems", None)
+        return running.here().problems.get("address")
     except (running.NowhereError, ValueError, OSError):
         return None
-    return f"http://{here['address']}" if here else None

@@ -168,7 +168,11 @@ def flower(places: Places, credentials: str) -> Process:
         places,
         "flower",
         ["flower", f"--address={HOST}", f"--port={places.flower_port}"],
-        {"BROKER_URL": places.broker.flower, "ORGANIZATIONS": ",".join(places.broker.organizations)},
+        {
+            "BROKER_URL": places.broker.flower,
+            "ORGANIZATIONS": ",".join(places.broker.organizations),
+            "QUEUES": ",".join(places.broker.queues),
+        },
         {"FLOWER_BASIC_AUTH": credentials},
     )
 

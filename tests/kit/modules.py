@@ -34,6 +34,9 @@ SETTINGS = {
     "PROBLEMS_SET_ASIDE": 0,
     "DUE_RETRY_PERIOD": "1s",
     "EXPIRED_LEASE_PERIOD": "1s",
+    "PROBLEMS_LARGEST_OUTPUT": 6_000_000,
+    # A server that starts beside many tests may take longer than modules are missed for by default.
+    "MODULE_SILENCE": "60s",
     "PROBLEMS_HARD_LIMITS": "CARBON_FOOTPRINT=3s",
     "LOST_POKE_AGE": "1s",
     "LOST_POKE_PERIOD": "1s",
@@ -87,6 +90,10 @@ def do(what, inputs, status, output):
     if word == "fork":
         child = multiprocessing.get_context("fork").Process(target=in_child, args=(inputs[0],))
         child.start(); child.join(); assert child.exitcode == 0, child.exitcode
+    if word == "big":
+        output.raw_model(bytes(int(value)))
+    if word == "size":
+        output.hw_description(str(inputs[0].raw_model().size()))
     if word == "secret":
         output.extra_data(bytes(inputs[-1].extra_data()))
 

@@ -66,6 +66,10 @@ LEFT_OUT = {
     "ORCHESTRATOR_KUBERNETES_NAMESPACE": "jobs run in the worker's own, where its role is",
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     "ORCHESTRATOR_ARGO_WORKFLOWS_TOKEN": "it comes as a file, which is read again",
+    **{
+        f"ORCHESTRATOR_PROBLEMS_{name}": "the charts have no port for the HTTP of problems yet"
+        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL", "DEPLOYMENT", "CONNECTIONS")
+    },
 }
 # What secrets and the kubelet hold.
 ELSEWHERE = {"DATABASE_URL": "postgresql://user@host/db", "BROKER_URL": "redis://host:6379/0", "NODE": "node-0"}

@@ -5,7 +5,6 @@ import signal
 import time
 
 import psutil
-import pytest
 
 from orchestrator import protos as pb
 from orchestrator.problems import submitting
@@ -21,8 +20,15 @@ def begun(modules, kind, what, name=None):
     return task
 
 
-def test_a_module_that_is_killed_is_followed_by_another_replica(modules):
+def test_replicas_share_what_waits_and_take_what_one_that_is_killed_has_begun(modules):
     second = modules.started("HW_CONSTRAINTS", "second")
+    modules.say("HW_CONSTRAINTS", "sleep:0.3")
+    tasks = [modules.submit() for _ in range(6)]
+    for each in tasks:
+        assert modules.ended(each).state == pb.STAGE_SUCCEEDED
+        assert len(modules.calls("HW_CONSTRAINTS", each)) == 1
+    assert {modules.calls("HW_CONSTRAINTS", each)[0][2] for each in tasks} == {"first", "second"}
+    modules.silence()
     task = begun(modules, "HW_CONSTRAINTS", "once loop")
     ((_, _, name, pid, _),) = modules.calls("HW_CONSTRAINTS", task)
     os.kill(int(pid), signal.SIGKILL)
@@ -68,8 +74,7 @@ def test_an_agent_that_is_killed_is_started_again_and_nothing_is_lost(modules):
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
 
 
-@pytest.mark.parametrize("what", ["raise", "fine"])
-def test_a_module_without_an_orchestrator_ends_on_sigint(modules, what, tmp_path):
-    module = modules.start("ML_MODEL", f"alone-{what}", ORCHESTRATOR_DATA=str(tmp_path))
+def test_a_module_without_an_orchestrator_ends_on_sigint(modules, tmp_path):
+    module = modules.start("ML_MODEL", "alone", ORCHESTRATOR_DATA=str(tmp_path))
     wait_until(lambda: "orchestrator.not_found" in module.said(), 20)
     assert module.end() == 0

@@ -73,9 +73,13 @@ class Conversation:
                 try:
                     self._serve(link, greeting.spinning)
                 except (EOFError, OSError):
+                    link.close()
                     if not self._ending:
                         self._pause("its agent has ended")
+                except Exception:
+                    log.exception("module %s %s", self._kind.name, self._hello.name)
                     link.close()
+                    self._pause("its agent was not understood")
                 finally:
                     self._link = None
                     link.abandon()
@@ -135,8 +139,9 @@ class Conversation:
                 if job.stopping:
                     job.press()
                 continue
-            del self._jobs[name]
             link.send(Stopped(name) if job.stopping or job.outcome is None else job.outcome)
+            # Not before: the next agent is told what this one was not.
+            del self._jobs[name]
 
     def _heed(self, frame: object) -> None:
         match frame:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import structlog
@@ -78,13 +78,20 @@ class Reports(threading.Thread):
         while not self._over:
             if self._due.is_set() or time.monotonic() >= due:
                 self._due.clear()
-                self._call()
+                self._unfailing(self._call)
                 due = time.monotonic() + (self._period if self._known else _FIRST_SECONDS)
                 self._due.wait(_SHORTEST_SECONDS)
-            self._module.look()
+            self._unfailing(self._module.look)
             if self._module.outcomes():
                 self._due.set()
             self._due.wait(max(0.0, min(_LOOK_SECONDS, due - time.monotonic())))
+
+    def _unfailing(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception:
+            # The next may do better, and nobody else keeps the module's leases.
+            log.exception("report.failed")
 
     def last(self, phase: "pb.ModulePhase.ValueType") -> None:
         """Report for the last time.

@@ -76,6 +76,9 @@ class Work:
             self._begin(held, claim)
             held.over.wait()
             self._report(held)
+        except Exception as error:
+            log.exception("stage.agent_error", job=held.job)
+            self.lost(held, f"the agent of its module ran into an error of its own: {type(error).__name__}: {error}")
         finally:
             self._module.attempts.remove(held)
             # Others wait to hear that nothing runs any more.

@@ -71,7 +71,7 @@ class OrchestratorNode:
             node._wake.up()
 
     def destroy(self) -> None:
-        """Hear nothing any more."""
+        """Hear nothing any more; its connections are closed within some seconds, and serve nothing after that."""
         self._ended = True
         self._wake.up()
         self._watching.end()

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 
-from orchestrator.embedded import running
 from orchestrator_modules.kinds import KINDS
 from orchestrator_modules.types import TYPES, Message, UserInput
 
@@ -153,6 +152,9 @@ def message_of(kind: str, shown: dict[str, Any]) -> Message:
 
 
 def _here() -> str:
+    # Not in the process of every module: gRPC comes with it.
+    from orchestrator.embedded import running
+
     try:
         return str(running.here().problems.get("address", ""))
     except (OSError, ValueError, running.NowhereError):

@@ -43,7 +43,13 @@ class Watching(threading.Thread):
         self._ended.set()
 
     def run(self) -> None:
-        """Follow the events, after lost connections too."""
+        """Follow the events, after lost connections too; at the end, close the connections."""
+        try:
+            self._follow()
+        finally:
+            self._service.close()
+
+    def _follow(self) -> None:
         while not self._ended.is_set():
             try:
                 for id, type_, data in self._service.events(self._last):
