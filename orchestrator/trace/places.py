@@ -5,6 +5,7 @@ Nothing that a reader has is ever joined by something before it: who resumes aft
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -99,6 +100,43 @@ def read_after(
     else:
         rows = connection.execute(_READ_CHANNELS, {**parameters, "channels": list(channels)})
     return [Placed(row.channel, row.position, _serialized(row) if row.of_contract else b"") for row in rows]
+
+
+@dataclass(frozen=True)
+class Own:
+    """An event of one of our own kinds: its place, when it was written, the kind, and its serialized message."""
+
+    position: int
+    created_at: datetime
+    kind: int
+    message: bytes
+
+
+_READ_OWN = text("""
+    SELECT position, created_at, asset_kind, asset FROM events
+    WHERE position > :position AND position <= :last AND channel = :channel
+        AND asset_kind = ANY(CAST(:kinds AS integer[]))
+    ORDER BY position LIMIT :limit
+""")
+
+
+def read_own_after(
+    connection: Connection, channel: str, kinds: Collection[int], position: int, last: int, limit: int
+) -> list[Own]:
+    """Return placed events of some of our own kinds, in order.
+
+    Args:
+        connection: inside a transaction.
+        channel: whose events.
+        kinds: their numbers.
+        position: of the last event that the reader has.
+        last: position of the last one that is read.
+        limit: most events.
+    """
+    asked = {"channel": channel, "kinds": list(kinds), "position": position, "last": last, "limit": limit}
+    return [
+        Own(row.position, row.created_at, row.asset_kind, row.asset) for row in connection.execute(_READ_OWN, asked)
+    ]
 
 
 def _serialized(row: Row) -> bytes:
