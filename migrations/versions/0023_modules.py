@@ -11,6 +11,7 @@ revision = "0023"
 down_revision = "0022"
 branch_labels = None
 depends_on = None
+serves_from = "0018"
 
 
 def upgrade() -> None:
