@@ -54,6 +54,9 @@ def world(tmp_path: Path, pool: Pool) -> Iterator[World]:  # noqa: F811
             }
         )
         yield world
+    # What a failed test has left.
+    for name in containers(world):
+        engine().ask("rm", "--force", name)
     for name in engine().ask("images", "--quiet", NAME).split():
         engine().ask("image", "rm", "--force", name)
 
