@@ -29,6 +29,8 @@ from workers.consent.policy import ConsentPolicy
 # has read them.
 CUSTOM = {
     "Certificate": ("cert-manager.io/v1", {"secretName", "issuerRef", "subject", "usages"}),
+    "ScaledObject": ("keda.sh/v1alpha1", {"scaleTargetRef", "triggers"}),
+    "TriggerAuthentication": ("keda.sh/v1alpha1", {"secretTargetRef"}),
     "PrometheusRule": ("monitoring.coreos.com/v1", {"groups"}),
     "ServiceMonitor": ("monitoring.coreos.com/v1", {"selector", "endpoints"}),
     "TLSRoute": ("gateway.networking.k8s.io/v1alpha2", {"parentRefs", "hostnames", "rules"}),
@@ -159,10 +161,11 @@ def test_every_selector_meets_the_pods_of_its_component(objects):
 def test_what_scales_routes_and_monitors_names_what_is_there(objects):
     names = {(found["kind"], found["metadata"]["name"]) for found in objects}
     services = {found["metadata"]["name"]: found for found in of_kind(objects, "Service")}
-    for found in of_kind(objects, "HorizontalPodAutoscaler"):
+    for found in [*of_kind(objects, "HorizontalPodAutoscaler"), *of_kind(objects, "ScaledObject")]:
         target = found["spec"]["scaleTargetRef"]
         assert (target["kind"], target["name"]) in names
-        assert "replicas" not in named(objects, "Deployment", "server")["spec"]
+        (scaled,) = [each for each in of_kind(objects, target["kind"]) if each["metadata"]["name"] == target["name"]]
+        assert "replicas" not in scaled["spec"]
     for found in of_kind(objects, "TLSRoute"):
         (backend,) = found["spec"]["rules"][0]["backendRefs"]
         assert backend["port"] in [port["port"] for port in services[backend["name"]]["spec"]["ports"]]
@@ -392,8 +395,8 @@ def test_authorities_lie_in_a_folder_for_each_organization():
 def test_a_tls_route_has_the_newest_version_that_the_cluster_knows():
     chart, values = MATRIX["orchestrator-full"]
     newer = template(chart, values, "--api-versions=gateway.networking.k8s.io/v1/TLSRoute")
-    (route,) = [found for found in yaml.safe_load_all(newer) if found and found["kind"] == "TLSRoute"]
-    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    routes = [found for found in yaml.safe_load_all(newer) if found and found["kind"] == "TLSRoute"]
+    assert [route["apiVersion"] for route in routes] == ["gateway.networking.k8s.io/v1"] * 2
 
 
 def test_a_digest_comes_before_a_tag():
@@ -401,13 +404,13 @@ def test_a_digest_comes_before_a_tag():
     assert image == "registry.example.org/o@sha256:" + "a" * 64
 
 
-def test_the_service_that_a_load_balancer_publishes_has_no_http():
-    (service,) = [
+def test_no_service_that_a_load_balancer_publishes_has_the_port_of_metrics():
+    published = [
         found
         for found in of_kind(rendered(*MATRIX["orchestrator-parts"]), "Service", "server")
         if found["spec"].get("type") == "LoadBalancer"
     ]
-    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["grpc"]
+    assert [[port["targetPort"] for port in service["spec"]["ports"]] for service in published] == [["api"], ["grpc"]]
 
 
 @pytest.mark.parametrize(
