@@ -285,7 +285,7 @@ sys.stdin.read()
 def test_without_any_process_of_its_worker_it_ends_with_its_lease(world: World, folder: Path) -> None:
     wanted = job(folder, "import time; time.sleep(600)")
     assert wanted.lease is not None
-    words = [world.settings.model_dump_json(), str(folder), str(wanted.lease), IMAGE]
+    words = [world.settings.without_secrets(), str(folder), str(wanted.lease), IMAGE]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", WORKER, *words], **pipes) as worker:
         assert worker.stdout is not None
