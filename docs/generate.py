@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 from beat.settings import BeatSettings
 from orchestrator.core import states
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.gateway.problems.settings import ProblemsHttpSettings
 from orchestrator.problems import states as problem_states
 from orchestrator.problems.settings import ProblemSettings
 from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
@@ -60,6 +61,7 @@ PARTS = {
         "stages": problem_states.stages(),
         "modules": problem_states.modules(),
     },
+    "problems-http.md": {"http": settings_table(ProblemsHttpSettings, prefix="ORCHESTRATOR_PROBLEMS_")},
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),

@@ -1,15 +1,15 @@
 """What stands in the way of a call, beyond the errors of the contract."""
 
-from orchestrator.core.errors import ConflictError, NotFoundError, OrchestratorError
+from orchestrator.core.errors import BadRequestError, ConflictError, NotFoundError
 
 
-class NumbersUsedUpError(OrchestratorError):
+class NumbersUsedUpError(BadRequestError):
     """No more ids can be given that clients can hold."""
 
     code = "OE0301"
 
 
-class NoModuleError(OrchestratorError):
+class NoModuleError(BadRequestError):
     """No module is there that could answer."""
 
     code = "OE0302"
