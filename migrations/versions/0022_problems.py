@@ -10,6 +10,7 @@ revision = "0022"
 down_revision = "0020"
 branch_labels = None
 depends_on = None
+# It adds tables that older code knows nothing of.
 serves_from = "0018"
 
 

@@ -10,6 +10,7 @@ revision = "0026"
 down_revision = "0024"
 branch_labels = None
 depends_on = None
+# It adds a column that older code knows nothing of.
 serves_from = "0018"
 
 
