@@ -113,10 +113,13 @@ class Own:
 
 
 _READ_OWN = text("""
-    SELECT position, created_at, asset_kind, asset FROM events
-    WHERE position > :position AND position <= :last AND channel = :channel
-        AND asset_kind = ANY(CAST(:kinds AS integer[]))
-    ORDER BY position LIMIT :limit
+    SELECT position, created_at, asset_kind, asset
+    FROM (SELECT position, event FROM places
+          WHERE position > :position AND position <= :last AND channel = :channel ORDER BY position) AS place
+    CROSS JOIN LATERAL (
+        SELECT created_at, asset_kind, asset FROM events WHERE id = place.event OFFSET 0
+    ) AS events
+    WHERE asset_kind = ANY(CAST(:kinds AS integer[])) ORDER BY position LIMIT :limit
 """)
 
 
