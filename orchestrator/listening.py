@@ -181,6 +181,9 @@ class Protocol(H11Protocol):
         super().on_response_complete()
         self._watch()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: who offers another protocol is answered by this one (RFC 9110, 7.8), as Java's clients ask."""
+
     def _watch(self) -> None:
         waits = self.cycle is None or self.cycle.response_complete
         if not waits:

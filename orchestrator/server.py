@@ -45,6 +45,7 @@ from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
+from orchestrator.schema import Schema
 from orchestrator.settings import ServerSettings, is_loopback, read_broker_urls, read_channels
 from orchestrator.starting import Sibling, StartError, check_database
 from orchestrator.store import connecting
@@ -139,10 +140,12 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         if files.certificates:
             counts.register(Expiry(files.certificates))
         server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
-        probe = Probe(url)
+        schema = Schema()
+        counts.register(schema)
+        probe = Probe(url, judge=schema.judge)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
-        monitoring = monitor.routes(probe.check, exposed)
+        monitoring = monitor.routes(probe.check, exposed, lambda: schema.told)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
         watch: Watch | None = None
         if settings.problems_address is not None:

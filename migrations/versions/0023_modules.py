@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("failed", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         sa.Column("failures", sa.Integer(), nullable=False, server_default=sa.text("0")),
         sa.Column("restarting", sa.Boolean(), nullable=False, server_default=sa.text("false")),
+        sa.Column("suspected_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("told", sa.SmallInteger(), nullable=False, server_default=sa.text("0")),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
     )

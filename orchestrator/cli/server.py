@@ -88,8 +88,7 @@ def migrate(what: str | None) -> None:
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL could not be migrated: {reason}") from error
     if state.complaint:
         raise Fault(state.complaint)
-    contraction = "" if state.revision != state.needed or state.needed == state.newest else ", not contracted yet"
-    click.echo(f"revision {state.revision}, serves releases from {state.serves_from} on{contraction}")
+    click.echo(state.words)
 
 
 def _end(number: int, _: FrameType | None) -> None:

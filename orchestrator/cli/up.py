@@ -1,5 +1,6 @@
 """The commands `up` and `down`: a federation on this machine that stays, and its end."""
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from orchestrator.cli.errors import Fault
 from orchestrator.cli.folder import command, data_option, of_demos
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psutil
     from rich.console import Console
 
@@ -57,6 +60,7 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError
+    from orchestrator.embedded.executions import of_environment
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.problems import Served
@@ -72,6 +76,7 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
             organizations,
             port=port,
             executions=organizations[-1] if executions else None,
+            runtime_settings=of_environment(os.environ),
             problems=Served(organizations[-1]) if problems else None,
             tell=tell,
         ) as federation:
@@ -122,6 +127,8 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
         table.add_row("executions", f"export ORCHESTRATOR_EXECUTIONS_URL=http://{running.http_address}")
         images = federation.data / "images"
         table.add_row("maps of images", f"{images}: which commands stand for images, one for each organization")
+        for implementation, where in _runtimes(federation):
+            table.add_row(implementation, where)
     if running.problems:
         table.add_row("problems", f"{running.problems['address']}; modules that are started in this folder find it")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
@@ -134,6 +141,18 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )
+
+
+def _runtimes(federation: "Federation") -> "Iterator[tuple[str, str]]":
+    """Yield what runs executions, by what a schema calls it, and where."""
+    from orchestrator.embedded.executions import ARGO, BROKERS, of_environment
+    from orchestrator.embedded.ports import HOST
+
+    named = of_environment(os.environ)
+    yield "tasks", "the workers of these organizations"
+    yield "argo_workflows", named.get(ARGO) or f"nowhere: set {ARGO}, and what else it needs, before"
+    light = f"{HOST}:{federation.places.kafka_port}, a light broker that forgets all when it ends"
+    yield "Kafka", named.get(BROKERS) or light
 
 
 def _end(holder: tuple[int, float]) -> None:

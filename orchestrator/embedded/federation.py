@@ -61,6 +61,8 @@ class Federation:
         executions: the organization that runs executions of stored schemas, and whose worker is their central node; the
             others are data partners. Their API, a runtime and a light Kafka are there then. None serves none.
         problems: the problems that are served; None serves none. Modules are started by whoever has them.
+        runtime_settings: of the runtime of executions, without their prefix: where Argo is, and Kafka in place of the
+            light one.
         port: first of a range for its servers: gRPC, HTTP, Flower, then the asset stores in the order of the
             organizations; by default those of the last time, or any.
         prepare: called with the folder of its data before anything is started.
@@ -79,6 +81,7 @@ class Federation:
         flower: bool = True,
         executions: str | None = None,
         problems: Served | None = None,
+        runtime_settings: Mapping[str, str] | None = None,
         port: int | None = None,
         prepare: Callable[[Path], None] = lambda _: None,
         tell: Callable[[str], None] = lambda _: None,
@@ -92,6 +95,7 @@ class Federation:
         self._flower = flower
         self._executions = executions
         self._problems = problems
+        self._runtime_settings = runtime_settings or {}
         self._port = port
         self._prepare = prepare
         self._tell = tell
@@ -263,7 +267,7 @@ class Federation:
         for organization, store in stores.items():
             peer = places.certificates.peer(organization)
             store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
-        for kafka in besides[:1]:
+        for kafka in (each for each in besides if each.name == executions.KAFKA):
             kafka.wait_ready(partial(readiness.listens, places.kafka_port), _START_SECONDS)
         for flower in flowers:
             flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
@@ -287,8 +291,10 @@ class Federation:
             return self._settings, ()
         executions.write_images(self.data, self.organizations)
         own = executions.settings(places, self._executions, self.organizations)
-        kafka = executions.kafka(places, places.kafka_port)
-        return {**own, **self._settings}, (kafka, executions.runtime(places, self._executions, places.kafka_port))
+        runtime = executions.runtime(places, self._executions, self._runtime_settings)
+        named = executions.BROKERS in self._runtime_settings
+        kafka = [] if named else [executions.kafka(places, places.kafka_port)]
+        return {**own, **self._settings}, (*kafka, runtime)
 
     def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
         """Return the settings of workers that run functions as well isolated as can be had here."""

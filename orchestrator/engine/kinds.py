@@ -220,10 +220,13 @@ def states(name: str) -> str:
     Args:
         name: of the table.
     """
-    return (
-        f"unnest(CAST(:{name}_kinds AS text[]), CAST(:{name}_asset_kinds AS smallint[]), "
-        f"CAST(:{name}_states AS bytea[])) AS {name} (kind, asset_kind, state)"
-    )
+    # The limit is all of them: of arrays that Postgres does not know it expects ten rows, and so plans anew each time.
+    return f"""
+        (SELECT kind, asset_kind, state
+         FROM unnest(CAST(:{name}_kinds AS text[]), CAST(:{name}_asset_kinds AS smallint[]),
+                     CAST(:{name}_states AS bytea[])) AS each (kind, asset_kind, state)
+         LIMIT cardinality(CAST(:{name}_kinds AS text[]))) AS {name}
+    """  # noqa: S608 - a name of ours
 
 
 @cache

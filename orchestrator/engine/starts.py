@@ -49,7 +49,7 @@ _START = statement(
                     coalesce(:reason, format('attempt %s claimed by %s', attempts, CAST(:claimed_by AS text))) AS reason
              FROM started JOIN $STATES USING (kind)
          ),
-         event AS ($MOVED)
+         $MOVED
     SELECT $COLUMNS FROM started
     """,
     COLUMNS=COLUMNS,

@@ -28,9 +28,9 @@ EVENTS = "events"
 POKES = "pokes"
 """Written by a transaction, or made room for: the relay waits for its commit."""
 
-_WRITE = f"event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
+_WRITE = f"{events.WRITE}, poke AS ({outbox.WRITE})"
 _TELL = "pg_notify('orchestrator_written', '')"
-_EVENTS = text(events.WRITE)
+_EVENTS = text(f"WITH {events.WRITE} SELECT")
 _FLUSH = text(f"WITH {_WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
 _FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")

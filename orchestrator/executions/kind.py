@@ -14,11 +14,11 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import looks, shown_steps, steps, topics
-from orchestrator.executions.cleaning import Clean
-from orchestrator.executions.roles import Quiet, Role
-from orchestrator.executions.starting import Start
-from orchestrator.executions.task_runs import Containers
+from orchestrator.executions.runtimes import looks, shown_steps, steps, topics
+from orchestrator.executions.runtimes.cleaning import Clean
+from orchestrator.executions.runtimes.roles import Quiet, Role
+from orchestrator.executions.runtimes.starting import Start
+from orchestrator.executions.tasks.task_runs import Containers
 from orchestrator.protos import execution_steps_pb2, executions_pb2, topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {

@@ -25,7 +25,7 @@ _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 _PENDING = 1_000_000
 _IDLE_MS = 30 * 60_000
-# All connections of a process that died go to the others, and would stay there. A call outlives its connection's age.
+# All connections of a server that died go to the others, and would stay there. A call outlives its connection's age.
 _AGE_MS = 10 * 60_000
 # What workers call by themselves, and what a training is lost without.
 _WORKERS = "WorkerService"
@@ -63,7 +63,7 @@ def make_server(
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
-            *([("grpc.max_connection_age_ms", _AGE_MS)] if settings.processes > 1 else []),
+            ("grpc.max_connection_age_ms", _AGE_MS),
             # Beyond this gRPC itself drops calls, anybody's, and with a bare CANCELLED.
             ("grpc.server.max_pending_requests", _PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _PENDING),

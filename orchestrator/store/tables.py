@@ -14,16 +14,18 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
-metadata = MetaData()
+from orchestrator.store import trace_tables
+
+metadata = trace_tables.metadata
+"""Of all tables, those of the trace too."""
 
 
 def _asset(name: str, *columns: Column[object] | Index) -> Table:
@@ -401,9 +403,10 @@ communication_adapters = Table(
     Column("execution", BigInteger, nullable=False),
     Column("worker", Text, nullable=False, server_default=""),
     Column("asked_at", DateTime(timezone=True)),
+    Column("gone_at", DateTime(timezone=True)),
 )
-"""The topics of federated executions, by the K of their names, until they are removed: longer than the execution. Whose
-runtimes make and remove them, and when they were asked last to remove them."""
+"""The topics of federated executions, by the K of their names, until some days after they were removed: longer than the
+execution. Whose runtimes make and remove them, when they were asked last to remove them, and when they were gone."""
 
 installation = Table("installation", metadata, Column("name", Text, primary_key=True))
 """One row: at random what tells the workflows of this installation from those of others."""
@@ -525,12 +528,14 @@ modules = Table(
     Column("failed", Boolean, nullable=False, server_default=text("false")),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("restarting", Boolean, nullable=False, server_default=text("false")),
+    Column("suspected_at", DateTime(timezone=True)),
     Column("told", SmallInteger, nullable=False, server_default=text("0")),
     Column("told_at", DateTime(timezone=True), nullable=False),
     Index("modules_heard", "heard_at", postgresql_where=text("told <> 0")),
 )
 """The processes that run stages. `stopped` by a command, `set_aside` after too many `failures` in a row, `failed` where
-the last attempt did; `told` is the state that events have told of, since `told_at`."""
+the last attempt did; `suspected_at` is when it was not heard as it should be, unless it was heard since; `told` is the
+state that events have told of, since `told_at`."""
 
 module_kinds = Table(
     "module_kinds",
@@ -604,51 +609,6 @@ failure_reports = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("message", LargeBinary, nullable=False),
 )
-
-events = Table(
-    "events",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("sequence", BigInteger, Identity(always=True), nullable=False),
-    Column("position", BigInteger),
-    Column("channel", Text, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("kind", SmallInteger, nullable=False),
-    Column("asset_kind", SmallInteger, nullable=False),
-    Column("asset_key", Text, nullable=False),
-    Column("asset", LargeBinary, nullable=False),
-    Column("metadata", JSONB),
-    Index("events_page", "channel", "created_at", "id"),
-    Index("events_asset", "channel", "asset_key", "created_at", "id"),
-    Index("events_position", "position", postgresql_where=text("position IS NOT NULL")),
-    Index("events_unplaced", "sequence", postgresql_where=text("position IS NULL")),
-    postgresql_partition_by="RANGE (id)",
-)
-"""`sequence` is drawn when a call writes its events, which share it; `position` is given after the commit: the order
-of readers. No index can keep positions apart over partitions: the lock of `trace.places.place` does, and the audit
-looks. The partitions are made by `trace.partitions`."""
-
-subscriptions = Table(
-    "subscriptions",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("channel", Text, nullable=False),
-    Column("organization", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("seen_at", DateTime(timezone=True), nullable=False),
-)
-"""The event streams: up to which place each was sent all of its channel, and when that was noted last."""
-
-forgotten = Table(
-    "forgotten",
-    metadata,
-    Column("channel", Text, primary_key=True),
-    Column("event_id", Uuid, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("until", DateTime(timezone=True), nullable=False),
-)
-"""The last event of each channel that was forgotten, for its age, with all before it; `until` is the latest time that
-any of them bears."""
 
 totals = Table(
     "totals",

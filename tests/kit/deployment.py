@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +27,7 @@ from orchestrator.problems import (
     submitting,
 )
 from orchestrator.problems.submitting import NewTask, Submitted
+from orchestrator.problems.sweeps import silent_modules
 
 APP, CARBON, CONSTRAINTS, RESOURCES, METADATA, MODEL = range(6)
 PART = 3 * 1024 * 1024
@@ -173,6 +175,12 @@ class Deployment:
             name=name,
             seconds=seconds,
         )
+
+    def sweep_silent(self) -> int:
+        """Look for silent modules, and again after another report could have come."""
+        now = datetime.now(UTC)
+        silent_modules.end(self.database, now, 10)
+        return silent_modules.end(self.database, now + timedelta(seconds=7), 10)
 
     def submit(self, extra: dict[str, Any] | None = None, **more: Any) -> Submitted:
         return self.ask(submitting.submit, new(extra, **more))

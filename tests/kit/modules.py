@@ -32,6 +32,8 @@ SETTINGS = {
     "PROBLEMS_GRACE": "2s",
     "PROBLEMS_TIME_LIMIT": "120s",
     "PROBLEMS_SET_ASIDE": 0,
+    "DUE_RETRY_PERIOD": "1s",
+    "EXPIRED_LEASE_PERIOD": "1s",
     "PROBLEMS_LARGEST_OUTPUT": 6_000_000,
     # A server that starts beside many tests may take longer than modules are missed for by default.
     "MODULE_SILENCE": "60s",

@@ -24,6 +24,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.health",
     "orchestrator.starting",
 )
+SCHEMA = "orchestrator.schema"
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
 EXECUTIONS, PROBLEMS = "orchestrator.executions", "orchestrator.problems"
@@ -70,6 +71,7 @@ MAY_IMPORT = {
         SETTINGS,
         LISTENING,
         STARTING,
+        SCHEMA,
         "migrations",
     },
     "orchestrator.supervisor": {
@@ -89,9 +91,10 @@ MAY_IMPORT = {
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},
+    SCHEMA: {CORE, "migrations"},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH, SCHEMA},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},

@@ -55,8 +55,10 @@ class ResultCalls:
         document = await self._answering.received(request)
         node = documents.whole(document, "node_id", 0, len(graph.KINDS) - 1)
         deployment = self._answering.deployment
-        kinds = await self._answering.done(request, "GetModuleStates", lambda tx: modules.states(tx, deployment))
-        shown = {graph.KINDS[kind.kind].name: native_shapes.node_state(kind.state) for kind in kinds}
+        states = await self._answering.done(
+            request, "GetModuleStates", lambda tx: modules.states_of_kinds(tx, deployment)
+        )
+        shown = {graph.KINDS[kind].name: native_shapes.node_state(state) for kind, state in states.items()}
         return answer({"status": shown if node is None else shown[graph.KINDS[node].name]})
 
     async def latest(self, request: Request) -> Response:

@@ -7,29 +7,49 @@ from typing import Any, Protocol
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database, Transaction, one_by_one
-from orchestrator.problems import acknowledgements, configuration, losing, modules, presence
+from orchestrator.problems import acknowledgements, configuration, losing, modules, presence, settings
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
 
-# While the orchestrator was away nobody could be heard.
+# While the orchestrator was away nobody could be heard. A short absence leaves no trace but the time of the last note:
+# so what is not heard is suspected first, and has time for another report.
+_SERVED = """
+    NOT EXISTS (SELECT FROM service
+                WHERE served_since > now() - CAST(:silence AS interval)
+                   OR served_at < now() - CAST(:gap AS interval) / 2)
+"""
+_SUSPECT = statement(
+    """
+    UPDATE modules SET suspected_at = :now
+    WHERE (deployment, kind, name) IN (
+        SELECT deployment, kind, name FROM modules
+        WHERE told <> 0 AND phase <> $ENDED AND (suspected_at IS NULL OR suspected_at < heard_at)
+          AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval) + CAST(:report AS interval)
+          AND $SERVED
+        ORDER BY heard_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED)
+    """,
+    ENDED=str(int(pb.PHASE_ENDED)),
+    SERVED=_SERVED,
+)
 _FIND = statement(
     """
     SELECT deployment || '/' || kind || '/' || modules.name AS key, channel, organization, deployment, kind,
            modules.name
     FROM modules JOIN deployments ON deployments.name = deployment
-    WHERE told <> 0 AND (phase = $ENDED OR heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval))
+    WHERE told <> 0
+      AND (phase = $ENDED
+           OR (heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval) AND suspected_at >= heard_at
+               AND suspected_at <= CAST(:now AS timestamptz) - CAST(:report AS interval) AND $SERVED))
       AND deployment || '/' || kind || '/' || modules.name <> ALL(CAST(:failed AS text[]))
-      AND NOT EXISTS (SELECT FROM service
-                      WHERE served_since > now() - CAST(:silence AS interval)
-                         OR served_at < now() - CAST(:silence AS interval))
     ORDER BY heard_at LIMIT :limit
     """,
     ENDED=str(int(pb.PHASE_ENDED)),
+    SERVED=_SERVED,
 )
 
 
-def end(database: Database, now: datetime, limit: int, *, silence: timedelta | None = None) -> int:
+def end(database: Database, now: datetime, limit: int) -> int:
     """Note that modules are gone that were not heard for too long; return how many.
 
     None is gone before the orchestrator has served for so long without a gap: who lives was heard by then.
@@ -38,15 +58,22 @@ def end(database: Database, now: datetime, limit: int, *, silence: timedelta | N
         database: where they are.
         now: the time.
         limit: most of them.
-        silence: how long is too long; that of the settings where None.
     """
-    wait = silence or presence.silence()
+    silence = presence.silence()
+    times = {"now": now, "silence": silence, "report": report_within(), "gap": database.rules.gap, "limit": limit}
+    with database.begin() as connection:
+        connection.execute(_SUSPECT, times)
 
     def find(connection: Connection, failed: Sequence[Any]) -> Sequence[Row]:
-        parameters = {"now": now, "silence": wait, "limit": limit, "failed": list(failed)}
-        return connection.execute(_FIND, parameters).all()
+        return connection.execute(_FIND, {**times, "failed": list(failed)}).all()
 
-    return one_by_one(database, find, partial(_gone, now - wait))
+    return one_by_one(database, find, partial(_gone, now - silence))
+
+
+def report_within() -> timedelta:
+    """Return in what time a module that lives reports, as soon as it can."""
+    said = settings.current()
+    return timedelta(seconds=min(said.module_period + 1, said.module_silence / 2))
 
 
 def _gone(before: datetime, transaction: Transaction, row: Row) -> bool:
@@ -67,6 +94,6 @@ class Settings(Protocol):
     sweep_batch: int
 
 
-def make(settings: Settings) -> Sweep:
+def make(told: Settings) -> Sweep:
     """Return the sweep."""
-    return Sweep("sweep.silent_modules", settings.silent_module_period, settings.sweep_batch, end)
+    return Sweep("sweep.silent_modules", told.silent_module_period, told.sweep_batch, end)

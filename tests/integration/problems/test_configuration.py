@@ -7,7 +7,7 @@ from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.core.kinds import CONFIGURATION
 from orchestrator.problems import configuration
 from orchestrator.problems.errors import NoModuleError
-from orchestrator.problems.sweeps import old_problems, silent_modules
+from orchestrator.problems.sweeps import old_problems
 from tests.kit.deployment import APP, MODEL, Deployment, Module
 from tests.kit.member import after
 
@@ -81,7 +81,7 @@ def test_another_answers_for_one_that_is_gone(deployment: Deployment):
     assert gone.report().requests
     assert list(other.report().requests) == []
     deployment.silence("gone")
-    silent_modules.end(deployment.database, after(0), 10)
+    deployment.sweep_silent()
     assert other.report().requests[0].transaction_id == id_
 
 

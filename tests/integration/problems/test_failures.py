@@ -1,6 +1,7 @@
 """What goes wrong in a stage, and what follows of it (section 1.5 of the contract)."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -96,7 +97,8 @@ def test_a_silent_module_loses_what_it_ran(deployment: Deployment):
     claimed = silent.take()
     assert claimed is not None
     deployment.silence("silent")
-    assert silent_modules.end(deployment.database, after(0), 10) == 1
+    assert silent_modules.end(deployment.database, after(0), 10) == 0
+    assert deployment.sweep_silent() == 1
     replicas = {each.name: each for each in deployment.kinds()[APP].replicas}
     assert (replicas["silent"].state, replicas["silent"].present) == (pb.MODULE_INACTIVE, False)
     assert deployment.get(task_id).stages[APP].state == pb.STAGE_WAITING
@@ -109,6 +111,26 @@ def test_a_silent_module_loses_what_it_ran(deployment: Deployment):
     silent.runs = [claimed.attempt]
     assert silent.report().stops[0].number == 1
     assert deployment.kinds()[APP].replicas[1].state == pb.MODULE_IDLE
+
+
+def test_nobody_is_gone_while_the_orchestrator_was_away(deployment: Deployment):
+    module = Module(deployment, APP)
+    deployment.silence("m0")
+    for since, at in (("1 s", "0 s"), ("1 h", "11 s")):
+        deployment.change("DELETE FROM service")
+        deployment.change(
+            f"INSERT INTO service (id, served_since, served_at) VALUES (1, now() - interval '{since}', "
+            f"now() - interval '{at}')"
+        )
+        assert deployment.sweep_silent() == 0
+    deployment.change("UPDATE service SET served_at = now()")
+    assert silent_modules.end(deployment.database, after(0), 10) == 0
+    module.report()
+    assert silent_modules.end(deployment.database, after(7), 10) == 0
+    deployment.silence("m0")
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(lambda _: deployment.sweep_silent(), range(2))) >= 1
+    assert deployment.kinds()[APP].state == pb.MODULE_INACTIVE
 
 
 def test_slow_and_then_too_slow(deployment: Deployment):

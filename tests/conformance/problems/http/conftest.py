@@ -118,7 +118,7 @@ def desk_on(
         **{f"ORCHESTRATOR_{name}": value for name, value in settings.items()},
     }
     with (
-        serving(folder, database_url, {CHANNEL: [OWNER]}, told, migrate=migrate),
+        serving(folder, database_url, {CHANNEL: [OWNER, "guest"]}, told, migrate=migrate),
         httpx.Client(base_url=f"http://{host}", timeout=30) as http,
         ThreadPoolExecutor(32) as pool,
     ):
@@ -160,7 +160,7 @@ class Listener:
         self._ended = False
         self._headers = {} if position is None else {"Last-Event-ID": str(position)}
         self._query = query
-        self._client = httpx.Client(base_url=f"http://{desk.host}", timeout=30)
+        self._client = httpx.Client(base_url=f"http://{desk.host}", headers=desk.http.headers, timeout=30)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> "Listener":

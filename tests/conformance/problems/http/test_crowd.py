@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.access import tokens
 from tests.kit.deployment import Deployment
 from tests.kit.waiting import wait_until
 
@@ -91,15 +93,43 @@ def test_a_thousand_wait_without_thread_or_connection_and_half_hang_up(desk: Des
 
 @pytest.fixture(scope="module")
 def second(desk: Desk, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Another server of the same deployment."""
+    """Another server of the same deployment, to which callers show who they are."""
     folder: Path = tmp_path_factory.mktemp("second")
-    with desk_on(folder, database_url, migrate=False) as found:
+    with desk_on(folder, database_url, migrate=False, PROBLEMS_IDENTITY="token") as found:
         found.deployment, found.modules = desk.deployment, desk.modules
         yield found
 
 
+def token(desk: Desk, organization: str) -> str:
+    now = datetime.now(UTC)
+    with desk.deployment.database.begin() as connection:
+        return tokens.create(connection, organization, frozenset({CHANNEL}), now, now + timedelta(hours=1))[1]
+
+
+def test_where_credentials_are_asked_for_nobody_else_is_answered(second: Desk):
+    for path in (
+        "/status",
+        "/user_input",
+        "/results",
+        "/config_request",
+        "/cancel",
+        "/available_tasks",
+        "/api/control",
+    ):
+        answer = second.post(path, {"configuration": "modality", "node_id": 1})
+        assert (answer.status_code, "error" in answer.json()) == (401, True), path
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    for path in ("/api/events", "/api/problems", "/api/nodes"):
+        assert second.get(path).status_code == 401
+    stranger = {"Authorization": f"Bearer {token(second, 'guest')}"}
+    assert second.get("/api/problems", headers=stranger).status_code == 403
+    second.http.headers["Authorization"] = f"Bearer {token(second, OWNER)}"
+    assert second.get("/api/problems").status_code == 200
+
+
 def test_two_servers_tell_the_same(desk: Desk, second: Desk):
     desk.present()
+    second.http.headers["Authorization"] = f"Bearer {token(second, OWNER)}"
     with Listener(second) as listener:
         task = desk.submit()
         waiting = [each.later("/results", {"node_id": 9, "task_id": task}) for each in (desk, second)]
