@@ -180,6 +180,22 @@ def _tell(
     told.tell(transaction, str(command), event)
 
 
+_GIVEN = statement("""
+    SELECT command, message FROM module_command_targets JOIN module_commands ON id = command
+    WHERE module_command_targets.deployment = :deployment AND kind = :kind AND name = :name
+      AND module_command_targets.state = 0 AND delivered_at IS NOT NULL
+    ORDER BY command
+""")
+
+
+def succeed(transaction: Transaction, deployment: str, kind: int, name: str) -> None:
+    """Note that a process which was told to end, or to start afresh, has done so: another one has its name."""
+    parameters = {"deployment": deployment, "kind": kind, "name": name}
+    for row in transaction.connection.execute(_GIVEN, parameters).all():
+        if pb.Command.FromString(row.message).cmd_node in (pb.RESET_NODE, pb.TERMINATE_NODE):
+            settle(transaction, deployment, [(row.command, kind, name)])
+
+
 # A module that has gone runs nothing any more.
 _STILL = statement(
     """

@@ -65,6 +65,7 @@ def register(transaction: Transaction, asked: pb.RegisterModuleParam) -> pb.Regi
     if known is not None and known.process_id != asked.process_id:
         losing.lose_module(transaction, asked.deployment, asked.kind, asked.name, "its process has ended")
         configuration.give_back(transaction, asked.deployment, asked.kind, asked.name)
+        acknowledgements.succeed(transaction, asked.deployment, asked.kind, asked.name)
     row = _refreshed(transaction, asked.deployment, asked.kind, asked.name)
     said = settings.current()
     return pb.RegisterModuleResponse(

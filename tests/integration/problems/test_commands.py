@@ -7,35 +7,11 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, ConflictError, IncompatibleStatusError, NotFoundError
 from orchestrator.core.kinds import MODULE_COMMAND
-from orchestrator.problems import cancelling, commands
-from orchestrator.problems.errors import StateError
+from orchestrator.problems import commands
 from orchestrator.problems.sweeps import open_commands
-from tests.kit.deployment import APP, CARBON, CONSTRAINTS, METADATA, MODEL, RESOURCES, Deployment, Module, task
+from tests.integration.problems.given import give, obey, shown
+from tests.kit.deployment import APP, MODEL, Deployment, Module, task
 from tests.kit.member import after
-
-WORDS = {pb.COMMAND_ACCEPTED: "ACCEPTED", pb.COMMAND_APPLIED: "APPLIED", pb.COMMAND_FAILED: "FAILED"}
-
-
-def give(deployment: Deployment, node: int = 0, target: str = "", command_id: str | None = None, **more):
-    command = pb.Command(cmd_node=node, target_node=target, **more)
-    record, _ = deployment.ask(commands.give, command, command_id)
-    return record
-
-
-def to_task(deployment: Deployment, command: int, task_id: pb.TaskId, target: str = "") -> pb.CommandRecord:
-    return give(deployment, target=target, cmd_task=command, task_id=task_id)
-
-
-def shown(deployment: Deployment, record: pb.CommandRecord) -> tuple[str, dict[str, str]]:
-    found = deployment.ask(commands.get, record.command_id)
-    return WORDS[found.state], {target.node: target.error or WORDS[target.state] for target in found.targets}
-
-
-def obey(module: Module, error: str = "") -> list[int]:
-    """Apply what a module is told."""
-    told = module.report().commands
-    module.report(outcomes=[pb.CommandOutcome(command_id=each.command_id, error=error) for each in told])
-    return [each.command for each in told]
 
 
 def test_a_kind_is_stopped_and_started(deployment: Deployment):
@@ -135,6 +111,17 @@ def test_a_module_that_is_told_to_end(deployment: Deployment):
     assert not deployment.kinds()[APP].replicas[0].present
 
 
+@pytest.mark.parametrize("command", [pb.RESET_NODE, pb.TERMINATE_NODE], ids=pb.NodeCommand.Name)
+def test_a_successor_shows_that_a_module_has_ended(deployment: Deployment, command: int):
+    module = Module(deployment, APP)
+    record = give(deployment, command, "APP_REQUIREMENTS")
+    module.report()
+    deployment.silence("m0")
+    successor = Module(deployment, APP)
+    assert shown(deployment, record)[0] == "APPLIED"
+    assert (list(successor.told.commands), successor.told.accepting) == ([], True)
+
+
 def test_a_command_that_nobody_takes(deployment: Deployment):
     record = give(deployment, pb.START_NODE, "ML_MODEL")
     assert shown(deployment, record) == ("ACCEPTED", {"ML_MODEL": "ACCEPTED"})
@@ -188,170 +175,6 @@ def test_what_cannot_be_done_is_not_recorded(deployment: Deployment, command: di
     with pytest.raises(error):
         deployment.ask(commands.give, pb.Command(**command))
     assert deployment.ask(commands.newest, 10) == []
-
-
-def test_a_task_is_stopped(deployment: Deployment):
-    module = Module(deployment, APP)
-    task_id = deployment.submit({"num_outputs": 3}).task_id
-    claimed = module.take()
-    assert claimed is not None
-    record = to_task(deployment, pb.STOP_TASK, task_id)
-    assert shown(deployment, record) == ("ACCEPTED", {"ORCHESTRATOR": "ACCEPTED"})
-    assert deployment.state(task_id) == "STOPPED"
-    assert deployment.states(task_id) == ["STOPPED"] * 6
-    with pytest.raises(IncompatibleStatusError):
-        module.complete(claimed.attempt)
-    module.report()
-    assert module.stopped
-    module.report()
-    assert shown(deployment, record) == ("APPLIED", {"ORCHESTRATOR": "APPLIED"})
-    assert deployment.kinds()[APP].state == pb.MODULE_IDLE
-    assert deployment.ask(cancelling.cancel, task_id).command_id == record.command_id
-    assert to_task(deployment, pb.STOP_TASK, task_id).state == pb.COMMAND_APPLIED
-
-
-def test_a_stop_whose_module_is_gone(deployment: Deployment):
-    module = Module(deployment, APP)
-    task_id = deployment.submit().task_id
-    module.take()
-    record = to_task(deployment, pb.STOP_TASK, task_id)
-    assert open_commands.settle(deployment.database, after(1), 10) == 0
-    deployment.silence("m0")
-    assert open_commands.settle(deployment.database, after(1), 10) == 1
-    assert shown(deployment, record)[0] == "APPLIED"
-
-
-def test_a_stop_that_its_module_never_acknowledges(deployment: Deployment):
-    module = Module(deployment, APP)
-    task_id = deployment.submit().task_id
-    module.take()
-    record = to_task(deployment, pb.STOP_TASK, task_id)
-    deployment.change("UPDATE modules SET heard_at = now() + interval '90 s'")
-    assert open_commands.settle(deployment.database, after(70), 10) == 0
-    assert open_commands.settle(deployment.database, after(81), 10) == 1
-    state, shown_targets = shown(deployment, record)
-    assert (state, "has not said" in shown_targets["ORCHESTRATOR"]) == ("FAILED", True)
-
-
-def test_cancel(deployment: Deployment):
-    assert deployment.ask(cancelling.cancel) is None
-    modules = deployment.modules()
-    done = deployment.submit().task_id
-    deployment.finish(modules)
-    assert deployment.ask(cancelling.cancel) is None
-    assert deployment.ask(cancelling.cancel, done) is None
-    assert deployment.ask(cancelling.cancel, task(9, 9)) is None
-    older, newer = deployment.submit().task_id, deployment.submit().task_id
-    record = deployment.ask(cancelling.cancel)
-    assert (record.command.task_id, record.state) == (newer, pb.COMMAND_APPLIED)
-    assert (deployment.state(newer), deployment.state(older)) == ("STOPPED", "WAITING")
-    assert deployment.ask(cancelling.cancel, newer).command_id == record.command_id
-    assert deployment.ask(cancelling.cancel).command.task_id == older
-    assert deployment.ask(cancelling.cancel).command.task_id == newer
-
-
-def test_a_task_runs_again(deployment: Deployment):
-    modules = deployment.modules()
-    task_id = deployment.submit().task_id
-    deployment.finish(modules, ml_model=pb.MLModel(model="first"))
-    record = to_task(deployment, pb.RESET_TASK, task_id)
-    assert record.state == pb.COMMAND_APPLIED
-    found = deployment.get(task_id)
-    assert (found.run, found.state, found.HasField("ended_at")) == (2, pb.STAGE_WAITING, False)
-    assert deployment.output(task_id, MODEL) is None
-    deployment.finish(modules, ml_model=pb.MLModel(model="second"))
-    assert deployment.output(task_id, MODEL).model == "second"
-    assert deployment.state(task_id) == "SUCCEEDED"
-
-
-def test_a_part_of_a_task_runs_again(deployment: Deployment):
-    modules = deployment.modules()
-    task_id = deployment.submit().task_id
-    deployment.finish(modules, app_requirements=pb.AppRequirements(app_requirements=["kept"]))
-    to_task(deployment, pb.RESET_TASK, task_id, "ML_MODEL")
-    assert {stage.kind: stage.run for stage in deployment.get(task_id).stages} == {
-        APP: 1,
-        CARBON: 2,
-        CONSTRAINTS: 1,
-        RESOURCES: 2,
-        METADATA: 1,
-        MODEL: 2,
-    }
-    claimed = modules[MODEL].take()
-    assert claimed is not None
-    assert modules[MODEL].inputs(claimed.attempt)[1].app_requirements == ["kept"]
-    modules[MODEL].complete(claimed.attempt)
-    deployment.finish(modules)
-    assert deployment.state(task_id) == "SUCCEEDED"
-
-
-def test_a_running_task_runs_again_below_what_still_runs(deployment: Deployment):
-    modules = deployment.modules()
-    task_id = deployment.submit().task_id
-    modules[APP].run()
-    modules[CONSTRAINTS].run()
-    metadata = modules[METADATA].take()
-    assert metadata is not None
-    to_task(deployment, pb.RESET_TASK, task_id, "ML_MODEL")
-    assert deployment.state(task_id) == "RUNNING"
-    assert deployment.due(MODEL) == []
-    modules[METADATA].complete(metadata.attempt)
-    assert len(deployment.due(MODEL)) == 1
-    running = modules[MODEL].take()
-    assert running is not None
-    to_task(deployment, pb.RESET_TASK, task_id)
-    with pytest.raises(IncompatibleStatusError):
-        modules[MODEL].complete(running.attempt)
-    assert deployment.kinds()[MODEL].state == pb.MODULE_IDLE
-    deployment.finish(modules)
-    assert (deployment.state(task_id), deployment.get(task_id).run) == ("SUCCEEDED", 3)
-
-
-def test_a_failed_task_runs_again(deployment: Deployment):
-    modules = deployment.modules()
-    task_id = deployment.submit().task_id
-    claimed = modules[CONSTRAINTS].take()
-    assert claimed is not None
-    modules[CONSTRAINTS].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, "no")
-    with pytest.raises(StateError, match="reset HW_CONSTRAINTS"):
-        to_task(deployment, pb.RESET_TASK, task_id, "ML_MODEL")
-    to_task(deployment, pb.RESET_TASK, task_id, "HW_CONSTRAINTS")
-    deployment.finish(modules)
-    found = deployment.get(task_id)
-    assert (found.state, found.failed, found.HasField("error")) == (pb.STAGE_SUCCEEDED, False, False)
-
-
-def test_what_was_terminated_never_runs_again(deployment: Deployment):
-    task_id = deployment.submit().task_id
-    to_task(deployment, pb.TERMINATE_TASK, task_id)
-    assert (deployment.state(task_id), deployment.get(task_id).final) == ("STOPPED", True)
-    with pytest.raises(StateError, match="TERMINATE_TASK"):
-        to_task(deployment, pb.RESET_TASK, task_id)
-
-
-def test_others_go_first(deployment: Deployment):
-    module = Module(deployment, APP, slots=1)
-    first = deployment.submit(priority=5).task_id
-    second, third = deployment.submit(priority=-3).task_id, deployment.submit().task_id
-    claimed = module.take()
-    assert claimed is not None
-    assert deployment.get(first).stages[APP].state == pb.STAGE_RUNNING
-    early = deployment.rows("SELECT task_key FROM stages WHERE problem = 1 AND kind = 0")[0].task_key
-    record = to_task(deployment, pb.PREEMPT_TASK, first)
-    assert record.state == pb.COMMAND_APPLIED
-    assert deployment.state(first) == "WAITING"
-    with pytest.raises(IncompatibleStatusError):
-        module.complete(claimed.attempt)
-    module.runs = []
-    with pytest.raises(IncompatibleStatusError, match="others go first"):
-        module.claim(early)
-    order = []
-    while claimed := module.take():
-        work = pb.StageWork()
-        claimed.work.Unpack(work)
-        order.append(work.task_id)
-        module.complete(claimed.attempt)
-    assert order == [third, second, first]
 
 
 def unsent(deployment: Deployment) -> int:
