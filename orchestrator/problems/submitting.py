@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.problems import deployments, graph, ids, inputs, iterations, secrets, stages
+from orchestrator.problems import deployments, graph, idempotency, ids, inputs, iterations, secrets, stages
 from orchestrator.problems.errors import NumbersUsedUpError, StateError
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
 LATEST = -1
 """The `previous_iteration` that stands for the latest of a problem."""
-
-_MOST_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -242,24 +240,10 @@ def _start(
 def _check(new: NewTask) -> None:
     if not -100 <= new.priority <= 100:
         raise BadRequestError(f"priority: -100 to 100 is expected, not {new.priority}")
-    if len(new.idempotency_key) > _MOST_KEY or "\0" in new.idempotency_key:
-        raise BadRequestError(f"Idempotency-Key: 1 to {_MOST_KEY} characters without NUL are expected")
-
-
-# Whoever comes with the same key at the same time waits here for the other.
-_KEY = statement("SELECT pg_advisory_xact_lock(hashtextextended(:deployment || '/' || :key, 1))")
-_BEFORE = statement("""
-    SELECT problem, iteration, state, user_input FROM iterations
-    WHERE deployment = :deployment AND idempotency_key = :key
-""")
 
 
 def _before(transaction: Transaction, deployment: str, new: NewTask) -> Submitted | None:
-    if not new.idempotency_key:
-        return None
-    parameters = {"deployment": deployment, "key": new.idempotency_key}
-    transaction.connection.execute(_KEY, parameters)
-    row = transaction.connection.execute(_BEFORE, parameters).one_or_none()
+    row = idempotency.before(transaction, deployment, new.idempotency_key)
     if row is None:
         return None
     return Submitted(iterations.task_id_of(row), row.state, pb.UserInput.FromString(row.user_input), existed=True)

@@ -42,6 +42,10 @@ def test_a_start_is_planned_with_the_row_and_names_no_patient_in_events(starts):
     assert adapter.adapter == told.communication_adapter
 
 
+def test_the_first_execution_of_an_empty_store_is_number_1(starts):
+    assert [starts.place() for _ in range(3)] == [1, 2, 3]
+
+
 def test_nothing_is_planned_without_its_row(starts):
     def use(transaction, _):
         execution = executions.insert(transaction, pb.Execution(schema="s"), {})
