@@ -11,6 +11,8 @@ revision = "0023"
 down_revision = "0022"
 branch_labels = None
 depends_on = None
+# It adds tables that older code knows nothing of.
+serves_from = "0018"
 
 
 def upgrade() -> None:

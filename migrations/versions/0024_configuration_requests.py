@@ -10,6 +10,8 @@ revision = "0024"
 down_revision = "0023"
 branch_labels = None
 depends_on = None
+# It adds tables that older code knows nothing of.
+serves_from = "0018"
 
 
 def upgrade() -> None:
