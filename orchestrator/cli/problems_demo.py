@@ -33,7 +33,7 @@ _KINDS = {
     "resources": "HW_RESOURCES",
     "carbon": "CARBON_FOOTPRINT",
 }
-_SLOW, _SLOW_LIMIT, _MEASURED = "HW_RESOURCES", 1.0, 2.0
+_SLOW, _SLOW_LIMIT, _MEASURED = "HW_RESOURCES", 1.0, 2.5
 _DIES = 2
 """The iteration in whose midst a module is killed."""
 
@@ -233,7 +233,12 @@ def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[t
         place: for its data.
         tell: called with a few words before each step.
     """
-    settings = {"PROBLEMS_SOFT_LIMITS": f"{_SLOW}={_SLOW_LIMIT:g}s", "LOST_POKE_AGE": "2s", "LOST_POKE_PERIOD": "1s"}
+    settings = {
+        "PROBLEMS_SOFT_LIMITS": f"{_SLOW}={_SLOW_LIMIT:g}s",
+        "SLOW_STAGE_PERIOD": "500ms",
+        "LOST_POKE_AGE": "2s",
+        "LOST_POKE_PERIOD": "1s",
+    }
     served = Served(ORGANIZATION, port=free_port())
     started: list[Module] = []
     with Federation(
