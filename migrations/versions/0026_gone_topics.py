@@ -1,13 +1,13 @@
 """when topics were removed first, so that those which a late start makes anew are known, too.
 
-Revision: 0026, after 0018.
+Revision: 0026, after 0024.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0026"
-down_revision = "0018"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
 

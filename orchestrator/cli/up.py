@@ -37,8 +37,13 @@ _POLL_SECONDS = 0.05
     is_flag=True,
     help="Serve executions of stored schemas too: the hospitals are data partners, the aggregator is the central node.",
 )
+@click.option(
+    "--problems",
+    is_flag=True,
+    help="Serve problems too, on port 5001, where front ends look for it: the modules are the aggregator's.",
+)
 @data_option
-def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
+def up(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
     """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
 
     What `orchestrator demo` starts, for you to play with; a part that dies is started again. Its data stay in the
@@ -48,16 +53,17 @@ def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
 
     exit_on(*ENDING)
     with ending_with(partial(click.echo, "Everything has ended")):
-        _stay(orgs, port, executions, data)
+        _stay(orgs, port, executions, problems, data)
 
 
-def _stay(orgs: int, port: int | None, executions: bool, data: Path) -> None:
+def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError
     from orchestrator.embedded.executions import of_environment
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.postgres import forget_variables
+    from orchestrator.embedded.problems import Served
     from orchestrator.embedded.processes import ProcessError
 
     forget_variables()
@@ -71,6 +77,7 @@ def _stay(orgs: int, port: int | None, executions: bool, data: Path) -> None:
             port=port,
             executions=organizations[-1] if executions else None,
             runtime_settings=of_environment(os.environ),
+            problems=Served(organizations[-1]) if problems else None,
             tell=tell,
         ) as federation:
             for name, store_url in federation.running.stores.items():
@@ -122,6 +129,8 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
         table.add_row("maps of images", f"{images}: which commands stand for images, one for each organization")
         for implementation, where in _runtimes(federation):
             table.add_row(implementation, where)
+    if running.problems:
+        table.add_row("problems", f"{running.problems['address']}; modules that are started in this folder find it")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))

@@ -58,6 +58,10 @@ class Executions:
         ),
     )
     follows_done = True
+    guards_claims = False
+
+    def admit(self, transaction: Transaction, task: Task, node: str) -> None:
+        """Let any node take any task."""
 
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether it is the queue of the caller's own runtimes."""
@@ -79,6 +83,9 @@ class Executions:
         answer.work.ParseFromString(work)
         step = steps.of(task)
         _ROLES[step.role].handed(transaction, step, answer.work)
+
+    def returned(self, transaction: Transaction, task: Task, fault: FaultKind | None) -> None:
+        """Do nothing: the next attempt follows by itself."""
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what was done.

@@ -15,14 +15,15 @@ from orchestrator.core.errors import BusyError
 _SCRAPES = 4
 
 
-def routes(ready: health.Ready, exposed: Callable[[], bytes] | None) -> list[Route]:
+def routes(ready: health.Ready, exposed: Callable[[], bytes] | None, told: health.Told = health.nothing) -> list[Route]:
     """Return the routes.
 
     Args:
         ready: raises UnavailableError when the server cannot do its work.
         exposed: returns what `/metrics` shows; None leaves that page out.
+        told: returns what `/ready` says besides.
     """
-    made = health.routes(ready)
+    made = health.routes(ready, told)
     if exposed is not None:
         made.append(Route("/metrics", _metrics(exposed)))
     return made

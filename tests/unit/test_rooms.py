@@ -24,8 +24,10 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.health",
     "orchestrator.starting",
 )
+SCHEMA = "orchestrator.schema"
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
+CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
+EXECUTIONS, PROBLEMS = "orchestrator.executions", "orchestrator.problems"
 VERSION = "orchestrator"
 WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers",
@@ -55,7 +57,8 @@ MAY_IMPORT = {
     CALLS: {*ENGINES, SETTINGS},
     ACCESS: {STORE, CORE},
     EXECUTIONS: {*ENGINES},
-    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING, HEALTH, LOG},
+    PROBLEMS: {*ENGINES, SETTINGS},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, LISTENING, HEALTH, LOG},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -68,6 +71,7 @@ MAY_IMPORT = {
         SETTINGS,
         LISTENING,
         STARTING,
+        SCHEMA,
         "migrations",
     },
     "orchestrator.supervisor": {
@@ -87,9 +91,10 @@ MAY_IMPORT = {
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},
+    SCHEMA: {CORE, "migrations"},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH, SCHEMA},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},
@@ -97,6 +102,8 @@ MAY_IMPORT = {
     FUNCTIONS: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT},
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.runtime": {*OUTSIDE, WORKERS},
+    # A distribution of its own: the rooms of its client, and the file by which a federation of this machine is found.
+    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, "orchestrator.embedded"},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "migrations": {STORE, PROTOS},
     "benchmarks": None,
@@ -184,7 +191,7 @@ def test_sql_is_found():
     assert not has_sql("from sqlalchemy.exc import SQLAlchemyError")
 
 
-PRODUCTS = (COMPUTE, "orchestrator.executions", "orchestrator.problems")
+PRODUCTS = (COMPUTE, EXECUTIONS, PROBLEMS)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
