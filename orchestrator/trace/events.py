@@ -6,12 +6,11 @@ at a kind that they do not know, so `EventService` leaves them out; `GetTaskEven
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from string import Template
 from types import SimpleNamespace
 
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg.types.json import Jsonb
 from sqlalchemy import RowMapping, Select, select, text
 
@@ -40,6 +39,7 @@ _TASK_PROFILE = OWN_KINDS
 _TASK_DECLINE = OWN_KINDS + 1
 _OWNFIELD_OF_KIND = {_TASK_PROFILE: "profiling_step", _TASK_DECLINE: "decline"}
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in FIELD_OF_KIND.items()}
 
 
@@ -303,14 +303,16 @@ def to_message(row: RowMapping) -> pb.Event:
 
 def header(row: Row) -> pb.Event:
     """Return a row as a message without its snapshot."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(row.created_at)
-    return pb.Event(
+    event = pb.Event(
         id=str(row.id),
         asset_key=row.asset_key,
         asset_kind=row.asset_kind,
         event_kind=row.kind,
         channel=row.channel,
-        timestamp=timestamp,
         metadata=row.metadata or {},
     )
+    # By hand: `FromDatetime` takes as long as all the rest, for each event of a replay.
+    since = row.created_at - _EPOCH
+    event.timestamp.seconds = since.days * 86_400 + since.seconds
+    event.timestamp.nanos = since.microseconds * 1000
+    return event

@@ -100,7 +100,7 @@ class Beside(threading.Thread):
     def __init__(self, client: Client, plan: Plan[None]) -> None:
         super().__init__()
         self.client, self.plan = client, plan
-        self.done = 0
+        self.done = self.allowed = 0
         self.faults: list[BaseException] = []
         self.over = threading.Event()
 
@@ -114,11 +114,24 @@ class Beside(threading.Thread):
         """What it does."""
         raise NotImplementedError
 
-    def go_on(self) -> None:
-        """Wait for some more of it."""
-        target = self.done + SOME
-        wait_until(lambda: self.done >= target or self.faults, 60, f"{type(self).__name__} to go on")
-        assert not self.faults
+    def paused(self) -> bool:
+        """Wait until more is asked for, a little at least; say whether it is over."""
+        while not self.over.wait(BETWEEN_SECONDS):
+            if self.done < self.allowed:
+                return False
+        return True
+
+    def more(self) -> int:
+        """Let it do more; return how much it has done when it has gone on."""
+        self.allowed = self.done + 3 * SOME
+        return self.done + SOME
+
+
+def all_go_on(beside: list[Beside]) -> None:
+    """Wait until all of them have done more; there is more to do then."""
+    for each, target in [(each, each.more()) for each in beside]:
+        wait_until(lambda each=each, target=target: each.done >= target or each.faults, 60, type(each).__name__)
+        assert not each.faults
 
 
 class Worker(Beside):
@@ -126,7 +139,7 @@ class Worker(Beside):
 
     def work(self) -> None:
         for task in self.plan.tasks:
-            if self.over.wait(BETWEEN_SECONDS):
+            if self.paused():
                 return
             claimed = self.client.worker.ClaimTask(pb.ClaimTaskParam(compute_task_key=task.key, claim_id=new_key()))
             model = pb.NewModel(
@@ -144,7 +157,7 @@ class Writer(Beside):
 
     def work(self) -> None:
         self.keys: list[str] = []
-        while not self.over.wait(BETWEEN_SECONDS):
+        while not self.paused():
             function = self.client.register(new_function())
             plan = self.client.plan(f"written {self.done}")
             task = plan.task(function=function, worker=ORGANIZATION)
@@ -178,11 +191,9 @@ def test_clients_of_three_servers_never_notice_that_they_are_killed_in_turn(serv
             each.start()
         try:
             for host in HOSTS:
-                for each in beside:
-                    each.go_on()
+                all_go_on(beside)
                 servers.kill(host)
-                for each in beside:
-                    each.go_on()
+                all_go_on(beside)
                 if host != HOSTS[-1]:
                     servers.start(host)
         finally:

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator import protos as pb
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.embedded.valkey import Valkey
 from tests.integration.workers.conftest import pool  # noqa: F401 - a fixture
 from tests.kit import engines
+from tests.kit.node import node
 from tests.kit.pool import Pool
 from tests.kit.recorded import serving
 from tests.kit.waiting import wait_until
@@ -51,6 +54,9 @@ def world(tmp_path: Path, pool: Pool) -> Iterator[World]:  # noqa: F811
             }
         )
         yield world
+    # What a failed test has left.
+    for name in containers(world):
+        engine().ask("rm", "--force", name)
     for name in engine().ask("images", "--quiet", NAME).split():
         engine().ask("image", "rm", "--force", name)
 
@@ -162,6 +168,33 @@ def test_a_worker_that_is_killed_leaves_no_container(world: World) -> None:
         assert world.recorded.failed[0].lost
         assert containers(world) == []
     assert not places(world.settings.node_folder)
+
+
+def test_a_worker_that_starts_again_ends_what_the_one_before_has_left(
+    world: World, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("container_engine", "consent_policy"):
+        monkeypatch.setenv(f"ORCHESTRATOR_{name.upper()}", str(getattr(world.settings, name)))
+    function = world.function("outputs['model'].with_name('began').touch(); time.sleep(600)")
+    function.metadata["image"] = IMAGE
+    world.claim(function).lease.FromSeconds(60)
+    with node(world, valkey.url) as worker:
+        worker.poke(RUN_TASK, task=world.task, attempt=2)
+        began = wait_until(
+            lambda: list(world.settings.node_folder.glob("*/outputs/began")),
+            timeout=60,
+            message="the function to begin",
+        )
+    (running,) = containers(world)
+    labels = json.loads(engine().ask("container", "inspect", "--format={{json .Config.Labels}}", running))
+    assert labels["orchestrator.task"] == world.task
+    assert labels["orchestrator.attempt"] == "2"
+    assert "token" not in labels.values()
+    with node(world, valkey.url):
+        wait_until(lambda: world.recorded.failed, timeout=60, message="it to be reported lost")
+        assert world.recorded.failed[0].lost
+        assert containers(world) == []
+        wait_until(lambda: not began[0].exists(), timeout=20, message="its folder to be removed")
 
 
 @pytest.fixture

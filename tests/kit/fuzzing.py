@@ -26,6 +26,8 @@ def fuzzed(document: Mapping[str, Any], url: str, examples: int = 6) -> None:
     schema = schemathesis.openapi.from_dict(dict(document))
     schema.config.update(base_url=url, workers=1, request_timeout=30, suppress_health_check=[HealthCheck.all])
     schema.config.generation.update(max_examples=examples, database="none")
+    # It would keep what it has seen in the folder where the tests run.
+    schema.config.cache.enabled = False
     schema.config.phases.update(phases=["examples", "coverage", "fuzzing"])
     schema.config.checks.update(included_check_names=list(CHECKS))
     failed: list[str] = []

@@ -97,7 +97,7 @@ class ImageStore:
         flags = [] if network else ["--network=none"]
         if self._engine.is_podman:
             # Layers that are kept for the next would be kept for ever.
-            flags += ["--layers=false", "--pull=never", "--format=docker", "--http-proxy=false"]
+            flags += ["--layers=false", "--pull=never", "--format=docker", f"--http-proxy={str(network).lower()}"]
         code, said = self._follow(
             ["build", *flags, f"--file={function / 'Dockerfile'}", f"--tag={name}", str(function)],
             waiting,

@@ -20,7 +20,7 @@ from orchestrator.trace import adopted, forgotten, places
 from orchestrator.trace.sweeps import old_events
 from tests.integration.test_migrations import to
 from tests.kit import earlier_places
-from tests.kit.database import Writer, names_of, opened
+from tests.kit.database import Writer, copied, names_of, opened
 from tests.kit.member import at_once, made
 from tests.kit.waiting import wait_until
 
@@ -28,16 +28,24 @@ Place = Callable[[places.Connection, int], int]
 SEQUENCERS: tuple[Place, Place] = (earlier_places.place, places.place)
 
 
-@pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
-    """As the release before left it, with four events, the last without a place."""
-    url = postgres.create_database(f"test_{uuid.uuid4().hex}")
+@pytest.fixture(scope="module")
+def before(postgres: Postgres) -> str:
+    """The name of a database as the release before left it, with four events, the last without a place."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = postgres.create_database(name)
     to(url, "0018")
     with opened(url) as database:
         earlier_places.write(database, "a", "b")
         earlier_places.write(database, "c")
         step(database, earlier_places.place)
         earlier_places.write(database, "d")
+    return name
+
+
+@pytest.fixture
+def database(postgres: Postgres, before: str) -> Iterator[Database]:
+    """A copy of it."""
+    with copied(postgres, before) as database:
         yield database
 
 

@@ -105,6 +105,9 @@ def test_a_policy_says_who_runs_here():
     network: [aggregator]
     sources: [hospital-1]
     indexes: ["https://packages.example.org/simple/"]
+    images: ["registry.example.org/lab/*", "localhost/base:1"]
+    builds: [hospital-1]
+    devices: [aggregator]
     """
     assert ConsentPolicy.parse(text.encode(), "file") == ConsentPolicy(
         frozenset({"aggregator", "hospital-1"}),
@@ -113,6 +116,9 @@ def test_a_policy_says_who_runs_here():
         frozenset({"aggregator"}),
         frozenset({"hospital-1"}),
         frozenset({"https://packages.example.org/simple"}),
+        ("registry.example.org/lab/*", "localhost/base:1"),
+        frozenset({"hospital-1"}),
+        frozenset({"aggregator"}),
     )
     assert ConsentPolicy.parse(b"", "file") == ConsentPolicy()
 
@@ -132,6 +138,9 @@ def test_a_policy_says_who_runs_here():
         ("stores: {a: 'https://a?b'}", "https URL"),
         ("stores: [a]", "keys and values"),
         ("sources: ['*']", "is no organization"),
+        ("builds: ['*']", "is no organization"),
+        ("images: ['*']", "the name of an image is expected"),
+        ("images: ['a b']", "the name of an image is expected"),
         ("indexes: ['http://a']", "https URL of a package index"),
         ("indexes: ['https://u:p@a']", "https URL of a package index"),
     ],

@@ -181,6 +181,7 @@ class Module:
                 self.script.tell(frames.End(again=False))
         if self._kill_by is not None and time.monotonic() > self._kill_by:
             log.warning("script.killed", reason="it has not ended when it was told to")
+            self._kill_by = time.monotonic() + _KILL_SECONDS
             self.script.kill()
         for held in self.attempts.overdue():
             log.warning("stage.overdue", job=held.job, limit=held.limit)
