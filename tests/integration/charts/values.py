@@ -316,7 +316,7 @@ _O_FULL = merged(
         "flower": {
             **_SIDECARS,
             "enabled": True,
-            "settings": {"organizations": "hospital-1,hospital-2"},
+            "settings": {"organizations": "hospital-1,hospital-2", "queues": "executions.central"},
             "basicAuthSecret": {"name": "flower"},
             "ingress": {"enabled": True, "host": "f.example.org", "paths": ["/"]},
         },
