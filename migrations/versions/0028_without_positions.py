@@ -1,6 +1,6 @@
 """no place in the row of an event any more.
 
-Revision: 0091, after 0090. The second part of the contracting half of `places` (0019).
+Revision: 0028, after 0027. The second part of the contracting half of `places` (0019).
 """
 
 from importlib import import_module
@@ -8,8 +8,8 @@ from importlib import import_module
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0091"
-down_revision = "0090"
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 half = "contract"

@@ -1,6 +1,6 @@
 """the row of an event follows its place no more.
 
-Revision: 0090, after 0026. The first part of the contracting half of `places` (0019), which comes after all that this
+Revision: 0027, after 0026. The first part of the contracting half of `places` (0019), which comes after all that this
 release adds, and so has a number beyond theirs. A part locks one table, and so waits for nobody who waits for it.
 """
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 from alembic import op
 
-revision = "0090"
+revision = "0027"
 down_revision = "0026"
 branch_labels = None
 depends_on = None
