@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from starlette.routing import Route
 
 from orchestrator.access import tokens
+from orchestrator.calls import metrics
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
 from orchestrator.calls.gate import Gate
@@ -33,8 +34,9 @@ from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
-from orchestrator.gateway.metrics import exposition
+from orchestrator.gateway.metrics import RelayLag, exposition
 from orchestrator.gateway.server import application, serve_http
+from orchestrator.gateway.tracing import traced
 from orchestrator.listening import Limits, Listener, runner
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
@@ -45,6 +47,8 @@ from orchestrator.settings import ServerSettings, read_broker_urls, read_channel
 from orchestrator.starting import Sibling, StartError, check_database
 from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
+from orchestrator.telemetry import spans
+from orchestrator.telemetry.switch import SwitchError
 
 log = structlog.get_logger()
 
@@ -80,10 +84,13 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
         connecting.share_sessions()
     check_database(settings)
     try:
+        spans.begin("server")
         with runner(_limits(settings)) as running:
             running.run(_serve(settings, sibling))
-    except AddressError as error:
+    except (AddressError, SwitchError) as error:
         raise StartError(str(error)) from error
+    finally:
+        spans.end()
 
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
@@ -127,11 +134,15 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         counts = sibling.counts.registry() if sibling and sibling.counts else REGISTRY
         if files.certificates:
             counts.register(Expiry(files.certificates))
+        if relay:
+            counts.register(RelayLag(relay.lags))
+        if settings.metrics_exemplars:
+            metrics.show_exemplars()
         server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
         probe = Probe(url)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
-        monitoring = monitor.routes(probe.check, exposed)
+        monitoring = monitor.routes(probe.check, exposed, exemplars=settings.metrics_exemplars)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
         await server.start()
         async with asyncio.TaskGroup() as background:
@@ -280,6 +291,6 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
     )
     identity = Identity(gate, ways)
     try:
-        return [*routes_of(calls, identity), *executions.routes(calls, identity)]
+        return traced([*routes_of(calls, identity), *executions.routes(calls, identity)])
     except (OSError, ValueError) as error:
         raise StartError(str(error)) from error

@@ -5,6 +5,8 @@ else's pokes, and its own stay in the outbox until it is back.
 """
 
 import asyncio
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -14,10 +16,12 @@ from kombu.exceptions import OperationalError
 from orchestrator.core import crash, pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
+from orchestrator.dispatch.tracing import is_again, sending
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.store import connecting
 from orchestrator.store.connection import transaction_on
+from orchestrator.telemetry import spans
 
 log = structlog.get_logger()
 
@@ -89,11 +93,14 @@ class Relay:
             taken = outbox.take(connection, queue, self.batch, room)
             if taken:
                 crash.point("relay.before_send")
+            again = [poke for _, poke in taken if is_again(poke)]
+            earlier = outbox.earlier(connection, again) if spans.on() else {}
             for _, poke in taken:
                 if poke.message == outbox.PURGE:
                     _empty(app, queue)
                 else:
-                    _send(app, poke)
+                    with sending(poke, app.conf.broker_url, earlier.get(poke.key)) as headers:
+                        _send(app, poke, headers)
             _stop(app, queue, [poke for _, poke in taken if poke.message == pokes.STOP_ATTEMPTS])
             if taken:
                 crash.point("relay.before_mark")
@@ -112,6 +119,10 @@ class Relay:
                 app.close()
             return made
         return app
+
+    def lags(self) -> dict[str, float]:
+        """Return for how many seconds each queue that ever had pokes has waited for its broker; 0 where it does not."""
+        return {queue: lane.lag for queue, lane in list(self._lanes.items())}
 
     async def stop(self) -> None:
         """End the lanes; a batch that is being sent may finish."""
@@ -132,17 +143,28 @@ class _Lane:
 
     def __init__(self, relay: Relay, queue: str) -> None:
         threads = ThreadPoolExecutor(1, f"relay-{queue}")
+        self._since: float | None = None
 
         async def step() -> bool:
             # Its organization may have left every channel since.
             if not relay.reaches(queue):
+                self._since = None
                 return False
+            self._since = self._since or time.monotonic()
             sent = await asyncio.get_running_loop().run_in_executor(threads, relay.send, queue)
+            if sent < relay.batch:
+                self._since = None
             return sent >= relay.batch
 
         self._threads = threads
         self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS)
         self._task = asyncio.create_task(self._pump.run())
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds it has had something to send, or could not even look; 0 where it has sent all."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def wake(self) -> None:
         """Tell it that there may be something to send."""
@@ -155,7 +177,7 @@ class _Lane:
         await asyncio.to_thread(self._threads.shutdown)
 
 
-def _send(app: Celery, poke: outbox.Poke) -> None:
+def _send(app: Celery, poke: outbox.Poke, headers: Mapping[str, str]) -> None:
     if poke.message == pokes.STOP_ATTEMPTS:
         return
     if poke.message not in pokes.KEYWORDS:
@@ -164,7 +186,7 @@ def _send(app: Celery, poke: outbox.Poke) -> None:
         return
     keywords = dict(zip(pokes.KEYWORDS[poke.message], (str(poke.key), poke.attempt), strict=False))
     confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
-    app.send_task(poke.message, kwargs=keywords, queue=poke.queue, retry=False, **confirmed)
+    app.send_task(poke.message, kwargs=keywords, queue=poke.queue, retry=False, headers=dict(headers), **confirmed)
 
 
 def _empty(app: Celery, name: str) -> None:

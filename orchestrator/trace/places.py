@@ -5,6 +5,7 @@ Nothing that a reader has is ever joined by something before it: who resumes aft
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -49,6 +50,23 @@ def place(connection: Connection, limit: int) -> int:
     connection.execute(LOCK)
     row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
     return row.count if row else 0
+
+
+_UNPLACED = text("""
+    SELECT extract(epoch FROM CAST(:now AS timestamptz) - created_at)
+    FROM events WHERE position IS NULL ORDER BY sequence LIMIT 1
+""")
+
+
+def lag(connection: Connection, now: datetime) -> float:
+    """Return for how many seconds the first event waits for its place, 0 where none does.
+
+    Args:
+        connection: inside a transaction.
+        now: the time.
+    """
+    seconds = connection.execute(_UNPLACED, {"now": now}).scalar_one_or_none()
+    return 0.0 if seconds is None else max(0.0, float(seconds))
 
 
 @dataclass(frozen=True)

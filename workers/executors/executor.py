@@ -168,6 +168,7 @@ class Job:
         prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
         environment: what it has of Python; for an executor that is `Hosting`.
         paths: of this machine that it sees besides, where it is isolated.
+        variables: that it sees besides those of its environment, and this attempt alone, as `TRACEPARENT`.
     """
 
     folder: Path
@@ -182,6 +183,7 @@ class Job:
     environment: Environment = Environment()
     paths: Sequence[Shared] = ()
     told: bool = True
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> Path:
