@@ -14,7 +14,8 @@ from orchestrator.telemetry import spans
 
 
 def _placed(_: object, __: str, line: EventDict) -> EventDict:
-    return {**line, **spans.ids()}
+    line.update(spans.ids())
+    return line
 
 
 _STAMPED: tuple[Processor, ...] = (

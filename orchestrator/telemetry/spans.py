@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.telemetry import names, switch
+from orchestrator.telemetry import switch
 from orchestrator.telemetry.traceparent import NAME
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class _Untold:
 
 _UNTOLD = _Untold()
 _NOTHING: AbstractContextManager[Span] = nullcontext(_UNTOLD)
+_NO_IDS: Mapping[str, str] = MappingProxyType({})
 _own: "Tracing | None" = None
 
 
@@ -118,14 +120,6 @@ def on() -> bool:
     return _own is not None
 
 
-def _tracing() -> "Tracing | None":
-    if _own is not None or _SDK not in sys.modules:
-        return _own
-    from orchestrator.telemetry.tracing import Tracing
-
-    return Tracing.of_program()
-
-
 def span(
     name: str,
     kind: Kind = Kind.INTERNAL,
@@ -145,10 +139,13 @@ def span(
         after: the traceparent of a span that it follows, as a link.
         root: whether it begins a trace, whatever it is a part of.
     """
-    tracing = _tracing()
-    if tracing is None:
+    if _own is not None:
+        return _own.span(name, kind.name, attributes, within, after, root)
+    if _SDK not in sys.modules:
         return _NOTHING
-    return tracing.span(name, kind.name, attributes, within, after, root)
+    from orchestrator.telemetry import program
+
+    return program.span(name, kind.name, attributes)
 
 
 @contextmanager
@@ -162,13 +159,11 @@ def calling(name: str, attributes: Mapping[str, Value], headers: MutableMapping[
 
 def current() -> str | None:
     """Return the traceparent of the span in whose block this is; None where nothing is traced by this process."""
-    return None if _own is None else _own.current()
+    told = None if _own is None else _own.innermost()
+    return None if told is None else told.traceparent
 
 
 def ids() -> Mapping[str, str]:
     """Return what a line of the log bears of the span in whose block it is written."""
-    where = current()
-    if where is None:
-        return {}
-    _, trace, span_id, _ = where.split("-")
-    return {names.TRACE_ID: trace, names.SPAN_ID: span_id}
+    told = None if _own is None else _own.innermost()
+    return _NO_IDS if told is None else told.ids

@@ -1,4 +1,4 @@
-"""Where a span stands, as it travels: W3C's `traceparent`, version 00.
+"""Where a span stands, as it travels: W3C's `traceparent`, version 00, with the flags that level 2 knows.
 
 Source: https://www.w3.org/TR/trace-context/#traceparent-header
 """
@@ -11,7 +11,7 @@ NAME = "traceparent"
 VARIABLE = "TRACEPARENT"
 """In the environment of a process; source: OpenTelemetry, environment variables as context propagation carriers."""
 
-_VALID = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
+_VALID = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[0-3]")
 
 
 def valid(value: object) -> str | None:

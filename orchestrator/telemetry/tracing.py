@@ -1,63 +1,89 @@
-"""What `spans` makes of its blocks: spans of OpenTelemetry's SDK. Imported only where something is traced."""
+"""What `spans` makes of its blocks in a process that is traced. Imported only there.
+
+Sampler, ids, queue and exporter are those of OpenTelemetry's SDK. A span is made once, when it has ended, as the
+exporter reads it: the SDK's own, which anybody may change at any time, takes more than twice as long (decision 56).
+"""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-from opentelemetry import context as contexts
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags, Tracer
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from orchestrator import __version__
 from orchestrator.telemetry import names
 
-_SCOPE = "orchestrator"
+_SCOPE = InstrumentationScope("orchestrator", __version__)
 _LAST_SECONDS = 3.0
+_FAILED, _NEUTRAL = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
 
 class Told:
-    """A span that is traced; see `spans.Span`.
+    """A span that has not ended yet; see `spans.Span`.
 
     Args:
-        span: OpenTelemetry's.
+        where: it stands.
+        attributes: the first of them.
     """
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
+    def __init__(self, where: SpanContext, attributes: dict[str, str | int]) -> None:
+        trace_id, span_id = f"{where.trace_id:032x}", f"{where.span_id:016x}"
+        self.where = where
+        self.attributes = attributes
         self.failed = False
-
-    @property
-    def traceparent(self) -> str | None:
-        """Where it stands."""
-        return _written(self._span.get_span_context())
+        self.traceparent: str | None = f"00-{trace_id}-{span_id}-{where.trace_flags:02x}"
+        self.ids = {names.TRACE_ID: trace_id, names.SPAN_ID: span_id}
 
     def note(self, name: str, value: str | int) -> None:
         """Add an attribute."""
-        self._span.set_attribute(name, value)
+        self.attributes[name] = value
 
     def fail(self, kind: str) -> None:
         """Note that it failed."""
         self.failed = True
-        self._span.set_status(StatusCode.ERROR)
-        self._span.set_attribute(names.ERROR_TYPE, kind)
+        self.attributes[names.ERROR_TYPE] = kind
+
+
+_innermost: ContextVar[Told | None] = ContextVar("span", default=None)
+
+
+class _Known(Resource):
+    """What a process is; its hash is asked for each span that is sent, and the SDK's writes all of it as JSON."""
+
+    __hash__ = object.__hash__
 
 
 class Tracing:
-    """Makes spans.
+    """Traces this process.
 
     Args:
-        tracer: OpenTelemetry's.
-        provider: to be closed with it; None where it is somebody else's.
+        provider: says what the process is, which traces are kept, and what ids they have.
+        processor: is given what has ended.
     """
 
-    def __init__(self, tracer: Tracer, provider: TracerProvider | None = None) -> None:
-        self._tracer = tracer
-        self._provider = provider
+    def __init__(self, provider: TracerProvider, processor: BatchSpanProcessor) -> None:
+        self._resource = provider.resource
+        self._sampler = provider.sampler
+        self._ids = provider.id_generator
+        self._processor = processor
 
     @classmethod
     def exporting(cls, service: str, attributes: Mapping[str, str]) -> "Tracing":
@@ -70,14 +96,9 @@ class Tracing:
         }
         # What the operator says of a process goes before what it says of itself.
         resource = Resource.create(own).merge(OTELResourceDetector().detect())
-        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider.get_tracer(_SCOPE, __version__), provider)
-
-    @classmethod
-    def of_program(cls) -> "Tracing":
-        """Return that of the program, which has set up OpenTelemetry for itself, or not yet."""
-        return cls(trace.get_tracer(_SCOPE, __version__))
+        known = _Known(resource.attributes, resource.schema_url)
+        provider = TracerProvider(resource=known, shutdown_on_exit=False)
+        return cls(provider, BatchSpanProcessor(OTLPSpanExporter()))
 
     @contextmanager
     def span(
@@ -90,15 +111,11 @@ class Tracing:
         root: bool,
     ) -> Iterator[Told]:
         """Trace a block; see `spans.span`."""
-        context = None
-        if root:
-            context = Context()
-        elif within is not None:
-            context = trace.set_span_in_context(NonRecordingSpan(_read(within)), Context())
-        links = None if after is None else [Link(_read(after))]
-        span = self._tracer.start_span(name, context, SpanKind[kind], attributes, links)
-        token = contexts.attach(trace.set_span_in_context(span))
-        told = Told(span)
+        links = () if after is None else (Link(_read(after)),)
+        parent = None if root else self._parent(within)
+        told = self._begun(name, SpanKind[kind], dict(attributes or {}), parent, links)
+        token = _innermost.set(told)
+        begun = time.time_ns()
         try:
             yield told
         except BaseException as error:
@@ -107,25 +124,55 @@ class Tracing:
                 told.fail(type(error).__qualname__)
             raise
         finally:
-            contexts.detach(token)
-            span.end()
+            _innermost.reset(token)
+            if told.where.trace_flags.sampled:
+                self._processor.on_end(
+                    ReadableSpan(
+                        name,
+                        told.where,
+                        parent,
+                        self._resource,
+                        told.attributes,
+                        links=links,
+                        kind=SpanKind[kind],
+                        status=_FAILED if told.failed else _NEUTRAL,
+                        start_time=begun,
+                        end_time=time.time_ns(),
+                        instrumentation_scope=_SCOPE,
+                    )
+                )
 
-    def current(self) -> str | None:
-        """Return where the span stands in whose block this is."""
-        return _written(trace.get_current_span().get_span_context())
+    def _parent(self, within: str | None) -> SpanContext | None:
+        if within is not None:
+            return _read(within)
+        around = _innermost.get()
+        return None if around is None else around.where
+
+    def _begun(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, str | int],
+        parent: SpanContext | None,
+        links: tuple[Link, ...],
+    ) -> Told:
+        if parent is None:
+            context, trace_id = Context(), self._ids.generate_trace_id()
+        else:
+            context, trace_id = set_span_in_context(NonRecordingSpan(parent), Context()), parent.trace_id
+        decision = self._sampler.should_sample(context, trace_id, name, kind, attributes, links).decision
+        flags = TraceFlags(TraceFlags.SAMPLED if decision is Decision.RECORD_AND_SAMPLE else TraceFlags.DEFAULT)
+        return Told(SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=flags), attributes)
+
+    def innermost(self) -> Told | None:
+        """Return the span in whose block this is."""
+        return _innermost.get()
 
     def close(self) -> None:
         """Send what was not sent yet, for some seconds: a collector that is away holds up nobody's end."""
-        if self._provider is not None:
-            sending = threading.Thread(target=self._provider.shutdown, daemon=True)
-            sending.start()
-            sending.join(_LAST_SECONDS)
-
-
-def _written(where: SpanContext) -> str | None:
-    if not where.is_valid:
-        return None
-    return f"00-{where.trace_id:032x}-{where.span_id:016x}-{where.trace_flags & TraceFlags.SAMPLED:02x}"
+        sending = threading.Thread(target=self._processor.shutdown, daemon=True)
+        sending.start()
+        sending.join(_LAST_SECONDS)
 
 
 def _read(traceparent: str) -> SpanContext:

@@ -65,7 +65,7 @@ def test_without_the_package_the_variable_that_asks_for_it_is_named(monkeypatch:
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-@pytest.mark.parametrize("flags", ["00", "01"])
+@pytest.mark.parametrize("flags", ["00", "01", "02", "03"])
 def test_a_traceparent_passes(flags: str) -> None:
     value = f"00-{TRACE}-{SPAN}-{flags}"
     assert traceparent.valid(value) == value
@@ -83,6 +83,7 @@ def test_a_traceparent_passes(flags: str) -> None:
         f"00-{TRACE}-{SPAN}-01\n",
         f"01-{TRACE}-{SPAN}-01",
         f"00-{TRACE}-{SPAN}-ff",
+        f"00-{TRACE}-{SPAN}-04",
         f"00-{TRACE.upper()}-{SPAN}-01",
         f"00-{'0' * 32}-{SPAN}-01",
         f"00-{TRACE}-{'0' * 16}-01",
