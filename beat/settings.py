@@ -1,14 +1,15 @@
 """What the beat and its maintenance worker must be told, from variables named `ORCHESTRATOR_…`."""
 
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, Field, PositiveInt
 
+from orchestrator.core.broker_urls import BrokerUrl
 from orchestrator.settings import Address, Duration, RuleSettings
 
 
 class BeatSettings(RuleSettings):
     """What the beat and its maintenance worker need."""
 
-    broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    broker_url: BrokerUrl = Field(description="the URL of the broker, as in redis://host:6379/0")
     health_address: Address | None = Field(
         None,
         description="host:port on which this process alone answers `/health` and `/ready` over HTTP, see "

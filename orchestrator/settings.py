@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from orchestrator.core import documents
+from orchestrator.core import broker_urls, documents
+from orchestrator.core.broker_urls import BrokerUrl
 from orchestrator.core.rules import Rules
 from orchestrator.engine.retries import FaultKind, RetryPolicies, RetryPolicy
 
@@ -113,8 +114,10 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
     for name in ("organizations", "queues", "relay"):
         for organization, entry in parts[name].mapping().items() if name in parts else ():
             urls[organization] = entry.text()
-            if "://" not in urls[organization]:
-                raise entry.error("the URL of a broker is expected here")
+            try:
+                broker_urls.check(urls[organization])
+            except ValueError as error:
+                raise entry.error(str(error)) from None
     if not urls:
         raise parts["organizations"].error("there is no organization")
     return urls
@@ -212,7 +215,7 @@ class FlowerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
-    broker_url: SecretStr = Field(min_length=1, description="the URL of the broker, as in redis://host:6379/0")
+    broker_url: BrokerUrl = Field(description="the URL of the broker, as in redis://host:6379/0")
     organizations: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (),
         description="on Redis or Valkey, the organizations whose workers are shown, separated by commas, beside the "
@@ -225,8 +228,7 @@ class ProvisionSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
 
-    broker_url: SecretStr = Field(
-        min_length=1,
+    broker_url: BrokerUrl = Field(
         description="the URL of the broker with its administrator, as in redis://:password@host:6379/0 or "
         "amqp://user:password@host:5672",
     )
@@ -247,7 +249,7 @@ class ServerSettings(RuleSettings):
     )
     grpc_address: Address = Field("0.0.0.0:9000", description="host:port that the gRPC server listens on")
     http_address: Address = Field("0.0.0.0:8484", description="host:port that the HTTP server listens on")
-    broker_url: SecretStr | None = Field(
+    broker_url: BrokerUrl | None = Field(
         None, description="the URL of the broker, as in redis://host:6379/0; nothing is dispatched without a broker"
     )
     broker_urls: Annotated[FilePath, _readable(read_broker_urls)] | None = Field(

@@ -1,5 +1,6 @@
 """What an organization's worker and asset store must be told, from variables named `ORCHESTRATOR_…`."""
 
+import json
 import os
 import socket
 import sys
@@ -23,9 +24,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.client import Certificates
 from orchestrator.client.certificates import RenewedCertificates
+from orchestrator.core.broker_urls import BrokerUrl
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
+
+_NO_BROKER = "redis://nobody.invalid"
 
 
 def _split(value: object) -> object:
@@ -134,9 +138,7 @@ class OrganizationSettings(MemberSettings):
 class WorkerSettings(OrganizationSettings):
     """What a worker needs besides: its broker, its limits, its peers."""
 
-    broker_url: SecretStr = Field(
-        min_length=1, description="the URL of the organization's broker, as in redis://host:6379/0"
-    )
+    broker_url: BrokerUrl = Field(description="the URL of the organization's broker, as in redis://host:6379/0")
     peer_ca_cert: FilePath | None = Field(
         None, description="a file with the CA certificates of all organizations' asset stores"
     )
@@ -296,6 +298,10 @@ class WorkerSettings(OrganizationSettings):
     def node_folder(self) -> Path:
         """The folder of this node alone, so that workers may share `work_dir`."""
         return self.work_dir / f"{self.organization}@{self.node}"
+
+    def without_secrets(self) -> str:
+        """Return these settings as JSON for a process beside the worker's, which reaches no broker and no index."""
+        return json.dumps({**self.model_dump(mode="json"), "broker_url": _NO_BROKER})
 
 
 class StoreSettings(OrganizationSettings):

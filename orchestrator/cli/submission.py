@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.connection import Target, connect
-from orchestrator.cli.errors import Fault, UsageFault
+from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator.client import Client, Plan
@@ -43,15 +43,24 @@ def check(target: Target, file: Path, as_json: bool) -> None:
 def submit(target: Target, file: Path) -> None:
     """Register a compute plan with all its tasks, or nothing of it.
 
-    FILE is what `Plan.save` of the SDK wrote. The same again registers nothing more.
+    FILE is what `Plan.save` of the SDK wrote. The same again registers nothing more, and does not begin anew what was
+    cancelled.
     """
     with connect(target.resolve()) as client:
+        from orchestrator.cli import reading
+
         plan = read_plan(client, file)
         if not plan.tasks:
             raise UsageFault(
                 f"the compute plan in {file} has no tasks, and would never end: add some, and save it again"
             )
         client.submit(plan)
+        kept = reading.PLAN.get(client, plan.key)
+    if kept.HasField("cancelation_date"):
+        raise RemoteFault(
+            f"compute plan {plan.key} was submitted before, and cancelled: its tasks do not run any more; "
+            f"`{target.command('plan')} rerun {plan.key[:8]}` makes a new one like it"
+        )
     click.echo(f"compute plan {plan.key} is submitted, {len(plan.tasks)} tasks")
     click.echo(f"`{target.command('plan')} watch {plan.key[:8]}` follows it")
 

@@ -178,7 +178,7 @@ class World:
     def process(self, crash_point: str = "") -> Iterator[Forked]:
         """Run the attempt in a process of its own, as one of the pool; it is killed at the end of the block."""
         assert self._pool is not None
-        words = self.settings.model_dump_json()
+        words = self.settings.without_secrets()
         with self._pool.running(words, self.task, {crash.VARIABLE: crash_point}) as process:
             yield process
 

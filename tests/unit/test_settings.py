@@ -179,6 +179,8 @@ def test_organizations_may_have_a_broker_of_their_own(environment, tmp_path):
         "organizations: {a: 1}",
         "organizations: {a: secret}",
         "organizations: {a: 'redis://a:secret@host",
+        "organizations: {a: 'ftp://a:secret@host/0'}",
+        "queues: {q: 'redis://q:secret@host;memory://secret'}\norganizations: {a: 'redis://host'}",
     ],
 )
 def test_broker_urls_of_another_shape_are_refused_and_not_shown(environment, tmp_path, content):
@@ -186,6 +188,24 @@ def test_broker_urls_of_another_shape_are_refused_and_not_shown(environment, tmp
     file.write_text(content)
     environment(BROKER_URLS=str(file))
     assert refusal().startswith("ORCHESTRATOR_BROKER_URLS is wrong: expected a YAML file")
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "secret@host", "redis:/host", "http://host", "memory://x"])
+@pytest.mark.parametrize("of", [ServerSettings, FlowerSettings])
+def test_what_is_no_broker_is_refused_and_not_shown(environment, url, of):
+    environment(BROKER_URL=url)
+    with pytest.raises(ValidationError) as refused:
+        of()
+    assert "the URL of a broker is expected here, as in redis://" in str(refused.value)
+    assert url not in explain(refused.value, of)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "rediss://:p@host:6379/0", "valkey://host", "amqps://u:p@host/v", "redis://a;redis://b"]
+)
+def test_brokers_of_all_kinds_are_taken(environment, url):
+    environment(BROKER_URL=url)
+    assert FlowerSettings().broker_url.get_secret_value() == url
 
 
 def test_flower_is_told_its_organizations(environment):

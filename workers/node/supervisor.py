@@ -88,8 +88,7 @@ class Supervisor:
             self._process = subprocess.Popen(command, stdin=reader, close_fds=False)
         finally:
             os.close(reader)
-        # Without the broker's password: it stands there as asterisks.
-        os.write(writer, self._settings.model_dump_json().encode() + b"\n" + self._ending)
+        os.write(writer, self._settings.without_secrets().encode() + b"\n" + self._ending)
         os.set_blocking(writer, False)
         old, self._pipe = self._pipe, writer
         if old != -1:

@@ -2,17 +2,16 @@
 
 import socket
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from orchestrator.core.broker_urls import BrokerUrl
 from workers.settings import Identifier, MemberSettings
 
 
 class RuntimeSettings(MemberSettings):
     """What a runtime needs to be told what to do."""
 
-    broker_url: SecretStr = Field(
-        min_length=1, description="the URL of the broker with the queue `executions.<organization>`"
-    )
+    broker_url: BrokerUrl = Field(description="the URL of the broker with the queue `executions.<organization>`")
     node: Identifier = Field(
         default_factory=lambda: f"runtime-{socket.gethostname()}"[:100],
         description="a name for this runtime, unique among the organization's workers and runtimes: letters, digits, "

@@ -50,6 +50,19 @@ def test_a_file_is_checked_and_submitted(network: Partners, as_org_1: list[str],
     assert (code, f"task {plan.tasks[1].key} differs in its worker" in errors) == (3, True)
 
 
+def test_a_cancelled_plan_is_not_said_to_be_submitted(network: Partners, as_org_1: list[str], tmp_path: Path):
+    plan, file = network.plan(), tmp_path / "plan.json"
+    plan.save(file)
+    plan.submit()
+    network.data.cancel(plan)
+    code, output, errors = run("plan", *as_org_1, "submit", str(file))
+    assert (code, output) == (3, "")
+    assert "was submitted before, and cancelled" in errors
+    again = f"{shlex.join(['orchestrator', 'plan', *as_org_1])} rerun {plan.key[:8]}"
+    assert f"`{again}` makes a new one" in " ".join(errors.split())
+    assert run(*shlex.split(again)[1:])[0] == 0
+
+
 def test_what_is_wrong_is_said_for_people_and_machines(network: Partners, as_org_1: list[str], tmp_path: Path):
     plan, file = network.plan(), tmp_path / "plan.json"
     plan.tasks[1].message.worker = "nobody"

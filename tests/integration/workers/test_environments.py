@@ -314,7 +314,7 @@ def test_a_maker_that_is_killed_in_the_middle_takes_its_installer_along(
         given = settings.model_validate(
             settings.model_dump() | {"package_index": index, "package_offline": False, "package_folder": None}
         )
-        told = given.model_dump_json(), index, str(tmp_path / "context"), str(tmp_path / "written")
+        told = given.without_secrets(), index, str(tmp_path / "context"), str(tmp_path / "written")
         (tmp_path / "context").mkdir()
         child = subprocess.Popen([sys.executable, "-c", MAKES, *told])
         try:

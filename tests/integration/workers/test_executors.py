@@ -314,7 +314,7 @@ watch.run(registry.make(settings), job, threading.Event())
 
 def test_after_its_workers_death_others_see_whether_it_lives_and_end_it(stage: Stage) -> None:
     stage.job(COUNTS)
-    words = [stage.settings.model_dump_json(), os.fspath(stage.folder), os.fspath(stage.lease)]
+    words = [stage.settings.without_secrets(), os.fspath(stage.folder), os.fspath(stage.lease)]
     with subprocess.Popen([sys.executable, "-c", WORKER, *words]) as worker:
         try:
             stage.goes_on()

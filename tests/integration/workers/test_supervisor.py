@@ -32,7 +32,7 @@ def test_an_agent_that_is_started_while_the_pool_forks_beats(world: World) -> No
     ) as process:
         try:
             assert process.stdin is not None
-            process.stdin.write(world.settings.model_dump_json() + "\n")
+            process.stdin.write(world.settings.without_secrets() + "\n")
             process.stdin.flush()
             wait_until(lambda: len(world.recorded.heartbeats) >= 2, timeout=30, message="heartbeats")
         finally:
