@@ -18,16 +18,16 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-executions notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
+.PHONY: help demo demo-executions demo-problems notebook notebooks dev check test bench soak image image-name image-test format docs protos lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.runtime: requirements.lock pyproject.toml setup.py
+$(VENV)/.runtime: requirements.lock pyproject.toml setup.py workers/modules/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv $(VENV)
 	$(call install,requirements.lock)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable . --editable workers/modules
 	touch $@
 
 $(VENV)/.notebook: $(VENV)/.runtime requirements-notebook.lock
@@ -40,6 +40,9 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 
 demo: $(VENV)/.runtime ## Three hospitals train one model on data that stays at home
 	$(BIN)/orchestrator demo
+
+demo-problems: $(VENV)/.runtime ## Six modules solve a user's problem, and compare three ways to
+	$(BIN)/orchestrator demo --product problems
 
 demo-executions: $(VENV)/.runtime ## Data partners and a central node run workflows of stored schemas
 	$(BIN)/orchestrator demo --product executions
@@ -66,8 +69,9 @@ bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, 
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
 		$(if $(STEADY),--steady $(STEADY)) $(if $(AGAINST),--against $(AGAINST)) $(if $(PROCESSES),--processes $(PROCESSES)) $(ARGS)
 
-soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans (MINUTES=10, PROCESSES=1)
-	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),1)
+soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans, with an upgrade, ten on problems (MINUTES=10, SERVERS=3, PROCESSES=1)
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) --servers $(or $(SERVERS),3) --processes $(or $(PROCESSES),1)
+	$(BIN)/python -m tests.faults.problems --minutes $(or $(MINUTES),10)
 
 # The list of its Python packages comes to lie in build/. BASE= is another base, REQUIREMENTS=requirements.lock adds what
 # the example functions need, IMAGE_FLAGS= are more flags of the engine.
@@ -82,7 +86,7 @@ image: BUILD_ARGS = --file Containerfile --build-arg VERSION=$(VERSION) \
 image-name:
 	@echo $(IMAGE)
 
-image-test: $(VENV)/.dev ## Build it without a daemon and run all of it (root, Debian)
+image-test: $(VENV)/.dev ## Build it without a daemon, run all of it, and functions in containers (root, Debian)
 	.ci/image-test
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
@@ -105,7 +109,7 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
 		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra kafka --extra server --extra telemetry --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
+		--extra kafka --extra kubernetes --extra server --extra telemetry --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 

@@ -18,6 +18,7 @@ from orchestrator.broker import connection, own_words, reading
 from orchestrator.core import pokes
 from orchestrator.core.errors import UnavailableError
 from orchestrator.engine.transaction import Database
+from orchestrator.schema import Schema
 from orchestrator.store import connecting, pooling
 from orchestrator.store.readiness import Probe
 from orchestrator.store.sweep import Sweep
@@ -124,7 +125,7 @@ def main(settings: BeatSettings, schedule: bool) -> int:
     app = make_app(settings)
     signs = health.Signs()
     reading.install(app, signs.note)
-    probe = Probe(settings.url)
+    probe = Probe(settings.url, judge=Schema().judge)
 
     async def ready() -> None:
         signs.check()

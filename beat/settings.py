@@ -105,6 +105,23 @@ class BeatSettings(RuleSettings):
         description="how long an execution may wait to be started, while no runtime is there or Argo is away; then it "
         "fails",
     )
+    silent_module_period: Duration = Field(
+        2.0, description="how often modules of problems are looked for that are not heard any more"
+    )
+    slow_stage_period: Duration = Field(5.0, description="how often stages of problems are looked for that are slow")
+    late_iteration_period: Duration = Field(
+        5.0, description="how often iterations of problems are looked for that take too long"
+    )
+    open_command_period: Duration = Field(
+        5.0, description="how often commands are looked for that no module takes or applies"
+    )
+    old_problem_period: Duration = Field(
+        3600.0, description="how often iterations of problems are looked for to delete"
+    )
+    problem_retention: Duration | None = Field(
+        None,
+        description="how long an iteration of a problem is kept after it has ended, as in 90d. When not set, for ever",
+    )
     sweep_time_limit: Duration = Field(
         600.0, gt=0, description="how long a sweep may take; one that hangs longer is ended, and the next does its work"
     )

@@ -24,6 +24,7 @@ from orchestrator.executions.sweeps import (
     unstarted,
     waiting_gangs,
 )
+from orchestrator.problems.sweeps import late_iterations, old_problems, open_commands, silent_modules, slow_stages
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 
@@ -49,6 +50,11 @@ MODULES: tuple[ModuleType, ...] = (
     unreported_runs,
     unstarted,
     deserted_runs,
+    silent_modules,
+    slow_stages,
+    late_iterations,
+    open_commands,
+    old_problems,
 )
 """Modules with a function `make`, from the settings to a `Sweep`, or None where it is not wanted."""
 

@@ -46,7 +46,7 @@ class Row:
         tls: whether the server speaks mutual TLS.
         workers: whether the organizations' workers and asset stores run.
         once: whether repeating it says nothing new.
-        executions: whether it is of executions, which not every checkout serves.
+        product: which it is of, `executions` or `problems`, that not every checkout serves; empty for compute.
     """
 
     name: str
@@ -55,4 +55,4 @@ class Row:
     tls: bool = False
     workers: bool = False
     once: bool = False
-    executions: bool = False
+    product: str = ""

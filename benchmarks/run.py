@@ -15,6 +15,7 @@ from benchmarks.rows import (
     growth,
     latency,
     life,
+    problems,
     queries,
     register,
     steady,
@@ -24,7 +25,7 @@ from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 
-_KINDS = (echo, life, register, unblock, events, queries, executions, latency, end_to_end, growth, steady)
+_KINDS = (echo, life, register, unblock, events, queries, executions, problems, latency, end_to_end, growth, steady)
 
 _LAST = ("growth", "steady")
 """Rows that leave much behind."""
@@ -107,8 +108,8 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
             for number in range(1 if row.once else stage.sizes.repeats):
                 stage.forget()
                 for side in stage.sides if number % 2 == 0 else reversed(stage.sides):
-                    if row.executions and not side.checkout.serves_executions:
-                        table.passed_over[row.name] = f"{side.name} serves no executions"
+                    if row.product and not side.checkout.serves(row.product):
+                        table.passed_over[row.name] = f"{side.name} serves no {row.product}"
                         tell(f"{row.name}: passed over, since {table.passed_over[row.name]}")
                         continue
                     tell(f"{row.name}: {row.about} ({side.name})")

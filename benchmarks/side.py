@@ -85,10 +85,9 @@ class Checkout:
             answer = (asked.stdout + asked.stderr).strip()
             raise BenchError(f"{self.interpreter} does not run the code in {self.path}; run `make dev` there: {answer}")
 
-    @property
-    def serves_executions(self) -> bool:
-        """Whether its server knows executions."""
-        return (self.path / "orchestrator" / "gateway" / "executions").is_dir()
+    def serves(self, product: str) -> bool:
+        """Whether its server knows a product: `executions` or `problems`."""
+        return (self.path / "orchestrator" / "gateway" / product).is_dir()
 
     @cached_property
     def executor(self) -> str:
@@ -193,6 +192,38 @@ class Side:
         return f"http://{self._http_address}"
 
     @property
+    def problems(self) -> str:
+        """The base of the addresses of problems, which the plain server serves."""
+        return f"http://{self._problems_address}"
+
+    def module(self, name: str, program: str, *words: str) -> Process:
+        """Start a module script of the organization that runs problems, and return its process.
+
+        Args:
+            name: of the module.
+            program: Python, as modules have it.
+            words: its arguments.
+        """
+        process = Process(
+            f"module {name}",
+            [self.checkout.interpreter, "-c", program, *words],
+            log=self._folder / "logs" / f"module-{name}.log",
+            env={
+                **self.checkout.environment,
+                "ORCHESTRATOR_ADDRESS": self._address,
+                "ORCHESTRATOR_ORGANIZATION": CALLERS[0],
+                "ORCHESTRATOR_CHANNEL": CHANNEL,
+                "ORCHESTRATOR_BROKER_URL": self.broker_url,
+                "SUSTAINML_NODE_NAME": name,
+            },
+            cwd=self._folder,
+            stop_signal=signal.SIGINT,
+            stop_timeout=20.0,
+        )
+        process.start()
+        return process
+
+    @property
     def servers(self) -> list[psutil.Process]:
         """The processes of the server."""
         return tree(self._running)
@@ -256,6 +287,7 @@ class Side:
     def _start_server(self, tls: bool) -> None:
         port = free_port()
         self._address, self._http_address, self._tls = f"{HOST}:{port}", f"{HOST}:{free_port()}", tls
+        self._problems_address = f"{HOST}:{free_port()}"
         certificates = self._certificates.server
         secure = {
             "TLS_ENABLED": "true",
@@ -271,8 +303,18 @@ class Side:
             "API_CHANNEL": CHANNEL,
             "MEDIA_ROOT": self._folder / "media",
         }
-        if not self.checkout.serves_executions:
-            executions = {}
+        problems = {
+            "PROBLEMS_ADDRESS": self._problems_address,
+            "PROBLEMS_ORGANIZATION": CALLERS[0],
+            "PROBLEMS_CHANNEL": CHANNEL,
+        }
+        products: Mapping[str, Mapping[str, object]] = {"executions": executions, "problems": problems}
+        served = {
+            name: value
+            for product, settings in products.items()
+            if self.checkout.serves(product)
+            for name, value in settings.items()
+        }
         self._server = self._command(
             "serve",
             ["serve"],
@@ -283,7 +325,7 @@ class Side:
                 "GRPC_ADDRESS": self._address,
                 "HTTP_ADDRESS": self._http_address,
                 "PROCESSES": self.checkout.processes,
-                **(secure if tls else executions),
+                **(secure if tls else served),
             },
         )
         self._server.start()

@@ -31,6 +31,7 @@ class Sizes:
         executions: that are created, and of which is reported, for each number of clients.
         listed: executions of the schema whose pages are listed.
         pages: how often one is.
+        problems: that are submitted for each number of clients, and that modules work through.
         stored: how many tasks are stored for the rows of growth.
         steady: minutes of steady load; none is measured without.
     """
@@ -58,6 +59,7 @@ class Sizes:
     executions: int
     listed: int
     pages: int
+    problems: int
     stored: tuple[int, ...]
     steady: float = 0.0
 
@@ -86,6 +88,7 @@ FULL = Sizes(
     executions=1_000,
     listed=1_000,
     pages=500,
+    problems=200,
     stored=(10_000, 100_000),
 )
 
@@ -113,6 +116,7 @@ QUICK = Sizes(
     executions=150,
     listed=1_000,
     pages=100,
+    problems=40,
     stored=(10_000,),
 )
 
@@ -140,6 +144,7 @@ TINY = Sizes(
     executions=3,
     listed=22,
     pages=2,
+    problems=2,
     stored=(200,),
 )
 

@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings
 from beat.settings import BeatSettings
 from orchestrator.core import states
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.gateway.problems.settings import ProblemsHttpSettings
+from orchestrator.problems import states as problem_states
+from orchestrator.problems.settings import ProblemSettings
 from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings
@@ -53,6 +56,12 @@ PARTS = {
         "argo": settings_table(ArgoSettings, prefix=""),
         "kafka": settings_table(KafkaSettings, prefix=""),
     },
+    "problems.md": {
+        "problems": settings_table(ProblemSettings),
+        "stages": problem_states.stages(),
+        "modules": problem_states.modules(),
+    },
+    "problems-http.md": {"http": settings_table(ProblemsHttpSettings, prefix="ORCHESTRATOR_PROBLEMS_")},
     "states.md": {"diagrams": states.diagram()},
     "settings.md": {
         "database": settings_table(DatabaseSettings),

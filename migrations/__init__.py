@@ -120,6 +120,17 @@ class State:
             "start a newer release"
         )
 
+    @property
+    def contraction_pending(self) -> bool:
+        """Whether the contracting half of this release is still to be applied."""
+        return self.revision == self.needed != self.newest
+
+    @property
+    def words(self) -> str:
+        """How the database is, in a few words; the complaint where this release's code does not run on it."""
+        contraction = ", not contracted yet" if self.contraction_pending else ""
+        return self.complaint or f"revision {self.revision}, serves releases from {self.serves_from} on{contraction}"
+
 
 def state(url: str) -> State:
     """Return how a database and this release's code fit.
@@ -136,9 +147,13 @@ def state(url: str) -> State:
             said = connection.execute(text("SELECT serves_from FROM compatibility")).scalar() if known else None
     finally:
         engine.dispose()
+    return State(current, said, *release())
+
+
+def release() -> tuple[str, str]:
+    """Return the revision of this release's code, and the last that it knows: the last two of a `State`."""
     known_here = history()
-    needed = [step.revision for step in known_here if step.half == "expand"][-1]
-    return State(current, said, needed, known_here[-1].revision)
+    return [step.revision for step in known_here if step.half == "expand"][-1], known_here[-1].revision
 
 
 def history() -> list[Revision]:

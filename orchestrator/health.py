@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -30,8 +30,21 @@ Ready = Callable[[], Awaitable[None]]
 """Raises UnavailableError while the process cannot do its work; the message says why."""
 
 
-def routes(ready: Ready) -> list[Route]:
-    """Return the routes of both."""
+Told = Callable[[], Mapping[str, str]]
+
+
+def nothing() -> Mapping[str, str]:
+    """Return nothing to say besides."""
+    return {}
+
+
+def routes(ready: Ready, told: Told = nothing) -> list[Route]:
+    """Return the routes of both.
+
+    Args:
+        ready: asked by `/ready`.
+        told: returns what its answer says besides.
+    """
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -40,8 +53,8 @@ def routes(ready: Ready) -> list[Route]:
         try:
             await ready()
         except UnavailableError as error:
-            return JSONResponse({"status": str(error)}, status_code=503)
-        return JSONResponse({"status": "ok"})
+            return JSONResponse({"status": str(error), **told()}, status_code=503)
+        return JSONResponse({"status": "ok", **told()})
 
     return [Route("/health", live), Route("/ready", is_ready)]
 

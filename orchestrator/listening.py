@@ -6,6 +6,7 @@ closed as soon as it is taken, before TLS and HTTP hear of it.
 
 import asyncio
 import ipaddress
+import resource
 import socket
 import ssl
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _STALLED_SECONDS = 60.0
+_OTHER_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ class Listener(socket.socket):
                 self._counts[peer] += 1
                 return _Counted(connection, self._counts, peer), address
             connection.close()
+
+
+def make_room(connections: int) -> None:
+    """Let this process have so many connections open besides what it has, as far as the system allows it.
+
+    Where no more than a thousand open files is what a process begins with, the next connection would fail.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def hold(address: str) -> socket.socket:
@@ -166,6 +180,9 @@ class Protocol(H11Protocol):
         """Wait for the next request."""
         super().on_response_complete()
         self._watch()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: who offers another protocol is answered by this one (RFC 9110, 7.8), as Java's clients ask."""
 
     def _watch(self) -> None:
         waits = self.cycle is None or self.cycle.response_complete

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -35,15 +35,20 @@ from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
 from orchestrator.gateway.metrics import RelayLag, exposition
+from orchestrator.gateway.problems import start as problems
+from orchestrator.gateway.problems.edge import Application
+from orchestrator.gateway.problems.start import Place
+from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
 from orchestrator.gateway.tracing import traced
-from orchestrator.listening import Limits, Listener, runner
+from orchestrator.listening import Limits, Listener, make_room, runner
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
 from orchestrator.rpc.readiness import Readiness
 from orchestrator.rpc.server import AddressError, make_server
-from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
+from orchestrator.schema import Schema
+from orchestrator.settings import ServerSettings, is_loopback, read_broker_urls, read_channels
 from orchestrator.starting import Sibling, StartError, check_database
 from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
@@ -108,7 +113,14 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
     feeding = Pump("feed", feed.step, 2.0)
-    sequencer = Pump("sequencer", Sequencer(database, feeding.wake).step, 1.0, SEQUENCER_PAUSE)
+    # Those that follow the order of readers.
+    following = [feeding]
+
+    def placed() -> None:
+        for pump in following:
+            pump.wake()
+
+    sequencer = Pump("sequencer", Sequencer(database, placed).step, 1.0, SEQUENCER_PAUSE)
     presence = Presence(database)
     pumps = [
         sequencer,
@@ -139,18 +151,27 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         if settings.metrics_exemplars:
             metrics.show_exemplars()
         server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
-        probe = Probe(url)
+        schema = Schema()
+        counts.register(schema)
+        probe = Probe(url, judge=schema.judge)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
-        monitoring = monitor.routes(probe.check, exposed, exemplars=settings.metrics_exemplars)
+        monitoring = monitor.routes(probe.check, exposed, lambda: schema.told, exemplars=settings.metrics_exemplars)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
+        watch: Watch | None = None
+        if settings.problems_address is not None:
+            served, watch = _problems(settings, settings.problems_address, calls, gate, database, files)
+            http.append(_serve_problems(settings, settings.problems_address, served, files.certificates))
+            await asyncio.to_thread(watch.open)
+            following.append(Pump("problems", watch.step, 2.0))
+            pumps.append(following[-1])
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
             tasks.append(
                 background.create_task(
-                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: [feeding]})
+                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: following})
                 )
             )
             tasks.extend(background.create_task(served()) for served in http)
@@ -162,6 +183,8 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
             impatience.start()
             await healthy.enter_graceful_shutdown()
             await feed.close()
+            if watch is not None:
+                await watch.close()
             await _break_off_if_silent(probe)
             # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
             with contextlib.suppress(TimeoutError):
@@ -247,9 +270,9 @@ def _limits(settings: ServerSettings) -> Limits:
     return Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
 
 
-def _listen(settings: ServerSettings, variable: str, address: str) -> Listener:
+def _listen(settings: ServerSettings, variable: str, address: str, limits: Limits | None = None) -> Listener:
     try:
-        return Listener(address, _limits(settings), shared=settings.processes > 1)
+        return Listener(address, limits or _limits(settings), shared=settings.processes > 1)
     except OSError as error:
         raise StartError(f"{variable} {address} cannot be listened on: {error.strerror}") from error
 
@@ -271,26 +294,82 @@ def _http(
     return [partial(serve, application(monitoring), http), partial(serve, application(api), own, context=context)]
 
 
+def _serve_problems(
+    settings: ServerSettings, address: str, served: Application, certificates: CertificateFiles | None
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Listen on the address of problems; return what serves them.
+
+    Raises:
+        StartError: it cannot be listened on.
+    """
+    # A front end may forward for all its people, from one address.
+    limits = Limits(settings.problems_connections, settings.problems_connections, settings.http_request_time)
+    make_room(settings.problems_connections + settings.grpc_connections + settings.http_connections)
+    own = _listen(settings, "ORCHESTRATOR_PROBLEMS_ADDRESS", address, limits)
+    context = None
+    if certificates and not is_loopback(address):
+        context = certificates.http_context(asks="certificate" in settings.problems_identity)
+    return partial(serve_http, served, own, patience=settings.http_request_time, context=context)
+
+
+def _problems(
+    settings: ServerSettings, address: str, calls: Calls, gate: Gate, database: Database, files: _Files
+) -> tuple[Application, Watch]:
+    """Return what serves problems, and what follows their events."""
+    organization, channel = settings.problems_owner or "", settings.problems_place or ""
+    place = Place(address, is_loopback(address), organization, channel, settings.problems_deployment)
+    if not place.is_loopback and not settings.tls_enabled:
+        log.warning("problems.open", address=address, reason="tokens and answers travel without TLS")
+    everybody = (organization, channel) if "open" in settings.problems_identity else None
+    identity = _identity(settings.problems_identity, everybody, calls, gate, database, files)
+    try:
+        return problems.serving(calls, identity, database, place)
+    except ValueError as error:
+        raise StartError(str(error)) from error
+
+
 def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database, files: _Files) -> Sequence[Route]:
     """Return the routes of the HTTP API; none where nothing says how callers are known."""
     if not settings.api_identity:
         return ()
     for warning in settings.api_warnings:
         log.warning("api.open", address=settings.api_address, reason=warning)
+    organization, channel = settings.api_organization, settings.api_channel
+    everybody = (organization, channel) if organization and channel and "open" in settings.api_identity else None
+    identity = _identity(settings.api_identity, everybody, calls, gate, database, files)
+    try:
+        return traced([*routes_of(calls, identity), *executions.routes(calls, identity)])
+    except (OSError, ValueError) as error:
+        raise StartError(str(error)) from error
+
+
+def _identity(
+    taken: Collection[str],
+    everybody: tuple[str, str] | None,
+    calls: Calls,
+    gate: Gate,
+    database: Database,
+    files: _Files,
+) -> Identity:
+    """Return what lets callers in who say who they are in one of some ways.
+
+    Args:
+        taken: `token`, `certificate`.
+        everybody: the organization and the channel of whoever shows nothing; None where that is none.
+        calls: look tokens up.
+        gate: says which channels are open to whom.
+        database: where tokens are.
+        files: with the certificates.
+    """
 
     def look_up(token: str) -> tokens.Token:
         with database.begin() as connection:
             return tokens.verify(connection, token, database.clock.now())
 
     trust = files.certificates.trust if files.certificates else None
-    organization, channel = settings.api_organization, settings.api_channel
     ways = Ways(
-        token=(lambda shown: calls.look_up(partial(look_up, shown))) if "token" in settings.api_identity else None,
-        trust=(lambda: trust.value) if trust and "certificate" in settings.api_identity else None,
-        everybody=(organization, channel) if organization and channel and "open" in settings.api_identity else None,
+        token=(lambda shown: calls.look_up(partial(look_up, shown))) if "token" in taken else None,
+        trust=(lambda: trust.value) if trust and "certificate" in taken else None,
+        everybody=everybody,
     )
-    identity = Identity(gate, ways)
-    try:
-        return traced([*routes_of(calls, identity), *executions.routes(calls, identity)])
-    except (OSError, ValueError) as error:
-        raise StartError(str(error)) from error
+    return Identity(gate, ways)

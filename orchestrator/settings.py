@@ -221,6 +221,11 @@ class FlowerSettings(BaseSettings):
         description="on Redis or Valkey, the organizations whose workers are shown, separated by commas, beside the "
         "maintenance worker; on RabbitMQ all of the URL's vhost are",
     )
+    queues: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="on Redis or Valkey, queues that are no organization's and whose workers are shown too, as those "
+        "of modules: `module.domain-0.ml_model,…`",
+    )
 
 
 class ProvisionSettings(BaseSettings):
@@ -351,6 +356,28 @@ class ServerSettings(RuleSettings):
         None, min_length=1, description="the organization for which callers of the HTTP API act that show nothing"
     )
     api_channel: str | None = Field(None, min_length=1, description="the channel in which they do")
+    problems_address: Address | None = Field(
+        None,
+        description="host:port that the HTTP of problems listens on, 127.0.0.1:5001 for front ends that exist: without "
+        "TLS on a loopback address, elsewhere over TLS where ORCHESTRATOR_TLS_ENABLED is true; left out, there is none",
+    )
+    problems_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="how callers of it may say who they are, as in ORCHESTRATOR_API_IDENTITY; `open` is for a loopback "
+        "address alone, and what counts there where this is left out",
+    )
+    problems_organization: str | None = Field(
+        None,
+        min_length=1,
+        description="the organization of the deployment that is served; ORCHESTRATOR_API_ORGANIZATION when not set",
+    )
+    problems_channel: str | None = Field(
+        None, min_length=1, description="the channel in which it lies; ORCHESTRATOR_API_CHANNEL when not set"
+    )
+    problems_deployment: str = Field("domain-0", description="the name of the deployment")
+    problems_connections: PositiveInt = Field(
+        2048, description="most connections to the HTTP of problems; more are closed at once (1 or more)"
+    )
 
     @model_validator(mode="after")
     def _complete_tls(self) -> Self:
@@ -409,11 +436,48 @@ class ServerSettings(RuleSettings):
             self._need("api_address", "ORCHESTRATOR_HTTP_ADDRESS is not a loopback address")
         return self
 
+    @model_validator(mode="after")
+    def _complete_problems(self) -> Self:
+        if self.problems_address is None:
+            return self
+        loopback = is_loopback(self.problems_address)
+        if not self.problems_identity and loopback:
+            self.problems_identity = ("open",)
+        for name, value in (("organization", self.problems_owner), ("channel", self.problems_place)):
+            if value is None:
+                self._need(f"problems_{name}", "ORCHESTRATOR_PROBLEMS_ADDRESS is set")
+        if not self.problems_identity or ("open" in self.problems_identity and not loopback):
+            raise ValueError(
+                "ORCHESTRATOR_PROBLEMS_IDENTITY is wrong: expected `token` or `certificate`, since "
+                "ORCHESTRATOR_PROBLEMS_ADDRESS is not a loopback address"
+            )
+        if "certificate" in self.problems_identity and (loopback or not self.verify_client_msp_id):
+            raise ValueError(
+                "ORCHESTRATOR_PROBLEMS_IDENTITY is wrong: `certificate` needs ORCHESTRATOR_VERIFY_CLIENT_MSP_ID and an "
+                "address that is not a loopback address"
+            )
+        return self
+
     @property
     def addresses(self) -> Mapping[str, str]:
         """What is listened on, by variable."""
-        named = {"GRPC": self.grpc_address, "HTTP": self.http_address, "API": self.api_address}
+        named = {
+            "GRPC": self.grpc_address,
+            "HTTP": self.http_address,
+            "API": self.api_address,
+            "PROBLEMS": self.problems_address,
+        }
         return {f"ORCHESTRATOR_{name}_ADDRESS": address for name, address in named.items() if address}
+
+    @property
+    def problems_owner(self) -> str | None:
+        """The organization of the deployment whose problems are served."""
+        return self.problems_organization or self.api_organization
+
+    @property
+    def problems_place(self) -> str | None:
+        """The channel in which it lies."""
+        return self.problems_channel or self.api_channel
 
     @property
     def api_warnings(self) -> list[str]:

@@ -28,6 +28,7 @@ from orchestrator.core.broker_urls import BrokerUrl
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
+from workers.image_settings import ImageSettings
 
 _NO_BROKER = "redis://nobody.invalid"
 
@@ -135,7 +136,7 @@ class OrganizationSettings(MemberSettings):
     store_root: str = Field(min_length=1, description="the folder or fsspec URL where the organization's assets lie")
 
 
-class WorkerSettings(OrganizationSettings):
+class WorkerSettings(ImageSettings, OrganizationSettings):
     """What a worker needs besides: its broker, its limits, its peers."""
 
     broker_url: BrokerUrl = Field(description="the URL of the organization's broker, as in redis://host:6379/0")
@@ -179,9 +180,10 @@ class WorkerSettings(OrganizationSettings):
     )
     executor: Annotated[str, AfterValidator(_executor)] = Field(
         "sandbox" if sys.platform == "linux" else "subprocess",
-        description="how functions run: `sandbox` isolates them, `subprocess` lets them see and do all that the "
-        "worker's user may, its keys, data and processes included: only where you trust every function so; other names "
-        "are those of [executors of your own](extending/executor.md)",
+        description="how functions run, see [executors](operate/executors.md): `sandbox` isolates them, `subprocess` "
+        "lets them see and do all that the worker's user may, its keys, data and processes included: only where you "
+        "trust every function so; `container` and `kubernetes` run them in images; other names are those of "
+        "[executors of your own](extending/executor.md)",
     )
     sandbox_program: FilePath | None = Field(
         None,
@@ -288,6 +290,11 @@ class WorkerSettings(OrganizationSettings):
     def decisions_file(self) -> Path:
         """The file of what was approved and refused."""
         return decisions_file(self.organization, self.consent_policy, self.consent_decisions, self.work_dir)
+
+    @property
+    def images_folder(self) -> Path:
+        """The folder that tells of functions' images, for all nodes of the organization on this machine."""
+        return self.work_dir / f"{self.organization}.images"
 
     @property
     def kept_folder(self) -> Path:

@@ -1,16 +1,16 @@
 """where the call stands in a trace that wrote a poke.
 
-Revision: 0025, after 0018. Code of before writes none, and reads none.
+Revision: 0025, after 0024. Code of before writes none, and reads none.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0025"
-down_revision = "0018"
+down_revision = "0024"
 branch_labels = None
 depends_on = None
-serves_from = "0018"
+serves_from = "0024"
 
 
 def upgrade() -> None:

@@ -24,8 +24,9 @@ _PART = 200
 
 _GAPS = statement("""
     SELECT before, position FROM (
-        SELECT position, coalesce(lag(position) OVER (ORDER BY position), :forgotten) AS before FROM events
-        WHERE position > :forgotten
+        SELECT places.position, coalesce(lag(places.position) OVER (ORDER BY places.position), :forgotten) AS before
+        FROM places JOIN events ON events.id = places.event AND events.channel = places.channel
+        WHERE places.position > :forgotten
     ) AS placed
     WHERE position <> before + 1 ORDER BY position
 """)
@@ -40,8 +41,28 @@ def gaps(connection: Connection) -> list[tuple[int, int]]:
     return [(row.before, row.position) for row in rows]
 
 
+_LOST = statement("""
+    SELECT CAST(id AS text) AS event_id, asset_key FROM events
+    WHERE channel = :channel AND (CAST(:until AS timestamptz) IS NULL OR created_at > :until)
+      AND NOT EXISTS (SELECT FROM places WHERE places.event = events.id)
+      AND NOT EXISTS (SELECT FROM unplaced WHERE unplaced.event = events.id)
+    ORDER BY id
+""")
+
+
+def lost(connection: Connection, channel: str) -> Iterator[Row]:
+    """Yield the events of a channel that have no place and will get none, but for what was forgotten."""
+    gone = forgotten.of(connection, channel)
+    yield from _stream(connection, _LOST, {"channel": channel, "until": gone.until if gone else None})
+
+
 # Told, but for what was forgotten: rows of that may still lie about, here and there.
-_TOLD = "channel = :channel AND (position IS NULL OR position > :forgotten)"
+_TOLD = """
+    channel = :channel
+    AND (CAST(:forgotten AS bigint) = 0
+         OR EXISTS (SELECT FROM places WHERE places.event = events.id AND places.position > :forgotten)
+         OR id IN (SELECT event FROM unplaced))
+"""
 
 
 # The order of an asset's events: by the number of the call, which it drew under the asset's lock.

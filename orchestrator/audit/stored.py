@@ -65,6 +65,8 @@ def check(
                 else f"two events have the place {after}"
             )
             yield Violation(Rule.POSITIONS, "", "", words)
+        for event in rows.lost(connection, channel):
+            yield Violation(Rule.POSITIONS, event.asset_key, event.event_id, "the event has no place, and gets none")
         for poke in rows.pokes_of_nothing(connection):
             yield Violation(Rule.POKES, poke.asset_key, "", f"poke {poke.id} is for a {poke.kind} that does not exist")
         for told in rows.told_only(connection, channel):

@@ -11,7 +11,8 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
@@ -86,6 +87,7 @@ class Channel(transport.Channel):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._heard: deque[tuple[str, bytes, dict[str, Any]]] = deque()
+        self._held: dict[str, list[str]] | None = None
         super().__init__(*arguments, **options)
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
@@ -124,7 +126,26 @@ class Channel(transport.Channel):
     def maybe_refresh_binding_expiry(self) -> None:
         """Do nothing: no binding is kept on the broker."""
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Give the broker what is published meanwhile at the end, each queue's messages with one command.
+
+        Nothing of it is given if the block fails.
+        """
+        self._held = {}
+        try:
+            yield
+            held = self._held
+        finally:
+            self._held = None
+        with self.conn_or_acquire() as client:
+            for queue, messages in held.items():
+                client.lpush(queue, *messages)
+
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
+        if self._held is not None:
+            self._held.setdefault(queue, []).append(json.dumps(message))
+            return
         with self.conn_or_acquire() as client:
             client.lpush(queue, json.dumps(message))
 

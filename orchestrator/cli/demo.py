@@ -14,10 +14,10 @@ from orchestrator.cli.folder import command, data_option, fresh, of_demos
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds of training.")
 @click.option(
     "--product",
-    type=click.Choice(["compute", "executions"]),
+    type=click.Choice(["compute", "executions", "problems"]),
     default="compute",
     show_default=True,
-    help="What is shown: compute plans, or executions of stored schemas.",
+    help="What is shown: compute plans, executions of stored schemas, or problems that modules solve.",
 )
 @click.option("--keep-running", is_flag=True, help="Leave everything running after the table, until Ctrl-C.")
 @data_option
@@ -31,9 +31,15 @@ def demo(rounds: int, product: str, keep_running: bool, data: Path) -> None:
 
     With --product executions two data partners and a central node run workflows of stored schemas: a training, a
     federated one, evaluations, an inference, and a failure that shows why.
+
+    With --product problems six modules solve a user's problem in three ways, which are compared; one module is killed
+    on the way, and one is slow.
     """
     if product == "executions":
         _executions(keep_running, data)
+        return
+    if product == "problems":
+        _problems(keep_running, data)
         return
     from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
 
@@ -120,6 +126,50 @@ def _executions(keep_running: bool, data: Path) -> None:
                 federation.stay()
         console.print(f"Everything has ended, {time.monotonic() - begin:.1f} s after the start")
     except (ProcessError, CallError, StoreError, StoryError, httpx.HTTPError, OSError) as error:
+        kept = True
+        raise Fault(f"{error}{_remains(place)}") from error
+    finally:
+        if not kept:
+            remove_data(place)
+    if faults:
+        raise Fault(f"{'; '.join(faults)}{_remains(place)}")
+
+
+def _problems(keep_running: bool, data: Path) -> None:
+    from orchestrator.embedded.interruption import ENDING, ending_with, exit_on
+
+    exit_on(*ENDING)
+    begin = time.monotonic()
+    import httpx
+
+    from orchestrator.cli import tables
+    from orchestrator.cli.problems_demo import Story, StoryError, staged
+    from orchestrator.client import CallError
+    from orchestrator.embedded.federation import remove_data
+    from orchestrator.embedded.processes import ProcessError
+
+    console, place = tables.console(), fresh(data)
+    tell = partial(console.print, soft_wrap=True)
+    kept, faults = keep_running, []
+    try:
+        with (
+            ending_with(partial(console.print, "Everything has ended")),
+            staged(data, place, tell) as (federation, modules),
+        ):
+            console.print(f"Ready after {time.monotonic() - begin:.1f} s")
+            for old in of_demos(data):
+                if old != place:
+                    remove_data(old)
+            faults = Story(federation, modules, console).tell()
+            kept = kept or bool(faults)
+            if keep_running:
+                tell(
+                    f"\nEverything runs on until Ctrl-C or `{command('down', data)}`; front ends find it at "
+                    f"{federation.running.problems['address']}"
+                )
+                federation.stay()
+        console.print(f"Everything has ended, {time.monotonic() - begin:.1f} s after the start")
+    except (ProcessError, CallError, StoryError, httpx.HTTPError, OSError) as error:
         kept = True
         raise Fault(f"{error}{_remains(place)}") from error
     finally:

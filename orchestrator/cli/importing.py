@@ -15,7 +15,7 @@ from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator.engine.transaction import Database
-    from orchestrator.executions.files import Files
+    from orchestrator.executions.files.storage import Files
     from orchestrator.executions.moving.move import Moved
     from orchestrator.executions.moving.source import Source
 
@@ -44,7 +44,7 @@ def here() -> "Iterator[tuple[Database, Files]]":
         UsageFault: a setting is missing or wrong.
         Fault: one of them cannot be used.
     """
-    from orchestrator.executions.files import Files
+    from orchestrator.executions.files.storage import Files
     from orchestrator.executions.settings import ExecutionSettings
 
     root = configure(ExecutionSettings).media_root

@@ -29,6 +29,8 @@ _COMMANDS = {
     "schema": "orchestrator.cli.schema:schema",
     "execution": "orchestrator.cli.execution:execution",
     "executions": "orchestrator.cli.executions:executions",
+    "problem": "orchestrator.cli.problem:problem",
+    "module": "orchestrator.cli.module:module",
     "consent": "orchestrator.cli.consent:consent",
     "node": "orchestrator.cli.node:node",
     "audit": "orchestrator.cli.audit:audit",

@@ -88,8 +88,7 @@ def migrate(what: str | None) -> None:
         raise Fault(f"the database of ORCHESTRATOR_DATABASE_URL could not be migrated: {reason}") from error
     if state.complaint:
         raise Fault(state.complaint)
-    contraction = "" if state.revision != state.needed or state.needed == state.newest else ", not contracted yet"
-    click.echo(f"revision {state.revision}, serves releases from {state.serves_from} on{contraction}")
+    click.echo(state.words)
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -158,7 +157,11 @@ def flower(orgs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     from orchestrator.broker import monitor
     from orchestrator.core import pokes
 
-    accounts = [pokes.MAINTENANCE, *map(pokes.account, settings.organizations)]
+    accounts = [
+        pokes.MAINTENANCE,
+        *map(pokes.account, settings.organizations),
+        *map(pokes.account_of, settings.queues),
+    ]
     app = monitor.flower_app(settings.broker_url.get_secret_value(), accounts)
     # Workers obey nothing that Flower could ask for, so it does not offer it; and they send events unasked.
     app.start(["flower", _COLUMNS, *arguments, "--read_only=true", "--enable_events=false"])

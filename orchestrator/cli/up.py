@@ -1,5 +1,6 @@
 """The commands `up` and `down`: a federation on this machine that stays, and its end."""
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from orchestrator.cli.errors import Fault
 from orchestrator.cli.folder import command, data_option, of_demos
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psutil
     from rich.console import Console
 
@@ -34,8 +37,13 @@ _POLL_SECONDS = 0.05
     is_flag=True,
     help="Serve executions of stored schemas too: the hospitals are data partners, the aggregator is the central node.",
 )
+@click.option(
+    "--problems",
+    is_flag=True,
+    help="Serve problems too, on port 5001, where front ends look for it: the modules are the aggregator's.",
+)
 @data_option
-def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
+def up(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
     """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
 
     What `orchestrator demo` starts, for you to play with; a part that dies is started again. Its data stay in the
@@ -45,15 +53,17 @@ def up(orgs: int, port: int | None, executions: bool, data: Path) -> None:
 
     exit_on(*ENDING)
     with ending_with(partial(click.echo, "Everything has ended")):
-        _stay(orgs, port, executions, data)
+        _stay(orgs, port, executions, problems, data)
 
 
-def _stay(orgs: int, port: int | None, executions: bool, data: Path) -> None:
+def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError
+    from orchestrator.embedded.executions import of_environment
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.postgres import forget_variables
+    from orchestrator.embedded.problems import Served
     from orchestrator.embedded.processes import ProcessError
 
     forget_variables()
@@ -62,7 +72,13 @@ def _stay(orgs: int, port: int | None, executions: bool, data: Path) -> None:
     tell = partial(console.print, soft_wrap=True)
     try:
         with Federation(
-            data, organizations, port=port, executions=organizations[-1] if executions else None, tell=tell
+            data,
+            organizations,
+            port=port,
+            executions=organizations[-1] if executions else None,
+            runtime_settings=of_environment(os.environ),
+            problems=Served(organizations[-1]) if problems else None,
+            tell=tell,
         ) as federation:
             for name, store_url in federation.running.stores.items():
                 with federation.running.client(name) as client:
@@ -111,6 +127,10 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
         table.add_row("executions", f"export ORCHESTRATOR_EXECUTIONS_URL=http://{running.http_address}")
         images = federation.data / "images"
         table.add_row("maps of images", f"{images}: which commands stand for images, one for each organization")
+        for implementation, where in _runtimes(federation):
+            table.add_row(implementation, where)
+    if running.problems:
+        table.add_row("problems", f"{running.problems['address']}; modules that are started in this folder find it")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))
@@ -121,6 +141,18 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
         f"End it with Ctrl-C here, or there: {command('down', data)}",
         soft_wrap=True,
     )
+
+
+def _runtimes(federation: "Federation") -> "Iterator[tuple[str, str]]":
+    """Yield what runs executions, by what a schema calls it, and where."""
+    from orchestrator.embedded.executions import ARGO, BROKERS, of_environment
+    from orchestrator.embedded.ports import HOST
+
+    named = of_environment(os.environ)
+    yield "tasks", "the workers of these organizations"
+    yield "argo_workflows", named.get(ARGO) or f"nowhere: set {ARGO}, and what else it needs, before"
+    light = f"{HOST}:{federation.places.kafka_port}, a light broker that forgets all when it ends"
+    yield "Kafka", named.get(BROKERS) or light
 
 
 def _end(holder: tuple[int, float]) -> None:

@@ -67,7 +67,8 @@ class Client(Assets, Plans, Shown):
     raises `ValueError` where several have it, or none.
 
     Args:
-        address: host:port of the orchestrator.
+        address: host:port of the orchestrator; where the name has several addresses, as of several servers, one is
+            taken by chance, and another when it is gone.
         organization: who calls (`mspid`).
         channel: the consortium whose assets are meant.
         certificates: for mutual TLS; None speaks plain gRPC.
@@ -120,6 +121,7 @@ class Client(Assets, Plans, Shown):
         self.submissions = pb.SubmissionServiceStub(calls)
         self.topics = pb.TopicServiceStub(calls)
         self.execution_steps = pb.ExecutionStepServiceStub(calls)
+        self.modules = pb.ModuleServiceStub(calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.

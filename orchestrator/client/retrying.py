@@ -1,4 +1,4 @@
-"""Which calls gRPC sends again by itself when the server is unavailable, and how often."""
+"""Which calls gRPC sends again by itself when the server is unavailable, how often, and to which of several servers."""
 
 import json
 
@@ -30,6 +30,7 @@ SAFE_TO_REPEAT = {
         "QueryPlanPerformances",
         "QueryPlanTimes",
     ),
+    "orchestrator.ModuleService": ("RegisterModule", "ReportModule"),
     "orchestrator.ModelService": ("GetModel", "GetComputeTaskOutputModels"),
     "orchestrator.OrganizationService": ("GetAllOrganizations",),
     "orchestrator.PerformanceService": ("QueryPerformances",),
@@ -53,6 +54,8 @@ SAFE_TO_REPEAT = {
 
 SERVICE_CONFIG = json.dumps(
     {
+        # Of several servers behind one name each client takes another first, and the next when that one is gone.
+        "loadBalancingConfig": [{"pick_first": {"shuffleAddressList": True}}],
         "methodConfig": [
             {
                 "name": [
@@ -62,7 +65,7 @@ SERVICE_CONFIG = json.dumps(
                 ],
                 "retryPolicy": _RETRY,
             }
-        ]
+        ],
     }
 )
 """For a channel's option `grpc.service_config`."""

@@ -35,6 +35,10 @@ class Compute:
     plan_noun = "compute plan"
     services: Sequence[Service] = ()
     follows_done = False
+    guards_claims = False
+
+    def admit(self, transaction: Transaction, task: Task, node: str) -> None:
+        """Let any node take any task."""
 
     def reads(self, transaction: Transaction, queue: str) -> bool:  # noqa: ARG002
         """Say no: its queues are those of organizations."""
@@ -51,6 +55,9 @@ class Compute:
         answer.task.CopyFrom(message)
         answer.function.CopyFrom(function)
         answer.input_assets.extend(task_inputs.resolve(transaction, message, function))
+
+    def returned(self, transaction: Transaction, task: Task, fault: FaultKind | None) -> None:
+        """Do nothing: the next attempt follows by itself."""
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register models, performances and profiling steps.

@@ -34,13 +34,16 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     return pb.RegisterModelsResponse(models=add(transaction, task, function, asked.models))
 
 
-# An output that takes one model is full when it has one.
+# An output that takes one model is full when it has one. The limit is all of them: where Postgres does not know the
+# arrays it expects ten rows, and plans anew each time; of ten rows with a limit it expects one.
 _KEEP = """
     INSERT INTO models (key, channel, owner, created_at, message, task_key, output, transient)
     SELECT key, :channel, :model_owner, CAST(:now AS timestamptz), message, CAST(:model_task AS uuid), output, transient
-    FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_messages AS bytea[]), CAST(:model_outputs AS text[]),
-                CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
-         AS new (key, message, output, transient, multiple, ordinal)
+    FROM (SELECT key, message, output, transient, multiple, ordinal
+          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_messages AS bytea[]), CAST(:model_outputs AS text[]),
+                      CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
+               AS new (key, message, output, transient, multiple, ordinal)
+          LIMIT cardinality(CAST(:model_keys AS uuid[]))) AS new
     WHERE multiple OR NOT EXISTS (SELECT FROM models AS other
                                   WHERE other.task_key = CAST(:model_task AS uuid) AND other.output = new.output)
     ORDER BY ordinal

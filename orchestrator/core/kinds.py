@@ -9,3 +9,15 @@ BUILD_DELAY = OWN_KINDS + 40
 
 WORKFLOW_SCHEMA, EXECUTION, CLINICAL_DATA_READ, EXECUTION_STEP = (OWN_KINDS + number for number in range(2, 6))
 """Those of the product of executions."""
+
+(
+    STAGE_TASK,
+    MODULE_STATUS,
+    STAGE_STATUS,
+    STAGE_OUTPUT,
+    ITERATION_STATUS,
+    STAGE_SLOW,
+    MODULE_COMMAND,
+    CONFIGURATION,
+) = (OWN_KINDS + number for number in range(10, 18))
+"""Those of the product of problems."""

@@ -6,11 +6,15 @@ else's pokes, and its own stay in the outbox until it is back.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
+from uuid import UUID
 
 import structlog
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from orchestrator.core import crash, pokes
@@ -95,12 +99,12 @@ class Relay:
                 crash.point("relay.before_send")
             again = [poke for _, poke in taken if is_again(poke)]
             earlier = outbox.earlier(connection, again) if spans.on() else {}
-            for _, poke in taken:
-                if poke.message == outbox.PURGE:
+            # What was written before a purge is in the queue by then, and what came after it is not.
+            for purges, part in groupby((poke for _, poke in taken), lambda poke: poke.message == outbox.PURGE):
+                if purges:
                     _empty(app, queue)
                 else:
-                    with sending(poke, app.conf.broker_url, earlier.get(poke.key)) as headers:
-                        _send(app, poke, headers)
+                    _send(app, list(part), earlier)
             _stop(app, queue, [poke for _, poke in taken if poke.message == pokes.STOP_ATTEMPTS])
             if taken:
                 crash.point("relay.before_mark")
@@ -177,29 +181,41 @@ class _Lane:
         await asyncio.to_thread(self._threads.shutdown)
 
 
-def _send(app: Celery, poke: outbox.Poke, headers: Mapping[str, str]) -> None:
-    if poke.message == pokes.STOP_ATTEMPTS:
-        return
-    if poke.message not in pokes.KEYWORDS:
-        # It would hold up all that follow.
-        log.error("relay.unknown_poke", message=poke.message, queue=poke.queue, key=str(poke.key))
-        return
-    keywords = dict(zip(pokes.KEYWORDS[poke.message], (str(poke.key), poke.attempt), strict=False))
+def _send(app: Celery, some: list[outbox.Poke], earlier: Mapping[UUID, str]) -> None:
+    """Send pokes for one worker each; what goes to all of a queue's is passed over."""
     confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
-    app.send_task(poke.message, kwargs=keywords, queue=poke.queue, retry=False, headers=dict(headers), **confirmed)
+    with (
+        app.producer_pool.acquire(block=True) as producer,
+        _faults_of(producer.connection),
+        getattr(producer.channel, "together", nullcontext)(),
+    ):
+        for poke in some:
+            if poke.message in pokes.KEYWORDS:
+                keywords = dict(zip(pokes.KEYWORDS[poke.message], (str(poke.key), poke.attempt), strict=False))
+                with sending(poke, app.conf.broker_url, earlier.get(poke.key)) as headers:
+                    given = {"kwargs": keywords, "headers": dict(headers), "queue": poke.queue, **confirmed}
+                    app.send_task(poke.message, retry=False, producer=producer, **given)
+            elif poke.message != pokes.STOP_ATTEMPTS:
+                # It would hold up all that follow.
+                log.error("relay.unknown_poke", message=poke.message, queue=poke.queue, key=str(poke.key))
+
+
+@contextmanager
+def _faults_of(connection: Connection) -> Iterator[None]:
+    """Raise what is a broker's fault as Celery does where it sends."""
+    try:
+        yield
+    except connection.connection_errors + connection.channel_errors as error:
+        raise OperationalError(str(error)) from error
 
 
 def _empty(app: Celery, name: str) -> None:
     """Take all pokes out of a queue that no worker has been given."""
     queue = app.amqp.queues[name]
-    with app.connection_for_write() as connection:
-        try:
-            with connection.channel() as channel:
-                bound = queue(channel)
-                bound.declare()
-                count = bound.purge()
-        except connection.connection_errors + connection.channel_errors as error:
-            raise OperationalError(str(error)) from error
+    with app.connection_for_write() as connection, _faults_of(connection), connection.channel() as channel:
+        bound = queue(channel)
+        bound.declare()
+        count = bound.purge()
     log.info("queue.emptied", queue=name, pokes=count)
 
 

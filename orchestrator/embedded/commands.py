@@ -110,17 +110,18 @@ def migrate(places: Places) -> Process:
     return command(places, "migrate", ["migrate"], {"DATABASE_URL": places.database_url})
 
 
-def serve(places: Places, settings: Mapping[str, object]) -> Process:
+def serve(places: Places, settings: Mapping[str, object], name: str = "serve") -> Process:
     """Return the orchestrator's server, with mutual TLS and identities verified.
 
     Args:
         places: of the federation.
         settings: more of its settings, without their prefix.
+        name: of the process.
     """
     certificates = places.certificates.server
     return command(
         places,
-        "serve",
+        name,
         ["serve"],
         {
             "DATABASE_URL": places.database_url,
@@ -168,7 +169,11 @@ def flower(places: Places, credentials: str) -> Process:
         places,
         "flower",
         ["flower", f"--address={HOST}", f"--port={places.flower_port}"],
-        {"BROKER_URL": places.broker.flower, "ORGANIZATIONS": ",".join(places.broker.organizations)},
+        {
+            "BROKER_URL": places.broker.flower,
+            "ORGANIZATIONS": ",".join(places.broker.organizations),
+            "QUEUES": ",".join(places.broker.queues),
+        },
         {"FLOWER_BASIC_AUTH": credentials},
     )
 

@@ -13,6 +13,15 @@ KAFKA = "kafka"
 """The name of the light broker among a federation's processes; it forgets all when it ends."""
 RUNTIME = "runtime"
 
+BROKERS = "KAFKA_BOOTSTRAP_SERVERS"
+"""The setting of a runtime that names another Kafka."""
+ARGO = "ARGO_WORKFLOWS_API_HOST"
+"""The one that names Argo's server."""
+
+_PREFIX = "ORCHESTRATOR_"
+_OF_RUNTIMES = ("ARGO_WORKFLOWS_", "KAFKA_")
+_FILES = ("_FILE", "_CERT", "_CONFIG")
+
 _NO_IMAGES = """\
 # Which command stands for an image of a container step, as docs/workers.md says under "Container steps":
 # engine:1.0: {command: [/opt/engine/run], network: true, paths: [/srv/data]}
@@ -22,6 +31,22 @@ _NO_IMAGES = """\
 def queue(organization: str) -> str:
     """Return the queue of the runtimes of the organization that runs executions."""
     return f"executions.{organization}"
+
+
+def of_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what an environment says of Argo and Kafka, as settings of a runtime without their prefix.
+
+    Args:
+        environment: of a user, who names them with our prefix or without; with it counts more.
+    """
+    found: dict[str, str] = {}
+    for prefix in ("", _PREFIX):
+        for name, value in environment.items():
+            bare = name.removeprefix(prefix)
+            if value and name.startswith(prefix) and bare.startswith(_OF_RUNTIMES):
+                # A runtime runs in another folder than its user.
+                found[bare] = str(Path(value).absolute()) if bare.endswith(_FILES) else value
+    return found
 
 
 def settings(places: Places, organization: str, organizations: Sequence[str]) -> Mapping[str, object]:
@@ -82,13 +107,13 @@ def kafka(places: Places, port: int) -> Process:
     return Process(KAFKA, argv, log=places.logs / f"{KAFKA}.log", env={}, cwd=places.data)
 
 
-def runtime(places: Places, organization: str, kafka_port: int) -> Process:
+def runtime(places: Places, organization: str, own: Mapping[str, str]) -> Process:
     """Return the runtime of executions.
 
     Args:
         places: of the federation.
         organization: which runs them.
-        kafka_port: of the light broker.
+        own: its settings of Argo and Kafka, without their prefix; the light broker where they name no other.
     """
     return command(
         places,
@@ -97,7 +122,8 @@ def runtime(places: Places, organization: str, kafka_port: int) -> Process:
         {
             **member(places, places.certificates.client(organization)),
             "BROKER_URL": places.broker.queues[queue(organization)],
-            "KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{kafka_port}",
+            BROKERS: f"{HOST}:{places.kafka_port}",
             "NODE": RUNTIME,
+            **own,
         },
     )

@@ -25,6 +25,7 @@ from orchestrator.embedded.kept_ports import KeptPorts
 from orchestrator.embedded.lock import locked
 from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres import Postgres
+from orchestrator.embedded.problems import Served
 from orchestrator.embedded.processes import Process, ProcessError, Service, Supervisor
 from orchestrator.embedded.reaper import Reaper
 from orchestrator.embedded.revival import Revival
@@ -59,6 +60,9 @@ class Federation:
         flower: whether Flower is among them; nothing needs it but people.
         executions: the organization that runs executions of stored schemas, and whose worker is their central node; the
             others are data partners. Their API, a runtime and a light Kafka are there then. None serves none.
+        problems: the problems that are served; None serves none. Modules are started by whoever has them.
+        runtime_settings: of the runtime of executions, without their prefix: where Argo is, and Kafka in place of the
+            light one.
         port: first of a range for its servers: gRPC, HTTP, Flower, then the asset stores in the order of the
             organizations; by default those of the last time, or any.
         prepare: called with the folder of its data before anything is started.
@@ -76,6 +80,8 @@ class Federation:
         worker_settings: Mapping[str, object] | None = None,
         flower: bool = True,
         executions: str | None = None,
+        problems: Served | None = None,
+        runtime_settings: Mapping[str, str] | None = None,
         port: int | None = None,
         prepare: Callable[[Path], None] = lambda _: None,
         tell: Callable[[str], None] = lambda _: None,
@@ -88,6 +94,8 @@ class Federation:
         self._worker_settings = worker_settings or {}
         self._flower = flower
         self._executions = executions
+        self._problems = problems
+        self._runtime_settings = runtime_settings or {}
         self._port = port
         self._prepare = prepare
         self._tell = tell
@@ -182,6 +190,7 @@ class Federation:
         self._guard(valkey.process, postgres.process)
         broker_urls = self.data / "brokers.yaml"
         queues = [executions.queue(self._executions)] if self._executions else []
+        queues += self._problems.queues if self._problems else []
         accounts = make_credentials(valkey.url, self.organizations, read_credentials(broker_urls), queues)
         with whole.about_to_write(broker_urls, accounts.dump().encode()):
             provision(valkey.url, accounts)
@@ -218,6 +227,10 @@ class Federation:
             consent_folder=places.consent,
             flower=f"http://{credentials}@{HOST}:{places.flower_port}" if self._flower else "",
             logs=places.logs,
+            broker_urls=places.broker_urls,
+            problems={"organization": self._problems.organization, "address": self._problems.address}
+            if self._problems
+            else {},
         )
         self._held.callback((self.folder / FILE).unlink, missing_ok=True)
         self._running.write(self.folder)
@@ -228,6 +241,7 @@ class Federation:
         own = f"its beat{''.join(f', {word}' for word in more[:-1])}{' and '.join(['', *more[-1:]])}"
         self._tell(f"Starting the orchestrator, {own}, and each organization's worker and asset store")
         served, besides = self._serve_executions(places)
+        served = {**(self._problems.settings(places) if self._problems else {}), **served}
         migrate, serve = commands.migrate(places), commands.serve(places, served)
         beat = commands.beat(places, served)
         flowers = [commands.flower(places, credentials)] if self._flower else []
@@ -253,7 +267,7 @@ class Federation:
         for organization, store in stores.items():
             peer = places.certificates.peer(organization)
             store.wait_ready(partial(readiness.serves_https, places.store_ports[organization], peer), _START_SECONDS)
-        for kafka in besides[:1]:
+        for kafka in (each for each in besides if each.name == executions.KAFKA):
             kafka.wait_ready(partial(readiness.listens, places.kafka_port), _START_SECONDS)
         for flower in flowers:
             flower.wait_ready(partial(readiness.shows_flower, places.flower_port, credentials), _START_SECONDS)
@@ -277,8 +291,10 @@ class Federation:
             return self._settings, ()
         executions.write_images(self.data, self.organizations)
         own = executions.settings(places, self._executions, self.organizations)
-        kafka = executions.kafka(places, places.kafka_port)
-        return {**own, **self._settings}, (kafka, executions.runtime(places, self._executions, places.kafka_port))
+        runtime = executions.runtime(places, self._executions, self._runtime_settings)
+        named = executions.BROKERS in self._runtime_settings
+        kafka = [] if named else [executions.kafka(places, places.kafka_port)]
+        return {**own, **self._settings}, (*kafka, runtime)
 
     def _isolated(self, settings: Mapping[str, object]) -> Mapping[str, object]:
         """Return the settings of workers that run functions as well isolated as can be had here."""

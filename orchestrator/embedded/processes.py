@@ -53,6 +53,7 @@ class Process:
         stop_timeout: seconds that it may take for that before it is killed.
 
     Attributes:
+        argv: of the next start.
         environment: of the next start, None for the supervisor's.
     """
 
@@ -70,7 +71,7 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
-        self._argv = argv
+        self.argv = argv
         self.environment = None if env is None else dict(env)
         self._cwd = cwd
         self._user = user
@@ -118,7 +119,7 @@ class Process:
             self._log_start = log.seek(0, os.SEEK_END)
             self._group_ended = False
             self._child = subprocess.Popen(
-                launcher(self._argv, self._user, self._stop_signal),
+                launcher(self.argv, self._user, self._stop_signal),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.client import Certificates, Client
@@ -48,6 +48,9 @@ class Running(Shown):
         consent_folder: with the consent policy of each organization, see `orchestrator.embedded.commands.policy_of`.
         flower: URL of Flower, with user and password: for the owner's terminal, never for a log; empty without it.
         logs: folder with a log for each process.
+        broker_urls: file with the URLs of the broker's accounts.
+        problems: the `organization` whose modules solve problems, and the `address` of their HTTP; none where no
+            problems are served.
     """
 
     pid: int
@@ -61,6 +64,8 @@ class Running(Shown):
     consent_folder: Path
     flower: str
     logs: Path
+    broker_urls: Path = Path()
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     def facts(self) -> Mapping[str, object]:
         """Return what is shown; not the password that is in the address of Flower."""
@@ -129,6 +134,7 @@ def read(folder: Path) -> Running | None:
                 "certificate_folder": Path(content["certificate_folder"]),
                 "consent_folder": Path(content["consent_folder"]),
                 "logs": Path(content["logs"]),
+                "broker_urls": Path(content.get("broker_urls", "")),
             }
         )
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -29,7 +30,8 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     fields.check_text(asked.node, "node")
     fields.check_text(asked.claim_id, "claim_id", least=1)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    task = starts.start(
+    start = partial(
+        starts.start,
         transaction,
         key,
         attempt=asked.attempt,
@@ -38,6 +40,9 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
         token_hash=attempts.digest(token),
         lease=transaction.rules.lease,
     )
+    task = start()
+    if task is None and _admitted(transaction, key, asked.node):
+        task = start(admitted=True)
     if task is not None:
         number = task.attempts
     else:
@@ -51,6 +56,24 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     )
     kind.hand_over(transaction, task, answer)
     return answer
+
+
+def _admitted(transaction: Transaction, key: UUID, node: str) -> bool:
+    """Ask the kind of a task To do that is the caller's to let it start, where that kind guards its claims.
+
+    Raises:
+        OrchestratorError: it may not start.
+    """
+    if not any(kind.guards_claims for kind in kinds.every()):
+        return False
+    task = tasks.get_many(transaction, [key]).get(key)
+    if task is None or task.worker != transaction.organization or task.status != pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
+        return False
+    kind = kinds.of(task.kind)
+    if not kind.guards_claims:
+        return False
+    kind.admit(transaction, task, node)
+    return True
 
 
 def _time_limit(transaction: Transaction, policies: Policies) -> Duration | None:

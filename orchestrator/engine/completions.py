@@ -65,7 +65,7 @@ _COMPLETE_ALONE = statement(
                     format('its last parent %s is Done', CAST(:key AS uuid))
              FROM ready JOIN $READY_STATES USING (kind)
          ),
-         event AS ($MOVED),
+         $MOVED,
          poke AS (
              INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
              SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)

@@ -7,8 +7,8 @@ same way, and asks the kind only what this Protocol says.
 A kind that cannot be imported is left out, and each process says so once: its tasks wait, and all others go on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.metadata import entry_points
@@ -66,10 +66,16 @@ class Service:
     Args:
         descriptor: of the service; its messages must be imported.
         use_cases: by the name of the method, a function from the transaction of a call and its request to the response.
+        gathered: the same of methods that take their request in parts: from its parts to the response.
+        parted: the same of methods that are answered in parts: from a request to the parts of its response.
+        of_workers: whether workers call it by themselves, so that work is lost without it.
     """
 
     descriptor: ServiceDescriptor
     use_cases: Mapping[str, Callable[[Any, Any], Message]]
+    gathered: Mapping[str, Callable[[Any, Iterable[Any]], Message]] = field(default_factory=dict)
+    parted: Mapping[str, Callable[[Any, Any], Sequence[Message]]] = field(default_factory=dict)
+    of_workers: bool = False
 
 
 class Kind(Protocol):
@@ -93,6 +99,16 @@ class Kind(Protocol):
     follows_done: bool
     """Whether `ended` does something when a task is Done."""
 
+    guards_claims: bool
+    """Whether `admit` may refuse a claim. A claim of such a kind is a transaction of several statements."""
+
+    def admit(self, transaction: Transaction, task: Task, node: str) -> None:
+        """Check that a node may take a task that is To do now; asked only where the kind guards its claims.
+
+        Raises:
+            OrchestratorError: it may not; the task stays as it is.
+        """
+
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether the caller's workers may read a queue that is no organization's; False where it is not known."""
 
@@ -103,7 +119,20 @@ class Kind(Protocol):
         """
 
     def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
-        """Fill in what a worker needs that has claimed a task."""
+        """Fill in what a worker needs that has claimed a task.
+
+        It is called again where a claim is repeated. Nothing is written, unless the kind guards its claims: then what
+        it writes is kept together with the claim.
+        """
+
+    def returned(self, transaction: Transaction, task: Task, fault: FaultKind | None) -> None:
+        """Do what follows when a task is To do again: an attempt was released, or ended in a fault and is retried.
+
+        Args:
+            transaction: of its worker, or of a sweep.
+            task: as it is now.
+            fault: what ended the attempt, None where it was released.
+        """
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what an attempt has made; its task is Done in this transaction.
@@ -191,10 +220,13 @@ def states(name: str) -> str:
     Args:
         name: of the table.
     """
-    return (
-        f"unnest(CAST(:{name}_kinds AS text[]), CAST(:{name}_asset_kinds AS smallint[]), "
-        f"CAST(:{name}_states AS bytea[])) AS {name} (kind, asset_kind, state)"
-    )
+    # The limit is all of them: of arrays that Postgres does not know it expects ten rows, and so plans anew each time.
+    return f"""
+        (SELECT kind, asset_kind, state
+         FROM unnest(CAST(:{name}_kinds AS text[]), CAST(:{name}_asset_kinds AS smallint[]),
+                     CAST(:{name}_states AS bytea[])) AS each (kind, asset_kind, state)
+         LIMIT cardinality(CAST(:{name}_kinds AS text[]))) AS {name}
+    """  # noqa: S608 - a name of ours
 
 
 @cache

@@ -54,22 +54,27 @@ def register(transaction: Transaction, key: UUID, kind: str) -> None:
 
 _OF_CHANNEL = """
     SELECT key, kind, owner, ended_at, outcome FROM plans
-    WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel $ALONE ORDER BY key
+    WHERE $KEYS AND channel = :channel $ALONE ORDER BY key
 """
+# Of an array Postgres expects ten keys where it does not know it, and so plans anew each time: a call has one mostly.
+_ONE, _ANY = "key = :key", "key = ANY(CAST(:keys AS uuid[]))"
 # As `share_latch` of the database names it.
 _LATCH = "hashtextextended(CAST(plans.key AS text), 0)"
-_GET = statement(_OF_CHANNEL, ALONE="")
-_HOLD = statement(
-    """
-    WITH latch AS MATERIALIZED (
-             SELECT pg_advisory_xact_lock($LATCH) FROM plans
-             WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel ORDER BY key
-         )
-    $OF_CHANNEL FOR NO KEY UPDATE
-    """,
-    OF_CHANNEL=_OF_CHANNEL,
-    LATCH=_LATCH,
-    ALONE="AND (SELECT count(*) FROM latch) > 0",
+_GET = statement(_OF_CHANNEL, ALONE="", KEYS=_ONE)
+_HOLD, _HOLD_ANY = (
+    statement(
+        """
+        WITH latch AS MATERIALIZED (
+                 SELECT pg_advisory_xact_lock($LATCH) FROM plans WHERE $KEYS AND channel = :channel ORDER BY key
+             )
+        $OF_CHANNEL FOR NO KEY UPDATE
+        """,
+        OF_CHANNEL=_OF_CHANNEL,
+        LATCH=_LATCH,
+        ALONE="AND (SELECT count(*) FROM latch) > 0",
+        KEYS=keys,
+    )
+    for keys in (_ONE, _ANY)
 )
 
 
@@ -93,7 +98,7 @@ def get(transaction: Transaction, key: UUID) -> Plan:
     Raises:
         NotFoundError: the channel has none with this key.
     """
-    found = _read(transaction, _GET, [key])
+    found = _read(transaction, _GET, key=key)
     if not found:
         raise NotFoundError(f"plan {key} does not exist")
     return found[key]
@@ -103,7 +108,10 @@ def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
     """Hold the latches of those plans of this channel that exist, until the transaction ends; return them by key."""
     if not keys:
         return {}
-    held = _read(transaction, _HOLD, keys)
+    if len(keys) == 1:
+        held = _read(transaction, _HOLD, key=next(iter(keys)))
+    else:
+        held = _read(transaction, _HOLD_ANY, keys=list(keys))
     transaction.locked()
     return held
 
@@ -114,8 +122,8 @@ def share(transaction: Transaction, key: UUID) -> None:
     transaction.locked()
 
 
-def _read(transaction: Transaction, query: TextClause, keys: Collection[UUID]) -> dict[UUID, Plan]:
-    rows = transaction.connection.execute(query, {"keys": list(keys), "channel": transaction.channel})
+def _read(transaction: Transaction, query: TextClause, **keys: UUID | list[UUID]) -> dict[UUID, Plan]:
+    rows = transaction.connection.execute(query, {**keys, "channel": transaction.channel})
     return {row.key: Plan(*row) for row in rows}
 
 

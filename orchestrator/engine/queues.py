@@ -1,6 +1,10 @@
-"""Queues: whether anybody reads them, since when, and when they were emptied."""
+"""Queues: whether anybody reads them, since when, and the order of what waits in them."""
 
-from orchestrator.engine.transaction import Transaction
+from collections.abc import Collection
+from uuid import UUID
+
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine.transaction import POKES, Transaction
 from orchestrator.store.statements import statement
 
 _HEAR = statement("""
@@ -25,3 +29,54 @@ def hear(transaction: Transaction, name: str) -> None:
             "silence": transaction.rules.silence,
         },
     )
+
+
+_PUT_BEHIND = statement(
+    """
+    WITH lowered AS (
+             UPDATE tasks SET priority = :priority WHERE key = ANY(CAST(:keys AS uuid[])) AND channel = :channel
+             RETURNING key, queue, priority
+         ),
+         dropped AS (
+             DELETE FROM outbox
+             WHERE id IN (SELECT id FROM outbox JOIN lowered ON outbox.key = lowered.key
+                          WHERE sent_at IS NULL AND message = '$RUN_TASK' FOR UPDATE OF outbox SKIP LOCKED)
+         )
+    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
+    SELECT '$RUN_TASK', queue, priority, lowered.key, attempts + 1, :now
+    FROM lowered JOIN task_states ON task_states.key = lowered.key WHERE status = $TO_DO AND due_at IS NULL
+    ORDER BY lowered.key
+    """,
+    RUN_TASK=RUN_TASK,
+)
+
+
+def put_behind(transaction: Transaction, keys: Collection[UUID], priority: int) -> None:
+    """Give tasks another priority, and have those To do announced anew, after all others of that priority.
+
+    A poke that was sent before may still be claimed by; whose kind minds that guards its claims.
+
+    Args:
+        transaction: that holds the latches of their plans.
+        keys: the tasks.
+        priority: of their pokes from now on.
+    """
+    parameters = {"keys": list(keys), "priority": priority, "channel": transaction.channel, "now": transaction.now}
+    transaction.connection.execute(_PUT_BEHIND, parameters)
+    transaction.tells(POKES)
+
+
+_ANNOUNCE_AGAIN = statement(
+    """
+    UPDATE outbox SET sent_at = NULL FROM task_states
+    WHERE outbox.queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL AND sent_at IS NOT NULL
+      AND task_states.key = outbox.key AND status = $TO_DO AND attempts + 1 = attempt
+    """,
+    RUN_TASK=RUN_TASK,
+)
+
+
+def announce_again(transaction: Transaction, name: str) -> None:
+    """Send the pokes of a queue once more that were sent and not claimed: those who read it took them in vain."""
+    if transaction.connection.execute(_ANNOUNCE_AGAIN, {"queue": name}).rowcount:
+        transaction.tells(POKES)

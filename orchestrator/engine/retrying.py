@@ -111,4 +111,5 @@ def _told(
     kinds.tell(transaction, again, f"{what}{': ' if reason else ''}{reason}{when}")
     if pause is None:
         kinds.poke(transaction, again)
+    kinds.of(again.kind).returned(transaction, again, fault)
     return True

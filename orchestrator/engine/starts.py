@@ -21,7 +21,7 @@ _START = statement(
                  pokes = 0
              FROM tasks
              WHERE tasks.key = :key AND task_states.key = :key AND channel = :channel AND worker = :organization
-               AND kind = ANY(CAST(:doing_kinds AS text[])) AND status = $TO_DO
+               AND kind = ANY(CAST(:startable AS text[])) AND status = $TO_DO
                AND (:attempt = 0 OR attempts + 1 = :attempt) AND (due_at IS NULL OR due_at <= :now)
              RETURNING $RETURNED
          ),
@@ -50,7 +50,7 @@ _START = statement(
                     coalesce(:reason, format('attempt %s claimed by %s', attempts, CAST(:claimed_by AS text))) AS reason
              FROM started JOIN $STATES USING (kind)
          ),
-         event AS ($MOVED)
+         $MOVED
     SELECT $COLUMNS, (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke) FROM started
     """,
     COLUMNS=COLUMNS,
@@ -72,6 +72,7 @@ def start(
     claim_id: str | None = None,
     token_hash: bytes | None = None,
     lease: timedelta | None = None,
+    admitted: bool = False,
 ) -> Task | None:
     """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
 
@@ -86,15 +87,17 @@ def start(
         claim_id: names the claim, so that it can be repeated.
         token_hash: SHA-256 of the attempt's token; None for a client without attempts.
         lease: how long it is believed to live without a heartbeat.
+        admitted: whether its kind has let it start, which a kind that guards claims must be asked for.
 
     Returns:
-        The task, or None where it is not To do, not the caller's, or due for another attempt.
+        The task, or None where it is not To do, not the caller's, due for another attempt, or not admitted.
     """
     rows = transaction.alone(
         _START,
         {
             **kinds.state_parameters("doing", pb.STATUS_EXECUTING),
             **events.moved_parameters(transaction.now, transaction.channel),
+            "startable": [kind.name for kind in kinds.every() if admitted or not kind.guards_claims],
             "reason": reason,
             "claimed_by": node or transaction.organization,
             "key": key,

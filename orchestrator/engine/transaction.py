@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import structlog
@@ -28,9 +28,9 @@ EVENTS = "events"
 POKES = "pokes"
 """Written by a transaction, or made room for: the relay waits for its commit."""
 
-_WRITE = f"event AS ({events.WRITE}), poke AS ({outbox.WRITE})"
+_WRITE = f"{events.WRITE}, poke AS ({outbox.WRITE})"
 _TELL = "pg_notify('orchestrator_written', '')"
-_EVENTS = text(events.WRITE)
+_EVENTS = text(f"WITH {events.WRITE} SELECT")
 _FLUSH = text(f"WITH {_WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
 _FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")
@@ -182,8 +182,8 @@ def one_by_one(
     Args:
         database: where they are.
         find: from a connection, and the keys of those that have failed, to a batch without them; each row has its
-            `channel`, and its key comes first.
-        repair: from a transaction of nobody in that channel, and the row, to whether there was something to do.
+            `channel`, and its key comes first; where it has an `organization`, it is repaired in its name.
+        repair: from a transaction in that channel, of nobody else, and the row, to whether there was something to do.
 
     Raises:
         UnavailableError: the database is at fault; the rest was not tried.
@@ -198,7 +198,8 @@ def one_by_one(
         for row in found:
             crash.point("sweep.between")
             try:
-                repaired += database.run(NOBODY, row.channel, lambda transaction, row=row: repair(transaction, row))  # type: ignore[misc]
+                caller = getattr(row, "organization", NOBODY)
+                repaired += database.run(caller, row.channel, partial(_repaired, repair, row))
             except UnknownKindError as error:
                 # It holds up nothing else.
                 log.error("sweep.left", reason=str(error))
@@ -213,3 +214,7 @@ def one_by_one(
     if failed:
         raise next(iter(failed.values()))
     return repaired
+
+
+def _repaired(repair: Callable[[Transaction, Row], bool], row: Row, transaction: Transaction) -> bool:
+    return repair(transaction, row)

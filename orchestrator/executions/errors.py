@@ -3,7 +3,7 @@
 import json
 
 from orchestrator.core.errors import BadRequestError, InvalidAssetError
-from orchestrator.executions.forms import Problem
+from orchestrator.executions.forms.form import Problem
 
 
 class WholeError(BadRequestError):

@@ -1,18 +1,19 @@
 """Executions: the runs of schemas, and what is reported of them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-from sqlalchemy import select
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import CLINICAL_DATA_READ, EXECUTION
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schemas, states, stored
+from orchestrator.executions import schemas, states
 from orchestrator.executions.errors import FieldsError, WholeError
-from orchestrator.executions.listing import Listing
+from orchestrator.executions.files import stored
+from orchestrator.executions.lists import paging
+from orchestrator.executions.lists.listing import Listing
+from orchestrator.executions.lists.paging import Source
 from orchestrator.executions.states import Answer, Status
 from orchestrator.store import tables
 from orchestrator.store.connection import Row
@@ -84,8 +85,11 @@ def get(transaction: Transaction, id_: int) -> pb.Execution:
     return _message(row)
 
 
-def page(transaction: Transaction, asked: Listing) -> tuple[int, int, list[pb.Execution]]:
-    """Return how many executions a list has, the number of the page that is asked for, and the page.
+_LISTED = Source(tables.executions, _COLUMNS.split(", "), "id", ("definition", "reason", "results"))
+
+
+def page(transaction: Transaction, asked: Listing) -> tuple[int, int, Iterator[pb.Execution]]:
+    """Return how many executions a list has, the number of the page that is asked for, and what is on it.
 
     Raises:
         NoPageError: there is no such page.
@@ -94,10 +98,8 @@ def page(transaction: Transaction, asked: Listing) -> tuple[int, int, list[pb.Ex
     wanted = asked.filters.get("schema")
     if wanted and schemas.find(transaction, wanted) is None:
         raise FieldsError({"schema": ["Select a valid choice. That choice is not one of the available choices."]})
-    table = tables.executions
-    columns = [table.c[name] for name in _COLUMNS.split(", ")]
-    found = paging.read(transaction, asked, select(*columns), table, table.c.id)
-    return found.count, found.page, [_message(row) for row in found.rows]
+    found = paging.read(transaction, asked, _LISTED)
+    return found.count, found.page, (_message(row) for row in found.rows)
 
 
 _MOVE = statement(

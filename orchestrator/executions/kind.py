@@ -14,11 +14,11 @@ from orchestrator.engine.kinds import Failure, Policies, Service
 from orchestrator.engine.retries import FaultKind
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import looks, shown_steps, steps, topics
-from orchestrator.executions.cleaning import Clean
-from orchestrator.executions.roles import Quiet, Role
-from orchestrator.executions.starting import Start
-from orchestrator.executions.task_runs import Containers
+from orchestrator.executions.runtimes import looks, shown_steps, steps, topics
+from orchestrator.executions.runtimes.cleaning import Clean
+from orchestrator.executions.runtimes.roles import Quiet, Role
+from orchestrator.executions.runtimes.starting import Start
+from orchestrator.executions.tasks.task_runs import Containers
 from orchestrator.protos import execution_steps_pb2, executions_pb2, topics_pb2
 
 _ROLES: Mapping[int, Role[Any]] = {
@@ -58,6 +58,10 @@ class Executions:
         ),
     )
     follows_done = True
+    guards_claims = False
+
+    def admit(self, transaction: Transaction, task: Task, node: str) -> None:
+        """Let any node take any task."""
 
     def reads(self, transaction: Transaction, queue: str) -> bool:
         """Tell whether it is the queue of the caller's own runtimes."""
@@ -79,6 +83,9 @@ class Executions:
         answer.work.ParseFromString(work)
         step = steps.of(task)
         _ROLES[step.role].handed(transaction, step, answer.work)
+
+    def returned(self, transaction: Transaction, task: Task, fault: FaultKind | None) -> None:
+        """Do nothing: the next attempt follows by itself."""
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         """Register what was done.

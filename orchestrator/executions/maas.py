@@ -11,7 +11,7 @@ import httpx
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import InternalError
-from orchestrator.executions.forms import rule
+from orchestrator.executions.forms.form import rule
 
 _SECONDS = 5.0
 _TRIES = 2

@@ -1,13 +1,16 @@
 """Schemas: the stored workflow templates."""
 
-from sqlalchemy import select
+from collections.abc import Iterator
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.kinds import WORKFLOW_SCHEMA
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import paging, schema_form, stored
-from orchestrator.executions.listing import Listing
+from orchestrator.executions.files import stored
+from orchestrator.executions.forms import schema_form
+from orchestrator.executions.lists import paging
+from orchestrator.executions.lists.listing import Listing
+from orchestrator.executions.lists.paging import Source
 from orchestrator.store import tables
 from orchestrator.store.statements import statement
 
@@ -97,12 +100,14 @@ def delete(transaction: Transaction, name: str) -> pb.WorkflowSchema:
     return schema
 
 
-def page(transaction: Transaction, asked: Listing) -> tuple[int, int, list[pb.WorkflowSchema]]:
-    """Return how many schemas a list has, the number of the page that is asked for, and the page.
+_LISTED = Source(tables.schemas, ("message",), "name", ("message",))
+
+
+def page(transaction: Transaction, asked: Listing) -> tuple[int, int, Iterator[pb.WorkflowSchema]]:
+    """Return how many schemas a list has, the number of the page that is asked for, and what is on it.
 
     Raises:
         NoPageError: there is no such page.
     """
-    table = tables.schemas
-    found = paging.read(transaction, asked, select(table.c.message), table, table.c.name)
-    return found.count, found.page, [pb.WorkflowSchema.FromString(row.message) for row in found.rows]
+    found = paging.read(transaction, asked, _LISTED)
+    return found.count, found.page, (pb.WorkflowSchema.FromString(row.message) for row in found.rows)

@@ -79,8 +79,8 @@ class ExecutionSettings(BaseSettings):
         validation_alias=AliasChoices(
             *_names("executions_organization").choices, "ORCHESTRATOR_API_ORGANIZATION", "API_ORGANIZATION"
         ),
-        description="the organization whose runtimes and central node run executions; ORCHESTRATOR_API_ORGANIZATION, "
-        "else who starts one, when not set",
+        description="the organization whose runtimes and central node run executions; ORCHESTRATOR_API_ORGANIZATION "
+        "when not set; needed where callers are known",
     )
     executions_start_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
         30,

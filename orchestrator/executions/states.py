@@ -11,6 +11,9 @@ Status: TypeAlias = "pb.ExecutionStatus.ValueType"
 PENDING, RUNNING = pb.EXECUTION_STATUS_PENDING, pb.EXECUTION_STATUS_RUNNING
 SUCCEEDED, FAILED = pb.EXECUTION_STATUS_SUCCEEDED, pb.EXECUTION_STATUS_FAILED
 
+LIVING = (PENDING, RUNNING)
+"""Those that something leads out of."""
+
 WORDS: Mapping[Status, str] = {PENDING: "pending", RUNNING: "running", SUCCEEDED: "succeeded", FAILED: "failed"}
 """What clients call them."""
 

@@ -15,7 +15,8 @@ from orchestrator.core.identity import Presented, Trust
 ORGANIZATION, CHANNEL = "mspid", "channel"
 """Headers that say who calls and in which channel; the names of gRPC's metadata.
 
-Where there is but one choice, they may be left out.
+Where there is but one choice, they may be left out. The channel may stand in the query as well, for programs that
+cannot be told to send a header.
 """
 
 _SCHEME = "bearer "
@@ -89,7 +90,7 @@ class Identity:
             ends = self._ways.trust().verify(presented, organization, datetime.now(UTC))
         open_to = self._gate.channels_of(organization)
         choices = open_to if claim.channels is None else claim.channels
-        channel = chosen(_header(request, CHANNEL), choices, CHANNEL)
+        channel = chosen(_header(request, CHANNEL) or request.query_params.get(CHANNEL), choices, CHANNEL)
         return self._gate.enter(organization, channel, ends)
 
     async def _claim(self, request: Request, presented: Presented) -> Claim:

@@ -17,15 +17,22 @@ _SCRAPES = 4
 _OPENMETRICS = "application/openmetrics-text"
 
 
-def routes(ready: health.Ready, exposed: Callable[..., bytes] | None, *, exemplars: bool = False) -> list[Route]:
+def routes(
+    ready: health.Ready,
+    exposed: Callable[..., bytes] | None,
+    told: health.Told = health.nothing,
+    *,
+    exemplars: bool = False,
+) -> list[Route]:
     """Return the routes.
 
     Args:
         ready: raises UnavailableError when the server cannot do its work.
         exposed: returns what `/metrics` shows; None leaves that page out.
+        told: returns what `/ready` says besides.
         exemplars: whether whoever takes OpenMetrics gets that, with exemplars.
     """
-    made = health.routes(ready)
+    made = health.routes(ready, told)
     if exposed is not None:
         made.append(Route("/metrics", _metrics(exposed, exemplars)))
     return made

@@ -1,5 +1,6 @@
 """Which use case stands behind each route of the HTTP API, and how its request and its response are written."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -12,7 +13,7 @@ from orchestrator.calls.admission import Receive
 from orchestrator.calls.call import Calls, Identify, Operation
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
-from orchestrator.compute import plans, tasks
+from orchestrator.compute import plans, tasks, work
 from orchestrator.core.errors import BadRequestError
 from orchestrator.engine.transaction import Transaction
 
@@ -131,7 +132,13 @@ def _task(asked: Asked) -> pb.GetTaskParam:
     return pb.GetTaskParam(key=asked.path["key"])
 
 
+def _work(found: work.Work) -> bytes:
+    # One number for a scaler that reads but one: whoever runs something must not be ended.
+    return json.dumps({"to_do": found.to_do, "doing": found.doing, "open": found.to_do + found.doing}).encode()
+
+
 ROUTES: Sequence[Served] = (
+    Route("GetWork", "GET", "/v1/work", lambda _: None, work.of_caller, _work),
     Route("GetPlan", "GET", "/v1/plans/{key}", _plan, plans.get, message),
     Route("GetTask", "GET", "/v1/tasks/{key}", _task, tasks.show, message),
 )

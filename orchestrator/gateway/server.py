@@ -9,11 +9,13 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator import log
+from orchestrator.gateway.targets import Targets
 from orchestrator.listening import IdentifyingProtocol, Listener
 
 _log = structlog.get_logger()
@@ -22,7 +24,7 @@ _log = structlog.get_logger()
 def application(routes: Sequence[Route]) -> Starlette:
     """Return the application of some routes; what is none of them is answered in JSON too."""
     handlers: Mapping[Any, Any] = {HTTPException: _unrouted}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(Targets)])
 
 
 def _unrouted(request: Request, error: HTTPException) -> Response:

@@ -28,10 +28,14 @@ from orchestrator.protos.inspection_pb2 import *
 from orchestrator.protos.inspection_pb2_grpc import *
 from orchestrator.protos.model_pb2 import *
 from orchestrator.protos.model_pb2_grpc import *
+from orchestrator.protos.module_pb2 import *
+from orchestrator.protos.module_pb2_grpc import *
 from orchestrator.protos.organization_pb2 import *
 from orchestrator.protos.organization_pb2_grpc import *
 from orchestrator.protos.performance_pb2 import *
 from orchestrator.protos.performance_pb2_grpc import *
+from orchestrator.protos.problems_pb2 import *
+from orchestrator.protos.problems_pb2_grpc import *
 from orchestrator.protos.profiling_pb2 import *
 from orchestrator.protos.profiling_pb2_grpc import *
 from orchestrator.protos.submission_pb2 import *

@@ -129,6 +129,7 @@ class WorkflowSchema(_message.Message):
     OUTPUT_GENERIC_FILE_FIELD_NUMBER: _builtins.int
     AUXILIARY_FILE_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """individual or joint."""
@@ -142,6 +143,8 @@ class WorkflowSchema(_message.Message):
     output_ai_model: _builtins.bool
     output_evaluation_metrics: _builtins.bool
     output_generic_file: _builtins.bool
+    owner: _builtins.str
+    """Who stored it; empty where that is not known."""
     @_builtins.property
     def engines(self) -> _containers.RepeatedCompositeFieldContainer[Global___SchemaEngine]: ...
     @_builtins.property
@@ -165,10 +168,11 @@ class WorkflowSchema(_message.Message):
         output_generic_file: _builtins.bool = ...,
         auxiliary_file: Global___StoredFile | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["auxiliary_file", b"auxiliary_file", "created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary_file", b"auxiliary_file", "created_at", b"created_at", "description", b"description", "engines", b"engines", "external_data", b"external_data", "federated_learning_configuration", b"federated_learning_configuration", "implementation", b"implementation", "name", b"name", "output_ai_model", b"output_ai_model", "output_evaluation_metrics", b"output_evaluation_metrics", "output_generic_file", b"output_generic_file", "platform_data", b"platform_data", "report_metadata", b"report_metadata", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auxiliary_file", b"auxiliary_file", "created_at", b"created_at", "description", b"description", "engines", b"engines", "external_data", b"external_data", "federated_learning_configuration", b"federated_learning_configuration", "implementation", b"implementation", "name", b"name", "output_ai_model", b"output_ai_model", "output_evaluation_metrics", b"output_evaluation_metrics", "output_generic_file", b"output_generic_file", "owner", b"owner", "platform_data", b"platform_data", "report_metadata", b"report_metadata", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +230,7 @@ class Execution(_message.Message):
     OUTPUT_MODEL_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     DEBUG_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     schema: _builtins.str
     """The name of its schema."""
@@ -236,6 +241,8 @@ class Execution(_message.Message):
     """0 outside of federated learning."""
     debug: _builtins.bool
     """Nothing is started."""
+    owner: _builtins.str
+    """Who started it; empty where that is not known."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -271,10 +278,11 @@ class Execution(_message.Message):
         output_model: Global___OutputModel | None = ...,
         results: Global___ExecutionResults | None = ...,
         debug: _builtins.bool = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "external_data", b"external_data", "output_model", b"output_model", "report_metadata", b"report_metadata", "results", b"results", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "debug", b"debug", "engines", b"engines", "external_data", b"external_data", "id", b"id", "message", b"message", "number_iterations", b"number_iterations", "output_model", b"output_model", "partners", b"partners", "report_metadata", b"report_metadata", "results", b"results", "schema", b"schema", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "debug", b"debug", "engines", b"engines", "external_data", b"external_data", "id", b"id", "message", b"message", "number_iterations", b"number_iterations", "output_model", b"output_model", "owner", b"owner", "partners", b"partners", "report_metadata", b"report_metadata", "results", b"results", "schema", b"schema", "status", b"status", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

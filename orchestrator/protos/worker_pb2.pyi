@@ -341,6 +341,7 @@ class FailTaskParam(_message.Message):
     TIMED_OUT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
     error_type: _failure_report_pb2.ErrorType.ValueType
     timed_out: _builtins.bool
     """The time limit ended it: an EXECUTION error with a retry policy of its own."""
@@ -354,6 +355,10 @@ class FailTaskParam(_message.Message):
     def logs_address(self) -> _common_pb2.Addressable:
         """Required for BUILD and EXECUTION, forbidden for INTERNAL."""
 
+    @_builtins.property
+    def details(self) -> _any_pb2.Any:
+        """What more there is to say, where the task is of another kind of work than compute: a message of that kind."""
+
     def __init__(
         self,
         *,
@@ -363,10 +368,11 @@ class FailTaskParam(_message.Message):
         timed_out: _builtins.bool = ...,
         lost: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        details: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "logs_address", b"logs_address"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "details", b"details", "logs_address", b"logs_address"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "reason", b"reason", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "details", b"details", "error_type", b"error_type", "logs_address", b"logs_address", "lost", b"lost", "reason", b"reason", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,6 @@
 """The gRPC server: every service of the contract, health and reflection."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -17,7 +17,7 @@ from orchestrator.core.errors import UnimplementedError
 from orchestrator.engine import kinds
 from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.certificates import CertificateFiles
-from orchestrator.rpc.handlers import Handlers, Method, Stream, Unary
+from orchestrator.rpc.handlers import Handlers, Method, Parts, Stream, Unary
 from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.tracing import traced
 from orchestrator.settings import ServerSettings
@@ -26,7 +26,7 @@ _KEEPALIVE_MS = 60_000
 _KEEPALIVE_TIMEOUT_MS = 20_000
 _PENDING = 1_000_000
 _IDLE_MS = 30 * 60_000
-# All connections of a process that died go to the others, and would stay there. A call outlives its connection's age.
+# All connections of a server that died go to the others, and would stay there. A call outlives its connection's age.
 _AGE_MS = 10 * 60_000
 # What workers call by themselves, and what a training is lost without.
 _WORKERS = "WorkerService"
@@ -64,7 +64,7 @@ def make_server(
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
             ("grpc.max_connection_idle_ms", _IDLE_MS),
-            *([("grpc.max_connection_age_ms", _AGE_MS)] if settings.processes > 1 else []),
+            ("grpc.max_connection_age_ms", _AGE_MS),
             # Beyond this gRPC itself drops calls, anybody's, and with a bare CANCELLED.
             ("grpc.server.max_pending_requests", _PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _PENDING),
@@ -82,8 +82,8 @@ def make_server(
     described = [*contract(), *(service.descriptor for service in of_kinds.values())]
     services = {service.full_name: service for service in described}.values()
     for service in services:
-        lane = Lane.WORKER if service.name == _WORKERS else Lane.CALL
         own = of_kinds.get(service.full_name)
+        lane = Lane.WORKER if service.name == _WORKERS or (own and own.of_workers) else Lane.CALL
         behind = _of_kind(own) if own else methods.get(service.name, {})
         made = {
             method.name: traced(
@@ -113,11 +113,29 @@ def contract() -> Iterable[ServiceDescriptor]:
 
 def _of_kind(service: kinds.Service) -> Mapping[str, Method]:
     """Return what stands behind the methods of a service that a kind of work brings."""
-    return {
-        method.name: Unary(GetMessageClass(method.input_type), service.use_cases[method.name])
-        for method in service.descriptor.methods
-        if method.name in service.use_cases
-    }
+    made: dict[str, Method] = {}
+    for method in service.descriptor.methods:
+        request = GetMessageClass(method.input_type)
+        if method.name in service.use_cases:
+            made[method.name] = Unary(request, service.use_cases[method.name])
+        elif method.name in service.gathered:
+            made[method.name] = Parts(request, service.gathered[method.name])
+        elif method.name in service.parted:
+            made[method.name] = Stream(request, _parted(service.parted[method.name]))
+    return made
+
+
+def _parted(
+    use_case: Callable[[Transaction, Message], Sequence[Message]],
+) -> Callable[[Flow, Message], AsyncGenerator[bytes, None]]:
+    """Return the source of a stream that is made in one transaction."""
+
+    async def source(flow: Flow, request: Message) -> AsyncGenerator[bytes, None]:
+        for part in await flow.run(lambda transaction: use_case(transaction, request)):
+            flow.check()
+            yield part.SerializeToString()
+
+    return source
 
 
 def _missing(method: MethodDescriptor) -> Method:

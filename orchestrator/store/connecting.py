@@ -90,12 +90,25 @@ def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -
         raise psycopg.OperationalError("this process ends, and connects no more")
     connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, **_kept(), **_defaults(url))
     _open.add(connection)
+    _check_encoding(connection.info.parameter_status("server_encoding"))
     asked = ticks()
     row = connection.execute(_NOTICE_US).fetchone()
     if clock is not None and row is not None:
         clock.measured(row[-1], asked, ticks())
     connection.autocommit = autocommit
     return connection
+
+
+def _check_encoding(encoding: str | None) -> None:
+    """Check that the database holds any text; of a pooler that does not say, nothing is known.
+
+    Raises:
+        psycopg.OperationalError: it does not.
+    """
+    if encoding not in (None, "UTF8"):
+        raise psycopg.OperationalError(
+            f"its encoding is {encoding}, and UTF8 is needed: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":

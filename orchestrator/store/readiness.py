@@ -1,6 +1,7 @@
-"""Whether the database does what calls need: it answers, soon, and may be written."""
+"""Whether the database does what calls need: it answers, soon, may be written, and has the tables of this release."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -9,6 +10,10 @@ from orchestrator.core.errors import UnavailableError
 from orchestrator.store import connecting
 
 _WRITABLE = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+_SCHEMA = "SELECT version_num, (SELECT serves_from FROM compatibility) FROM alembic_version"
+
+Judge = Callable[[str, str | None], None]
+"""Is told the revision of the tables, and from which revision of code on they serve; raises UnavailableError."""
 
 
 class Probe:
@@ -19,10 +24,12 @@ class Probe:
     Args:
         url: of the database.
         seconds: how long an answer may take.
+        judge: says whether this release runs on the tables.
     """
 
-    def __init__(self, url: str, seconds: float = 2.0) -> None:
+    def __init__(self, url: str, seconds: float = 2.0, judge: Judge | None = None) -> None:
         self._url = url
+        self._judge = judge
         self._seconds = seconds
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -50,6 +57,7 @@ class Probe:
             if self._connection is None:
                 self._connection = await connecting.connect_async(self._url)
             row = await (await self._connection.execute(_WRITABLE)).fetchone()
+            tables = await (await self._connection.execute(_SCHEMA)).fetchone() if self._judge else None
         except psycopg.Error as error:
             await self._drop()
             raise UnavailableError("the database cannot be reached") from error
@@ -57,6 +65,8 @@ class Probe:
             # The next one may lead to the new primary.
             await self._drop()
             raise UnavailableError("the database is read-only: it is being switched over, or is a replica")
+        if self._judge and tables is not None:
+            self._judge(*tables)
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

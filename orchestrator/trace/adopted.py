@@ -28,9 +28,8 @@ class Last:
 
 
 _LAST = statement("""
-    SELECT (SELECT id FROM events WHERE channel = :channel AND position IS NOT NULL
-            ORDER BY position DESC LIMIT 1) AS event,
-           NOT EXISTS (SELECT FROM events WHERE channel = :channel AND position IS NULL) AS placed
+    SELECT (SELECT event FROM places WHERE channel = :channel ORDER BY position DESC LIMIT 1) AS event,
+           NOT EXISTS (SELECT FROM unplaced WHERE channel = :channel) AS placed
 """)
 
 
@@ -50,18 +49,25 @@ def known(connection: Connection, channel: str, event: UUID) -> bool:
 
 # Places go on from the last one, the numbers of calls too: an audit reads an asset's events by them.
 _KEEP = statement("""
-    INSERT INTO events (id, sequence, position, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
-    OVERRIDING SYSTEM VALUE
-    SELECT id, nextval('events_sequence_seq'), position + ordinal, :channel, created_at, kind, asset_kind, asset_key,
-           asset, metadata
-    FROM (SELECT id, created_at, kind, asset_kind, asset_key, asset, metadata, ordinal, last.position
-          FROM (SELECT greatest((SELECT max(position) FROM events WHERE position IS NOT NULL),
-                                (SELECT max(position) FROM forgotten), 0) AS position) AS last,
-               unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[]), CAST(:kinds AS smallint[]),
-                      CAST(:asset_kinds AS smallint[]), CAST(:asset_keys AS text[]), CAST(:assets AS bytea[]),
-                      CAST(:metadata AS jsonb[])) WITH ORDINALITY
-               AS event (id, created_at, kind, asset_kind, asset_key, asset, metadata, ordinal)
-          ORDER BY ordinal) AS ordered
+    WITH adopted AS (
+             SELECT id, ordinal, created_at, kind, asset_kind, asset_key, asset, metadata
+             FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[]), CAST(:kinds AS smallint[]),
+                         CAST(:asset_kinds AS smallint[]), CAST(:asset_keys AS text[]), CAST(:assets AS bytea[]),
+                         CAST(:metadata AS jsonb[])) WITH ORDINALITY
+                  AS event (id, created_at, kind, asset_kind, asset_key, asset, metadata, ordinal)
+         ),
+         event AS (
+             INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+             OVERRIDING SYSTEM VALUE
+             SELECT id, nextval('events_sequence_seq'), :channel, created_at, kind, asset_kind, asset_key, asset,
+                    metadata
+             FROM (SELECT id, created_at, kind, asset_kind, asset_key, asset, metadata
+                   FROM adopted ORDER BY ordinal) AS ordered
+         )
+    INSERT INTO places (position, channel, event)
+    SELECT greatest((SELECT max(position) FROM places), (SELECT max(position) FROM forgotten), 0) + ordinal, :channel,
+           id
+    FROM adopted
 """)
 
 

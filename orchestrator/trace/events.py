@@ -17,7 +17,7 @@ from sqlalchemy import RowMapping, Select, select, text
 
 from orchestrator import protos as pb
 from orchestrator.core.kinds import OWN_KINDS
-from orchestrator.store import pages, tables
+from orchestrator.store import pages, trace_tables
 from orchestrator.store.connection import Connection, Row
 from orchestrator.trace import event_ids
 
@@ -147,23 +147,33 @@ class Recorder:
         }
 
 
-WRITE = """
-    WITH call AS MATERIALIZED (
-        SELECT coalesce(CAST(:sequence AS bigint), nextval('events_sequence_seq')) AS sequence
-    )
-    INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
-    OVERRIDING SYSTEM VALUE
-    SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
-                CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
-         AS event (id, kind, asset_kind, asset_key, asset, metadata)
+# Whatever writes events has the sequencer look for them.
+_UNPLACED = """
+    unplaced_event AS (INSERT INTO unplaced (sequence, channel, event) SELECT sequence, channel, id FROM event)
 """
-"""Inserts events of a transaction. They share the number that it draws; their ids ascend in their order."""
+
+WRITE = Template("""
+    call AS MATERIALIZED (
+        SELECT coalesce(CAST(:sequence AS bigint), nextval('events_sequence_seq')) AS sequence
+    ),
+    event AS (
+        INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+        OVERRIDING SYSTEM VALUE
+        SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
+                    CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
+             AS event (id, kind, asset_kind, asset_key, asset, metadata)
+        RETURNING id, sequence, channel
+    ),
+    $UNPLACED
+""").substitute(UNPLACED=_UNPLACED)
+"""What stands in the WITH of a statement that inserts the events of a transaction. They share the number that it
+draws; their ids ascend in their order."""
 
 DRAW = text("SELECT nextval('events_sequence_seq')")
 """Draws the number of a call whose events are written in parts; it has all its locks."""
 
-_COLUMNS = [column for column in tables.events.c if column.name != "sequence"]
+_COLUMNS = [column for column in trace_tables.events.c if column.name != "sequence"]
 
 # Earlier releases kept the profiling steps of tasks as the contract's kind.
 OF_CONTRACT = Template("""
@@ -193,13 +203,18 @@ def call(after: str) -> str:
 
 
 MOVED = Template("""
-    INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
-    OVERRIDING SYSTEM VALUE
-    SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $UPDATED,
-           asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
-    FROM moved
-""").substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED)
-"""Inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key, asset, reason; beside it stands `call`."""
+    event AS (
+        INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
+        OVERRIDING SYSTEM VALUE
+        SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $UPDATED,
+               asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
+        FROM moved
+        RETURNING id, sequence, channel
+    ),
+    $UNPLACED
+""").substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED, UNPLACED=_UNPLACED)
+"""What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key,
+asset, reason; before it stands `call`."""
 
 
 def moved_parameters(now: datetime, channel: str) -> dict[str, object]:
@@ -229,7 +244,7 @@ def of_task(
         page: which part of them.
         own_type: from the number of a kind of asset to its message, where a kind of work brings it; else None.
     """
-    table = tables.events.c
+    table = trace_tables.events.c
     own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
     rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
     found, token = pages.read(connection, rows, page, (table.created_at, table.id), weight=table.asset)

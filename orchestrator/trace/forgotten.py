@@ -55,23 +55,32 @@ class Part:
     last: int
 
 
-_OLDEST = text("SELECT id, created_at FROM events WHERE position > :after ORDER BY position LIMIT 1")
-_END = text("SELECT max(position) FROM events WHERE id >= :low AND id < :high AND position IS NOT NULL")
+_OLDEST = text("""
+    SELECT id, created_at FROM events
+    WHERE id = (SELECT event FROM places WHERE position > :after ORDER BY position LIMIT 1)
+""")
+# Among the ids of the month, not backwards from the last place of all.
+_END = text("""
+    SELECT max(position) FROM (SELECT position FROM places WHERE event >= :low AND event < :high OFFSET 0) AS month
+""")
 # Of what is placed before the end of the month nothing may be young, and something must come later: places go on from
 # the last one.
 _IN_USE = text("""
-    SELECT EXISTS (SELECT FROM events WHERE id >= :low AND id < :high AND position IS NULL)
-        OR EXISTS (SELECT FROM events WHERE id >= :young AND position > :after AND position <= :last)
-        OR NOT EXISTS (SELECT FROM events WHERE position > :last)
+    SELECT EXISTS (SELECT FROM unplaced WHERE event >= :low AND event < :high)
+        OR EXISTS (SELECT FROM places WHERE event >= :young AND position > :after AND position <= :last)
+        OR (SELECT max(position) FROM places) = :last
 """)
 
 
 # The ids of another server say no time: what it has placed lies in no month, and is forgotten a part at a time.
 _ADOPTED = text("""
-    WITH part AS (SELECT position, created_at FROM events WHERE position > :after ORDER BY position LIMIT :most),
+    WITH part AS (SELECT position, created_at
+                  FROM (SELECT position, event FROM places WHERE position > :after
+                        ORDER BY position LIMIT :most) AS place
+                  CROSS JOIN LATERAL (SELECT created_at FROM events WHERE id = place.event OFFSET 0) AS event),
          old AS (SELECT coalesce(min(position) FILTER (WHERE created_at >= :before) - 1, max(position)) AS last
                  FROM part)
-    SELECT last FROM old WHERE last > :after AND EXISTS (SELECT FROM events WHERE position > last)
+    SELECT last FROM old WHERE last > :after AND last < (SELECT max(position) FROM places)
 """)
 _ADOPTED_AT_ONCE = 100_000
 _APART = timedelta(minutes=1)
@@ -100,12 +109,14 @@ def next_part(connection: Connection, before: datetime) -> Part | None:
 
 
 _ENDS = text("""
-    SELECT part.channel, id AS event_id, own, part.position, until
-    FROM (SELECT channel, max(position) AS position, max(created_at) AS until,
+    SELECT part.channel, places.event AS event_id, own, part.position, until
+    FROM (SELECT place.channel, max(position) AS position, max(created_at) AS until,
                  coalesce(max(position) FILTER (WHERE asset_kind < 100), max(position)) AS known,
                  bool_and(asset_kind >= 100) AS own
-          FROM events WHERE position > :after AND position <= :last GROUP BY channel) AS part
-    JOIN events ON events.position = part.known
+          FROM places AS place
+          CROSS JOIN LATERAL (SELECT created_at, asset_kind FROM events WHERE id = place.event OFFSET 0) AS event
+          WHERE position > :after AND position <= :last GROUP BY place.channel) AS part
+    JOIN places ON places.position = part.known
 """)
 
 

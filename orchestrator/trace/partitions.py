@@ -133,55 +133,60 @@ def _missing(connection: Connection, now: datetime) -> list[Month]:
     return missing
 
 
-def drop(database: Database[Any], before: datetime, position: int) -> int:
-    """Drop the partitions whose events are all forgotten; return how many.
+def drop(database: Database[Any], before: datetime) -> int:
+    """Drop the partitions none of whose events has a place any more, or is to get one; return how many.
 
     Args:
         database: where they are.
         before: only those of earlier times.
-        position: of the last event that was forgotten.
     """
     with database.begin() as connection:
-        found = _done_with(connection, before, position)
-    return _alone(database, lambda connection: _drop(connection, before, position)) if found else 0
+        found = _done_with(connection, before)
+    return _alone(database, lambda connection: _drop(connection, before)) if found else 0
 
 
-def _drop(connection: Connection, before: datetime, position: int) -> int:
+def _drop(connection: Connection, before: datetime) -> int:
     # Looked at again, now that nobody writes.
-    found = _done_with(connection, before, position)
+    found = _done_with(connection, before)
     for partition in found:
         connection.execute(_DROP, {"name": partition.name})
         log.info("partitions.dropped", partition=partition.name, events_before=partition.end.isoformat())
     return len(found)
 
 
-_HOLDS_MORE = text("""
-    SELECT EXISTS (SELECT FROM events WHERE id >= :low AND id < :high AND position IS NULL)
-        OR EXISTS (SELECT FROM events WHERE id >= :low AND id < :high AND position > :position)
+_IN_USE = text("""
+    SELECT EXISTS (SELECT FROM unplaced WHERE event >= :low AND event < :high)
+        OR EXISTS (SELECT FROM places WHERE event >= :low AND event < :high)
 """)
 
 
-def _done_with(connection: Connection, before: datetime, position: int) -> list[_Partition]:
-    def holds_more(partition: _Partition) -> bool:
-        bounds = {"low": lowest_id(partition.begin), "high": lowest_id(partition.end), "position": position}
-        return bool(connection.execute(_HOLDS_MORE, bounds).scalar_one())
+def _done_with(connection: Connection, before: datetime) -> list[_Partition]:
+    def in_use(partition: _Partition) -> bool:
+        bounds = {"low": lowest_id(partition.begin), "high": lowest_id(partition.end)}
+        return bool(connection.execute(_IN_USE, bounds).scalar_one())
 
-    return [partition for partition in _partitions(connection) if partition.end <= before and not holds_more(partition)]
+    return [partition for partition in _partitions(connection) if partition.end <= before and not in_use(partition)]
 
 
 _DELETE = text("""
-    DELETE FROM events_default WHERE id IN (
-        SELECT id FROM events_default WHERE position <= :position ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED)
+    WITH gone AS (
+             DELETE FROM places
+             WHERE ctid = ANY (ARRAY(SELECT ctid FROM places WHERE position <= :position ORDER BY position LIMIT :limit
+                                     FOR UPDATE SKIP LOCKED))
+             RETURNING event
+         ),
+         event AS (DELETE FROM events_default USING gone WHERE id = event)
+    SELECT count(*) FROM gone
 """)
 
 
 def delete(database: Database[Any], position: int, limit: int) -> int:
-    """Delete forgotten events that lie in the default partition; return how many.
+    """Delete places of forgotten events, and those of the events that lie in the default partition; return how many.
 
     Args:
         database: where they are.
         position: of the last event that was forgotten.
-        limit: most events.
+        limit: most places.
     """
     with database.begin() as connection:
-        return connection.execute(_DELETE, {"position": position, "limit": limit}).rowcount
+        return int(connection.execute(_DELETE, {"position": position, "limit": limit}).scalar_one())

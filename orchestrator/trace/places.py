@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.core import wire
 from orchestrator.core.errors import NotFoundError
-from orchestrator.store import tables
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
@@ -25,16 +24,17 @@ LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
 """Held by whoever gives places, until the transaction ends."""
 
 _PLACE = text("""
-    WITH last AS (SELECT coalesce(max(position), 0) AS position FROM events WHERE position IS NOT NULL),
-         batch AS (
-             SELECT id, row_number() OVER (ORDER BY sequence, id) AS ordinal
-             FROM (SELECT id, sequence FROM events WHERE position IS NULL
-                   ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES) AS unplaced
+    WITH taken AS (
+             DELETE FROM unplaced
+             WHERE ctid = ANY (ARRAY(SELECT ctid FROM unplaced ORDER BY sequence FETCH FIRST (:limit) ROWS WITH TIES))
+             RETURNING sequence, channel, event
          ),
          placed AS (
-             UPDATE events SET position = last.position + batch.ordinal
-             FROM batch, last WHERE events.id = batch.id
-             RETURNING events.position
+             INSERT INTO places (position, channel, event)
+             SELECT (SELECT coalesce(max(position), 0) FROM places) + row_number() OVER (ORDER BY sequence, event),
+                    channel, event
+             FROM taken
+             RETURNING position
          )
     SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
 """)
@@ -54,7 +54,7 @@ def place(connection: Connection, limit: int) -> int:
 
 _UNPLACED = text("""
     SELECT extract(epoch FROM CAST(:now AS timestamptz) - created_at)
-    FROM events WHERE position IS NULL ORDER BY sequence LIMIT 1
+    FROM events WHERE id = (SELECT event FROM unplaced ORDER BY sequence LIMIT 1)
 """)
 
 
@@ -80,13 +80,19 @@ class Placed:
 
 # A reader's memory is bounded however large events are: by octets too, but for the first.
 _READ_BYTES = 4 * 1024 * 1024
+# Each event is looked up by its id, so that a batch costs the same however many are stored.
 _READ = """
     SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata, of_contract
-    FROM (SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata,
+    FROM (SELECT events.id, place.channel, position, created_at, kind, asset_kind, asset_key, asset, metadata,
                  $OF_CONTRACT AS of_contract,
                  sum(octet_length(asset)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(asset)
                      AS before
-          FROM events WHERE position > :position AND $CHANNEL ORDER BY position LIMIT :limit) AS read
+          FROM (SELECT position, channel, event FROM places
+                WHERE position > :position AND $CHANNEL ORDER BY position LIMIT :limit) AS place
+          CROSS JOIN LATERAL (
+              SELECT id, channel, created_at, kind, asset_kind, asset_key, asset, metadata FROM events
+              WHERE id = place.event OFFSET 0
+          ) AS events) AS read
     WHERE before < $READ_BYTES ORDER BY position
 """
 _PARTS = {"OF_CONTRACT": events.OF_CONTRACT, "READ_BYTES": str(_READ_BYTES)}
@@ -113,6 +119,43 @@ def read_after(
     return [Placed(row.channel, row.position, _serialized(row) if row.of_contract else b"") for row in rows]
 
 
+@dataclass(frozen=True)
+class Own:
+    """An event of one of our own kinds: its place, when it was written, the kind, and its serialized message."""
+
+    position: int
+    created_at: datetime
+    kind: int
+    message: bytes
+
+
+_READ_OWN = text("""
+    SELECT position, created_at, asset_kind, asset FROM events
+    WHERE position > :position AND position <= :last AND channel = :channel
+        AND asset_kind = ANY(CAST(:kinds AS integer[]))
+    ORDER BY position LIMIT :limit
+""")
+
+
+def read_own_after(
+    connection: Connection, channel: str, kinds: Collection[int], position: int, last: int, limit: int
+) -> list[Own]:
+    """Return placed events of some of our own kinds, in order.
+
+    Args:
+        connection: inside a transaction.
+        channel: whose events.
+        kinds: their numbers.
+        position: of the last event that the reader has.
+        last: position of the last one that is read.
+        limit: most events.
+    """
+    asked = {"channel": channel, "kinds": list(kinds), "position": position, "last": last, "limit": limit}
+    return [
+        Own(row.position, row.created_at, row.asset_kind, row.asset) for row in connection.execute(_READ_OWN, asked)
+    ]
+
+
 def _serialized(row: Row) -> bytes:
     """Return a row as the bytes of its message; those of its snapshot are as they were stored."""
     snapshot: bytes = row.asset
@@ -127,7 +170,12 @@ def last_position(connection: Connection) -> int:
     return connection.execute(_LAST).scalar_one()  # type: ignore[no-any-return]
 
 
-_LAST = text("SELECT coalesce(max(position), 0) FROM events WHERE position IS NOT NULL")
+_LAST = text("SELECT coalesce(max(position), 0) FROM places")
+
+_POSITION_OF = text("""
+    SELECT places.position FROM events LEFT JOIN places ON places.event = events.id
+    WHERE events.id = :id AND events.channel = :channel
+""")
 
 
 def position_of(connection: Connection, channel: str, event: UUID) -> int | None:
@@ -136,9 +184,7 @@ def position_of(connection: Connection, channel: str, event: UUID) -> int | None
     Raises:
         NotFoundError: the channel has no such event.
     """
-    table = tables.events.c
-    query = select(table.position).where(table.id == event, table.channel == channel)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_POSITION_OF, {"id": event, "channel": channel}).one_or_none()
     if row is None:
         raise NotFoundError(f"event {event} does not exist in this channel")
     return row.position  # type: ignore[no-any-return]

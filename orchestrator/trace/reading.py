@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.core.fields import parse_key
-from orchestrator.store import pages, tables
+from orchestrator.store import pages, trace_tables
 from orchestrator.store.database import Transaction
 from orchestrator.trace import event_ids, events, forgotten, places, subscriptions
 from orchestrator.trace.forgotten import Forgotten
@@ -17,7 +17,7 @@ from orchestrator.trace.forgotten import Forgotten
 
 def query(transaction: Transaction, wanted: pb.QueryEventsParam) -> pb.QueryEventsResponse:
     """List events by time, then id; of an asset, a kind, a period, with some metadata, where asked."""
-    table = tables.events.c
+    table = trace_tables.events.c
     rows = events.query().where(table.channel == transaction.channel)
     asked = wanted.filter
     if asked.asset_key:

@@ -17,10 +17,9 @@ import psutil
 import psycopg
 import redis
 
-from orchestrator.embedded import commands
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.kit.stage import LEASE_SECONDS, ORGANIZATIONS, SETTINGS, Stage
+from tests.kit.stage import LEASE_SECONDS, ORGANIZATIONS, Stage
 
 Monkey = Callable[[Stage, random.Random], None]
 
@@ -70,10 +69,11 @@ def kill_function(stage: Stage, chance: random.Random) -> None:
 
 
 def kill_server(stage: Stage, chance: random.Random) -> None:
-    """Kill the orchestrator."""
-    stage.kill("serve")
+    """Kill the orchestrator, or one of its servers."""
+    name = chance.choice(stage.servers)
+    stage.kill(name)
     time.sleep(chance.choice((0.0, 1.0)))
-    stage.start("serve")
+    stage.start(name)
 
 
 def kill_server_process(stage: Stage, chance: random.Random) -> None:
@@ -168,7 +168,7 @@ def fill_disk(stage: Stage, chance: random.Random) -> None:
 
 def two_beats(stage: Stage, _: random.Random) -> None:
     """Run a second beat for a while."""
-    second = commands.beat(stage.federation.places, SETTINGS)
+    second = stage.second_beat()
     second.start()
     try:
         time.sleep(4.0)

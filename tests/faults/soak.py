@@ -1,5 +1,8 @@
 """Monkeys for as long as one likes, on compute plans that never stop coming: `python -m tests.faults.soak`.
 
+Of several servers one is killed every ten seconds besides, and in the middle the release that is made up to come next
+is brought in, server by server.
+
 Exits with 1 when a promise was broken, and says which.
 """
 
@@ -23,6 +26,7 @@ from tests.kit.stage import Stage
 LOST_ANSWERS = 0.01
 PLANS = 2
 _PATIENCE_SECONDS = 300.0
+KILL_SECONDS = 10.0
 _CANCELLED = 0.15
 """The share of plans that are cancelled on their way."""
 
@@ -41,7 +45,7 @@ class Soak:
         self._monkeys: list[Monkey] = [
             monkey for monkey in MONKEYS if stage.disk is not None or monkey is not monkeys.fill_disk
         ]
-        if stage.processes > 1:
+        if stage.processes > 1 and len(stage.servers) == 1:
             self._monkeys.append(monkeys.kill_server_process)
         self._cancelled: dict[Followed, float] = {}
         self.plans: list[Followed] = []
@@ -49,18 +53,27 @@ class Soak:
 
     def run(self, seconds: float) -> None:
         """Harm the federation for some time, with plans running."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        begin = killed = time.monotonic()
+        upgraded = len(self._stage.servers) == 1
+        while (now := time.monotonic()) < begin + seconds:
             self._stage.revive()
             while sum(not plan.over for plan in self.plans) < PLANS:
                 self.plans.append(self._stage.plan(self._chance.randint(6, 24), self._chance.randint(2, 4)))
             if self._chance.random() < _CANCELLED:
                 self._cancel(self.plans[-1])
-            monkey = self._chance.choice(self._monkeys)
-            monkey(self._stage, self._chance)
-            self.strikes[monkey.__name__] += 1
+            if not upgraded and now > begin + seconds / 2:
+                self._strike(upgrade)
+                upgraded = True
+            if len(self._stage.servers) > 1 and now > killed + KILL_SECONDS:
+                self._strike(monkeys.kill_server)
+                killed = now
+            self._strike(self._chance.choice(self._monkeys))
             time.sleep(self._chance.uniform(0.2, 2.0))
         self._stage.restore()
+
+    def _strike(self, monkey: Monkey) -> None:
+        monkey(self._stage, self._chance)
+        self.strikes[monkey.__name__] += 1
 
     def _cancel(self, plan: Followed) -> None:
         try:
@@ -83,6 +96,12 @@ class Soak:
                 found.append(Broken(Kind.LOSS, str(error)))
             found += plan.faults(cancelled=self._cancelled.get(plan))
         return [*found, *self._stage.violations()]
+
+
+def upgrade(stage: Stage, _: random.Random) -> None:
+    """Bring in the next release; the plans go on."""
+    stage.restore()
+    stage.upgrade()
 
 
 def report(soak: Soak, broken: list[Broken], lost_answers: int) -> None:
@@ -113,26 +132,32 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
     parser.add_argument("--seed", type=int, default=None, help="of chance; another one each time by default")
     parser.add_argument("--keep", type=Path, default=None, help="an empty folder, to keep all data and logs in")
-    parser.add_argument("--processes", type=int, default=1, help="of the server (default: 1)")
+    parser.add_argument("--processes", type=int, default=1, help="of each server (default: 1)")
+    parser.add_argument("--servers", type=int, default=3, help="behind one address (default: 3)")
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    print(f"seed {seed}, {options.minutes:g} minutes, {options.processes} server processes", flush=True)
+    print(
+        f"seed {seed}, {options.minutes:g} minutes, {options.servers} servers of {options.processes} processes",
+        flush=True,
+    )
     interrupts.heed()
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = options.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
-        with Stage(folder, keep=options.keep is not None, processes=options.processes) as stage:
-            server = stage.service("serve")
-            assert server.environment is not None
-            server.environment[VARIABLE] = str(LOST_ANSWERS)
-            stage.kill("serve")
+        kept = options.keep is not None
+        with Stage(folder, keep=kept, processes=options.processes, servers=options.servers) as stage:
+            for name in stage.servers:
+                server = stage.service(name)
+                assert server.environment is not None
+                server.environment[VARIABLE] = str(LOST_ANSWERS)
+                stage.kill(name)
             stage.restore()
             soak = Soak(stage, seed)
             soak.run(60 * options.minutes)
             broken = soak.broken()
-            log = server.log.read_text(errors="replace")
-            report(soak, broken, log.count('"event": "answer.lost"'))
+            logs = [stage.service(name).log.read_text(errors="replace") for name in stage.servers]
+            report(soak, broken, sum(log.count('"event": "answer.lost"') for log in logs))
     return 1 if broken else 0
 
 

@@ -51,7 +51,9 @@ def plant(stage: Stage) -> None:
         template = Template(connection, [plan, *(task.key for task in tasks)])
         template.copy(template.copies(1, 2))
         template.copy(template.copies(3, 1))
-        places = connection.execute("SELECT count(*), count(DISTINCT position), max(position) FROM events").fetchone()
+        places = connection.execute(
+            "SELECT count(*), count(DISTINCT position), max(position) FROM events JOIN places ON event = id"
+        ).fetchone()
     assert places[0] == places[1] == places[2], "places of planted events repeat, or leave a gap"
     plans = side.send(f"{network.PLANS}/QueryPlans", pb.QueryPlansParam(page_size=100), pb.QueryPlansResponse).plans
     assert [each.name for each in plans].count("template") == 4

@@ -16,7 +16,8 @@ from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
 from orchestrator.store.connecting import make_engine
 from orchestrator.store.tables import metadata
-from orchestrator.trace import events, places
+from orchestrator.trace import places
+from tests.kit import earlier_places
 from tests.kit.database import names_of, opened, tell
 
 
@@ -43,29 +44,23 @@ def old(url: str) -> Iterator[Database]:
     """A database before events lay by month, with three events, the last without a place."""
     to(url, "0001")
     with opened(url) as database:
-        write(database, "a", "b")
-        place(database)
-        write(database, "c")
+        earlier_places.write(database, "a", "b")
+        with database.begin() as connection:
+            earlier_places.place(connection, 100)
+        earlier_places.write(database, "c")
         yield database
 
 
 def write(database: Database, *names: str) -> None:
-    """Write events alone: the other tables are those of an older release, perhaps."""
     with database.begin() as connection:
         transaction = database.transaction(connection, "org-1", "ours")
         tell(transaction, *names)
-        told = {"now": transaction.now, "channel": "ours", **transaction.events.parameters(transaction.now)}
-        connection.execute(text(events.WRITE), told)
-
-
-def place(database: Database) -> None:
-    with database.engine.begin() as connection:
-        places.place(connection, 100)
+        transaction.flush()
 
 
 def order(database: Database) -> list[str]:
-    place(database)
     with database.engine.begin() as connection:
+        places.place(connection, 100)
         return names_of(places.read_after(connection, 0, 100))
 
 
@@ -87,7 +82,7 @@ def test_events_that_are_there_stay(old: Database):
     write(old, "d")
     assert order(old) == ["a", "b", "c", "d"]
     with old.engine.begin() as connection:
-        rows = connection.execute(text("SELECT sequence, CAST(tableoid AS regclass) FROM events ORDER BY position"))
+        rows = connection.execute(text("SELECT sequence, CAST(tableoid AS regclass) FROM events ORDER BY sequence, id"))
         assert [tuple(row) for row in rows] == [(number, "events_first") for number in (1, 1, 2, 3)]
 
 
@@ -103,8 +98,10 @@ def test_events_stay_on_the_way_back(old: Database):
     migrations.upgrade(old.url)
     write(old, "d")
     to(old.url, "0001")
-    write(old, "e")
-    assert order(old) == ["a", "b", "c", "d", "e"]
+    earlier_places.write(old, "e")
+    with old.begin() as connection:
+        earlier_places.place(connection, 100)
+    assert earlier_places.order(old) == ["a", "b", "c", "d", "e"]
     migrations.upgrade(old.url)
     write(old, "f")
     assert order(old) == ["a", "b", "c", "d", "e", "f"]

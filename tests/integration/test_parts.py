@@ -120,7 +120,9 @@ def test_a_parent_of_an_early_part_is_done_while_a_late_one_is_written(
     with database.begin() as connection:
         while places.place(connection, PART - 3):
             pass
-    created = "SELECT {} FROM events WHERE asset_key = ANY(%(keys)s) AND kind = 1 ORDER BY position"
+    created = (
+        "SELECT {} FROM events JOIN places ON event = id WHERE asset_key = ANY(%(keys)s) AND kind = 1 ORDER BY position"
+    )
     told = rows(database, created.format("sequence, position, id"), keys=[task.key for task in new])
     assert len(told) == len(new)
     assert len({sequence for sequence, _, _ in told}) == 1

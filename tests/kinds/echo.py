@@ -85,9 +85,13 @@ class Echo:
     own_assets: Mapping[int, type[Message]] = {_TASK: echo.Task, _ANSWER: echo.Answer}
     plan_noun = "echo plan"
     follows_done = False
+    guards_claims = False
     services: Sequence[Service] = (
         Service(echo.DESCRIPTOR.services_by_name["EchoService"], {"Submit": submit, "Cancel": cancel}),
     )
+
+    def admit(self, transaction: Transaction, task: Task, node: str) -> None:
+        """Let any node take any task."""
 
     def reads(self, transaction: Transaction, queue: str) -> bool:
         return queue == QUEUE
@@ -97,6 +101,9 @@ class Echo:
 
     def hand_over(self, transaction: Transaction, task: Task, answer: pb.ClaimTaskResponse) -> None:
         answer.work.Pack(echo.Work(json=echo.Task.FromString(task.definition).json))
+
+    def returned(self, transaction: Transaction, task: Task, fault: FaultKind | None) -> None:
+        """Do nothing: the next attempt follows by itself."""
 
     def complete(self, transaction: Transaction, task: Task, report: pb.CompleteTaskParam) -> None:
         answer = echo.Answer()

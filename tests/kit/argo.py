@@ -54,6 +54,7 @@ class FakeArgo:
         certificate: with its key, for https.
         token: that requests must bear; empty for none.
         page: most workflows of a list.
+        port: where it listens.
 
     Attributes:
         asked: all requests, in the order in which they came.
@@ -66,6 +67,7 @@ class FakeArgo:
     certificate: tuple[Path, Path] | None = None
     token: str = ""
     page: int = 1000
+    port: int = field(default_factory=free_port)
     asked: list[Asked] = field(default_factory=list)
     workflows: dict[str, dict[str, Any]] = field(default_factory=dict)
     refusal: Refusal | None = None
@@ -73,7 +75,6 @@ class FakeArgo:
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.port = free_port()
         self.released.set()
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None

@@ -48,7 +48,7 @@ def copied(postgres: Postgres, template: str) -> Iterator[Database]:
 def forget_events(database: Database) -> None:
     """Begin the order of readers again."""
     with database.engine.begin() as connection:
-        connection.execute(text("TRUNCATE events"))
+        connection.execute(text("TRUNCATE events, places, unplaced"))
 
 
 def deadlocks(database: Database) -> int:

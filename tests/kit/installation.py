@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,12 @@ from orchestrator.client import Client
 from orchestrator.core.pokes import key_prefix
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.embedded.ports import free_port
+from orchestrator.executions.sweeps import old_topics
 from tests.conformance.executions.conftest import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.argo import FakeArgo
+from tests.kit.database import opened
 from tests.kit.processes import clean_environment, running
-from tests.kit.servers import serving
+from tests.kit.servers import server_process
 from tests.kit.waiting import wait_until
 from workers.runtime.kafka import Kafka, KafkaSettings
 
@@ -104,12 +106,13 @@ class Installation:
     def serve(self) -> None:
         """Start the server, again where it was stopped."""
         channels = {CHANNEL: [CENTRAL, *PARTNERS]}
-        self._serving.enter_context(
-            serving(self._folder, self.database, channels, self._settings, address=self.address)
+        self._server = self._serving.enter_context(
+            server_process(self._folder, self.database, channels, self.address, self._settings)
         )
 
-    def stop_serving(self) -> None:
-        """End the server."""
+    def kill_server(self) -> None:
+        """Kill the server at once."""
+        self._server.kill()
         self._serving.close()
 
     @contextmanager
@@ -146,6 +149,33 @@ class Installation:
     def topics(self) -> set[str]:
         """Return the names of all topics."""
         return set(Kafka(KafkaSettings(kafka_bootstrap_servers=self._kafka)).names())
+
+    def topics_of(self, execution: dict[str, Any]) -> set[str]:
+        """Return the names of an execution's own."""
+        return {name for name in self.topics() if name.startswith(f"{execution['id']}_-SEP-_")}
+
+    @contextmanager
+    def asked_for(self, execution: Callable[[], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Start an execution, and run the block while its workflow is asked for; Argo answers after the block.
+
+        Args:
+            execution: starts it.
+        """
+        self.argo.released.clear()
+        try:
+            created = len(self.argo.created())
+            started = execution()
+            wait_until(lambda: len(self.argo.created()) > created, 60, "the workflow to be asked for")
+            yield started
+        finally:
+            self.argo.released.set()
+
+    def sweep_topics(self) -> None:
+        """Ask runtimes to remove the topics of what is over."""
+        with opened(self.database, pool_size=1) as database:
+            with database.begin() as connection:
+                now = database.measure(connection)
+            old_topics.ask(database, now, 500)
 
     def schema(self, template: bytes = TEMPLATE, **changes: Any) -> dict[str, Any]:
         """Store a schema of Argo's, and return it."""

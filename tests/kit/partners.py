@@ -30,12 +30,20 @@ def new_database(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def served_address(certificates: Layout, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served_database(postgres: Postgres) -> str:
+    """The URL of its database."""
+    return new_database(postgres)
+
+
+@pytest.fixture(scope="session")
+def served_address(
+    certificates: Layout, served_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """host:port of a server that asks for certificates."""
     channels = {f"channel-{number}": [*ORGANIZATIONS] for number in range(CHANNELS)}
     health = certificates.client("org-1").credentials()
     folder = tmp_path_factory.mktemp("served")
-    with serving(folder, new_database(postgres), channels, settings_for_tls(certificates), health) as address:
+    with serving(folder, served_database, channels, settings_for_tls(certificates), health) as address:
         yield address
 
 

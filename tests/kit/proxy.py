@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import socket
 import threading
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -19,14 +20,14 @@ class Proxy:
     """Passes connections on to another port of this machine, in a thread.
 
     Args:
-        port: where they go.
+        ports: where they go: of several to one after the other, and past those where nobody listens.
 
     Attributes:
         port: where they come in.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, *ports: int) -> None:
+        self._targets = deque(ports)
         self.port = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="proxy")
@@ -90,7 +91,7 @@ class Proxy:
         try:
             await self._open.wait()
             with contextlib.suppress(OSError):
-                onward_reader, onward_writer = await asyncio.open_connection(HOST, self._target)
+                onward_reader, onward_writer = await self._onward()
                 self._writers.add(onward_writer)
                 await asyncio.gather(self._pass(reader, onward_writer), self._pass(onward_reader, writer))
         except asyncio.CancelledError:
@@ -99,6 +100,17 @@ class Proxy:
             self._passing.discard(task)
             self._writers -= {writer, onward_writer}
             writer.transport.abort()
+
+    async def _onward(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        refused = OSError()
+        for _ in range(len(self._targets)):
+            target = self._targets[0]
+            self._targets.rotate(-1)
+            try:
+                return await asyncio.open_connection(HOST, target)
+            except OSError as error:
+                refused = error
+        raise refused
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

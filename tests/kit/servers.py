@@ -58,9 +58,26 @@ def serving(
     Returns:
         host:port of the server.
     """
+    address = address or f"127.0.0.1:{free_port()}"
+    with server_process(folder, database_url, channels, address, settings, credentials, module, migrate=migrate):
+        yield address
+
+
+@contextmanager
+def server_process(
+    folder: Path,
+    database_url: str,
+    channels: Mapping[str, list[str]],
+    address: str,
+    settings: Mapping[str, str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    module: str = "orchestrator",
+    *,
+    migrate: bool = True,
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run one and return its process, which may be killed; see `serving`."""
     channel_config = folder / "channels.yaml"
     channel_config.write_text(yaml.safe_dump({"channels": dict(channels)}))
-    address = address or f"127.0.0.1:{free_port()}"
     settings = {
         "ORCHESTRATOR_DATABASE_URL": database_url,
         "ORCHESTRATOR_CHANNEL_CONFIG": str(channel_config),
@@ -75,7 +92,7 @@ def serving(
     with processes.running([*command, "serve"], settings, log) as process:
         with connect(address, credentials) as transport:
             _await_health(transport, process, log)
-        yield address
+        yield process
 
 
 def _await_health(transport: grpc.Channel, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -3,9 +3,12 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +21,7 @@ from orchestrator.audit.history import History
 from orchestrator.client import PUBLIC, CallError, Client, Plan
 from orchestrator.embedded import commands, readiness
 from orchestrator.embedded.federation import Federation, remove_data
-from orchestrator.embedded.ports import HOST
+from orchestrator.embedded.ports import HOST, free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.processes import Process
 from orchestrator.embedded.valkey import Valkey
@@ -29,6 +32,7 @@ from tests.kit.disk import disk
 from tests.kit.followed import Followed
 from tests.kit.functions import packed
 from tests.kit.network import Network
+from tests.kit.processes import clean_environment
 from tests.kit.proxy import Proxy
 from tests.kit.temporary import passable
 from tests.kit.waiting import wait_until
@@ -61,6 +65,9 @@ SETTINGS = {
 }
 WORKER_SETTINGS = {"CONCURRENCY": 2, "TASK_KILL_GRACE": 1, "TASK_TIME_LIMIT": 30, "DRAIN_SECONDS": 1}
 
+ROOT = Path(__file__).parents[2]
+NEXT = "tests.integration.upgrade.next_release"
+
 _READY_SECONDS = 60.0
 _READ = 1000
 
@@ -72,9 +79,11 @@ class Stage:
         folder: an empty one.
         settings: more of the server's and the beat's.
         keep: whether its data are there after the block.
-        processes: of the server.
+        processes: of each server.
+        servers: how many, behind one address.
 
     Attributes:
+        servers: the names of all.
         disk: the small disk of one organization; None where it cannot be made.
     """
 
@@ -85,6 +94,7 @@ class Stage:
         *,
         keep: bool = False,
         processes: int = 1,
+        servers: int = 1,
     ) -> None:
         self.folder = folder
         self.said = folder / "said"
@@ -101,6 +111,10 @@ class Stage:
             worker_settings=self._worker_settings,
             flower=False,
         )
+        self.servers = ["serve", *(f"serve-{number}" for number in range(2, servers + 1))]
+        self._settings = {**SETTINGS, "PROCESSES": processes, **(settings or {})}
+        self._more: dict[str, Process] = {}
+        self._address = ""
         self._held = contextlib.ExitStack()
         self._clients: dict[str, Client] = {}
         self._networks: dict[str, tuple[Proxy, Proxy]] = {}
@@ -117,6 +131,9 @@ class Stage:
             if not self._keep:
                 held.callback(remove_data, self.federation.data)
             held.enter_context(self.federation)
+            self._address = self.federation.places.address
+            if len(self.servers) > 1:
+                held.enter_context(self._several())
             self.network = Network(self.federation)
             for name in ORGANIZATIONS:
                 client = self._connect(name)
@@ -136,8 +153,53 @@ class Stage:
         return self._clients[name]
 
     def _connect(self, name: str) -> Client:
-        federation = self.federation
-        return Client(federation.places.address, name, federation.channel, federation.certificates(name))
+        return Client(self._address, name, self.federation.channel, self.federation.certificates(name))
+
+    @contextlib.contextmanager
+    def _several(self) -> Iterator[None]:
+        """Run more servers beside the first, and have everybody call one address that leads to all of them."""
+        places = self.federation.places
+        with contextlib.ExitStack() as held:
+            ports = [places.grpc_port]
+            for name in self.servers[1:]:
+                own = replace(places, grpc_port=free_port(), http_port=free_port())
+                self._more[name] = commands.serve(own, self._settings, name)
+                held.callback(self._more[name].stop)
+                self._more[name].start()
+                ports.append(own.grpc_port)
+            balancer = held.enter_context(Proxy(*ports))
+            self._address = f"{HOST}:{balancer.port}"
+            for name in (f"{kind}-{organization}" for kind in ("worker", "store") for organization in ORGANIZATIONS):
+                process = self.service(name)
+                process.stop()
+                assert process.environment is not None
+                process.environment["ORCHESTRATOR_ADDRESS"] = self._address
+                process.start()
+            yield
+
+    def upgrade(self) -> None:
+        """Bring in the release that is made up to come next, one server after the other, while all goes on."""
+        self._migrate("--expand")
+        for name in (*self.servers, "beat"):
+            process = self.service(name)
+            process.stop()
+            process.argv = [NEXT if word == "orchestrator" else word for word in process.argv]
+            assert process.environment is not None
+            process.environment["PYTHONPATH"] = str(ROOT)
+            process.start()
+            self.restore()
+        self._migrate("--contract")
+
+    def _migrate(self, half: str) -> None:
+        migration = subprocess.run(
+            [sys.executable, "-m", NEXT, "migrate", half],
+            env=clean_environment({"ORCHESTRATOR_DATABASE_URL": self.federation.places.database_url}),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert migration.returncode == 0, migration.stderr
 
     def function(self, seconds: float, frail: bool = False, code: str = "") -> pb.Function:
         """Return a function that everybody may run, once it was built, or could not be.
@@ -195,13 +257,20 @@ class Stage:
 
     def service(self, name: str) -> Process:
         """Return a process of the federation."""
-        service = self.federation.service(name)
+        service = self._more.get(name) or self.federation.service(name)
         return service.process if isinstance(service, Postgres | Valkey) else service
+
+    def second_beat(self) -> Process:
+        """Return another beat of the release that runs, to be started and stopped."""
+        second = commands.beat(self.federation.places, SETTINGS)
+        first = self.service("beat")
+        second.argv, second.environment = first.argv, first.environment
+        return second
 
     def start(self, name: str) -> None:
         """Start a process of the federation, unless it runs."""
         if not self.service(name).alive:
-            self.federation.service(name).start()
+            (self._more.get(name) or self.federation.service(name)).start()
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a process a signal that ends it, and wait for its end; what it started may live on."""
@@ -212,7 +281,7 @@ class Stage:
 
     def revive(self) -> None:
         """Start what does not run, as whoever keeps services does: a server that met no database has ended."""
-        for name in ("valkey", "postgres", "serve", "beat", *map("worker-{}".format, ORGANIZATIONS)):
+        for name in ("valkey", "postgres", *self.servers, "beat", *map("worker-{}".format, ORGANIZATIONS)):
             self.start(name)
         for name in map("store-{}".format, ORGANIZATIONS):
             self.start(name)
@@ -220,19 +289,21 @@ class Stage:
     def restore(self) -> None:
         """Start what does not run, and return when all answers."""
         self.revive()
-        places, first = self.federation.places, ORGANIZATIONS[0]
+        first = ORGANIZATIONS[0]
         certificates = self.federation.certificates(first)
-        self.service("serve").wait_ready(
-            lambda: readiness.serves_grpc(places.grpc_port, first, self.federation.channel, certificates),
-            _READY_SECONDS,
-        )
+        for name in self.servers:
+            server = self.service(name)
+            assert server.environment is not None
+            port = int(server.environment["ORCHESTRATOR_GRPC_ADDRESS"].rpartition(":")[2])
+            server.wait_ready(
+                partial(readiness.serves_grpc, port, first, self.federation.channel, certificates), _READY_SECONDS
+            )
 
     def through(self, organization: str) -> tuple[Proxy, Proxy]:
         """Have an organization's worker reach the server and the broker through networks that can be cut."""
         if organization in self._networks:
             return self._networks[organization]
-        places = self.federation.places
-        server = self._held.enter_context(Proxy(places.grpc_port))
+        server = self._held.enter_context(Proxy(int(self._address.rpartition(":")[2])))
         broker_port = self.service_port("valkey")
         broker = self._held.enter_context(Proxy(broker_port))
         worker = self.service(f"worker-{organization}")
@@ -320,4 +391,4 @@ def new_function(client: Client, key: str) -> pb.Function:
 
 def _unplaced(database: Database) -> int:
     with database.engine.connect() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM events WHERE position IS NULL")).scalar_one())
+        return int(connection.execute(text("SELECT count(*) FROM unplaced")).scalar_one())

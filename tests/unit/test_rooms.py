@@ -25,8 +25,10 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.starting",
 )
 TELEMETRY = "orchestrator.telemetry"
+SCHEMA = "orchestrator.schema"
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
-CALLS, ACCESS, EXECUTIONS = "orchestrator.calls", "orchestrator.access", "orchestrator.executions"
+CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
+EXECUTIONS, PROBLEMS = "orchestrator.executions", "orchestrator.problems"
 VERSION = "orchestrator"
 WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers",
@@ -56,7 +58,8 @@ MAY_IMPORT = {
     CALLS: {*ENGINES, SETTINGS, TELEMETRY},
     ACCESS: {STORE, CORE},
     EXECUTIONS: {*ENGINES},
-    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, *ENGINES, LISTENING, HEALTH, LOG, TELEMETRY},
+    PROBLEMS: {*ENGINES, SETTINGS},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, LISTENING, HEALTH, LOG, TELEMETRY},
     "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG, TELEMETRY},
     "orchestrator.server": {
         "orchestrator.rpc",
@@ -70,6 +73,7 @@ MAY_IMPORT = {
         LISTENING,
         STARTING,
         TELEMETRY,
+        SCHEMA,
         "migrations",
     },
     "orchestrator.supervisor": {
@@ -90,9 +94,10 @@ MAY_IMPORT = {
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},
+    SCHEMA: {CORE, "migrations"},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
     VERSION: set(),
-    "beat": {BROKER, COMPUTE, EXECUTIONS, *ENGINES, SETTINGS, LOG, HEALTH},
+    "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH, SCHEMA},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
     EXECUTORS: {WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},
@@ -100,6 +105,8 @@ MAY_IMPORT = {
     FUNCTIONS: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT},
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.runtime": {*OUTSIDE, WORKERS},
+    # A distribution of its own: the rooms of its client, and the file by which a federation of this machine is found.
+    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, "orchestrator.embedded"},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "migrations": {STORE, PROTOS},
     "benchmarks": None,
@@ -187,7 +194,7 @@ def test_sql_is_found():
     assert not has_sql("from sqlalchemy.exc import SQLAlchemyError")
 
 
-PRODUCTS = (COMPUTE, "orchestrator.executions", "orchestrator.problems")
+PRODUCTS = (COMPUTE, EXECUTIONS, PROBLEMS)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)

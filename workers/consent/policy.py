@@ -19,7 +19,7 @@ from orchestrator.core import documents
 from orchestrator.core.documents import DocumentError
 from orchestrator.files.watched import Watched
 from workers.assets.addresses import check_store_url
-from workers.consent import file, images
+from workers.consent import file, images, references
 from workers.consent.decisions import Decisions
 from workers.consent.images import Images
 from workers.settings import WorkerSettings
@@ -49,6 +49,9 @@ class ConsentPolicy:
         network: organizations whose functions may use the network.
         sources: organizations of whose functions what is not a wheel may be built, in a sandbox.
         indexes: URLs of package indexes that functions may name.
+        images: those that functions may run in, or be built on (see `references.admitted`).
+        builds: organizations whose Dockerfiles may use the network when the images of their functions are built.
+        devices: organizations whose functions get the devices that the worker's settings name.
     """
 
     organizations: frozenset[str] = frozenset()
@@ -57,6 +60,9 @@ class ConsentPolicy:
     network: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     indexes: frozenset[str] = frozenset()
+    images: tuple[str, ...] = references.PYTHON
+    builds: frozenset[str] = frozenset()
+    devices: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Self:
@@ -70,8 +76,10 @@ class ConsentPolicy:
             DocumentError: it is none; names the line and what is expected.
         """
         document = documents.read(content, name)
-        parts = document.mapping("organizations", "functions", "stores", "network", "sources", "indexes")
-        for key in ("organizations", "network", "sources"):
+        parts = document.mapping(
+            "organizations", "functions", "stores", "network", "sources", "indexes", "images", "builds", "devices"
+        )
+        for key in ("organizations", "network", "sources", "builds", "devices"):
             for member, entry in parts[key].members().items():
                 if not _ORGANIZATION.fullmatch(member):
                     raise entry.error("this is no organization; its id is expected")
@@ -88,6 +96,9 @@ class ConsentPolicy:
         for index, entry in parts["indexes"].members().items():
             if not _INDEX.fullmatch(index):
                 raise entry.error("the https URL of a package index is expected, without a name and a password")
+        for image, entry in parts["images"].members().items():
+            if not references.is_pattern(image):
+                raise entry.error("the name of an image is expected, or its beginning with a * after it")
         return cls(
             frozenset(parts["organizations"].members()),
             Functions(functions),
@@ -95,6 +106,9 @@ class ConsentPolicy:
             frozenset(parts["network"].members()),
             frozenset(parts["sources"].members()),
             frozenset(index.rstrip("/") for index in parts["indexes"].members()),
+            tuple(parts["images"].members()) if parts["images"] else references.PYTHON,
+            frozenset(parts["builds"].members()),
+            frozenset(parts["devices"].members()),
         )
 
 

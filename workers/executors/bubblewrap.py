@@ -16,11 +16,9 @@ from itertools import product
 from pathlib import Path
 
 from workers.executors.executor import Environment, Resource, Shared, UnfitError
+from workers.executors.places import ARGUMENTS, FUNCTION, HOME, INPUTS, OUTPUTS, placed
 
-FUNCTION, INPUTS, OUTPUTS, HOME, ARGUMENTS, ENVIRONMENT = (
-    Path(path)
-    for path in ("/function", "/inputs", "/outputs", "/tmp", "/arguments", "/environment")  # noqa: S108 - its own
-)
+ENVIRONMENT = Path("/environment")
 
 _USER = "1000"
 _HOST = "function"
@@ -74,18 +72,8 @@ class Sandbox:
         Args:
             resources: inputs and outputs; what lies in the folder is seen there anyway.
         """
-        seen, bound = [], dict(self.inputs)
-        for number, resource in enumerate(resources):
-            for name, place in (("inputs", INPUTS), ("outputs", OUTPUTS)):
-                if resource.path.is_relative_to(self.folder / name):
-                    inside = place / resource.path.relative_to(self.folder / name)
-                    break
-            else:
-                # Not below /inputs: it is read-only, and no place can be made in it.
-                inside = Path("/samples", str(number))
-                bound[resource.path] = inside
-            seen.append(replace(resource, path=inside))
-        return replace(self, inputs=tuple(bound.items())), seen
+        bound, seen = placed(self.folder, resources)
+        return replace(self, inputs=(*self.inputs, *bound.items())), seen
 
     def environment(self) -> dict[str, str]:
         """Return what the function sees of the environment, besides its own variables.

@@ -10,6 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
+from workers.executors.image import Image
+
 MIB, GIB = 1024**2, 1024**3
 LOG = "log"
 """The name of the log in a run's folder."""
@@ -57,6 +59,7 @@ class Limits:
         processes: that run at once, each thread counted.
         open_files: of each process.
         log_size: bytes of its log that are kept.
+        cpus: processors that it may use at once, in a container; None for no limit.
     """
 
     time: float
@@ -68,6 +71,7 @@ class Limits:
     processes: int = 4096
     open_files: int = 65_536
     log_size: int = 64 * MIB
+    cpus: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,12 @@ class Job:
         network: whether it may use the network.
         lease: a file; the function may run until its time of modification (see `lease`). None: without end.
         prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
-        environment: what it has of Python; for an executor that is `Hosting`.
+        environment: what it has of Python, for an executor that is `Hosting`; its variables count for all.
         paths: of this machine that it sees besides, where it is isolated.
         variables: that it sees besides those of its environment, and this attempt alone, as `TRACEPARENT`.
+        image: what it has as its root, for an executor that is `Imaging`.
+        devices: whether it gets the devices that the settings name, as GPUs.
+        about: what others may know it by: labels of few letters.
     """
 
     folder: Path
@@ -184,6 +191,9 @@ class Job:
     paths: Sequence[Shared] = ()
     told: bool = True
     variables: Mapping[str, str] = field(default_factory=dict)
+    image: Image | None = None
+    devices: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> Path:
@@ -204,19 +214,6 @@ class Executor(Protocol):
 
         Raises:
             UnfitError: they cannot.
-        """
-        ...
-
-    def build(self, function: Path, checksum: str) -> None:
-        """Prepare what a function needs to start, such as an image; nothing is to be done twice.
-
-        Args:
-            function: its unpacked archive.
-            checksum: of the archive: the same function has the same.
-
-        Raises:
-            BuildFault: it is the function's fault.
-            OSError: it is not.
         """
         ...
 
@@ -271,7 +268,7 @@ class Executor(Protocol):
 
 @runtime_checkable
 class Hosting(Protocol):
-    """An executor whose functions run without their image: with a Python of this machine (see `Job.environment`)."""
+    """An executor whose functions run without an image: with a Python of this machine (see `Job.environment`)."""
 
     hosts: bool
 

@@ -123,9 +123,6 @@ class Local:
             cgroup.check(self._groups)
         self._box.check()
 
-    def build(self, function: Path, checksum: str) -> None:
-        """Do nothing: a function's image is its archive, which each attempt unpacks afresh."""
-
     def prepare(self, folder: Path, limits: Limits) -> bool:
         """Set up a box ahead, in which nothing of any function is, for the run that will have its folder.
 
@@ -224,7 +221,7 @@ class Local:
             excess = run.quota.look(run.launcher.pid)
             return Outcome(Ending.EXCEEDED, reason=excess) if excess else None
         # What it left behind counts too: it is to be kept.
-        if excess := run.quota.look(None):
+        if excess := run.quota.last():
             return Outcome(Ending.EXCEEDED, reason=excess)
         code = run.launcher.code or 0
         return Outcome(Ending.EXITED, code if code >= 0 else 128 - code)

@@ -54,11 +54,16 @@ class Quota:
         """Return which limit is exceeded, a sentence; nothing while all are kept, or when it is too soon to look.
 
         Args:
-            launcher: the process that the function's descend from; None when all have ended, for a last look.
+            launcher: the process that the function's descend from; None where they cannot be seen.
         """
+        return self._look(launcher) if time.monotonic() >= self._next else ""
+
+    def last(self) -> str:
+        """Return which limit is exceeded by what a function has left, all of whose processes have ended."""
+        return self._look(None)
+
+    def _look(self, launcher: int | None) -> str:
         begun = time.monotonic()
-        if launcher is not None and begun < self._next:
-            return ""
         run = {} if launcher is None else strays.below(launcher)
         limits = self._limits
         found = ""

@@ -23,7 +23,7 @@ class Chosen(Protocol):
     executor: str
 
 
-OURS = ("sandbox", "subprocess")
+OURS = ("sandbox", "subprocess", "container", "kubernetes")
 """Those that this project has itself."""
 
 

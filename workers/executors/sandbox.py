@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.executors import arguments, bubblewrap
-from workers.executors.bubblewrap import ARGUMENTS, NoSandboxError, Sandbox
+from workers.executors.bubblewrap import NoSandboxError, Sandbox
 from workers.executors.executor import Environment, Executor, Job, Shared
 from workers.executors.launcher import runner
 from workers.executors.local import Entered, Local
+from workers.executors.places import ARGUMENTS
 from workers.settings import WorkerSettings
 
 _RUNNER = Path(runner.__file__).read_text(encoding="utf-8")

@@ -102,7 +102,7 @@ class Environments:
             raise BuildFault(
                 f"{recipe.base} asks for Python {recipe.python}, and the worker {self._settings.organization}@"
                 f"{self._settings.node} has none besides {own_python()}: name one with ORCHESTRATOR_FUNCTION_PYTHONS, "
-                "or use the executor `container`, where it is installed, which builds the function's image"
+                "or use the executor `container`, which builds the function's image"
             )
         _check(recipe.installs, allowed)
         own = Environment(variables=recipe.variables, path=recipe.path)
@@ -250,14 +250,14 @@ def _check(installs: tuple[Install, ...], allowed: Allowed) -> None:
                 f"line {install.line} of the function's Dockerfile would have {install.sources[0].name} built from its "
                 "source, and only wheels are installed: build one, and put it into the function's folder, or have the "
                 "function's owner named under `sources` in this organization's consent policy, or use the executor "
-                "`container`, where it is installed, which builds the function's image"
+                "`container`, which builds the function's image"
             )
         for index in install.indexes:
             if index.rstrip("/") not in allowed.indexes:
                 raise BuildFault(
                     f"line {install.line} of the function's Dockerfile names a package index, and packages come from "
                     "the worker's own index, or from one that is named under `indexes` in its consent policy; leave it "
-                    "out, or use the executor `container`, where it is installed, which builds the function's image"
+                    "out, or use the executor `container`, which builds the function's image"
                 )
 
 

@@ -11,7 +11,7 @@ from workers.errors import BuildFault
 from workers.functions.packages import Install, relative
 
 ROOT = PurePosixPath("/")
-_ELSEWHERE = "the executor `container`, which builds the function's image, can do that where it is installed"
+_ELSEWHERE = "the executor `container`, which builds the function's image, can do that"
 # What every image of Python has; others that a Dockerfile copies to are made by it.
 _FOLDERS = frozenset(map(PurePosixPath, ("/", "/opt", "/home", "/tmp", "/srv", "/mnt", "/root", "/var", "/usr/local")))  # noqa: S108
 _NOTE = 300

@@ -20,8 +20,9 @@ from workers.assets import disabling
 from workers.channels import Channels, connect
 from workers.consent.declines import Asking
 from workers.consent.policy import Consent
+from workers.errors import BuildFault
 from workers.executors import registry, strays
-from workers.executors.executor import Hosting, UnfitError
+from workers.executors.executor import UnfitError
 from workers.executors.launcher.kernel import become_subreaper, die_with_parent
 from workers.folder import clear
 from workers.functions import building
@@ -30,6 +31,7 @@ from workers.node.acknowledgement import Acknowledgement
 from workers.node.supervisor import Supervisor
 from workers.node.tracing import processing
 from workers.run import attempt as attempts
+from workers.run.container import check_entry
 from workers.run.slot import Slot
 from workers.settings import WorkerSettings
 
@@ -200,11 +202,11 @@ def main(settings: WorkerSettings) -> int:
     spans.check()
     executor = registry.make(settings)
     executor.check()
-    if settings.images and not isinstance(executor, Hosting):
-        raise UnfitError(
-            f"the executor {settings.executor} runs no commands of this machine, which ORCHESTRATOR_IMAGES names for "
-            "container steps: leave that away, or choose sandbox or subprocess"
-        )
+    for name, entry in consent.images.items():
+        try:
+            check_entry(name, entry, executor, settings)
+        except BuildFault as fault:
+            raise UnfitError(str(fault)) from fault
     health.check_address(settings.health_address)
     clear(settings.node_folder)
     app = make_app(settings, consent)

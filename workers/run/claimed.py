@@ -1,5 +1,6 @@
 """One claimed attempt in its working folder, whatever its kind of work: its run from there to its report."""
 
+import hashlib
 from dataclasses import replace
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from workers.run.stopwatch import Stopwatch
 from workers.settings import WorkerSettings
 
 _POLL_SECONDS = 0.05
+_DIGITS = 16
 
 log = structlog.get_logger()
 
@@ -127,6 +129,13 @@ class Claimed:
         crash.point("worker.ran")
         self.orders.obey()
         _judge(outcome, job.limits, what)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What its run is known by where others look at it; a digest stands for its token."""
+        attempt = self.attempt
+        token = hashlib.sha256(attempt.token.encode()).hexdigest()[:_DIGITS]
+        return {"task": attempt.compute_task_key, "attempt": str(attempt.number), "token": token}
 
     def _end_earlier_runs(self) -> None:
         """End what this node still runs of the task, and wait for it: an attempt whose lease ran out unheard."""

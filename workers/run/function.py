@@ -89,6 +89,9 @@ class FunctionRun:
             lease=claimed.lease,
             prepared=self._prepared,
             environment=prepared.held.environment,
+            image=prepared.image,
+            devices=claim.function.owner in self._policy.devices,
+            about=claimed.about,
         )
         # From here on it is the executor's.
         self._prepared = None

@@ -61,6 +61,7 @@ class Slot:
             folder_files=settings.task_file_limit,
             processes=settings.task_process_limit,
             log_size=settings.task_log_limit,
+            cpus=settings.task_cpu_limit,
         )
 
     def prepare(self) -> None:

@@ -50,6 +50,6 @@ spec:
     {{- toYaml .values.tlsRoute.hostnames | nindent 4 }}
   rules:
     - backendRefs:
-        - name: {{ include "library.componentName" . }}
+        - name: {{ include "library.componentName" . }}{{ with .suffix }}-{{ . }}{{ end }}
           port: {{ .values.service.port }}
 {{- end -}}

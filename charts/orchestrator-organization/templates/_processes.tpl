@@ -58,3 +58,47 @@
 {{- fail (printf "tls.%sSecretName or tls.certManager.enabled is needed" .of) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What a worker is told whose functions run as jobs: where they run, and which volumes they share with it. */}}
+{{- define "organization.jobs" -}}
+{{- $jobs := .Values.worker.jobs }}
+{{- $volumes := list "work-$(ORCHESTRATOR_NODE):/var/lib/orchestrator/working" }}
+{{- if not .Values.assets.url }}
+{{- $claim := .Values.assets.volume.existingClaim | default (printf "%s-assets" (include "library.fullname" .)) }}
+{{- $volumes = append $volumes (printf "%s:/var/lib/orchestrator/store" $claim) }}
+{{- end }}
+{{- $nodes := list }}
+{{- range $name, $value := $jobs.nodeSelector }}
+{{- $nodes = append $nodes (printf "%s=%s" $name $value) }}
+{{- end }}
+{{- if not (has "ReadWriteMany" .Values.worker.workVolume.accessModes) }}
+{{- /* The volume of the worker's folders is on its own machine alone. */}}
+- name: MACHINE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- $nodes = append $nodes "kubernetes.io/hostname=$(MACHINE_NAME)" }}
+{{- end }}
+{{- $devices := list }}
+{{- range $name, $number := $jobs.devices }}
+{{- $devices = append $devices (printf "%s=%d" $name (int $number)) }}
+{{- end }}
+{{- $deviceNodes := list }}
+{{- range $name, $value := $jobs.deviceNodeSelector }}
+{{- $deviceNodes = append $deviceNodes (printf "%s=%s" $name $value) }}
+{{- end }}
+{{- $settings := dict
+    "kubernetesVolumes" (join "," $volumes)
+    "kubernetesServiceAccount" (include "library.componentName" (dict "root" . "component" "functions")) }}
+{{- range $name, $value := dict
+    "kubernetesNodeSelector" (join "," $nodes)
+    "kubernetesDeviceNodeSelector" (join "," $deviceNodes)
+    "kubernetesPullSecrets" (join "," $jobs.pullSecrets)
+    "taskDevices" (join "," $devices)
+    "functionImage" $jobs.image }}
+{{- if $value }}
+{{- $_ := set $settings $name $value }}
+{{- end }}
+{{- end }}
+{{- include "library.settings" $settings }}
+{{- end -}}

@@ -53,6 +53,25 @@ counts of calls are each server's own.
       labels: {severity: warning}
       annotations:
         summary: {{ `No node that reads {{ $labels.queue }} has been heard for {{ $value | humanizeDuration }}; its tasks wait.` | quote }}
+    - alert: OrchestratorTasksWait
+      expr: max by (queue) (orchestrator_queue_oldest_seconds{ {{- $job -}} }) > {{ int $rule.oldestToDoSeconds }}
+      for: 5m
+      labels: {severity: warning}
+      annotations:
+        summary: {{ `A task of {{ $labels.queue }} has been To do for {{ $value | humanizeDuration }}: no node takes it.` | quote }}
+    - alert: OrchestratorSchemaLeftBehind
+      expr: min by (pod) (orchestrator_schema_serves{ {{- $job -}} }) == 0
+      for: 2m
+      labels: {severity: critical}
+      annotations:
+        summary: {{ `The release of {{ $labels.pod }} does not run on the tables of the database any more.` | quote }}
+    - alert: OrchestratorSchemaNotContracted
+      {{- /* A rolling upgrade leaves it for later; the next release asks for it. */}}
+      expr: max(max_over_time(orchestrator_schema_contraction_pending{ {{- $job -}} }[10m])) > 0
+      for: {{ $rule.contractionAge }}
+      labels: {severity: warning}
+      annotations:
+        summary: The contracting half of a migration was not applied yet, and the next release needs it.
     - alert: OrchestratorProcessEnds
       expr: max by (pod, process) (increase(orchestrator_process_starts_total{ {{- $job -}} }[1h])) > 2
       for: 1m

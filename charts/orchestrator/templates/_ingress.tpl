@@ -1,4 +1,4 @@
-{{/* HTTP for a host: `service`, `ingress` of the values. */}}
+{{/* HTTP for a host: `service`, the name of its `port` where it is not http, `ingress` of the values. */}}
 {{- define "orchestrator.ingress" -}}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -23,6 +23,6 @@ spec:
             backend:
               service:
                 name: {{ $.service }}
-                port: {name: http}
+                port: {name: {{ $.port | default "http" }}}
           {{- end }}
 {{- end -}}

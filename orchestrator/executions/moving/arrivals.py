@@ -8,7 +8,9 @@ from typing import Any
 from orchestrator import protos as pb
 from orchestrator.core.kinds import EXECUTION, WORKFLOW_SCHEMA
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import adapters, executions, schemas, states, stored
+from orchestrator.executions import executions, schemas, states
+from orchestrator.executions.files import stored
+from orchestrator.executions.runtimes import adapters
 from orchestrator.store.statements import statement
 
 _SCHEMA = statement("""

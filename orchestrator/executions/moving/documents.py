@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from orchestrator import protos as pb
-from orchestrator.executions import schema_form, states
+from orchestrator.executions import states
+from orchestrator.executions.forms import schema_form
 from orchestrator.executions.moving.source import UnreadableError
 
 Value = TypeVar("Value")

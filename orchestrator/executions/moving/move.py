@@ -11,7 +11,7 @@ from uuid import UUID
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, ConflictError
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
 from orchestrator.executions.moving import arrivals, documents
 from orchestrator.executions.moving.source import EXECUTIONS, SCHEMAS, Source, UnreadableError, at
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from orchestrator.executions.uploads import LONGEST_NAME, Upload
+from orchestrator.executions.files.uploads import LONGEST_NAME, Upload
 
 SCHEMAS, EXECUTIONS = "/api/schemas/", "/api/executions/"
 

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.engine.transaction import Database, Transaction, one_by_one
-from orchestrator.executions import task_runs
+from orchestrator.executions import states
+from orchestrator.executions.tasks import task_runs
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -30,7 +31,7 @@ _FIND = statement(
     WHERE NOT EXISTS (SELECT FROM nodes WHERE nodes.queue = waiting.queue AND heard_at >= :before)
     GROUP BY plan, channel ORDER BY plan LIMIT :limit
     """,
-    LIVING=", ".join(str(int(status)) for status in task_runs.LIVING),
+    LIVING=", ".join(str(int(status)) for status in states.LIVING),
 )
 
 

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database, Transaction
-from orchestrator.executions import steps
-from orchestrator.executions.topics import OVER
+from orchestrator.executions.runtimes import steps
+from orchestrator.executions.runtimes.topics import OVER
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from orchestrator.executions import stored
-from orchestrator.executions.files import Files
+from orchestrator.executions.files import stored
+from orchestrator.executions.files.storage import Files
 from orchestrator.store.database import Database
 from orchestrator.store.sweep import Sweep
 
@@ -14,7 +14,8 @@ AGE = timedelta(hours=1)
 
 
 def remove(database: Database[Any], now: datetime, limit: int, *, files: Files) -> int:
-    """Remove files that were kept an hour ago or earlier, and belong to nothing; return how many.
+    """Remove files that were kept an hour ago or earlier, and belong to nothing, and uploads that broke off; return how
+    many.
 
     Args:
         database: where it is noted which files are kept.
@@ -22,7 +23,7 @@ def remove(database: Database[Any], now: datetime, limit: int, *, files: Files) 
         limit: most files.
         files: where they are.
     """
-    gone = 0
+    gone = files.remove_incoming(now - AGE)
     old = files.old(now - AGE)
     for begin in range(0, len(old), limit):
         with database.begin() as connection:

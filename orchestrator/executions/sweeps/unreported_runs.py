@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.engine.transaction import Database, one_by_one
-from orchestrator.executions import task_runs
+from orchestrator.executions.tasks import task_runs
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep

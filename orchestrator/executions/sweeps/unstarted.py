@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.engine.transaction import Database, Transaction, one_by_one
-from orchestrator.executions import runs, starting, states
+from orchestrator.executions import states
+from orchestrator.executions.runtimes import runs, starting
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep

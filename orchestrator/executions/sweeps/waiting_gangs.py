@@ -8,7 +8,7 @@ from uuid import UUID
 
 from orchestrator.engine import completions, plans
 from orchestrator.engine.transaction import Database, Transaction, one_by_one
-from orchestrator.executions import gang_rows, gangs, task_runs
+from orchestrator.executions.tasks import gang_rows, gangs, task_runs
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import re
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
@@ -17,7 +18,8 @@ from orchestrator.calls.call import Calls, Operation
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.rights import Rights
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions import parts, ranges, refused
 from orchestrator.gateway.executions.answers import Answers, body
@@ -28,6 +30,7 @@ Found = TypeVar("Found")
 
 _JSON, _FILE = "application/json", "application/octet-stream"
 _CHUNK = 256 * 1024
+_IN_MEMORY = 1024 * 1024
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 
@@ -52,6 +55,11 @@ class Answering:
         # Only HTTP/1.0 names no host.
         host = request.headers.get("host") or "{}:{}".format(*request.scope["server"])
         return Answers(f"{request.scope['scheme']}://{host}", self.settings.maas_api_hostname, self.settings.zone)
+
+    def rights(self, transaction: Transaction) -> Rights:
+        """Return what the caller may do."""
+        caller = None if self.identity.open else transaction.organization
+        return Rights(caller, self.settings.executions_organization)
 
     @contextlib.asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Parts]:
@@ -78,6 +86,35 @@ class Answering:
         operation = Operation(name, bytes, len, lambda transaction, _: use(transaction), write)
         answered = await self._calls.answer(operation, partial(self.identity.identify, request), _nothing)
         return self.turned_away(answered) or Response(answered, media_type=_JSON)
+
+    async def listed(self, request: Request, name: str, use: Callable[[Transaction], Iterable[bytes]]) -> Response:
+        """Answer with the pieces of JSON that a use case returns; what is large lies on the disk while it is sent."""
+        large: list[IO[bytes]] = []
+
+        def write(transaction: Transaction) -> bytes:
+            large.clear()
+            begun = bytearray()
+            for piece in use(transaction):
+                begun += piece
+                if len(begun) > _IN_MEMORY:
+                    if not large:
+                        large.append(tempfile.TemporaryFile(dir=self.files.staging))  # noqa: SIM115
+                    large[0].write(begun)
+                    begun.clear()
+            if large:
+                large[0].write(begun)
+                return b""
+            return bytes(begun)
+
+        answered = await self.answered(request, name, write, bytes)
+        if answered.status_code != 200 or not large:
+            return answered
+        # A slow client must not hold a transaction, and the length comes first.
+        size = large[0].tell()
+        headers = {"Content-Length": str(size)}
+        if request.method == "HEAD":
+            return Response(None, 200, headers, media_type=_JSON)
+        return StreamingResponse(_content(large[0], 0, size), 200, headers, media_type=_JSON)
 
     async def shown(self, request: Request, name: str, use: Callable[[Transaction], pb.Execution]) -> Response:
         """Answer with the execution that a use case returns."""
@@ -211,7 +248,7 @@ class Data:
         return parts.parse(self._content, self._problem)
 
 
-def _content(opened: BinaryIO, begin: int, end: int) -> Iterator[bytes]:
+def _content(opened: IO[bytes], begin: int, end: int) -> Iterator[bytes]:
     """Yield a part of a file, and close it."""
     with opened:
         opened.seek(begin)

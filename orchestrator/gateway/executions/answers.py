@@ -1,7 +1,7 @@
 """Answers: schemas, executions and lists as the clients of executions read them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
-from orchestrator.executions import partners, states
-from orchestrator.executions.listing import Listing
+from orchestrator.executions import states
+from orchestrator.executions.forms import partners
+from orchestrator.executions.lists.listing import Listing
 
 SCHEMAS, EXECUTIONS = "/api/schemas/", "/api/executions/"
 
@@ -128,9 +129,9 @@ class Answers:
         asked: Listing,
         count: int,
         page: int,
-        rows: Sequence[dict[str, Any]],
-    ) -> dict[str, Any]:
-        """Return a page of a list.
+        rows: Iterable[dict[str, Any]],
+    ) -> Iterator[bytes]:
+        """Yield a page of a list as JSON, piece by piece.
 
         Args:
             path: of the list.
@@ -146,12 +147,15 @@ class Answers:
             given = sorted([*others, *([("page", str(number))] if number > 1 else [])])
             return f"{self._origin}{path}{'?' if given else ''}{urlencode(given)}"
 
-        return {
+        head = {
             "count": count,
             "next": link(page + 1) if page < asked.last(count) else None,
             "previous": link(page - 1) if page > 1 else None,
-            "results": list(rows),
         }
+        yield body(head)[:-1] + b', "results": ['
+        for place, row in enumerate(rows):
+            yield (b", " if place else b"") + body(row)
+        yield b"]}"
 
     def _schema_url(self, name: str) -> str:
         return f"{self._origin}{SCHEMAS}{quote(name, safe='')}/"

@@ -1,7 +1,7 @@
 """The calls of executions."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -10,27 +10,20 @@ from starlette.responses import Response
 from orchestrator import protos as pb
 from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal, refusal
-from orchestrator.core.errors import NotFoundError, OrchestratorError, PermissionDeniedError
+from orchestrator.core.errors import NotFoundError, OrchestratorError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import (
-    execution_form,
-    executions,
-    listing,
-    manifest,
-    parameters,
-    report_form,
-    runs,
-    runtimes,
-    schemas,
-    states,
-)
+from orchestrator.executions import executions, schemas, states
 from orchestrator.executions.errors import WholeError
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.forms import execution_form, report_form
+from orchestrator.executions.lists import listing
 from orchestrator.executions.maas import STAND_IN, Maas
+from orchestrator.executions.runtimes import implementations, runs
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.templates import manifest, parameters
 from orchestrator.gateway.executions import refused
 from orchestrator.gateway.executions.answering import Answering, Data
-from orchestrator.gateway.executions.answers import EXECUTIONS, body
+from orchestrator.gateway.executions.answers import EXECUTIONS
 from orchestrator.gateway.executions.edge import Path
 from orchestrator.gateway.executions.parts import Parts
 from orchestrator.gateway.executions.templates import Templates, UnreadError
@@ -65,12 +58,12 @@ class ExecutionCalls(Answering):
         """List executions."""
         answers, query = self.answers(request), request.query_params
 
-        def use(transaction: Transaction) -> dict[str, Any]:
+        def use(transaction: Transaction) -> Iterator[bytes]:
             asked = listing.read(query, executions.SORTABLE, executions.FILTERS, {})
             count, page, rows = executions.page(transaction, asked)
-            return answers.listing(EXECUTIONS, query.multi_items(), asked, count, page, [*map(answers.execution, rows)])
+            return answers.listing(EXECUTIONS, query.multi_items(), asked, count, page, map(answers.execution, rows))
 
-        return await self.answered(request, "ListExecutions", use, body)
+        return await self.listed(request, "ListExecutions", use)
 
     async def create_execution(self, request: Request) -> Response:
         """Store an execution of a schema."""
@@ -91,8 +84,8 @@ class ExecutionCalls(Answering):
                     raise execution_form.unknown(name)
                 ask = _known(known) if self.settings.validate_with_maas else _stand_in
                 new = execution_form.read(data, received.uploads, schema, partners, ask)
-                new.message.debug = debug
-                begin = runtimes.of(schema, debug, self.settings)
+                new.message.debug, new.message.owner = debug, transaction.organization
+                begin = implementations.of(schema, debug, self.settings)
                 template = self._template(schema, unread) if begin else None
                 if new.external_data:
                     self.keep(kept, new.external_data, new.message.external_data)
@@ -172,7 +165,9 @@ class ExecutionCalls(Answering):
 
         def use(transaction: Transaction) -> list[pb.StoredFile]:
             runs.end(transaction, _id(id_), "its execution was deleted")
-            return list(executions.files_of([executions.delete(transaction, _id(id_))]))
+            gone = [executions.delete(transaction, _id(id_))]
+            self.rights(transaction).check_deletion(gone)
+            return list(executions.files_of(gone))
 
         return await self.deleted(request, "DeleteExecution", use)
 
@@ -189,6 +184,7 @@ class ExecutionCalls(Answering):
             execution = executions.get(transaction, _id(id_))
             if not execution.HasField(part):  # type: ignore[arg-type]
                 raise WholeError(f'"{execution.schema}" does not require {noun}')
+            self.rights(transaction).check_part(execution, f"read {noun} of")
             executions.read(transaction, pb.ClinicalDataRead(execution=execution.id, file=part))
             file: pb.StoredFile = getattr(execution, part)
             return file
@@ -220,8 +216,7 @@ class ExecutionCalls(Answering):
             execution = executions.get(transaction, _id(id_))
             if not execution.partners:
                 raise WholeError(f'"{execution.schema}" does not require data from data partners')
-            if not self._may_read(transaction.organization, name):
-                raise PermissionDeniedError(f"{transaction.organization} may not read what was sent for others")
+            self.rights(transaction).check_partner(name)
             document = executions.partner(transaction, execution, name)
             if document is None:
                 raise WholeError(f"data_partner {name} is not taken part in the execution")
@@ -229,14 +224,11 @@ class ExecutionCalls(Answering):
 
         return await self.answered(request, "GetDataPartnerInformation", use, bytes)
 
-    def _may_read(self, organization: str, partner: str) -> bool:
-        """Say whether an organization may read what was sent for a data partner: itself, or who runs executions."""
-        return self.identity.open or organization in (partner, self.settings.executions_organization)
-
     async def report_running(self, request: Request, id_: str) -> Response:
         """Take note that an execution runs; the body is never looked at."""
 
         def use(transaction: Transaction) -> pb.Execution:
+            self._check_report(transaction, id_)
             return executions.report(transaction, _id(id_), states.RUNNING)
 
         return await self.shown(request, "ReportRunning", use)
@@ -248,6 +240,7 @@ class ExecutionCalls(Answering):
 
             def use(transaction: Transaction, brought: Data) -> pb.Execution:
                 message = report_form.failure(brought.read())
+                self._check_report(transaction, id_)
                 if cancel:
                     runs.end(transaction, _id(id_), message)
                 return executions.report(transaction, _id(id_), states.FAILED, reason=message)
@@ -260,6 +253,7 @@ class ExecutionCalls(Answering):
 
             def use(transaction: Transaction, brought: Data) -> pb.Execution:
                 execution = executions.get(transaction, _id(id_))
+                self.rights(transaction).check_part(execution, "report of")
                 schema = schemas.find(transaction, execution.schema)
                 if schema is None:
                     raise NotFoundError("Not found.")
@@ -267,6 +261,16 @@ class ExecutionCalls(Answering):
                 return executions.report(transaction, execution.id, states.SUCCEEDED, results=results)
 
             return await self.reported(request, "ReportSucceeded", received, use)
+
+    def _check_report(self, transaction: Transaction, id_: str) -> None:
+        """Check that the caller may report of an execution.
+
+        Raises:
+            NotFoundError: there is none.
+            PermissionDeniedError: it may not.
+        """
+        if not self.identity.open:
+            self.rights(transaction).check_part(executions.get(transaction, _id(id_)), "report of")
 
 
 def _stand_in(_: int, __: int | None) -> pb.EngineValues:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.executions import schema_form
+from orchestrator.executions.forms import schema_form
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions.answers import EXECUTIONS, SCHEMAS
 

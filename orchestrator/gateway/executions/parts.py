@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,13 +18,14 @@ from starlette.requests import ClientDisconnect, Request
 
 from orchestrator.core.errors import BadRequestError
 from orchestrator.executions.errors import WholeError
-from orchestrator.executions.uploads import Upload
+from orchestrator.executions.files.uploads import Upload
 
 DATA = "data"
 
 _MULTIPART = b"multipart/form-data"
 _BUFFER = 1024 * 1024
 _LONGEST_HEADERS = 16 * 1024
+_LONGEST_PREAMBLE = 64 * 1024
 _MOST_PARTS = 1000
 
 
@@ -162,9 +165,10 @@ class _Reading:
                 "on_end": self._finish,
             },
         )
+        preamble = _Preamble(boundary)
         try:
             async for chunk in request.stream():
-                parser.write(chunk)
+                parser.write(preamble.after(chunk))
                 if len(self._pending) >= _BUFFER:
                     await asyncio.to_thread(self._flush)
         except ClientDisconnect as error:
@@ -202,10 +206,11 @@ class _Reading:
         self._name, self._value = b"", b""
 
     def _headers_end(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         self._part = options.get(b"name", b"").decode()
         named = options.get(b"filename")
-        self._file_name = None if named is None else _base_name(named.decode())
+        self._file_name = _extended_name(disposition) if named is None else _base_name(named.decode())
         self._size = 0
         wanted = self._part == DATA and self.parts.data is None
         wanted |= self._file_name is not None and self._part != DATA and self._part not in self.parts.uploads
@@ -241,6 +246,46 @@ class _Reading:
 
     def _finish(self) -> None:
         self._whole = True
+
+
+class _Preamble:
+    """Leaves out what stands before the first boundary of a body (RFC 2046, 5.1.1), which the parser knows nothing of.
+
+    Args:
+        boundary: of the body.
+    """
+
+    def __init__(self, boundary: bytes) -> None:
+        self._line = re.compile(rb"(?:\A|\r\n)(--" + re.escape(boundary) + rb"[ \t\r\n-])")
+        self._head: bytes | None = b""
+
+    def after(self, chunk: bytes) -> bytes:
+        """Return what of a chunk, and of what was held back before, comes after it.
+
+        Raises:
+            ValueError: it is too long, or the body ended in it.
+        """
+        if self._head is None:
+            return chunk
+        head = self._head + chunk
+        found = self._line.search(head)
+        if found:
+            self._head = None
+            return head[found.start(1) :]
+        if len(head) > _LONGEST_PREAMBLE:
+            raise ValueError(f"no part begins within {_LONGEST_PREAMBLE} bytes")
+        self._head = head
+        return b""
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """Return the name of a file that is given as `filename*` (RFC 2231, RFC 5987), None without one."""
+    if b"*" not in disposition:
+        return None
+    message = Message()
+    message["Content-Disposition"] = disposition.decode("latin-1")
+    name = message.get_filename()
+    return None if name is None else _base_name(name)
 
 
 def _base_name(name: str) -> str:

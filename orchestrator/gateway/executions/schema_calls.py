@@ -1,15 +1,19 @@
 """The calls of schemas."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.executions import executions, listing, runs, schema_form, schemas, template
+from orchestrator.executions import executions, schemas
+from orchestrator.executions.files.uploads import Upload
+from orchestrator.executions.forms import schema_form
 from orchestrator.executions.graph import workflow
-from orchestrator.executions.uploads import Upload
+from orchestrator.executions.lists import listing
+from orchestrator.executions.runtimes import runs
+from orchestrator.executions.templates import template
 from orchestrator.gateway.executions.answering import Answering, Data
 from orchestrator.gateway.executions.answers import SCHEMAS, body
 from orchestrator.gateway.executions.edge import Path
@@ -38,12 +42,12 @@ class SchemaCalls(Answering):
         """List schemas."""
         answers, query = self.answers(request), request.query_params
 
-        def use(transaction: Transaction) -> dict[str, Any]:
+        def use(transaction: Transaction) -> Iterator[bytes]:
             asked = listing.read(query, schemas.SORTABLE, schemas.FILTERS, schemas.CHOICES)
             count, page, rows = schemas.page(transaction, asked)
-            return answers.listing(SCHEMAS, query.multi_items(), asked, count, page, [*map(answers.schema, rows)])
+            return answers.listing(SCHEMAS, query.multi_items(), asked, count, page, map(answers.schema, rows))
 
-        return await self.answered(request, "ListSchemas", use, body)
+        return await self.listed(request, "ListSchemas", use)
 
     async def create_schema(self, request: Request) -> Response:
         """Store a schema."""
@@ -58,6 +62,7 @@ class SchemaCalls(Answering):
                 new = schema_form.read(data, received.uploads, functionalities, taken)
                 if new.message.implementation == runs.TASKS:
                     _check(new.file)
+                new.message.owner = transaction.organization
                 self.keep(kept, new.file, new.message.auxiliary_file)
                 schemas.insert(transaction, new.message)
                 return new.message
@@ -75,8 +80,11 @@ class SchemaCalls(Answering):
 
         def use(transaction: Transaction) -> list[pb.StoredFile]:
             schema = schemas.delete(transaction, name)
+            rights = self.rights(transaction)
+            rights.check_schema(schema)
             runs.end_of_schema(transaction, name, "its schema was deleted")
             gone = executions.delete_of_schema(transaction, name)
+            rights.check_deletion(gone)
             return [schema.auxiliary_file, *executions.files_of(gone)]
 
         return await self.deleted(request, "DeleteSchema", use)

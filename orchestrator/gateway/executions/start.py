@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from orchestrator.calls.call import Calls
 from orchestrator.core.settings_errors import explain
-from orchestrator.executions.files import Files
+from orchestrator.executions.files.storage import Files
 from orchestrator.executions.settings import MEDIA_ROOT, ExecutionSettings
 from orchestrator.gateway.executions import edge, openapi
 from orchestrator.gateway.executions.answers import body
@@ -45,6 +45,11 @@ def routes(calls: Calls, identity: Identity) -> Sequence[Route]:
         settings = cast(ExecutionSettings, _SETTINGS())
     except ValidationError as error:
         raise ValueError(explain(error, ExecutionSettings)) from error
+    if not identity.open and settings.executions_organization is None:
+        raise ValueError(
+            "ORCHESTRATOR_EXECUTIONS_ORGANIZATION is needed, since callers of executions are told apart: the "
+            "organization that runs them, whose central containers read what was sent for data partners, and report"
+        )
     try:
         files = Files(settings.media_root or "")
     except (OSError, ValueError, ImportError) as error:

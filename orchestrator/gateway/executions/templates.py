@@ -7,9 +7,9 @@ from typing import Any
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError
-from orchestrator.executions import template
-from orchestrator.executions.files import Files
-from orchestrator.executions.template import TemplateError
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.templates import template
+from orchestrator.executions.templates.template import TemplateError
 
 _MOST = 32
 

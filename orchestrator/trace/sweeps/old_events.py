@@ -19,19 +19,20 @@ def forget(database: Database[Any], now: datetime, limit: int, *, age: timedelta
     Args:
         database: where they are.
         now: the time.
-        limit: most months, and most events that lie in no month's partition.
+        limit: most months, and most places.
         age: how old an event must be.
         away: how long a subscriber that has gone may take to come back.
 
     Returns:
-        How many months were forgotten, partitions dropped, and events deleted, together.
+        How many months were forgotten, places deleted, and partitions dropped, together.
     """
     before, months = now - age, 0
     while months < limit and _forget_month(database, now, before, away):
         months += 1
     with database.begin() as connection:
         last = forgotten.last(connection)
-    return months + partitions.drop(database, before, last) + partitions.delete(database, last, limit)
+    # A partition is dropped when nothing of it has a place.
+    return months + partitions.delete(database, last, limit) + partitions.drop(database, before)
 
 
 def _forget_month(database: Database[Any], now: datetime, before: datetime, away: timedelta) -> bool:

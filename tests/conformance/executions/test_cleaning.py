@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from orchestrator.cli.main import main
 from orchestrator.embedded.ports import free_port
 from orchestrator.engine.transaction import Database
-from orchestrator.executions import steps
+from orchestrator.executions.runtimes import steps
 from orchestrator.executions.sweeps import old_topics
 from workers.runtime.kafka import pair
 

@@ -213,6 +213,103 @@ def test_parts_in_any_order_of_two_files_the_first_and_data_as_a_file(portal: Po
     assert got.headers["content-disposition"].endswith('.yaml"')
 
 
+def part(name: str, content: bytes, **more: str) -> bytes:
+    """A part of a body whose boundary is x."""
+    given = "".join(f"; {key}={value}" for key, value in more.items())
+    return f'--x\r\nContent-Disposition: form-data; name="{name}"{given}\r\n\r\n'.encode() + content + b"\r\n"
+
+
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=x"}
+PREAMBLES = {
+    "a line break": b"\r\n",
+    "text": b"This is a message in parts.\r\n",
+    "what looks like it": b"--x1\r\n--y\r\n x--x\r\n",
+    "much": b"of a mail\r\n" * 3000,
+}
+
+
+@pytest.mark.parametrize("preamble", PREAMBLES.values(), ids=PREAMBLES)
+def test_what_stands_before_and_after_the_parts_is_left_out(portal: Portal, preamble: bytes):
+    body = part("data", json.dumps(new_schema()).encode()) + part("auxiliary_file", b"content", filename='"f.yaml"')
+    whole = preamble + body + b"--x--\r\nan epilogue"
+    for pieces in ([whole], [whole[at : at + 7] for at in range(0, len(whole), 7)]):
+        answer = portal.http.post("/api/schemas/", content=iter(pieces), headers=MULTIPART)
+        assert answer.status_code == 201, answer.text
+        assert portal.get(answer.json()["auxiliary_file"]).content == b"content"
+        assert portal.http.delete(answer.json()["url"]).status_code == 204
+
+
+def test_a_preamble_without_an_end_is_not_kept(portal: Portal):
+    answer = portal.http.post("/api/schemas/", content=b"y\r\n" * 100_000, headers=MULTIPART)
+    assert (answer.status_code, answer.json()[0].startswith(PARSING)) == (400, True)
+
+
+EXTENDED = {
+    "UTF-8": ("utf-8''gr%C3%B6%C3%9Fe.yaml", ".yaml"),
+    "with a language": ("UTF-8'de'%C3%BC.zip", ".zip"),
+    "Latin-1": ("iso-8859-1''%FC.csv", ".csv"),
+    "not what it says": ("utf-8''%FF.bin", ".bin"),
+    "of no character set": ("klingon''a.txt", ".txt"),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize(("given", "suffix"), EXTENDED.values(), ids=EXTENDED)
+def test_a_file_is_named_by_its_extended_name_too(portal: Portal, given: str, suffix: str):
+    file = part("auxiliary_file", b"content", **{"filename*": given})
+    body = part("data", json.dumps(new_schema()).encode()) + file + b"--x--\r\n"
+    answer = portal.http.post("/api/schemas/", content=body, headers=MULTIPART)
+    assert answer.status_code == 201, answer.text
+    got = portal.get(answer.json()["auxiliary_file"])
+    assert got.content == b"content"
+    assert got.headers["content-disposition"].endswith(f'{suffix}"')
+
+
+def test_a_whole_url_as_the_target_is_its_path_at_its_host(portal: Portal):
+    close = b"Host: other\r\nConnection: close\r\n\r\n"
+    for target, status, expected in (
+        (b"http://proxied.example:81/api/", b"200", b'"schemas": "http://proxied.example:81/api/schemas/"'),
+        (b"HTTP://p/api/schemas/?schema=%20", b"200", b'"results"'),
+        (b"http://p/api/schemas/a%2Fb/", b"404", b"Not found."),
+        (b"http://p/api/schemas?x=1", b"301", b"location: /api/schemas/?x=1"),
+        (b"http://user@p/api/", b"400", b"no name of a host"),
+        (b"http://p", b"404", b"there is nothing at /"),
+    ):
+        answer = spoken(portal, b"GET " + target + b" HTTP/1.1\r\n" + close)
+        assert answer.split(b" ", 2)[1] == status, target
+        assert expected.lower() in answer.lower()
+
+
+def test_who_offers_http_2_is_answered_by_http_1_and_nothing_is_said_of_it(portal: Portal):
+    """What Java's client sends with each request, until a server takes the offer."""
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nHost: x\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n"
+        b"User-Agent: Java-http-client/17.0.15\r\n"
+    )
+    schema = portal.schema()
+    execution = portal.execution(schema)
+    path = f"/api/executions/{execution['id']}/update_to_failed/".encode()
+    body = part("data", b'{"message": "m"}') + b"--x--\r\n"
+    said = (portal.root.parent / "server.log").stat().st_size
+    answers = spoken(
+        portal,
+        b"GET /api/ HTTP/1.1\r\nContent-Length: 0\r\n" + offer + b"\r\n"
+        b"PATCH " + path + b" HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"Content-Length: "
+        + str(len(body)).encode()
+        + b"\r\n"
+        + offer
+        + b"\r\n"
+        + body
+        + b"HEAD /api/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert b'"message": "m"' in answers
+    log = (portal.root.parent / "server.log").read_bytes()[said:]
+    assert b"warning" not in log
+
+
 def test_a_request_that_breaks_off_leaves_nothing(portal: Portal):
     before = portal.kept()
     host, _, port = portal.host.partition(":")

@@ -15,8 +15,9 @@ from orchestrator.cli.main import main
 from orchestrator.core.errors import NotFoundError
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
-from orchestrator.executions import adapters, executions, schemas, states
-from orchestrator.executions.files import Files
+from orchestrator.executions import executions, schemas, states
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.runtimes import adapters
 from orchestrator.gateway.executions.answers import Answers
 from tests.kit.database import copied
 

@@ -93,3 +93,16 @@ def test_filters(portal: Portal, schema: dict[str, Any]):
     words = "Select a valid choice. That choice is not one of the available choices."
     assert (answer.status_code, answer.json()) == (400, {"schema": [words]})
     assert portal.get("/api/executions/", params={"schema": "", "status": "failed"}).status_code == 200
+
+
+def test_a_page_of_megabytes_is_as_any_other(portal: Portal):
+    made = [portal.schema(description=f"größe {letter * 700_000}", type="joint") for letter in "abc"]
+    wanted = {"type": "joint", "sort": "created_at"}
+    answer = portal.get("/api/schemas/", params=wanted)
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.json()["results"][-3:] == made
+    headed = portal.http.head("/api/schemas/", params=wanted)
+    assert (headed.headers["content-length"], headed.content) == (answer.headers["content-length"], b"")
+    assert not [*(portal.root / ".incoming").iterdir()]
+    for each in made:
+        assert portal.http.delete(each["url"]).status_code == 204

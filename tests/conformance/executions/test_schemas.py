@@ -148,7 +148,9 @@ def test_a_name_that_would_poison_paths_is_refused(portal: Portal, name: str):
     assert portal.get("/api/schemas/").status_code == 200
 
 
-@pytest.mark.parametrize("descriptors", [("a", "a"), ("a/b",), ("a\\b",), ("a\x01",)])
+@pytest.mark.parametrize(
+    "descriptors", [("a", "a"), ("a/b",), ("a\\b",), ("a\x01",), ("x", "x-container"), ("x-container", "a", "x")]
+)
 def test_a_descriptor_must_fit_into_a_part_and_a_parameter(portal: Portal, descriptors: tuple[str, ...]):
     answer = post(portal, new_schema(engines=[{**ENGINE, "descriptor": each} for each in descriptors]))
     assert answer.status_code == 400

@@ -27,10 +27,6 @@ def await_none(installation: Installation, execution: dict[str, Any]) -> None:
     wait_until(lambda: not installation.workflows(execution), 30, "no workflow to be left")
 
 
-def topics_of(installation: Installation, execution: dict[str, Any]) -> set[str]:
-    return {name for name in installation.topics() if name.startswith(f"{execution['id']}_-SEP-_")}
-
-
 def test_an_execution_is_placed_once_as_its_template_says(installation: Installation):
     execution, name = placed(installation)
     assert installation.workflows(execution) == [name]
@@ -45,12 +41,8 @@ def test_an_execution_is_placed_once_as_its_template_says(installation: Installa
 
 
 def test_topics_are_there_before_a_federated_workflow_is(installation: Installation):
-    installation.argo.released.clear()
-    execution = installation.started(**FEDERATED)
-    created = len(installation.argo.created())
-    wait_until(lambda: len(installation.argo.created()) > created, 30, "the workflow to be asked for")
-    topics = topics_of(installation, execution)
-    installation.argo.released.set()
+    with installation.asked_for(lambda: installation.started(**FEDERATED)) as execution:
+        topics = installation.topics_of(execution)
     assert {name.rpartition("_-SEP-_")[2] for name in topics} == {"_models_to_manager", "_models_to_clients"}
     assert "status" in installation.topics()
     name = installation.await_workflow(execution)
@@ -72,7 +64,7 @@ def test_what_argo_refuses_fails_and_leaves_nothing(installation: Installation):
         30,
         "what was made to be removed",
     )
-    assert not topics_of(installation, execution)
+    assert not installation.topics_of(execution)
     assert not installation.workflows(execution)
 
 
@@ -96,12 +88,8 @@ def test_a_schema_that_is_deleted_leaves_no_workflow(installation: Installation)
 
 
 def test_a_start_that_is_overtaken_by_a_deletion_leaves_no_workflow(installation: Installation):
-    installation.argo.released.clear()
-    created = len(installation.argo.created())
-    execution = installation.started()
-    wait_until(lambda: len(installation.argo.created()) > created, 30, "the workflow to be asked for")
-    assert installation.portal.send("DELETE", f"/api/executions/{execution['id']}/").status_code == 204
-    installation.argo.released.set()
+    with installation.asked_for(installation.started) as execution:
+        assert installation.portal.send("DELETE", f"/api/executions/{execution['id']}/").status_code == 204
     wait_until(lambda: installation.steps(execution)["END"] == "Done", 30, "its end to be asked for")
     await_none(installation, execution)
 
@@ -158,7 +146,10 @@ def test_a_debugged_execution_is_not_placed_and_can_be_deleted(installation: Ins
     assert installation.portal.send("DELETE", f"/api/executions/{debugged['id']}/").status_code == 204
 
 
-@pytest.mark.parametrize("template", [b"- a list\n", b"kind: Workflow\n", b"a: [\n", TEMPLATE + b"  x: *unknown\n"])
+@pytest.mark.parametrize(
+    "template",
+    [b"- a list\n", b"kind: Workflow\n", b"a: [\n", b"kind: CronWorkflow\n" + TEMPLATE.partition(b"Workflow\n")[2]],
+)
 def test_a_template_that_is_none_is_refused_at_once(installation: Installation, template: bytes):
     schema = installation.schema(template)
     kept = installation.portal.kept()

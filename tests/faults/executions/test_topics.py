@@ -5,9 +5,7 @@ from pathlib import Path
 import psycopg
 
 from orchestrator.embedded.ports import free_port
-from orchestrator.executions.sweeps import old_topics
 from tests.kit.brokers.tansu import tansu
-from tests.kit.database import opened
 from tests.kit.installation import Installation
 from tests.kit.waiting import wait_until
 from workers.runtime.kafka import Kafka, KafkaSettings
@@ -35,17 +33,14 @@ def test_topics_come_when_kafka_does_and_go_when_their_execution_is_over(install
             assert {each["id"] for each in (failed, lives, deleted)} == owners()
             assert installation.portal.report(failed, "failed", {"message": "no"}).status_code == 200
             installation.portal.send("DELETE", f"/api/executions/{deleted['id']}/")
-            with opened(installation.database, pool_size=1) as database:
-                with database.begin() as connection:
-                    now = database.measure(connection)
-                old_topics.ask(database, now, 500)
+            installation.sweep_topics()
             wait_until(lambda: owners() == {lives["id"]}, 60, "topics to be removed")
-            # They are forgotten once it is known that they are gone.
+            # That is noted once it is known.
             with psycopg.connect(installation.database, autocommit=True) as connection:
                 noted = {each["id"] for each in (failed, lives, deleted)}
-                wait_until(lambda: kept(connection) & noted == {lives["id"]}, 30, "their names to be forgotten")
+                wait_until(lambda: kept(connection) & noted == {lives["id"]}, 30, "it to be noted")
 
 
 def kept(connection: "psycopg.Connection[tuple[int]]") -> set[int]:
-    """Return the executions whose topics' names are kept."""
-    return {row[0] for row in connection.execute("SELECT execution FROM communication_adapters")}
+    """Return the executions whose topics may be there."""
+    return {row[0] for row in connection.execute("SELECT execution FROM communication_adapters WHERE gone_at IS NULL")}

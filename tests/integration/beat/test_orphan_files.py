@@ -8,10 +8,10 @@ import pytest
 from beat.settings import BeatSettings
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
-from orchestrator.executions import stored
-from orchestrator.executions.files import Files
+from orchestrator.executions.files import stored
+from orchestrator.executions.files.storage import Files
+from orchestrator.executions.files.uploads import Upload
 from orchestrator.executions.sweeps import orphan_files
-from orchestrator.executions.uploads import Upload
 from tests.kit.member import after, made
 
 

@@ -1,6 +1,7 @@
 """The alerts and the dashboard ask for metrics that there are, and the alerts fire when they should (promtool)."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,15 +12,21 @@ import yaml
 
 from orchestrator.calls import metrics as calls
 from orchestrator.core.rules import SILENT_LEASES
-from tests.integration.charts.rendering import CHARTS, merged, of_kind, rendered
+from tests.integration.charts.rendering import CHARTS, HELM, merged, of_kind, rendered
 from tests.integration.charts.values import MATRIX
 
 METRICS = CHARTS.parent / "docs/metrics.md"
 METRIC = re.compile(r"\borchestrator_[a-z_]+\b")
 HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 LABELS = 'job="network-orchestrator-server-http", namespace="orchestrator"'
-# With the settings' own lease of 60 s.
-CHART, VALUES = MATRIX["orchestrator-full"][0], merged(MATRIX["orchestrator-full"][1], {"settings": {"lease": None}})
+# With the settings' own lease of 60 s, and nothing that takes weeks.
+CHART, VALUES = (
+    MATRIX["orchestrator-full"][0],
+    merged(
+        MATRIX["orchestrator-full"][1],
+        {"settings": {"lease": None}, "metrics": {"prometheusRule": {"contractionAge": "10m"}}},
+    ),
+)
 
 
 def rules() -> dict:
@@ -86,6 +93,9 @@ WELL = [
     series("orchestrator_presence_age_seconds", "3x60"),
     series("orchestrator_node_silent_seconds", "15x60", channel="c", organization="o", node="n"),
     series("orchestrator_queue_unread_seconds", "15x60", queue="org.o"),
+    series("orchestrator_queue_oldest_seconds", "100+60x60", queue="org.o"),
+    series("orchestrator_schema_serves", "1x60"),
+    series("orchestrator_schema_contraction_pending", "0x60"),
     series("orchestrator_calls_total", "0+600x60", method="GetTask", code="OK"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="INTERNAL"),
     series("orchestrator_calls_total", "0+6x60", method="GetTask", code="UNAUTHENTICATED"),
@@ -118,6 +128,19 @@ ILL = {
         REACHABLE,
         SWEPT,
         series("orchestrator_queue_unread_seconds", "5+60x60", queue="org.o"),
+    ],
+    "OrchestratorTasksWait": [
+        UP,
+        REACHABLE,
+        SWEPT,
+        series("orchestrator_queue_oldest_seconds", "21000+60x60", queue="org.o"),
+    ],
+    "OrchestratorSchemaLeftBehind": [UP, REACHABLE, SWEPT, series("orchestrator_schema_serves", "0x60")],
+    "OrchestratorSchemaNotContracted": [
+        UP,
+        REACHABLE,
+        SWEPT,
+        series("orchestrator_schema_contraction_pending", "1x60"),
     ],
     "OrchestratorProcessEnds": [
         UP,
@@ -172,6 +195,38 @@ ALERTS = {"OrchestratorCertificateEnds": 3}
 
 def test_every_alert_is_tried():
     assert {rule["alert"] for group in rules()["groups"] for rule in group["rules"]} == ILL.keys()
+
+
+def test_each_alert_has_its_section_on_the_page_by_its_severity():
+    page = (CHARTS.parent / "docs/operate/monitor.md").read_text()
+    parts = {name: re.findall(r"^### (\w+)$", text, re.MULTILINE) for name, text in sections(page)}
+    every = [rule for group in rules()["groups"] for rule in group["rules"]]
+    worst = {
+        rule["alert"]: min(each["labels"]["severity"] for each in every if each["alert"] == rule["alert"])
+        for rule in every
+    }
+    for severity in ("critical", "warning"):
+        named = parts[severity.capitalize()]
+        assert sorted(named) == sorted(name for name, worse in worst.items() if worse == severity)
+
+
+def test_the_rules_can_be_taken_out_of_the_chart_by_the_command_of_the_page(tmp_path: Path):
+    (command,) = re.findall(r"^```sh\n(.*?)^```$", (CHARTS.parent / "docs/operate/monitor.md").read_text(), re.S | re.M)
+    (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(MATRIX["orchestrator-least"][1]))
+    done = subprocess.run(
+        ["bash", "-euc", command.replace("orchestrator.yaml", str(tmp_path / "orchestrator.yaml"))],
+        env={**os.environ, "PATH": f"{HELM.parent}:{os.environ['PATH']}"},
+        cwd=CHARTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [found["kind"] for found in yaml.safe_load_all(done.stdout) if found] == ["PrometheusRule"]
+
+
+def sections(page: str) -> list[tuple[str, str]]:
+    return [(part.partition("\n")[0], part) for part in page.split("\n## ")[1:]]
 
 
 def test_each_alert_fires_on_its_own_trouble_and_none_when_all_is_well(tmp_path: Path):

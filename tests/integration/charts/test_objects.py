@@ -29,9 +29,17 @@ from workers.consent.policy import ConsentPolicy
 # has read them.
 CUSTOM = {
     "Certificate": ("cert-manager.io/v1", {"secretName", "issuerRef", "subject", "usages"}),
+    "ScaledObject": ("keda.sh/v1alpha1", {"scaleTargetRef", "triggers"}),
+    "TriggerAuthentication": ("keda.sh/v1alpha1", {"secretTargetRef"}),
     "PrometheusRule": ("monitoring.coreos.com/v1", {"groups"}),
     "ServiceMonitor": ("monitoring.coreos.com/v1", {"selector", "endpoints"}),
     "TLSRoute": ("gateway.networking.k8s.io/v1alpha2", {"parentRefs", "hostnames", "rules"}),
+}
+# Of pods that a worker makes, as workers/executors/manifest.py labels them.
+FUNCTIONS = {
+    "app.kubernetes.io/managed-by": "orchestrator",
+    "app.kubernetes.io/component": "function",
+    "orchestrator/network": "none",
 }
 VERSION = ".".join(KUBERNETES.split(".")[:2])
 
@@ -136,6 +144,8 @@ def test_every_selector_meets_the_pods_of_its_component(objects):
             selectors = [spec["selector"]["matchLabels"]]
         elif found["kind"] == "NetworkPolicy":
             selectors = [spec["podSelector"]["matchLabels"]]
+            if selectors == [FUNCTIONS]:
+                continue
             peers = [peer for rule in spec.get("ingress", ()) for peer in rule.get("from", ())]
             peers += [peer for rule in spec.get("egress", ()) for peer in rule.get("to", ())]
             selectors += [peer["podSelector"]["matchLabels"] for peer in peers if "podSelector" in peer]
@@ -151,10 +161,11 @@ def test_every_selector_meets_the_pods_of_its_component(objects):
 def test_what_scales_routes_and_monitors_names_what_is_there(objects):
     names = {(found["kind"], found["metadata"]["name"]) for found in objects}
     services = {found["metadata"]["name"]: found for found in of_kind(objects, "Service")}
-    for found in of_kind(objects, "HorizontalPodAutoscaler"):
+    for found in [*of_kind(objects, "HorizontalPodAutoscaler"), *of_kind(objects, "ScaledObject")]:
         target = found["spec"]["scaleTargetRef"]
         assert (target["kind"], target["name"]) in names
-        assert "replicas" not in named(objects, "Deployment", "server")["spec"]
+        (scaled,) = [each for each in of_kind(objects, target["kind"]) if each["metadata"]["name"] == target["name"]]
+        assert "replicas" not in scaled["spec"]
     for found in of_kind(objects, "TLSRoute"):
         (backend,) = found["spec"]["rules"][0]["backendRefs"]
         assert backend["port"] in [port["port"] for port in services[backend["name"]]["spec"]["ports"]]
@@ -384,8 +395,8 @@ def test_authorities_lie_in_a_folder_for_each_organization():
 def test_a_tls_route_has_the_newest_version_that_the_cluster_knows():
     chart, values = MATRIX["orchestrator-full"]
     newer = template(chart, values, "--api-versions=gateway.networking.k8s.io/v1/TLSRoute")
-    (route,) = [found for found in yaml.safe_load_all(newer) if found and found["kind"] == "TLSRoute"]
-    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    routes = [found for found in yaml.safe_load_all(newer) if found and found["kind"] == "TLSRoute"]
+    assert [route["apiVersion"] for route in routes] == ["gateway.networking.k8s.io/v1"] * 2
 
 
 def test_a_digest_comes_before_a_tag():
@@ -393,13 +404,13 @@ def test_a_digest_comes_before_a_tag():
     assert image == "registry.example.org/o@sha256:" + "a" * 64
 
 
-def test_the_service_that_a_load_balancer_publishes_has_no_http():
-    (service,) = [
+def test_no_service_that_a_load_balancer_publishes_has_the_port_of_metrics():
+    published = [
         found
         for found in of_kind(rendered(*MATRIX["orchestrator-parts"]), "Service", "server")
         if found["spec"].get("type") == "LoadBalancer"
     ]
-    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["grpc"]
+    assert [[port["targetPort"] for port in service["spec"]["ports"]] for service in published] == [["api"], ["grpc"]]
 
 
 @pytest.mark.parametrize(
@@ -416,3 +427,25 @@ def test_the_notes_name_the_first_commands(name, tmp_path):
     assert f"helm test {RELEASE} --namespace orchestrator" in notes
     assert notes.count("WARNING") == (2 if name.endswith("plain") else 0)
     assert ("--set migrations.half=contract" in notes) == (name == "orchestrator-least")
+
+
+def test_a_worker_that_runs_jobs_has_the_rights_for_jobs_alone():
+    objects = rendered(*MATRIX["organization-jobs"])
+    (role,) = of_kind(objects, "Role")
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"jobs", "pods", "pods/log"}
+    pod = named(objects, "StatefulSet", "worker")["spec"]["template"]["spec"]
+    (binding,) = of_kind(objects, "RoleBinding")
+    assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
+    (closed,) = [
+        p for p in of_kind(objects, "NetworkPolicy") if p["spec"]["podSelector"].get("matchLabels") == FUNCTIONS
+    ]
+    assert closed["spec"]["ingress"] == closed["spec"]["egress"] == []
+    told = environment(container(objects, "StatefulSet", "worker"))
+    assert told["ORCHESTRATOR_KUBERNETES_VOLUMES"].startswith(
+        "work-$(ORCHESTRATOR_NODE):/var/lib/orchestrator/working,"
+    )
+    assert told["ORCHESTRATOR_KUBERNETES_NODE_SELECTOR"] == "pool=training,kubernetes.io/hostname=$(MACHINE_NAME)"
+    accounts = {found["metadata"]["name"] for found in of_kind(objects, "ServiceAccount")}
+    assert told["ORCHESTRATOR_KUBERNETES_SERVICE_ACCOUNT"] in accounts - {pod["serviceAccountName"]}
+    for name in ("least", "full"):
+        assert not of_kind(rendered(*MATRIX[f"organization-{name}"]), "Role")

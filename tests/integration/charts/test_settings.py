@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from beat import sweeps
 from beat.settings import BeatSettings
 from orchestrator.cli.main import main
+from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.files.trust import read_trust
 from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
 from tests.integration.charts.rendering import (
@@ -30,15 +31,20 @@ from tests.integration.charts.values import (
     BEAT_SETTINGS,
     CONSENT,
     DATABASE_SETTINGS,
+    EXECUTION_SETTINGS,
     MATRIX,
     ORCHESTRATOR,
     ORGANIZATION,
     ORGANIZATION_SETTINGS,
+    RUNTIME_SETTINGS,
     SERVER_SETTINGS,
     STORE_SETTINGS,
     WORKER_SETTINGS,
 )
 from tests.kit.issuing import authority, revocation_list
+from workers.runtime.argo import ArgoSettings
+from workers.runtime.kafka import KafkaSettings
+from workers.runtime.settings import RuntimeSettings
 from workers.settings import StoreSettings, WorkerSettings
 
 AUTHORITY = authority("hospital-1")
@@ -48,30 +54,21 @@ LEFT_OUT = {
         f"ORCHESTRATOR_DATABASE_{name}": "by extraEnv, where there is a pooler: the second is a secret"
         for name in ("POOLING", "DIRECT_URL")
     },
-    **{
-        f"ORCHESTRATOR_{name}": "the charts do not serve executions yet"
-        for name in (
-            "MEDIA_ROOT",
-            "ORPHAN_FILE_PERIOD",
-            "UNSTARTED_EXECUTION_PERIOD",
-            "EXECUTION_START_LIMIT",
-            "WAITING_GANG_PERIOD",
-            "GANG_PATIENCE",
-            "UNREPORTED_RUN_PERIOD",
-            "UNREPORTED_RUN_AGE",
-            "CLEAN_TOPICS",
-            "OLD_TOPIC_PERIOD",
-        )
-    },
     "ORCHESTRATOR_PACKAGE_INDEX": "by extraEnv: its URL may hold a password",
     **{
         f"ORCHESTRATOR_{name}": "by extraEnv and extraVolumes: what lies on the machine"
         for name in ("PACKAGE_FOLDER", "ENVIRONMENT_DIR", "FUNCTION_PYTHONS", "IMAGES")
     },
-    "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     **{
-        f"ORCHESTRATOR_API_{name}": "the charts have no port for the HTTP API yet"
-        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL")
+        f"ORCHESTRATOR_{name}": "no pod has a container engine"
+        for name in ("CONTAINER_ENGINE", "CONTAINER_NETWORK", "IMAGE_TIME_LIMIT", "IMAGE_CACHE_SIZE", "IMAGE_CACHE_AGE")
+    },
+    "ORCHESTRATOR_KUBERNETES_NAMESPACE": "jobs run in the worker's own, where its role is",
+    "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
+    "ORCHESTRATOR_ARGO_WORKFLOWS_TOKEN": "it comes as a file, which is read again",
+    **{
+        f"ORCHESTRATOR_PROBLEMS_{name}": "the charts have no port for the HTTP of problems yet"
+        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL", "DEPLOYMENT", "CONNECTIONS")
     },
 }
 # What secrets and the kubelet hold.
@@ -80,17 +77,18 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://user@host/db", "BROKER_URL": "redis:/
 NOT_SETTINGS = {"ORCHESTRATOR_LATER"}
 
 PROCESSES = [
-    (ORCHESTRATOR, "Deployment", "server", ServerSettings),
-    (ORCHESTRATOR, "Deployment", "beat", BeatSettings),
-    (ORCHESTRATOR, "Job", "migrations", DatabaseSettings),
-    (ORCHESTRATOR, "Deployment", "flower", FlowerSettings),
-    (ORGANIZATION, "StatefulSet", "worker", WorkerSettings),
-    (ORGANIZATION, "Deployment", "store", StoreSettings),
+    (ORCHESTRATOR, "Deployment", "server", (ServerSettings, ExecutionSettings)),
+    (ORCHESTRATOR, "Deployment", "beat", (BeatSettings,)),
+    (ORCHESTRATOR, "Deployment", "runtime", (RuntimeSettings, ArgoSettings, KafkaSettings)),
+    (ORCHESTRATOR, "Job", "migrations", (DatabaseSettings,)),
+    (ORCHESTRATOR, "Deployment", "flower", (FlowerSettings,)),
+    (ORGANIZATION, "StatefulSet", "worker", (WorkerSettings,)),
+    (ORGANIZATION, "Deployment", "store", (StoreSettings,)),
 ]
 
 
-def variables(settings) -> set[str]:
-    return {f"ORCHESTRATOR_{name.upper()}" for name in settings.model_fields}
+def variables(*settings) -> set[str]:
+    return {f"ORCHESTRATOR_{name.upper()}" for each in settings for name in each.model_fields}
 
 
 def told(chart: str, kind: str, component: str, sets: tuple[str, ...]) -> dict[str, str | None]:
@@ -109,18 +107,19 @@ def schema(chart: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("chart", "kind", "component", "settings"), PROCESSES)
 def test_a_process_can_be_told_every_setting_and_nothing_else(chart, kind, component, settings):
-    known = told(chart, kind, component, ("orchestrator-full", "organization-full")).keys() - NOT_SETTINGS
+    sets = ("orchestrator-full", "organization-full", "organization-jobs")
+    known = told(chart, kind, component, sets).keys() - NOT_SETTINGS
     # Server, beat and migrations are told of the database in one place, so the latter two hear a little more.
     shared = variables(ServerSettings) & variables(BeatSettings) if component == "migrations" else set()
-    assert known - variables(settings) - shared == set(), "there is no such setting"
-    assert variables(settings) - known - LEFT_OUT.keys() == set(), (
+    assert known - variables(*settings) - shared == set(), "there is no such setting"
+    assert variables(*settings) - known - LEFT_OUT.keys() == set(), (
         "the chart cannot say it: let values.schema.json and the matrix of values.py know it, or LEFT_OUT why not"
     )
 
 
 @pytest.mark.parametrize("name", MATRIX)
 def test_no_container_is_told_what_no_settings_class_knows(name):
-    every = set().union(*(variables(settings) for *_, settings in PROCESSES))
+    every = set().union(*(variables(*settings) for *_, settings in PROCESSES))
     for pod_name, pod in pods(rendered(*MATRIX[name])):
         for each in containers(pod):
             ours = {variable for variable in environment(each) if variable.startswith("ORCHESTRATOR_")}
@@ -133,6 +132,8 @@ def test_no_container_is_told_what_no_settings_class_knows(name):
         (ORCHESTRATOR, ("settings",), DATABASE_SETTINGS),
         (ORCHESTRATOR, ("server", "settings"), SERVER_SETTINGS),
         (ORCHESTRATOR, ("beat", "settings"), BEAT_SETTINGS),
+        (ORCHESTRATOR, ("executions", "settings"), EXECUTION_SETTINGS),
+        (ORCHESTRATOR, ("runtime", "settings"), RUNTIME_SETTINGS),
         (ORGANIZATION, ("settings",), ORGANIZATION_SETTINGS),
         (ORGANIZATION, ("worker", "settings"), WORKER_SETTINGS),
         (ORGANIZATION, ("store", "settings"), STORE_SETTINGS),
@@ -172,7 +173,8 @@ def settings_from(variables_told: dict[str, str | None], settings, monkeypatch, 
             else:
                 file.touch()
         monkeypatch.setenv(name, value)
-    return settings()
+    made, *_ = [each() for each in settings]
+    return made
 
 
 def kubelet_folder(folder: Path, files: dict[str, bytes]) -> None:
@@ -205,6 +207,11 @@ def test_a_process_takes_what_it_is_told(chart, kind, component, settings, monke
         assert len(trust.organizations["hospital-1"].revocations) == 1
     if component == "beat":
         assert made.event_retention == 90 * 86400
+        assert made.media_root == full["ORCHESTRATOR_MEDIA_ROOT"]
+    if component == "runtime":
+        assert made.certificates
+        assert ArgoSettings().argo_workflows_token_file
+        assert KafkaSettings().kafka_client_config
 
 
 @pytest.mark.parametrize("name", [name for name, (chart, _) in MATRIX.items() if chart == ORCHESTRATOR])

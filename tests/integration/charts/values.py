@@ -82,6 +82,42 @@ _COMMON = {
     ],
 }
 
+# What the pods of a workflow are told, in the words of their operators' own deployment files.
+ENGINE_SETTINGS = [
+    "orchestratorApiHostname",
+    "platformCentralNodeLabelKey",
+    "platformCentralNodeLabelValue",
+    "processorResourceManagerVersion",
+    "processorResourceManagerApiHost",
+    "processorResourceManagerCallbackUrl",
+    "federatedLearningManagerVersion",
+    *(
+        f"aiEnginePlatformVars{name}"
+        for name in (
+            "ConfigMapName",
+            "InputElements",
+            "InputDataTrainingTabular",
+            "InputDataTrainingImagery",
+            "InputDataEvaluationTabular",
+            "InputDataEvaluationImagery",
+            "InputDataInference",
+            "InputDataInferenceReportMetadata",
+            "InputAiElements",
+            "InputUserVars",
+            "InputModel",
+            "InputModels",
+            "OutputElements",
+            "OutputModel",
+            "OutputEvaluationMetrics",
+            "OutputInferenceResults",
+            "ApiPingUrl",
+            "ApiRunUrl",
+            "ApiEndUrl",
+            "ApiHost",
+        )
+    ),
+]
+
 # Every setting that a chart passes on; numbers of any size, as YAML reads them.
 DATABASE_SETTINGS = {
     "databasePoolSize": 32,
@@ -140,8 +176,50 @@ BEAT_SETTINGS = {
     "totalsPeriod": "2m",
     "sweepEvents": True,
     "attemptRetention": "90d",
+    "silentModulePeriod": "3s",
+    "slowStagePeriod": "6s",
+    "lateIterationPeriod": "6s",
+    "openCommandPeriod": "6s",
+    "oldProblemPeriod": "2h",
+    "problemRetention": "90d",
     "sweepTimeLimit": "5m",
     "sweepBatch": 1000,
+    "orphanFilePeriod": "2h",
+    "unstartedExecutionPeriod": "2m",
+    "executionStartLimit": "2h",
+    "waitingGangPeriod": "3s",
+    "gangPatience": "20m",
+    "unreportedRunPeriod": "30s",
+    "unreportedRunAge": "2m",
+    "cleanTopics": True,
+    "oldTopicPeriod": "2h",
+}
+EXECUTION_SETTINGS = {
+    "maasApiHostname": "maas:8000",
+    "validateWithMaas": True,
+    "validDataPartners": "hospital-1,hospital-2",
+    "validAiEngineFunctionalities": "merging_models",
+    "timeZone": "Europe/Madrid",
+    "allowedHosts": ".example.org",
+    "executionsRuntime": "on",
+    "executionsStartAttempts": 40,
+    "executionDataLimit": 1073741824,
+    **dict.fromkeys(ENGINE_SETTINGS, "said"),
+}
+RUNTIME_SETTINGS = {
+    "logLevel": "WARNING",
+    "proxyFromEnvironment": True,
+    "runtimeConcurrency": 8,
+    "runtimeLookPeriod": 30,
+    "runtimeReportPatience": 600,
+    "argoWorkflowsVerify": True,
+    "argoWorkflowsTimeout": 5,
+    "argoWorkflowsRetries": 1,
+    "communicationAdapter": "kafka",
+    "kafkaPartitions": 1,
+    "kafkaReplicationFactor": 3,
+    "kafkaMaxMessageBytes": 1073741824,
+    "kafkaTimeout": 5,
 }
 WORKER_SETTINGS = {
     "concurrency": 4,
@@ -154,6 +232,8 @@ WORKER_SETTINGS = {
     "cgroup": "/sys",
     "taskMemoryLimit": 68719476736,
     "taskProcessLimit": 8192,
+    "taskCpuLimit": 1.5,
+    "kubernetesStartLimit": 900,
     "taskFolderLimit": 107374182400,
     "taskFileLimit": 2000000,
     "taskLogLimit": 16777216,
@@ -206,6 +286,33 @@ _O_FULL = merged(
         },
         "beat": {**_SIDECARS, **_PLACED, "settings": BEAT_SETTINGS},
         "migrations": {**_EXTRA, **_PLACED},
+        "api": {
+            "enabled": True,
+            "identity": ["certificate", "token", "open"],
+            "organization": "central",
+            "channel": "oncology",
+            "tlsRoute": {**ROUTE, "hostnames": ["api.example.org"]},
+            "ingress": {"enabled": True, "host": "api.example.org", "paths": ["/api"]},
+        },
+        "executions": {"enabled": True, "settings": EXECUTION_SETTINGS},
+        "runtime": {
+            **_SIDECARS,
+            **_PLACED,
+            "enabled": True,
+            "replicas": 2,
+            "channels": ["oncology", "rare"],
+            "certificateSecret": "central-client",
+            "authority": {"configMapName": "orchestrator-ca"},
+            "broker": {"urlSecret": {"name": "runtime-broker"}},
+            "argo": {
+                "url": "https://argo.example.org:2746",
+                "namespace": "workflows",
+                "tokenSecret": {"name": "argo"},
+                "authority": {"secretName": "argo-ca"},
+            },
+            "kafka": {"bootstrapServers": "kafka.example.org:9093", "clientConfigSecret": {"name": "kafka"}},
+            "settings": RUNTIME_SETTINGS,
+        },
         "flower": {
             **_SIDECARS,
             "enabled": True,
@@ -222,7 +329,10 @@ _O_FULL = merged(
             "httpFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "flowerFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "grpcFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+            "apiFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "database": {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]},
+            "kafka": {"ports": [9093]},
             "extraEgress": [{"ports": [{"protocol": "TCP", "port": 4317}]}],
         },
         "metrics": {
@@ -263,6 +373,14 @@ _O_PARTS = merged(
             "certManager": {"enabled": True, "issuerRef": ISSUER, "dnsNames": ["orchestrator.example.org"]},
         },
         "server": {"service": {"type": "LoadBalancer", "port": 443, "externalTrafficPolicy": "Local"}},
+        "api": {"enabled": True, "identity": ["token"], "service": {"type": "LoadBalancer", "port": 443}},
+        "executions": {
+            "enabled": True,
+            "organization": "central",
+            "settings": {"executionsRuntime": "on"},
+            "files": {"url": "s3://central/executions"},
+        },
+        "networkPolicy": {"files": {"ports": [443]}},
     },
 )
 _G_FULL = merged(
@@ -278,6 +396,7 @@ _G_FULL = merged(
             "settings": WORKER_SETTINGS,
             "consent": {"policy": CONSENT},
             "hostUsers": False,
+            "autoscaling": {"enabled": True, "url": "https://api.example.org"},
         },
         "store": {**_SIDECARS, **_PLACED, "replicas": 2, "tlsRoute": ROUTE, "settings": STORE_SETTINGS},
         "networkPolicy": {"storeFrom": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "assets": {"ports": [9000]}},
@@ -295,6 +414,7 @@ _G_PARTS = merged(
         "assets": {"url": "s3://hospital-1/assets"},
         "worker": {
             "executor": "subprocess",
+            "autoscaling": {"enabled": True, "url": "https://api.example.org/", "maxReplicas": 9},
             "consent": {
                 "policyConfigMap": {"name": "policy", "key": "policy.yaml"},
                 "decisionsVolume": {"existingClaim": "decisions"},
@@ -338,6 +458,24 @@ MATRIX: dict[str, tuple[str, dict[str, Any]]] = {
     "organization-least": (ORGANIZATION, _G_LEAST),
     "organization-full": (ORGANIZATION, _G_FULL),
     "organization-parts": (ORGANIZATION, _G_PARTS),
+    "organization-jobs": (
+        ORGANIZATION,
+        merged(
+            _G_LEAST,
+            {
+                "worker": {
+                    "executor": "kubernetes",
+                    "jobs": {
+                        "image": "registry.example.org/functions:1",
+                        "pullSecrets": ["registry"],
+                        "nodeSelector": {"pool": "training"},
+                        "devices": {"nvidia.com/gpu": 1},
+                        "deviceNodeSelector": {"accelerator": "nvidia"},
+                    },
+                }
+            },
+        ),
+    ),
     "organization-plain": (
         ORGANIZATION,
         merged(

@@ -203,7 +203,9 @@ def test_an_orchestrator_or_a_database_that_is_not_there(true_run: Audited):
 
 def give_to_another_worker(connection: Tampered) -> tuple[str, str]:
     """Change who ran a task, in the event of its end."""
-    rows = connection.execute("SELECT id, asset FROM events WHERE asset_kind = 6 ORDER BY position DESC").fetchall()
+    rows = connection.execute(
+        "SELECT id, asset FROM events JOIN places ON event = id WHERE asset_kind = 6 ORDER BY position DESC"
+    ).fetchall()
     for event_id, asset in rows:
         task = pb.ComputeTask.FromString(bytes(asset))
         if task.status == pb.STATUS_FAILED:
@@ -214,13 +216,23 @@ def give_to_another_worker(connection: Tampered) -> tuple[str, str]:
 
 
 TAMPERINGS: dict[str, tuple[str, set[Rule]]] = {
-    "the first event deleted": ("DELETE FROM events WHERE position = 1", {Rule.POSITIONS}),
-    "two events in one place": (
-        "UPDATE events SET position = position - 1 WHERE position = (SELECT max(position) FROM events)",
+    "the first event deleted": (
+        "DELETE FROM events USING places WHERE event = id AND position = 1",
+        {Rule.POSITIONS},
+    ),
+    "a place taken": (
+        "UPDATE places SET position = position + 1 WHERE position = (SELECT max(position) FROM places)",
+        {Rule.POSITIONS},
+    ),
+    "an event without a place": (
+        "DELETE FROM places WHERE position = (SELECT max(position) FROM places)",
         {Rule.POSITIONS},
     ),
     "an event deleted": (
-        "DELETE FROM events WHERE position = (SELECT max(position) FROM events WHERE asset_kind = 11)",
+        """
+        DELETE FROM events WHERE id = (
+            SELECT event FROM places JOIN events ON id = event WHERE asset_kind = 11 ORDER BY position DESC LIMIT 1)
+        """,
         {Rule.POSITIONS},
     ),
     "a task made Done": (

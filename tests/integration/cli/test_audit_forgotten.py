@@ -49,7 +49,7 @@ def forget(database: Database, position: int, one_in: int = 1) -> None:
     with database.engine.begin() as connection:
         part = forgotten.Part(forgotten.last(connection), position)
         forgotten.note(connection, forgotten.ends(connection, part))
-        rows = "DELETE FROM events WHERE position <= :position AND position % :one_in = 0"
+        rows = "DELETE FROM events USING places WHERE event = id AND position <= :position AND position % :one_in = 0"
         connection.execute(text(rows), {"position": position, "one_in": one_in})
 
 
@@ -97,7 +97,9 @@ def test_the_report_says_what_was_forgotten(copy: str, database: Database, tmp_p
 def test_what_only_looks_forgotten_is_found(copy: str, database: Database, tmp_path: Path):
     """Nobody says that events were forgotten, and the first are gone."""
     with psycopg.connect(copy) as connection:
-        connection.execute("DELETE FROM events WHERE position <= %s", [ends_of_calls(database)[15]])
+        connection.execute(
+            "DELETE FROM events USING places WHERE event = id AND position <= %s", [ends_of_calls(database)[15]]
+        )
     assert {each.rule for each in rows(database)} >= {Rule.POSITIONS}
     with serving(tmp_path, copy, CHANNELS) as address:
         code, output, _ = run("audit", *options(address), "check", "--json")

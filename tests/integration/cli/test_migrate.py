@@ -6,9 +6,22 @@ import subprocess
 import sys
 
 import psutil
+import psycopg
 
 from orchestrator.embedded.ports import free_port
+from orchestrator.embedded.postgres import Postgres
 from workers.executors import bubblewrap
+
+
+def test_a_database_of_another_encoding_is_refused_in_one_line(postgres: Postgres):
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE other_encoding ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    environment = {**os.environ, "ORCHESTRATOR_DATABASE_URL": postgres.url("other_encoding")}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", "migrate"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "its encoding is SQL_ASCII, and UTF8 is needed" in done.stderr
 
 
 def test_who_waits_for_the_database_obeys_term_as_the_first_process():

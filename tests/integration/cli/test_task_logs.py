@@ -18,7 +18,13 @@ from orchestrator.cli.connection import tls
 from orchestrator.client import StoreError
 from orchestrator.embedded.certificates import Layout
 from orchestrator.embedded.ports import free_port
+from orchestrator.engine.transaction import Transaction
+from orchestrator.executions import executions
+from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.tasks import task_runs
+from tests.integration.executions.runs import box
 from tests.kit.commands import run_bytes
+from tests.kit.database import opened as opened_database
 from tests.kit.messages import new_data_manager, new_data_sample, samples
 from tests.kit.partners import Partners, opened, register
 from tests.kit.processes import clean_environment
@@ -271,3 +277,45 @@ def test_the_log_of_a_build_is_its_owners_where_it_did_not_fail(network: Partner
     own = run_bytes("function", *options(network, certificates), *arguments, "--raw")
     assert (own.returncode, own.stdout) == (0, LOG)
     assert run_bytes("function", *options(network, certificates, "org-2"), *arguments).returncode == 1
+
+
+def step_of(network: Partners, database: str, starter: str) -> tuple[int, str]:
+    """Start an execution whose only container runs at org-1; return its id and the key of the step."""
+    settings = ExecutionSettings(valid_data_partners=("org-1",))
+    container = box("train", "org-1")
+    workflow = {"metadata": {"generateName": "run-"}, "spec": {"entrypoint": "train", "templates": [container]}}
+
+    def start(transaction: Transaction) -> int:
+        execution = executions.insert(transaction, pb.Execution(schema="s"), {})
+        task_runs.begin(transaction, execution, workflow, settings)
+        return execution.id
+
+    with opened_database(database, pool_size=1) as rows:
+        id_ = rows.run(starter, network.channel, start)
+    client = network.data if starter == "org-1" else network.hub
+    (shown,) = client.execution_steps.GetSteps(pb.GetStepsParam(execution=id_)).steps
+    return id_, shown.step.key
+
+
+def test_the_log_of_a_step_is_for_its_worker_and_for_who_runs_the_execution(
+    network: Partners, store: Store, certificates: Layout, served_database: str
+):
+    def printed(id_: int, organization: str) -> "subprocess.CompletedProcess[bytes]":
+        asked = [*options(network, certificates, organization), "--peer-ca-cert", str(certificates.peers)]
+        return run_bytes("execution", "logs", str(id_), "train", "--raw", *asked)
+
+    theirs, key = step_of(network, served_database, "org-2")
+    store.say(key, 1, LOG)
+    for organization in ("org-1", "org-2"):
+        done = printed(theirs, organization)
+        assert (done.returncode, done.stdout, done.stderr) == (0, LOG, b"")
+
+    own, other = step_of(network, served_database, "org-1")
+    store.say(other, 1, LOG)
+    assert printed(own, "org-1").stdout == LOG
+    done = printed(own, "org-2")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"execution {own} has no containers that org-2 may know of".encode() in done.stderr
+    # Nor by its key.
+    done = run_bytes("task", *options(network, certificates, "org-2"), "logs", other)
+    assert (done.returncode != 0, done.stdout) == (True, b"")

@@ -174,7 +174,9 @@ def forget(database: Database, position: int) -> None:
     """Forget events as when nobody needs them."""
     with database.engine.begin() as connection:
         forgotten.note(connection, forgotten.ends(connection, forgotten.Part(forgotten.last(connection), position)))
-        connection.execute(text("DELETE FROM events WHERE position <= :position"), {"position": position})
+        connection.execute(
+            text("DELETE FROM events USING places WHERE event = id AND position <= :position"), {"position": position}
+        )
 
 
 def test_a_stream_whose_events_were_forgotten_ends_and_says_so(database: Database):

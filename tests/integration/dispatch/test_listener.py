@@ -54,7 +54,7 @@ def write(database: Database, name: str) -> None:
 
 def test_a_commit_wakes_the_sequencer_and_a_lost_connection_is_made_again(database: Database):
     async def placed(amount: int) -> bool:
-        counted = "SELECT count(*) FROM events WHERE position IS NOT NULL"
+        counted = "SELECT count(*) FROM places"
         return await asyncio.to_thread(query, database, counted) == [amount]
 
     async def listens() -> bool:

@@ -78,6 +78,37 @@ def test_pokes_are_sent_once_in_their_order_and_marked(database: Database, valke
     assert unsent(database) == 0
 
 
+def test_a_batch_takes_one_command_and_each_message_is_the_one_that_celery_sends(
+    database: Database, valkey: Valkey, organization: str
+):
+    queue = pokes.queue(organization)
+    keys = ask(database, organization, 5)
+    with redis.Redis.from_url(valkey.url) as client:
+
+        def pushes() -> int:
+            return int(client.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
+
+        before = pushes()
+        with relaying(database, valkey.url) as relay:
+            relay.send(queue)
+            assert pushes() == before + 1
+            app = relay._app(queue)
+            for key in keys:
+                app.send_task(pokes.RUN_TASK, kwargs={"task": str(key), "attempt": 1}, queue=queue, retry=False)
+        stored = client.lrange(pokes.key_prefix(pokes.account(organization)) + queue, 0, -1)[::-1]
+    ours, celerys = stored[:5], stored[5:]
+    assert [same(message) for message in ours] == [same(message) for message in celerys]
+    assert len(set(ours)) == len(celerys) == 5
+
+
+def same(message: bytes) -> bytes:
+    """Return the bytes of a message with its own ids at zero: of the task, and of its delivery."""
+    said = json.loads(message)
+    for identity in (said["headers"]["id"], said["properties"]["delivery_tag"]):
+        message = message.replace(identity.encode(), b"0" * 36)
+    return message
+
+
 def test_two_relays_at_once_send_each_poke_once(database: Database, valkey: Valkey, organization: str):
     keys = ask(database, organization, 300)
 

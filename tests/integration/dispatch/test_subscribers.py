@@ -103,7 +103,7 @@ def test_the_server_notes_how_far_its_streams_are(url: str, address: str, wire: 
     assert next(stream).asset_key == plan.key
     query = "SELECT organization, position FROM subscriptions WHERE channel = 'noted'"
     with psycopg.connect(url, autocommit=True) as connection:
-        placed = connection.execute("SELECT max(position) FROM events WHERE channel = 'noted'").fetchone()
+        placed = connection.execute("SELECT max(position) FROM places WHERE channel = 'noted'").fetchone()
         assert placed is not None
 
         def noted() -> bool:
@@ -168,7 +168,7 @@ def test_a_subscriber_may_resume_from_an_event_that_has_no_place_yet(url: str, w
     org.send(pb.RegisterOrganizationParam())
     first = org.register_plan()
     with psycopg.connect(url, autocommit=True) as sequencer:
-        unplaced_events = "SELECT count(*) FROM events WHERE position IS NULL"
+        unplaced_events = "SELECT count(*) FROM unplaced"
         wait_until(lambda: sequencer.execute(unplaced_events).fetchone() == (0,), message="the first event's place")
         sequencer.execute("SELECT pg_advisory_lock(%s)", [PLACE_LOCK])
         second, third = org.register_plan(), org.register_plan()

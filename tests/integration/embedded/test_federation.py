@@ -93,7 +93,9 @@ def free_range(count: int) -> int:
 
 
 @contextmanager
-def up_logged(log: Path, *arguments: str) -> "Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]":
+def up_logged(
+    log: Path, *arguments: str, **variables: str
+) -> "Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]":
     """Run `orchestrator …`, which is killed in the end, and return it with what reads what it has said."""
     with (
         log.open("w") as output,
@@ -102,6 +104,7 @@ def up_logged(log: Path, *arguments: str) -> "Iterator[tuple[subprocess.Popen[by
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **variables},
         ) as process,
     ):
         try:
@@ -335,8 +338,16 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
         assert "Traceback" not in said()
     assert running.read(folder) is None
     assert holder_of(folder) is None
-    with up_logged(open_folder / "second.log", *up_one) as (up, said):
+    elsewhere = {"ARGO_WORKFLOWS_API_HOST": "http://argo.example:2746", "KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9092"}
+    with up_logged(open_folder / "second.log", *up_one, "--executions", **elsewhere) as (up, said):
         again = until_ready(folder, up)
+        for each in (r"argo_workflows +http://argo\.example:2746 *\n", r"Kafka +kafka\.example:9092 *\n"):
+            wait_until(lambda told=each: re.search(told, said()), 10, "what runs executions to be told")
+        commands = {" ".join(each.cmdline()): each for each in family_of(up.pid)}
+        assert not any("tansu" in words for words in commands)
+        (runtime,) = (each for words, each in commands.items() if " -m orchestrator runtime" in words)
+        given = runtime.environ()
+        assert {name: given[f"ORCHESTRATOR_{name}"] for name in elsewhere} == elsewhere
         # Addresses of assets that were registered hold on, and so do all that people know.
         assert again.stores == first.stores
         assert (again.address, again.http_address) == (first.address, first.http_address)

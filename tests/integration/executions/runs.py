@@ -14,10 +14,13 @@ from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine import claims, heartbeats, reports
 from orchestrator.engine.sweeps import stuck_tasks
 from orchestrator.engine.transaction import Database
-from orchestrator.executions import executions, manifest, parameters, runs, schemas, states, task_runs, template
+from orchestrator.executions import executions, schemas, states
 from orchestrator.executions.maas import STAND_IN
+from orchestrator.executions.runtimes import runs
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.executions.sweeps import deserted_runs, unreported_runs, waiting_gangs
+from orchestrator.executions.tasks import task_runs
+from orchestrator.executions.templates import manifest, parameters, template
 from tests.kit.member import made
 
 CENTRAL, FIRST, SECOND = "central", "data-partner-1", "data-partner-2"

@@ -8,7 +8,8 @@ from orchestrator import protos as pb
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine import claims, reports
 from orchestrator.engine.transaction import NOBODY
-from orchestrator.executions import executions, looks, runs, schemas, starting
+from orchestrator.executions import executions, schemas
+from orchestrator.executions.runtimes import looks, runs, starting
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.executions.sweeps import unstarted
 from tests.integration.executions.runs import CENTRAL, CHANNEL, Runs

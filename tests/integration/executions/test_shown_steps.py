@@ -6,7 +6,7 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import NotFoundError
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.engine.transaction import Database
-from orchestrator.executions import shown_steps
+from orchestrator.executions.runtimes import shown_steps
 from tests.integration.executions.runs import CENTRAL, FIRST, SECOND, Runs, box, dag, task
 
 

@@ -10,7 +10,8 @@ import pytest
 from orchestrator import protos as pb
 from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.engine.transaction import NOBODY, Database
-from orchestrator.executions import executions, looks, runs, states
+from orchestrator.executions import executions, states
+from orchestrator.executions.runtimes import looks, runs, topics
 from tests.integration.counted import counting
 from tests.integration.executions.starts import CENTRAL, CHANNEL, Starts
 
@@ -69,11 +70,33 @@ def test_a_start_fails_for_good_after_its_attempts_and_removes_what_it_made(star
     assert starts.words(id_) == {"START": "Failed", "END": "To do", "CLEAN": "To do"}
     attempt, clean = starts.take(id_, "CLEAN", pb.CleanWork)
     starts.done(attempt, pb.Cleaned(topics=[]))
-    assert not starts.rows("SELECT FROM communication_adapters")
+    assert not starts.rows("SELECT FROM communication_adapters WHERE gone_at IS NULL")
     attempt, end = starts.take(id_, "END", pb.EndWork)
     assert end.label.endswith(f"-{id_}")
     assert clean.communication_adapters[0].startswith(f"{id_}_-SEP-_")
     starts.done(attempt, pb.Ended())
+
+
+def test_topics_that_a_late_start_makes_anew_are_found_again(starts):
+    id_ = starts.place(iterations=2)
+    _, told = starts.take(id_, "START", pb.StartWork)
+    starts.delete(id_)
+    named = [f"{told.communication_adapter}{suffix}" for suffix in topics.SUFFIXES]
+
+    def old() -> list[str]:
+        found = starts.call(lambda transaction, asked: topics.find(transaction, asked), asked)
+        return list(found.communication_adapters)
+
+    asked = pb.FindOldTopicsParam(topics=named)
+    gone = pb.ForgetTopicsParam(communication_adapters=[told.communication_adapter])
+    assert old() == [told.communication_adapter]
+    starts.call(topics.forget, gone, "other")
+    starts.call(topics.forget, gone)
+    # They are at the broker again.
+    assert old() == [told.communication_adapter]
+    starts.rows("UPDATE communication_adapters SET gone_at = gone_at - interval '49 hours' RETURNING 1")
+    starts.call(topics.forget, gone)
+    assert not starts.rows("SELECT FROM communication_adapters")
 
 
 def test_a_refusal_is_not_tried_again(starts):
@@ -93,6 +116,17 @@ def test_a_start_that_fails_leaves_what_pods_have_reported(starts):
     assert not starts.look(found("w", told.label)).unwanted
     assert starts.look(found("w", told.label, "Error", "gone wrong")).failed == [id_]
     assert "gone wrong" in starts.state(id_)[1]
+
+
+def test_what_is_reported_running_and_was_never_started_fails_after_a_look(starts):
+    id_ = starts.place()
+    attempt, _ = starts.take(id_, "START", pb.StartWork)
+    starts.report(id_, states.RUNNING)
+    assert not starts.look().failed
+    starts.unreachable(attempt, pb.ERROR_TYPE_EXECUTION)
+    assert not starts.look(patience=60).failed
+    assert starts.look().failed == [id_]
+    assert starts.state(id_) == ("failed", "it could not be started, and nothing was reported of it")
 
 
 def test_a_start_after_the_end_of_its_execution_is_told_so(starts):

@@ -227,13 +227,28 @@ def test_topics_are_made_before_all_else_where_a_runtime_is(runs):
     assert runs.let_in() == 1
 
 
-def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs):
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_run_whose_topics_cannot_be_made_fails_and_starts_nothing(runs, reported):
     id_ = runs.start(*FEDERATED, BYE, federated=True, runtime="on", onExit="bye")
     attempt, _ = runs.claim(id_, "", work=pb.StartWork())
+    if reported:
+        runs.report(id_, states.RUNNING)
     runs.fail(attempt, reason="Kafka refuses")
     runs.cancel_stuck()
     assert set(runs.steps(id_).values()) == {"Failed", "Cancelled"}
     assert runs.state(id_) == ("failed", "it could not be started: Kafka refuses")
+
+
+def test_the_audit_finds_a_gate_that_somebody_was_poked_for(database):
+    runs = Runs(database)
+    runs.start(*FEDERATED, federated=True)
+    runs.check()
+    runs.rows(
+        "INSERT INTO outbox (message, queue, priority, key, attempt, created_at) "
+        "SELECT 'task.run', 'org.central', 0, key, 1, now() FROM tasks WHERE queue = '' LIMIT 1 RETURNING key"
+    )
+    with pytest.raises(AssertionError, match="it has no queue, and was poked all the same"):
+        runs.check()
 
 
 # Races

@@ -20,7 +20,7 @@ from tests.kit.database import opened
 from tests.kit.servers import serving, settings_for_tls
 
 HERE, THERE = "here", "there"
-CHANNELS = {HERE: ["org-1", "org-2"], THERE: ["org-1"]}
+CHANNELS = {HERE: ["org-1", "org-2", "org-4", "org-5"], THERE: ["org-1"]}
 CALLS = 4
 
 
@@ -98,7 +98,7 @@ def running(folder: Path, layout: Layout, postgres: Postgres) -> Iterator[Served
         "ORCHESTRATOR_HTTP_REQUEST_TIME": "2s",
         "ORCHESTRATOR_HTTP_CONNECTIONS_PER_ADDRESS": "30",
         "MEDIA_ROOT": str(folder / "media"),
-        "VALID_DATA_PARTNERS": "org-2,org-3",
+        "VALID_DATA_PARTNERS": "org-2,org-3,org-4",
         "ORCHESTRATOR_EXECUTIONS_ORGANIZATION": "org-1",
     }
     with serving(folder, database, CHANNELS, settings, layout.client("org-1").credentials()) as served.grpc:

@@ -1,9 +1,15 @@
-"""Executions where callers are known: what was sent for a data partner is its own, and URLs lead back over TLS."""
+"""Executions where callers are known: who may read, report and delete what, and URLs that lead back over TLS.
+
+org-1 runs executions, org-2 and org-4 are data partners, org-5 is a portal.
+"""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conformance.executions.conftest import new_execution, new_schema, partner
 
@@ -36,3 +42,83 @@ def test_what_was_sent_for_a_partner_is_for_it_and_for_who_runs_executions(serve
         assert caller.get(url, params={"data_partner": "org-3"}).json() == partner("p-2")
     with served.caller(token=served.token("org-2", HERE)) as caller:
         assert caller.get(url, params={"data_partner": "org-3"}).status_code == 403
+
+
+def started(caller: httpx.Client, *partners: str, **inputs: bool) -> dict[str, Any]:
+    """Store a schema, and start an execution of it for data partners."""
+    new = new_schema(inputs={"platform_data": bool(partners), **inputs})
+    schema = created(caller, "/api/schemas/", new, {"auxiliary_file": b"a: b"})
+    data, files = new_execution(schema)
+    if partners:
+        given = {name: partner("p-1") for name in partners}
+        data["input_elements"]["platform_data"] = {"data_partners_patients": given}
+    return created(caller, "/api/executions/", data, files)
+
+
+@contextmanager
+def known(served: Served, kind: str, organization: str) -> Iterator[httpx.Client]:
+    """Call as an organization, which shows a token or a certificate."""
+    shown: dict[str, Any] = {"channel": HERE, "organization": organization}
+    if kind == "token":
+        shown = {"token": served.token(organization, HERE)}
+    with served.caller(**shown) as caller:
+        yield caller
+
+
+@pytest.mark.parametrize("kind", ["token", "certificate"])
+def test_only_who_takes_part_reads_files_and_reports_and_only_who_started_deletes(served: Served, kind: str):
+    with known(served, "token", "org-5") as portal:
+        here, elsewhere = (
+            started(portal, name, external_data=True, report_metadata=True) for name in ("org-2", "org-4")
+        )
+        may = [("org-1", here), ("org-1", elsewhere), ("org-2", here)]
+        may_not = [("org-2", elsewhere)]
+        if kind == "token":
+            # Nobody has certificates of the others.
+            may += [("org-4", elsewhere), ("org-5", here), ("org-5", elsewhere)]
+            may_not += [("org-4", here)]
+        for organization, execution in may:
+            with known(served, kind, organization) as caller:
+                assert [each.status_code for each in tried(caller, execution)] == [200, 200, 200, 400, 400]
+        for organization, execution in may_not:
+            with known(served, kind, organization) as caller:
+                answers = tried(caller, execution)
+                # A body comes before all else, as the contract has it.
+                assert [each.status_code for each in answers] == [403, 403, 403, 403, 400]
+                assert answers[2].json()["detail"].startswith(f"{organization} may not report of execution ")
+                assert caller.get(execution["url"]).status_code == 200
+                parts = {"data": (None, json.dumps({"message": "m"}))}
+                cancelled = caller.patch(f"{execution['url']}update_to_failed/", params={"cancel": "true"}, files=parts)
+                assert cancelled.status_code == 403
+        for organization in ("org-2", "org-4") if kind == "token" else ("org-2",):
+            with known(served, kind, organization) as caller:
+                gone = [caller.delete(each[name]) for each in (here, elsewhere) for name in ("url", "schema")]
+                assert [each.status_code for each in gone] == [403] * 4
+        assert [portal.get(each["url"]).json()["state"]["status"] for each in (here, elsewhere)] == ["running"] * 2
+        with known(served, kind, "org-1") as central:
+            assert central.delete(here["url"]).status_code == 204
+        assert [portal.delete(each["schema"]).status_code for each in (here, elsewhere)] == [204, 204]
+
+
+def tried(caller: httpx.Client, execution: dict[str, Any]) -> list[httpx.Response]:
+    """Read the files of an execution, report that it runs, and report what cannot be."""
+    wrong: dict[str, Any] = {"data": (None, json.dumps({"message": ""}))}
+    model: dict[str, Any] = {"data": (None, json.dumps({"ai_model": {"ai_model": 11}}))}
+    url = execution["url"]
+    return [
+        caller.get(f"{url}download_external_data/"),
+        caller.get(f"{url}download_report_metadata/"),
+        caller.patch(f"{url}update_to_running/"),
+        caller.patch(f"{url}update_to_succeeded/", files=model),
+        caller.patch(f"{url}update_to_failed/", files=wrong),
+    ]
+
+
+def test_a_schema_is_not_deleted_with_what_others_have_started(served: Served):
+    with known(served, "token", "org-5") as portal, known(served, "token", "org-2") as other:
+        mine = started(portal)
+        theirs = created(other, "/api/executions/", *new_execution(portal.get(mine["schema"]).json()))
+        assert portal.delete(mine["schema"]).status_code == 403
+        assert portal.get(mine["url"]).status_code == portal.get(theirs["url"]).status_code == 200
+        assert other.delete(theirs["url"]).status_code == 204
+        assert portal.delete(mine["schema"]).status_code == 204

@@ -24,6 +24,7 @@ def renamed(statement: TextClause, *pairs: tuple[str, str]) -> TextClause:
 if __name__ == "__main__":
     migrations.VERSIONS.append(Path(__file__).parent / "versions")
     nodes._HEAR = renamed(nodes._HEAR, (", attempts,", ", running,"), (" attempts = :", " running = :"))
+    nodes._SEATS = renamed(nodes._SEATS, ("sum(attempts) AS", "sum(running) AS"))
     nodes._LIST = renamed(nodes._LIST, (", attempts,", ", running AS attempts,"))
     vitals._NODES = renamed(vitals._NODES, (", attempts,", ", running AS attempts,"))
     outbox._ROOM = renamed(outbox._ROOM, ("sum(attempts)", "sum(nodes.running)"))

@@ -11,12 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import httpx
 import pytest
 
 import migrations
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core.errors import UnavailableError
+from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
+from orchestrator.schema import Schema
 from tests.kit.servers import serving
 from tests.kit.waiting import wait_until
 
@@ -24,6 +28,8 @@ OURS = "orchestrator"
 NEXT = "tests.integration.upgrade.next_release"
 CHANNEL = "ours"
 CHANNELS = Path(__file__).parent / "channels.yaml"
+FIRST = "0001"
+"""From which revision of code on the expanding half serves."""
 ENOUGH = 10
 """Calls after which a load has been there."""
 PAUSE_SECONDS = 0.05
@@ -32,8 +38,9 @@ PAUSE_SECONDS = 0.05
 class Load(threading.Thread):
     """Heartbeats of a node that says what it runs, and looks at once whether the nodes' list tells the same."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, http: str) -> None:
         super().__init__()
+        self.http = http
         self.calls = 0
         self.faults: list[str] = []
         self._address = address
@@ -55,6 +62,20 @@ class Load(threading.Thread):
         client.worker.Heartbeat(pb.HeartbeatParam(node=self._node, attempts=attempts))
         found = client.worker.GetNodes(pb.GetNodesParam()).nodes
         assert [node.attempts for node in found if node.name == self._node] == [count]
+
+    def ready(self) -> str:
+        """Return what the server says of the tables, which must be that it can work with them."""
+        answer = httpx.get(f"http://{self.http}/ready")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+        return str(answer.json()["schema"])
+
+    def metrics(self) -> dict[str, float]:
+        """Return what the server's metrics say of the tables."""
+        return {
+            line.split()[0].removeprefix("orchestrator_schema"): float(line.split()[1])
+            for line in httpx.get(f"http://{self.http}/metrics").text.splitlines()
+            if line.startswith("orchestrator_schema")
+        }
 
     def go_on(self) -> None:
         """Wait for some more calls."""
@@ -104,13 +125,19 @@ def served(url: str, folder: Path, module: str) -> Iterator[Load]:
     """A server of a release, under load for as long as it is there."""
     folder = folder / uuid.uuid4().hex
     folder.mkdir()
-    with serving(folder, url, {CHANNEL: ["org-1"]}, module=module, migrate=False) as address, Load(address) as load:
+    http = f"127.0.0.1:{free_port()}"
+    settings = {"ORCHESTRATOR_HTTP_ADDRESS": http, "ORCHESTRATOR_METRICS_ENABLED": "true"}
+    with (
+        serving(folder, url, {CHANNEL: ["org-1"]}, settings, module=module, migrate=False) as address,
+        Load(address, http) as load,
+    ):
         yield load
 
 
 def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(url: str, tmp_path: Path):
     server = partial(served, url, tmp_path)
     migrations.upgrade(url)
+    ours = migrations.state(url).needed
     check_next_refuses(url)
     with server(OURS) as old:
         assert "9001" in migrate(url, "--expand")
@@ -119,12 +146,17 @@ def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(
         with server(NEXT) as new, server(OURS) as restarted:
             for load in (old, new, restarted):
                 load.go_on()
+            assert old.ready() == f"revision 9001, serves releases from {FIRST} on"
+            assert new.ready() == f"revision 9001, serves releases from {FIRST} on, not contracted yet"
+            assert (new.metrics()["_contraction_pending"], old.metrics()["_contraction_pending"]) == (1, 0)
+            assert old.metrics()[f'{{code="{ours}",revision="9001",serves_from="{FIRST}"}}'] == 1
         # The way back: the new release is gone, and the old one goes on.
         old.go_on()
     with server(NEXT) as new:
         assert "9002" in migrate(url, "--contract")
         new.go_on()
-        ours = migrations.state(url).needed
+        assert wait_until(lambda: "not contracted" not in new.ready(), 10, "the server to see it")
+        assert (new.metrics()["_serves"], new.metrics()["_contraction_pending"]) == (1, 0)
         for command in ("serve", "beat"):
             refused = run(OURS, url, command)
             assert refused.returncode == 1
@@ -157,6 +189,16 @@ def test_waiting_ends_when_the_tables_are_there_and_changes_nothing(url: str):
             assert waiting.wait(timeout=60) == 0
         finally:
             waiting.kill()
+
+
+def test_a_server_that_was_left_behind_is_not_ready_and_says_what_to_do():
+    schema = Schema()
+    assert (schema.told, list(schema.collect())) == ({}, [])
+    with pytest.raises(UnavailableError, match="start a newer release"):
+        schema.judge("9002", "9001")
+    assert schema.told["schema"].startswith("the database is at revision 9002")
+    shown = {family.name: family.samples[0].value for family in schema.collect()}
+    assert shown["orchestrator_schema_serves"] == 0
 
 
 def test_a_database_that_says_nothing_serves_the_code_of_its_revision_alone():

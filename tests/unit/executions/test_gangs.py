@@ -4,7 +4,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.executions.gangs import Gang, Room, hopeless, let_in
+from orchestrator.executions.tasks.gangs import Gang, Room, hopeless, let_in
 
 BEGAN = datetime(2026, 11, 27, tzinfo=UTC)
 A, B, C = "org.a", "org.b", "org.c"

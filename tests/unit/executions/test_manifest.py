@@ -2,8 +2,8 @@ import copy
 
 import pytest
 
-from orchestrator.executions import manifest
-from orchestrator.executions.template import TemplateError
+from orchestrator.executions.templates import manifest
+from orchestrator.executions.templates.template import TemplateError
 
 OURS = [("execution_id", "7"), ("platform_maasApiHostname", "maas:1")]
 GIVEN = [{"name": "execution_id", "value": "7"}, {"name": "platform_maasApiHostname", "value": "maas:1"}]

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.executions import adapters, parameters
 from orchestrator.executions.errors import WholeError
 from orchestrator.executions.maas import STAND_IN
+from orchestrator.executions.runtimes import adapters
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.executions.templates import parameters
 
 PLATFORM = [
     "platform_centralNodeLabelKey",

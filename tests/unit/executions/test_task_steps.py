@@ -1,8 +1,8 @@
 from orchestrator import protos as pb
-from orchestrator.executions import task_steps
 from orchestrator.executions.graph.containers import Container
-from orchestrator.executions.placement import Place
-from orchestrator.executions.steps import NewStep
+from orchestrator.executions.runtimes.steps import NewStep
+from orchestrator.executions.tasks import task_steps
+from orchestrator.executions.tasks.placement import Place
 
 CENTRAL = Place.of("central")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.executions import template
-from orchestrator.executions.template import TemplateError
+from orchestrator.executions.templates import template
+from orchestrator.executions.templates.template import TemplateError
 
 WORKFLOW = b"""
 apiVersion: argoproj.io/v1alpha1
@@ -38,6 +38,42 @@ def test_a_workflow_is_loaded_as_it_stands():
         "metadata": {"generateName": "tumour-"},
         "spec": {"entrypoint": "main", "templates": []},
     }
+
+
+HEADS = {
+    "a cron workflow": ("kind: CronWorkflow", "its kind is CronWorkflow, and only Workflow is run"),
+    "a template": ("kind: WorkflowTemplate", "its kind is WorkflowTemplate"),
+    "in small letters": ("kind: workflow", "its kind is workflow"),
+    "no kind's text": ("kind: [Workflow]", "`kind`: no text"),
+    "a version that is none": ("apiVersion: 1", "`apiVersion`: no text"),
+    "metadata that are a list": ("metadata: []", "`metadata`: no mapping"),
+    "metadata that are a text": ("metadata: tumour", "`metadata`: no mapping"),
+    "a name that is a number": ("metadata: {generateName: 1}", "`metadata.generateName`: a name has"),
+    "a name with capitals": ("metadata: {name: Tumour}", "`metadata.name`: a name has"),
+    "a name that ends with a dash": ("metadata: {name: a-}", "`metadata.name`: a name has"),
+    "labels that are a text": ("metadata: {labels: a}", "`metadata.labels`: no mapping"),
+    "labels that are a list": ("metadata: {labels: [a]}", "`metadata.labels`: no mapping"),
+    "a label that is a number": ("metadata: {labels: {a: 1}}", "`metadata.labels`: the value of a is no text"),
+    "a label with a space": ("metadata: {labels: {a: b c}}", "`metadata.labels`: a, or its value"),
+    "a label of no name": ('metadata: {labels: {"": a}}', "`metadata.labels`: , or its value"),
+    "an annotation that is a list": ("metadata: {annotations: {a: []}}", "`metadata.annotations`: the value of a"),
+}
+
+
+@pytest.mark.parametrize(("head", "reason"), HEADS.values(), ids=HEADS)
+def test_a_head_that_no_cluster_takes_is_refused(head, reason):
+    assert reason in refusal(f"{head}\nspec: {{}}\n".encode())
+
+
+def test_heads_that_a_cluster_takes():
+    for head in (
+        "kind: Workflow",
+        "kind:",
+        "metadata:",
+        "metadata: {generateName: a-1., labels: , annotations: {}}",
+        "metadata: {name: a, labels: {a.example/x_y: '', b: A-1, c: }, annotations: {'any thing': 'any thing'}}",
+    ):
+        assert template.load(f"{head}\nspec: {{}}\n".encode())["spec"] == {}
 
 
 def test_anchors_and_merges_are_resolved():
@@ -133,10 +169,12 @@ def test_no_bytes_give_anything_but_a_mapping_or_a_refusal(data):
 
 # What JSON escapes as a pair of two, YAML does not know; and 1e-5 is a text, as arguments of containers are.
 _TEXT = st.text(st.characters(max_codepoint=0xD7FF))
+# Nor is what is longer than 1,024 characters a key, as it is written.
+_KEY = st.text(st.characters(max_codepoint=0xD7FF), max_size=150)
 _NUMBER = st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: "." in repr(number))
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | _NUMBER | _TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEY, inner, max_size=4),
     max_leaves=20,
 )
 

@@ -30,6 +30,10 @@ other: {{command: [sh]}}
         ),
         "other": Image(("sh",)),
     }
+    runs = b"engine:1.4: {image: 'registry.example.org/engine:1.4', network: true}"
+    assert images.parse(runs, "images.yaml") == {
+        "engine:1.4": Image(network=True, runs="registry.example.org/engine:1.4")
+    }
     assert images.parse(b"", "images.yaml") == {}
 
 
@@ -39,6 +43,8 @@ other: {{command: [sh]}}
         ("- engine", 1, "keys and values"),
         ("engine: [sh]", 1, "keys and values"),
         ("engine: {}", 1, "a command is expected"),
+        ("engine: {command: [sh], image: x}", 1, "a command is expected here"),
+        ("engine:\n  image: --privileged", 2, "the name of an image is expected"),
         ("engine:\n  command: sh", 2, "a list"),
         ("engine:\n  command: []", 2, "a program is expected"),
         ("engine:\n  command: [sh, 1]", 2, "text is expected"),

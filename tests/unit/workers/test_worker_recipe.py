@@ -136,7 +136,7 @@ def test_what_a_function_would_miss_fails_by_its_line_and_names_who_can(read: Re
     assert REFUSED[line] in str(told.value)
     # No executor has what is not in the archive.
     missing = "COPY nothere.py .", "COPY ../x ."
-    elsewhere = "the executor `container`, which builds the function's image, can do that where it is installed"
+    elsewhere = "the executor `container`, which builds the function's image, can do that"
     assert str(told.value).endswith("put it into the function's folder" if line in missing else elsewhere)
 
 

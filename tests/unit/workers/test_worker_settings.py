@@ -38,7 +38,7 @@ def test_good_settings_are_read(environment: pytest.MonkeyPatch) -> None:
     assert settings.store_url == "https://store.hospital-a.org/assets"
     assert settings.certificates is None
     assert settings.node_folder.name == f"hospital-a@{settings.node}"
-    assert "secret" not in repr(settings)
+    assert ":secret@" not in repr(settings)
 
 
 @pytest.mark.parametrize("name", GOOD)

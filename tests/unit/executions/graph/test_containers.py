@@ -5,9 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.executions import manifest, template
 from orchestrator.executions.graph import containers, workflow
 from orchestrator.executions.graph.errors import OutsideError
+from orchestrator.executions.templates import manifest, template
 
 PARTNERS = [{"data_partner": "p1", "data_path": "/a"}, {"data_partner": "p2", "data_path": 'b"\\{{x}}'}]
 PARAMETERS = [

@@ -1,0 +1,1 @@
+"""What places executions: runs and their steps, what runtimes are told, topics, and looks at Argo."""

@@ -1,0 +1,1 @@
+"""Runs on the engine's own workers: containers as tasks, where they run, and those that start together."""

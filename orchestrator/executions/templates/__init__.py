@@ -1,0 +1,1 @@
+"""Templates of workflows, and what they are told of an execution."""

@@ -1,0 +1,1 @@
+"""Problems over HTTP: the calls of front ends that exist, and those for consoles and scripts."""

@@ -1,0 +1,1 @@
+"""Problems and modules: what front ends ask, iterations of six stages each, and the modules that run them."""

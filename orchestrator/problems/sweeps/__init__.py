@@ -1,0 +1,1 @@
+"""Sweeps of the tables of problems, one module each."""

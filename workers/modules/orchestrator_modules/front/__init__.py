@@ -1,0 +1,1 @@
+"""What a front end in Python calls: the orchestrator's HTTP, by the names that module scripts know."""

@@ -1,0 +1,1 @@
+"""Nodes whose work is a function: see `sustainml_py.nodes`."""

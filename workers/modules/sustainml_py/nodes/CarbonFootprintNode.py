@@ -1,0 +1,10 @@
+"""The node `CarbonFootprintNode`."""
+
+from orchestrator_modules import nodes
+from orchestrator_modules.callbacks import Calling
+
+
+class CarbonFootprintNode(Calling):
+    """Runs a callback for each task, and another for each configuration request."""
+
+    NODE = nodes.CarbonFootprintNode
