@@ -109,7 +109,7 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
 		--extra notebook --constraint requirements-dev.lock pyproject.toml --output-file requirements-notebook.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra kafka --extra kubernetes --extra server --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
+		--extra kafka --extra kubernetes --extra server --extra telemetry --extra worker --constraint requirements.lock pyproject.toml --output-file requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -82,12 +82,13 @@ def _listen(address: str) -> Listener:
 
 
 @contextmanager
-def answering(address: str | None, ready: Ready) -> Iterator[None]:
+def answering(address: str | None, ready: Ready, more: Sequence[Route] = ()) -> Iterator[None]:
     """Answer from a thread as long as the block runs.
 
     Args:
         address: host:port; None answers nobody.
         ready: asked in that thread's event loop.
+        more: routes that are served beside.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -100,7 +101,7 @@ def answering(address: str | None, ready: Ready) -> Iterator[None]:
     os.register_at_fork(after_in_child=listener.close)
     server = _Server(
         uvicorn.Config(
-            Starlette(routes=routes(ready)),
+            Starlette(routes=[*routes(ready), *more]),
             http=type("_Protocol", (Protocol,), {"patience": _LIMITS.seconds}),
             ws="none",
             log_config=None,

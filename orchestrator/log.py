@@ -10,8 +10,17 @@ from uuid import uuid4
 import structlog
 from structlog.typing import EventDict, Processor
 
+from orchestrator.telemetry import spans
+
+
+def _placed(_: object, __: str, line: EventDict) -> EventDict:
+    line.update(spans.ids())
+    return line
+
+
 _STAMPED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
+    _placed,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from starlette.routing import Route
 
 from orchestrator.access import tokens
+from orchestrator.calls import metrics
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
 from orchestrator.calls.gate import Gate
@@ -33,12 +34,13 @@ from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
-from orchestrator.gateway.metrics import exposition
+from orchestrator.gateway.metrics import RelayLag, exposition
 from orchestrator.gateway.problems import start as problems
 from orchestrator.gateway.problems.edge import Application
 from orchestrator.gateway.problems.start import Place
 from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
+from orchestrator.gateway.tracing import traced
 from orchestrator.listening import Limits, Listener, make_room, runner
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
@@ -50,6 +52,8 @@ from orchestrator.settings import ServerSettings, is_loopback, read_broker_urls,
 from orchestrator.starting import Sibling, StartError, check_database
 from orchestrator.store import connecting
 from orchestrator.store.readiness import Probe
+from orchestrator.telemetry import spans
+from orchestrator.telemetry.switch import SwitchError
 
 log = structlog.get_logger()
 
@@ -85,10 +89,13 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
         connecting.share_sessions()
     check_database(settings)
     try:
+        spans.begin("server")
         with runner(_limits(settings)) as running:
             running.run(_serve(settings, sibling))
-    except AddressError as error:
+    except (AddressError, SwitchError) as error:
         raise StartError(str(error)) from error
+    finally:
+        spans.end()
 
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
@@ -139,13 +146,17 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         counts = sibling.counts.registry() if sibling and sibling.counts else REGISTRY
         if files.certificates:
             counts.register(Expiry(files.certificates))
+        if relay:
+            counts.register(RelayLag(relay.lags))
+        if settings.metrics_exemplars:
+            metrics.show_exemplars()
         server, healthy = make_server(settings, Handlers(gate, calls), files.certificates)
         schema = Schema()
         counts.register(schema)
         probe = Probe(url, judge=schema.judge)
         pumps.append(Pump("readiness", Readiness(probe.check, healthy).step, READINESS_SECONDS))
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
-        monitoring = monitor.routes(probe.check, exposed, lambda: schema.told)
+        monitoring = monitor.routes(probe.check, exposed, lambda: schema.told, exemplars=settings.metrics_exemplars)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
         watch: Watch | None = None
         if settings.problems_address is not None:
@@ -327,7 +338,7 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
     everybody = (organization, channel) if organization and channel and "open" in settings.api_identity else None
     identity = _identity(settings.api_identity, everybody, calls, gate, database, files)
     try:
-        return [*routes_of(calls, identity), *executions.routes(calls, identity)]
+        return traced([*routes_of(calls, identity), *executions.routes(calls, identity)])
     except (OSError, ValueError) as error:
         raise StartError(str(error)) from error
 

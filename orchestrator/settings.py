@@ -283,6 +283,10 @@ class ServerSettings(RuleSettings):
     )
     verify_client_msp_id: bool = Field(False, description="true or false")
     metrics_enabled: bool = Field(False, description="true or false")
+    metrics_exemplars: bool = Field(
+        False,
+        description="whether `/metrics` names traces beside durations, to who asks in OpenMetrics; true or false",
+    )
     replay_events_batch_size: PositiveInt = Field(
         100, description="how many events a subscriber that catches up is sent at once (1 or more)"
     )

@@ -16,6 +16,7 @@ from kombu.message import Message
 from orchestrator.broker import unreadable
 from orchestrator.broker.remote_control import RemoteControl
 from orchestrator.broker.unreadable import UnreadableError
+from orchestrator.telemetry import traceparent
 
 _MOST_BYTES = 64 << 10
 _LONGEST_ID = 36
@@ -78,7 +79,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
 
 def read(message: Message, tasks: Mapping[str, Any]) -> None:
-    """Leave in a message what a task needs, its name, its id and its arguments, and nothing else.
+    """Leave in a message what a task needs, its name, its id, its arguments, where it stands in a trace, nothing else.
 
     Celery would obey more: limits of time, delays, callbacks, and where to send what became of it.
 
@@ -101,6 +102,7 @@ def read(message: Message, tasks: Mapping[str, Any]) -> None:
     if not isinstance(identity, str) or len(identity) > _LONGEST_ID or not identity.isascii():
         raise UnreadableError("no id")
     positional, keywords = _arguments(body, tasks[name])
+    traced = traceparent.valid(headers.get(traceparent.NAME))
     message.headers = {
         "task": name,
         "id": identity,
@@ -110,6 +112,7 @@ def read(message: Message, tasks: Mapping[str, Any]) -> None:
         "kwargsrepr": repr(keywords),
         "expires": _expiry(headers.get("expires")),
         "ignore_result": True,
+        **({} if traced is None else {traceparent.NAME: traced}),
     }
     message.body = json.dumps([positional, keywords, {}]).encode()
     message.content_encoding = "utf-8"

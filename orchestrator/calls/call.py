@@ -25,6 +25,7 @@ from orchestrator.calls.turns import Lane
 from orchestrator.core import crash
 from orchestrator.core.errors import ClosedError
 from orchestrator.engine.transaction import NOBODY, Transaction
+from orchestrator.telemetry import spans
 
 Request = TypeVar("Request")
 Part = TypeVar("Part")
@@ -255,14 +256,20 @@ class Calls:
         return await self._admission.run(caller.organization, done.lane, perform)
 
     def _perform(self, done: _Done[Response], read: Callable[[], Any], caller: Caller) -> bytes:
-        request = read()
+        request, waited = read(), None
 
         def use(transaction: Transaction) -> Response:
+            nonlocal waited
             transaction.certificate_ends = caller.certificate_ends
+            transaction.traceparent = spans.current()
             transaction.before_commit = partial(crash.point, f"server.before_commit.{done.name}")
-            return done.use_case(transaction, request)
+            answered = done.use_case(transaction, request)
+            waited = transaction.waited
+            return answered
 
         response = self._database.run(caller.organization, caller.channel, use)
+        if waited is not None:
+            metrics.started(caller.organization, waited)
         crash.point(f"server.after_commit.{done.name}")
         self._loss.strike(done.name)
         return done.write(response)

@@ -14,6 +14,8 @@ from click.core import ParameterSource
 
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 from orchestrator.cli.group import Group
+from orchestrator.telemetry import spans
+from orchestrator.telemetry.switch import SwitchError
 
 if TYPE_CHECKING:
     from orchestrator.client import CallError, Certificates, Client
@@ -279,23 +281,26 @@ def connect(access: Access) -> Iterator["Client"]:
 
     Raises:
         RemoteFault: the orchestrator or an asset store cannot be reached, or refused.
-        UsageFault: a folder or a file in it is not what it should be.
+        UsageFault: a folder or a file in it is not what it should be, or traces are wanted that cannot be had.
         Fault: a function was not built.
     """
     from orchestrator.client import BuildError, CallError, Client, FolderError, StoreError
     from orchestrator.core.documents import DocumentError
 
+    command = click.get_current_context()
+    command.call_on_close(spans.end)
     try:
+        spans.begin("cli")
         if access.certificates is not None:
             tls(access.certificates, access.certificates.authority)
         proxy = access.proxy_from_environment
         connection = Client(
             access.address, access.organization, access.channel, access.certificates, proxy_from_environment=proxy
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SwitchError) as error:
         raise UsageFault(str(error)) from error
     try:
-        with connection as client:
+        with connection as client, spans.span(command.command_path):
             client.ping()
             yield client
     except CallError as error:

@@ -23,6 +23,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
     """
     from orchestrator.core.documents import DocumentError
     from orchestrator.health import AddressError
+    from orchestrator.telemetry.switch import SwitchError
     from workers.executors.executor import UnfitError
     from workers.node import app
     from workers.settings import WorkerSettings
@@ -31,7 +32,7 @@ def worker(org: str | None, concurrency: int | None) -> None:
         code = app.main(configure(WorkerSettings, organization=org, concurrency=concurrency))
     except DocumentError as error:
         raise UsageFault(str(error)) from error
-    except (UnfitError, AddressError) as error:
+    except (UnfitError, AddressError, SwitchError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

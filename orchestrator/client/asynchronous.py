@@ -57,7 +57,7 @@ class AsyncClient(Shown):
         self.address = keys.checked_address(address)
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
-        identity = (organization, channel, timeout)
+        identity = (organization, channel, timeout, address)
         kinds = (AsyncUnaryInterceptor, AsyncStreamInterceptor, AsyncPartsInterceptor)
         interceptors: list[Any] = [kind(*identity) for kind in kinds]
         how = options(proxy_from_environment)

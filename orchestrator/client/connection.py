@@ -101,7 +101,7 @@ class Client(Assets, Plans, Shown):
         else:
             certificates.check()
             self._transport = RenewedChannel(address, certificates, how)
-        calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout))
+        calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout, address))
         self.plans = pb.ComputePlanServiceStub(calls)
         self.tasks = pb.ComputeTaskServiceStub(calls)
         self.functions = pb.FunctionServiceStub(calls)

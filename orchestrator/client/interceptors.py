@@ -1,12 +1,18 @@
 """What every call passes through: it says who calls, gets a deadline, and fails with an error for people."""
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import grpc
 
 from orchestrator.client.errors import CallError
+from orchestrator.telemetry import names, spans
+from orchestrator.telemetry.spans import Span
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 _CallDetails = namedtuple("_CallDetails", ("method", "timeout", "metadata", "credentials", "wait_for_ready"))
 
@@ -18,14 +24,24 @@ class _Identity:
         organization: who calls.
         channel: the consortium.
         timeout: the deadline, in seconds.
+        address: host:port that is called.
     """
 
-    def __init__(self, organization: str, channel: str, timeout: float) -> None:
+    def __init__(self, organization: str, channel: str, timeout: float, address: str) -> None:
         self._metadata = (("mspid", organization), ("channel", channel))
         self._timeout = timeout
+        host, _, port = address.rpartition(":")
+        self._called: dict[str, str | int] = {names.RPC_SYSTEM: names.GRPC, names.SERVER_ADDRESS: host}
+        if port.isdecimal():
+            self._called[names.SERVER_PORT] = int(port)
 
-    def _identified(self, details: Any, timeout: float | None) -> Any:
-        metadata = (*(details.metadata or ()), *self._metadata)
+    def _traced(self, details: Any, headers: dict[str, str]) -> AbstractContextManager[Span]:
+        method = details.method if isinstance(details.method, str) else details.method.decode()
+        name = method.removeprefix("/")
+        return spans.calling(name, {**self._called, names.RPC_METHOD: name}, headers)
+
+    def _identified(self, details: Any, timeout: float | None, headers: Mapping[str, str] = _NO_HEADERS) -> Any:
+        metadata = (*(details.metadata or ()), *self._metadata, *headers.items())
         return _CallDetails(
             details.method, details.timeout or timeout, metadata, details.credentials, details.wait_for_ready
         )
@@ -48,11 +64,14 @@ class Interceptor(
         return self._answered(continuation, details, request_iterator)
 
     def _answered(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
-        call = continuation(self._identified(details, self._timeout), request)
-        # What `.future()` returns is an RpcError too, however it ends, and an iterator: its caller asks it.
-        if isinstance(call, grpc.RpcError) and not isinstance(call, Iterator):
-            raise CallError.of(call) from None
-        return call
+        headers: dict[str, str] = {}
+        with self._traced(details, headers) as span:
+            call = continuation(self._identified(details, self._timeout, headers), request)
+            # What `.future()` returns is an RpcError too, however it ends, and an iterator: its caller asks it.
+            if isinstance(call, grpc.RpcError) and not isinstance(call, Iterator):
+                _note(span, call)
+                raise CallError.of(call) from None
+            return call
 
     def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         """Pass on a subscription."""
@@ -64,11 +83,14 @@ class AsyncUnaryInterceptor(_Identity, grpc.aio.UnaryUnaryClientInterceptor):
 
     async def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         """Pass on a call that is answered once."""
-        call = await continuation(self._identified(details, self._timeout), request)
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise CallError.of(error) from None
+        headers: dict[str, str] = {}
+        with self._traced(details, headers) as span:
+            call = await continuation(self._identified(details, self._timeout, headers), request)
+            try:
+                return await call
+            except grpc.aio.AioRpcError as error:
+                _note(span, error)
+                raise CallError.of(error) from None
 
 
 class AsyncStreamInterceptor(_Identity, grpc.aio.UnaryStreamClientInterceptor):
@@ -87,3 +109,9 @@ class AsyncPartsInterceptor(_Identity, grpc.aio.StreamUnaryClientInterceptor):
     ) -> Any:
         """Pass on a call whose request comes in parts."""
         return await continuation(self._identified(details, self._timeout), request_iterator)
+
+
+def _note(span: Span, error: grpc.RpcError) -> None:
+    code = error.code().name
+    span.note(names.RPC_STATUS, code)
+    span.fail(code)

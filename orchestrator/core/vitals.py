@@ -124,6 +124,7 @@ class Vitals:
         nodes: those that were heard.
         queues: those of which a node was heard.
         totals: what was counted of plans, tasks and attempts.
+        unplaced: seconds since the first event was written that has no place in the order of readers; 0 where all have.
     """
 
     presence: float | None
@@ -131,3 +132,4 @@ class Vitals:
     nodes: Sequence[NodeVitals]
     queues: Sequence[QueueVitals]
     totals: Totals
+    unplaced: float = 0.0

@@ -5,10 +5,12 @@ else's pokes, and its own stay in the outbox until it is back.
 """
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
+from uuid import UUID
 
 import structlog
 from celery import Celery
@@ -18,10 +20,12 @@ from kombu.exceptions import OperationalError
 from orchestrator.core import crash, pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.pump import Pump
+from orchestrator.dispatch.tracing import is_again, sending
 from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Database
 from orchestrator.store import connecting
 from orchestrator.store.connection import transaction_on
+from orchestrator.telemetry import spans
 
 log = structlog.get_logger()
 
@@ -93,12 +97,14 @@ class Relay:
             taken = outbox.take(connection, queue, self.batch, room)
             if taken:
                 crash.point("relay.before_send")
+            again = [poke for _, poke in taken if is_again(poke)]
+            earlier = outbox.earlier(connection, again) if spans.on() else {}
             # What was written before a purge is in the queue by then, and what came after it is not.
             for purges, part in groupby((poke for _, poke in taken), lambda poke: poke.message == outbox.PURGE):
                 if purges:
                     _empty(app, queue)
                 else:
-                    _send(app, list(part))
+                    _send(app, list(part), earlier)
             _stop(app, queue, [poke for _, poke in taken if poke.message == pokes.STOP_ATTEMPTS])
             if taken:
                 crash.point("relay.before_mark")
@@ -117,6 +123,10 @@ class Relay:
                 app.close()
             return made
         return app
+
+    def lags(self) -> dict[str, float]:
+        """Return for how many seconds each queue that ever had pokes has waited for its broker; 0 where it does not."""
+        return {queue: lane.lag for queue, lane in list(self._lanes.items())}
 
     async def stop(self) -> None:
         """End the lanes; a batch that is being sent may finish."""
@@ -137,17 +147,28 @@ class _Lane:
 
     def __init__(self, relay: Relay, queue: str) -> None:
         threads = ThreadPoolExecutor(1, f"relay-{queue}")
+        self._since: float | None = None
 
         async def step() -> bool:
             # Its organization may have left every channel since.
             if not relay.reaches(queue):
+                self._since = None
                 return False
+            self._since = self._since or time.monotonic()
             sent = await asyncio.get_running_loop().run_in_executor(threads, relay.send, queue)
+            if sent < relay.batch:
+                self._since = None
             return sent >= relay.batch
 
         self._threads = threads
         self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS)
         self._task = asyncio.create_task(self._pump.run())
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds it has had something to send, or could not even look; 0 where it has sent all."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def wake(self) -> None:
         """Tell it that there may be something to send."""
@@ -160,7 +181,7 @@ class _Lane:
         await asyncio.to_thread(self._threads.shutdown)
 
 
-def _send(app: Celery, some: list[outbox.Poke]) -> None:
+def _send(app: Celery, some: list[outbox.Poke], earlier: Mapping[UUID, str]) -> None:
     """Send pokes for one worker each; what goes to all of a queue's is passed over."""
     confirmed = {} if pokes.on_redis(app.conf.broker_url) else {"confirm_timeout": _CONFIRM_SECONDS}
     with (
@@ -171,9 +192,9 @@ def _send(app: Celery, some: list[outbox.Poke]) -> None:
         for poke in some:
             if poke.message in pokes.KEYWORDS:
                 keywords = dict(zip(pokes.KEYWORDS[poke.message], (str(poke.key), poke.attempt), strict=False))
-                app.send_task(
-                    poke.message, kwargs=keywords, queue=poke.queue, retry=False, producer=producer, **confirmed
-                )
+                with sending(poke, app.conf.broker_url, earlier.get(poke.key)) as headers:
+                    given = {"kwargs": keywords, "headers": dict(headers), "queue": poke.queue, **confirmed}
+                    app.send_task(poke.message, retry=False, producer=producer, **given)
             elif poke.message != pokes.STOP_ATTEMPTS:
                 # It would hold up all that follow.
                 log.error("relay.unknown_poke", message=poke.message, queue=poke.queue, key=str(poke.key))

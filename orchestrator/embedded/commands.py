@@ -21,9 +21,10 @@ MAINTENANCE_NODE = f"maintenance@{socket.gethostname()}"
 # In good order, a Celery worker takes seconds, and hangs if the broker ends meanwhile. Nothing is lost without: what
 # it did is in Postgres or undone, and its processes are ended with it (see `reaper`).
 _CELERY_STOP = signal.SIGKILL
-# Of the user's environment: where programs and files lie, and what people read. No setting of ours: one
+# Of the user's environment: where programs and files lie, what people read, where traces go. No setting of ours: one
 # that was meant for another network would lead a child there.
 _INHERITED = ("PATH", "HOME", "TZ", "LANG", "LC_ALL")
+_TRACES = "OTEL_"
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def command(
         [sys.executable, "-P", "-m", "orchestrator", *arguments],
         log=places.logs / f"{name}.log",
         env={
-            **{key: os.environ[key] for key in _INHERITED if key in os.environ},
+            **{key: value for key, value in os.environ.items() if key in _INHERITED or key.startswith(_TRACES)},
             "TMPDIR": str(places.temporary),
             **{f"ORCHESTRATOR_{key}": str(value) for key, value in settings.items()},
             **(others or {}),

@@ -67,8 +67,8 @@ _COMPLETE_ALONE = statement(
          ),
          $MOVED,
          poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call)
+             INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
+             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
              FROM ready ORDER BY rank, key
          )
     SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
@@ -195,6 +195,7 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
             "key": key,
             "organization": transaction.organization,
             "reason": reason,
+            "traceparent": transaction.traceparent,
         },
     ).one_or_none()
     if done is None:

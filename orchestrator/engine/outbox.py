@@ -23,6 +23,7 @@ class Poke:
         key: what it is about, a task or a function; it means nothing for a purge.
         attempt: the number of the attempt that is due, or that must stop.
         priority: those of the highest go first.
+        traceparent: of the call that wrote it, where that was traced; of one that was claimed, of the claim.
     """
 
     message: str
@@ -30,6 +31,7 @@ class Poke:
     key: UUID
     attempt: int
     priority: int = 0
+    traceparent: str | None = None
 
 
 class Recorder:
@@ -54,7 +56,7 @@ class Recorder:
         self.pokes.append(Poke(pokes.STOP_ATTEMPTS, queue, task, attempt))
 
     def parameters(self) -> dict[str, object]:
-        """Return the parameters of `WRITE`, but for the time."""
+        """Return the parameters of `WRITE`, but for the time and the traceparent."""
         return {
             "poke_messages": [poke.message for poke in self.pokes],
             "poke_queues": [poke.queue for poke in self.pokes],
@@ -65,8 +67,8 @@ class Recorder:
 
 
 WRITE = """
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-    SELECT message, queue, priority, key, attempt, :now
+    INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
+    SELECT message, queue, priority, key, attempt, :now, CAST(:traceparent AS text)
     FROM unnest(CAST(:poke_messages AS text[]), CAST(:poke_queues AS text[]), CAST(:poke_priorities AS smallint[]),
                 CAST(:poke_keys AS uuid[]), CAST(:poke_attempts AS int[]))
          AS poke (message, queue, priority, key, attempt)
@@ -139,18 +141,18 @@ def room(connection: Connection, queue: str, silence: timedelta) -> int | None:
 _TAKE = statement(
     """
     WITH runs AS (
-             SELECT id, message, queue, key, attempt, priority FROM outbox
+             SELECT id, message, queue, key, attempt, priority, traceparent FROM outbox
              WHERE sent_at IS NULL AND queue = :queue AND message = '$RUN_TASK'
              ORDER BY priority DESC, id LIMIT :room FOR UPDATE SKIP LOCKED
          ),
          others AS (
-             SELECT id, message, queue, key, attempt, priority FROM outbox
+             SELECT id, message, queue, key, attempt, priority, traceparent FROM outbox
              WHERE sent_at IS NULL AND queue = :queue AND message <> '$RUN_TASK'
              ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
          )
-    SELECT id, message, queue, key, attempt, priority FROM runs
+    SELECT id, message, queue, key, attempt, priority, traceparent FROM runs
     UNION ALL
-    SELECT id, message, queue, key, attempt, priority FROM others
+    SELECT id, message, queue, key, attempt, priority, traceparent FROM others
     ORDER BY priority DESC, id
     """,
     RUN_TASK=pokes.RUN_TASK,
@@ -170,7 +172,7 @@ def take(connection: Connection, queue: str, limit: int, room: int | None = None
     """
     parameters = {"queue": queue, "limit": limit, "room": limit if room is None else min(max(0, room), limit)}
     taken = [
-        (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority))
+        (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority, row.traceparent))
         for row in connection.execute(_TAKE, parameters)
     ]
     if any(poke.message == PURGE for _, poke in taken):
@@ -185,6 +187,26 @@ _MARK = statement("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(
 def mark_sent(connection: Connection, ids: list[int]) -> None:
     """Note that pokes have been handed to the broker."""
     connection.execute(_MARK, {"ids": ids})
+
+
+_EARLIER = statement(
+    """
+    SELECT DISTINCT ON (again.key) again.key, traceparent
+    FROM unnest(CAST(:keys AS uuid[]), CAST(:attempts AS int[])) AS again (key, attempt)
+    JOIN outbox ON outbox.key = again.key AND outbox.attempt = again.attempt - 1
+    WHERE message = '$RUN_TASK' AND traceparent IS NOT NULL
+    ORDER BY again.key, id DESC
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
+
+
+def earlier(connection: Connection, again: Collection[Poke]) -> dict[UUID, str]:
+    """Return, by task, the traceparent of the attempt before each that is announced, where that was traced."""
+    if not again:
+        return {}
+    parameters = {"keys": [poke.key for poke in again], "attempts": [poke.attempt for poke in again]}
+    return {row.key: row.traceparent for row in connection.execute(_EARLIER, parameters)}
 
 
 # A poke that the relay holds is on its way; waiting for the broker would hold up the call.

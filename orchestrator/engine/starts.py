@@ -34,10 +34,11 @@ _START = statement(
          ),
          decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
          poke AS (
-             UPDATE outbox SET claimed_at = :now
+             UPDATE outbox SET claimed_at = :now, traceparent = coalesce(CAST(:traceparent AS text), traceparent)
              WHERE id IN (SELECT id FROM outbox JOIN started ON outbox.key = started.key
                           WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
                           FOR UPDATE OF outbox SKIP LOCKED)
+             RETURNING created_at
          ),
          unheard AS (
              DELETE FROM queues USING started
@@ -50,7 +51,7 @@ _START = statement(
              FROM started JOIN $STATES USING (kind)
          ),
          $MOVED
-    SELECT $COLUMNS FROM started
+    SELECT $COLUMNS, (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke) FROM started
     """,
     COLUMNS=COLUMNS,
     RETURNED=RETURNED,
@@ -107,9 +108,13 @@ def start(
             "token_hash": token_hash,
             "lease": lease,
             "silence": transaction.rules.silence,
+            "traceparent": transaction.traceparent,
         },
-    )
+    ).all()
     started = tasks.of_rows(rows)
     if started:
         transaction.tells(EVENTS, POKES)
+        waited = rows[0][-1]
+        # One whose poke the relay holds, or that never had one.
+        transaction.waited = None if waited is None else max(0.0, float(waited))
     return started[0] if started else None

@@ -65,7 +65,12 @@ class Transaction(database.Transaction):
     Attributes:
         events: to tell.
         pokes: to send.
+        traceparent: of the call, where it is traced; the pokes that it writes bear it.
+        waited: seconds that the task that it started was To do; None where it started none, or nobody knows.
     """
+
+    traceparent: str | None = None
+    waited: float | None = None
 
     def __init__(
         self,
@@ -122,7 +127,7 @@ class Transaction(database.Transaction):
         if self._told and notify:
             self.connection.execute(_NOTIFY)
         if self.events or self.pokes or self._last:
-            written = {"now": self.now, "channel": self.channel}
+            written = {"now": self.now, "channel": self.channel, "traceparent": self.traceparent}
             written |= self.events.parameters(self.now) | self.pokes.parameters()
             if self._last is None:
                 self.connection.execute(_FLUSH_AND_NOTIFY if notify else _FLUSH, written)

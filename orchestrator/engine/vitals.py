@@ -8,6 +8,7 @@ from orchestrator.core.vitals import NodeVitals, QueueVitals, SweepVitals, Vital
 from orchestrator.engine import presence, totals
 from orchestrator.engine.transaction import Database
 from orchestrator.store.connection import Connection
+from orchestrator.trace import places
 
 _SWEEPS = text("SELECT name, extract(epoch FROM :now - ran_at) AS age, repaired FROM sweeps ORDER BY name")
 _NODES = text("""
@@ -49,4 +50,5 @@ def _read(connection: Connection, now: datetime) -> Vitals:
         ],
         queues=[QueueVitals(row.name, max(0.0, float(row.age))) for row in connection.execute(_QUEUES, {"now": now})],
         totals=totals.read(connection, now),
+        unplaced=places.lag(connection, now),
     )

@@ -1,9 +1,10 @@
 """What `/metrics` shows: the counts of the server, and the vitals of the sweeps, the nodes and the queues."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as exemplary
 from prometheus_client.registry import Collector
 
 from orchestrator.core.errors import UnavailableError
@@ -12,17 +13,53 @@ from orchestrator.core.vitals import Totals, Vitals
 _NODE = ["channel", "organization", "node"]
 
 
-def exposition(counts: CollectorRegistry, vitals: Callable[[], Vitals]) -> bytes:
-    """Return all metrics in Prometheus' text format.
+def exposition(counts: CollectorRegistry, vitals: Callable[[], Vitals], *, openmetrics: bool = False) -> bytes:
+    """Return all metrics in Prometheus' text format, or in that of OpenMetrics, which alone shows exemplars.
 
     Args:
         counts: of the server.
         vitals: reads those of the sweeps, the nodes and the queues; without a database, UnavailableError, they are left
             out.
+        openmetrics: whether in the latter.
     """
     registry = CollectorRegistry()
+    registry.register(_Counts(counts))
     registry.register(_VitalsCollector(vitals))
-    return generate_latest(counts) + generate_latest(registry)
+    if openmetrics:
+        return exemplary(registry)  # type: ignore[no-untyped-call,no-any-return]
+    return generate_latest(registry)
+
+
+class _Counts(Collector):
+    """What has been counted, beside what is asked for."""
+
+    def __init__(self, counts: CollectorRegistry) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._counts.collect()
+
+
+class RelayLag(Collector):
+    """Tells how long pokes have waited for their broker, as this process sees it.
+
+    Args:
+        lags: tells the seconds, by queue.
+    """
+
+    def __init__(self, lags: Callable[[], Mapping[str, float]]) -> None:
+        self._lags = lags
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the seconds by queue."""
+        lag = GaugeMetricFamily(
+            "orchestrator_relay_lag_seconds",
+            "Seconds since the relay began to send what it has not sent yet, by queue",
+            labels=["queue"],
+        )
+        for queue, seconds in self._lags().items():
+            lag.add_metric([queue], seconds)
+        yield lag
 
 
 class _VitalsCollector(Collector):
@@ -44,6 +81,11 @@ class _VitalsCollector(Collector):
                 "Seconds since a server noted that it serves",
                 vitals.presence,
             )
+        yield GaugeMetricFamily(
+            "orchestrator_sequencer_lag_seconds",
+            "Seconds since the first event was written that has no place yet",
+            vitals.unplaced,
+        )
         yield from _sweeps(vitals)
         yield from _nodes(vitals)
         yield _queues(vitals)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Awaitable, Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_EXEMPLARY
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -13,31 +14,42 @@ from orchestrator import health
 from orchestrator.core.errors import BusyError
 
 _SCRAPES = 4
+_OPENMETRICS = "application/openmetrics-text"
 
 
-def routes(ready: health.Ready, exposed: Callable[[], bytes] | None, told: health.Told = health.nothing) -> list[Route]:
+def routes(
+    ready: health.Ready,
+    exposed: Callable[..., bytes] | None,
+    told: health.Told = health.nothing,
+    *,
+    exemplars: bool = False,
+) -> list[Route]:
     """Return the routes.
 
     Args:
         ready: raises UnavailableError when the server cannot do its work.
         exposed: returns what `/metrics` shows; None leaves that page out.
         told: returns what `/ready` says besides.
+        exemplars: whether whoever takes OpenMetrics gets that, with exemplars.
     """
     made = health.routes(ready, told)
     if exposed is not None:
-        made.append(Route("/metrics", _metrics(exposed)))
+        made.append(Route("/metrics", _metrics(exposed, exemplars)))
     return made
 
 
-def _metrics(exposed: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+def _metrics(exposed: Callable[..., bytes], exemplars: bool) -> Callable[[Request], Awaitable[Response]]:
     scrapes = 0
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         nonlocal scrapes
         if scrapes >= _SCRAPES:
             return _busy(BusyError(f"{scrapes} scrapes are in hand, and no more are taken"))
         scrapes += 1
         try:
+            if exemplars and _OPENMETRICS in request.headers.get("accept", ""):
+                shown = await asyncio.to_thread(exposed, openmetrics=True)
+                return Response(shown, media_type=CONTENT_TYPE_EXEMPLARY)
             return Response(await asyncio.to_thread(exposed), media_type=CONTENT_TYPE_LATEST)
         finally:
             scrapes -= 1

@@ -19,6 +19,7 @@ from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers, Method, Parts, Stream, Unary
 from orchestrator.rpc.methods import METHODS
+from orchestrator.rpc.tracing import traced
 from orchestrator.settings import ServerSettings
 
 _KEEPALIVE_MS = 60_000
@@ -85,7 +86,10 @@ def make_server(
         lane = Lane.WORKER if service.name == _WORKERS or (own and own.of_workers) else Lane.CALL
         behind = _of_kind(own) if own else methods.get(service.name, {})
         made = {
-            method.name: behind.get(method.name, _missing(method)).handler(method.name, lane, handlers)
+            method.name: traced(
+                f"{service.full_name}/{method.name}",
+                behind.get(method.name, _missing(method)).handler(method.name, lane, handlers),
+            )
             for method in service.methods
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, made),))

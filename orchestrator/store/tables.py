@@ -634,6 +634,7 @@ outbox = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
     Column("claimed_at", DateTime(timezone=True)),
+    Column("traceparent", Text),
     Index(
         "outbox_out",
         "queue",
@@ -644,4 +645,5 @@ outbox = Table(
     Index("outbox_key", "key"),
 )
 """Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue); when each was handed to the broker, and
-when the attempt was claimed that it announced."""
+when the attempt was claimed that it announced; `traceparent` is of the call that wrote it, then of its claim, where
+that was traced."""

@@ -52,6 +52,23 @@ def place(connection: Connection, limit: int) -> int:
     return row.count if row else 0
 
 
+_UNPLACED = text("""
+    SELECT extract(epoch FROM CAST(:now AS timestamptz) - created_at)
+    FROM events WHERE id = (SELECT event FROM unplaced ORDER BY sequence LIMIT 1)
+""")
+
+
+def lag(connection: Connection, now: datetime) -> float:
+    """Return for how many seconds the first event waits for its place, 0 where none does.
+
+    Args:
+        connection: inside a transaction.
+        now: the time.
+    """
+    seconds = connection.execute(_UNPLACED, {"now": now}).scalar_one_or_none()
+    return 0.0 if seconds is None else max(0.0, float(seconds))
+
+
 @dataclass(frozen=True)
 class Placed:
     """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""

@@ -5,6 +5,7 @@ command of the demo and the tests of other folders run in federations that answe
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +13,7 @@ from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS
 from orchestrator.embedded.federation import Federation, remove_data
 from tests.acceptance import demonstrated, losses
 from tests.acceptance.demonstrated import Demonstrated
+from tests.kit.collector import Collector, collecting
 from tests.kit.network import Network
 from tests.kit.temporary import passable
 
@@ -19,13 +21,24 @@ TIME_LIMIT_SECONDS = 3
 
 
 @pytest.fixture(scope="package")
-def federation(tmp_path_factory) -> Iterator[Federation]:
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="package")
+def federation(tmp_path_factory, collector: Collector) -> Iterator[Federation]:
+    """One whose processes are traced."""
     limits = {"TASK_TIME_LIMIT": TIME_LIMIT_SECONDS, "TASK_KILL_GRACE": 1, "OUTPUT_SIZE_LIMIT": 10_000_000}
     settings = {**losses.SETTINGS, "TRANSIENT_OUTPUT_PERIOD": 1, "RETRY_BACKOFF": "100ms"}
     folder = passable(tmp_path_factory.mktemp("federation"))
     federation = Federation(folder, ["org-a", "org-b"], settings=settings, worker_settings=limits, flower=False)
     try:
-        with federation:
+        with ExitStack() as running:
+            with pytest.MonkeyPatch.context() as environment:
+                for name, value in collector.environment.items():
+                    environment.setenv(name, value)
+                running.enter_context(federation)
             yield federation
             losses.check(federation)
     finally:

@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from beat import sweeps
 from beat.settings import BeatSettings
+from orchestrator import protos as pb
+from orchestrator.client import Client
 from orchestrator.core.vitals import Vitals
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
@@ -23,8 +25,11 @@ from orchestrator.engine.transaction import Database
 from orchestrator.gateway import monitor
 from orchestrator.gateway.metrics import exposition
 from orchestrator.gateway.server import application
+from orchestrator.trace import places
 from tests.kit.member import Member, after, at_once, made
 from tests.kit.servers import serving
+
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 Samples = dict[tuple[str, ...], float]
 
@@ -149,6 +154,15 @@ def test_a_queue_tells_since_when_nobody_reads_it(database: Database, network: M
     assert ("orchestrator_queue_unread_seconds", "org.org-3") not in shown
 
 
+def test_the_sequencer_tells_how_long_the_first_event_has_waited(database: Database, network: Member):
+    network.register()
+    network.execute("UPDATE events SET created_at = created_at - interval '100 seconds'")
+    assert samples(database)["orchestrator_sequencer_lag_seconds",] == pytest.approx(100, abs=30)
+    with database.begin() as connection:
+        places.place(connection, 1000)
+    assert samples(database)["orchestrator_sequencer_lag_seconds",] == 0
+
+
 def test_without_a_database_the_rest_is_shown():
     nowhere = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none", 1)
     answer = scraped(lambda: vitals.read(nowhere))
@@ -168,11 +182,20 @@ def test_the_server_shows_them(postgres: Postgres, tmp_path: Path):
     url = postgres.create_database(f"vitals_{uuid.uuid4().hex}")
     http = f"127.0.0.1:{free_port()}"
     settings = {"ORCHESTRATOR_METRICS_ENABLED": "true", "ORCHESTRATOR_HTTP_ADDRESS": http}
-    with serving(tmp_path, url, {"channel": ["org-1"]}, settings):
+    with serving(tmp_path, url, {"channel": ["org-1"]}, settings) as address:
         database = Database(url, 2)
         made(expired_leases, database).sweep(database, after(0))
-        Member(database).heartbeat(node="node-1")
+        member = Member(database)
+        member.heartbeat(node="node-1")
+        (task,) = member.register()
+        member.execute("UPDATE outbox SET created_at = created_at - interval '20 seconds'")
+        with Client(address, "org-1", "channel") as client:
+            client.worker.ClaimTask(pb.ClaimTaskParam(compute_task_key=str(task), claim_id="one"))
         database.close()
-        shown = parsed(httpx.get(f"http://{http}/metrics", trust_env=False).text)
+        page = httpx.get(f"http://{http}/metrics", headers={"accept": _OPENMETRICS}, trust_env=False)
+        assert page.headers["content-type"].startswith("text/plain")
+        shown = parsed(page.text)
+    assert shown["orchestrator_task_schedule_to_start_seconds_count", "org-1"] == 1
+    assert 20 <= shown["orchestrator_task_schedule_to_start_seconds_sum", "org-1"] < 60
     assert shown["orchestrator_sweep_age_seconds", "sweep.expired_leases"] < 60
     assert shown["orchestrator_node_silent_seconds", "channel", "node-1", "org-1"] < 60

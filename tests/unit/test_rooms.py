@@ -24,6 +24,7 @@ PROTOS, CORE, FILES, STORE, TRACE, ENGINE, COMPUTE, AUDIT, SETTINGS, LOG, REMOVA
     "orchestrator.health",
     "orchestrator.starting",
 )
+TELEMETRY = "orchestrator.telemetry"
 SCHEMA = "orchestrator.schema"
 BROKER, CLIENT = "orchestrator.broker", "orchestrator.client"
 CALLS, ACCESS = "orchestrator.calls", "orchestrator.access"
@@ -38,7 +39,7 @@ WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS = (
     "workers.functions",
 )
 # What an organization's side may import of the orchestrator's package.
-OUTSIDE = {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING, HEALTH}
+OUTSIDE = {BROKER, CLIENT, FILES, CORE, PROTOS, LOG, REMOVAL, LISTENING, HEALTH, TELEMETRY}
 ENGINES = {ENGINE, TRACE, STORE, CORE, PROTOS}
 # The table of docs/README.md, "Rooms".
 MAY_IMPORT = {
@@ -50,16 +51,16 @@ MAY_IMPORT = {
     ENGINE: {TRACE, STORE, CORE, PROTOS},
     COMPUTE: {*ENGINES, VERSION},
     AUDIT: {COMPUTE, *ENGINES},
-    BROKER: {CORE},
-    CLIENT: {FILES, CORE, PROTOS},
+    BROKER: {CORE, TELEMETRY},
+    CLIENT: {FILES, CORE, PROTOS, TELEMETRY},
     "orchestrator.adoption": {CLIENT, COMPUTE, *ENGINES},
-    "orchestrator.dispatch": {BROKER, *ENGINES},
-    CALLS: {*ENGINES, SETTINGS},
+    "orchestrator.dispatch": {BROKER, *ENGINES, TELEMETRY},
+    CALLS: {*ENGINES, SETTINGS, TELEMETRY},
     ACCESS: {STORE, CORE},
     EXECUTIONS: {*ENGINES},
     PROBLEMS: {*ENGINES, SETTINGS},
-    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, LISTENING, HEALTH, LOG},
-    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG},
+    "orchestrator.gateway": {CALLS, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, LISTENING, HEALTH, LOG, TELEMETRY},
+    "orchestrator.rpc": {CALLS, COMPUTE, *ENGINES, FILES, SETTINGS, LOG, TELEMETRY},
     "orchestrator.server": {
         "orchestrator.rpc",
         "orchestrator.gateway",
@@ -71,6 +72,7 @@ MAY_IMPORT = {
         SETTINGS,
         LISTENING,
         STARTING,
+        TELEMETRY,
         SCHEMA,
         "migrations",
     },
@@ -87,7 +89,8 @@ MAY_IMPORT = {
     "orchestrator.cli": None,
     "orchestrator.__main__": {"orchestrator.cli"},
     SETTINGS: {ENGINE, CORE},
-    LOG: set(),
+    LOG: {TELEMETRY},
+    TELEMETRY: {VERSION},
     REMOVAL: set(),
     LISTENING: set(),
     HEALTH: {CORE, LISTENING},

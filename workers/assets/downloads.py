@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
 from orchestrator.files.tls import calling_context
 from orchestrator.files.watched import Watched
+from orchestrator.telemetry import names, spans
 from workers.errors import InternalFault
 from workers.settings import WorkerSettings
 
@@ -48,7 +50,14 @@ class Downloads:
         """
         with self._lock:
             client = self._connected()
-        with client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as answer:
+        headers = {"Accept-Encoding": "identity"}
+        with (
+            spans.calling("GET", _about(address), headers) as span,
+            client.stream("GET", address, headers=headers) as answer,
+        ):
+            span.note(names.HTTP_STATUS, answer.status_code)
+            if answer.is_error:
+                span.fail(str(answer.status_code))
             yield answer
 
     def close(self) -> None:
@@ -88,3 +97,13 @@ class Downloads:
 
     def _tls(self) -> ssl.SSLContext:
         return calling_context(*self._files())
+
+
+def _about(address: str) -> dict[str, str | int]:
+    """Return the attributes of a request, without the path of what is asked for."""
+    parts = urlsplit(address)
+    try:
+        port = parts.port or 443
+    except ValueError:
+        port = 443
+    return {names.HTTP_METHOD: "GET", names.SERVER_ADDRESS: parts.hostname or "", names.SERVER_PORT: port}

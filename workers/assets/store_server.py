@@ -35,7 +35,10 @@ from orchestrator.core.identity import Presented, Trust
 from orchestrator.files.tls import renewed_context
 from orchestrator.files.trust import watch_trust
 from orchestrator.listening import IdentifyingProtocol, Limits, Listener, runner
-from workers.assets import task_logs
+from orchestrator.telemetry import names, spans, traceparent
+from orchestrator.telemetry.spans import Kind
+from orchestrator.telemetry.switch import SwitchError
+from workers.assets import metrics, task_logs
 from workers.assets.access import Access
 from workers.assets.store import AssetStore
 from workers.assets.unnamed import Unnamed, is_named
@@ -127,7 +130,13 @@ def serve(settings: StoreSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn ends gracefully, then sends itself the signal again; that one must find a handler.
         signal.signal(number, lambda *_: None)
-    with connect(settings) as channels:
+    try:
+        spans.begin("store", {names.ORGANIZATION: settings.organization})
+    except SwitchError as error:
+        log.error("store.not_started", error=str(error))
+        return 1
+    with ExitStack() as traced, connect(settings) as channels:
+        traced.callback(spans.end)
         access = Access(channels, settings.organization, settings.store_url)
         store = AssetStore(settings.store_root)
         uploads = _uploads(store, channels, settings)
@@ -158,7 +167,8 @@ def serve(settings: StoreSettings) -> int:
         with ExitStack() as held:
             held.enter_context(listener)
             try:
-                held.enter_context(health.answering(settings.health_address, ready))
+                more = [metrics.route(settings.store_cert)]
+                held.enter_context(health.answering(settings.health_address, ready, more))
             except health.AddressError as error:
                 log.error("store.not_started", error=str(error))
                 return 1
@@ -260,8 +270,15 @@ class _Told:
                 MutableHeaders(scope=message)[logs.REQUEST] = request
             await send(message)
 
+        about = {names.HTTP_METHOD: scope["method"]}
+        within = traceparent.valid(Headers(scope=scope).get(traceparent.NAME))
         try:
-            await self._app(scope, receive, answer)
+            # Without the path, which names an asset.
+            with spans.span(scope["method"], Kind.SERVER, about, within=within) as span:
+                await self._app(scope, receive, answer)
+                span.note(names.HTTP_STATUS, status)
+                if status >= 500:
+                    span.fail(str(status))
         finally:
             seconds = round(time.perf_counter() - began, 4)
             log.info("request.answered", method=scope["method"], path=scope["path"], status=status, seconds=seconds)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -54,6 +54,7 @@ class Sandbox:
         shared: more paths of the machine.
         shared_memory: bytes that /dev/shm may hold.
         python: what it has of Python; its environment is seen at `/environment`.
+        variables: that it sees besides those of its environment.
     """
 
     bwrap: Path
@@ -63,6 +64,7 @@ class Sandbox:
     shared: tuple[Shared, ...] = ()
     shared_memory: int = 1024**3
     python: Environment = field(default_factory=Environment)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, resources: Sequence[Resource]) -> tuple["Sandbox", list[Resource]]:
         """Return a sandbox in which the function sees these too, and where it sees them.
@@ -116,9 +118,12 @@ class Sandbox:
             *(word for each in self.shared for word in (_binding(each), str(each.path), str(each.path))),
             # What is left are folders in memory that bwrap made to hold the rest: nobody may fill them.
             *("--remount-ro", "/dev", "--remount-ro", "/"),
-            *(word for name, value in self.python.seen(FUNCTION).items() for word in ("--setenv", name, value)),
+            *(word for each in self._seen().items() for word in ("--setenv", *each)),
             *("--chdir", str(FUNCTION), "--", *command),
         ]
+
+    def _seen(self) -> dict[str, str]:
+        return {**self.python.seen(FUNCTION), **self.variables}
 
     def _pythons(self) -> list[str]:
         return _python() if self.python.folder is None else [str(base) for base in self.python.bases]

@@ -282,6 +282,7 @@ def _name(folder: Path) -> str:
 def _environment(job: Job) -> dict[str, str]:
     return {
         **job.environment.variables,
+        **job.variables,
         "HOME": str(HOME),
         "TMPDIR": str(HOME),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -172,6 +172,7 @@ class Job:
         prepared: the name that the folder had when the executor prepared something in it (see `Preparing`).
         environment: what it has of Python, for an executor that is `Hosting`; its variables count for all.
         paths: of this machine that it sees besides, where it is isolated.
+        variables: that it sees besides those of its environment, and this attempt alone, as `TRACEPARENT`.
         image: what it has as its root, for an executor that is `Imaging`.
         devices: whether it gets the devices that the settings name, as GPUs.
         about: what others may know it by: labels of few letters.
@@ -189,6 +190,7 @@ class Job:
     environment: Environment = Environment()
     paths: Sequence[Shared] = ()
     told: bool = True
+    variables: Mapping[str, str] = field(default_factory=dict)
     image: Image | None = None
     devices: bool = False
     about: Mapping[str, str] = field(default_factory=dict)

@@ -204,7 +204,8 @@ def _named(number: int) -> str:
 
 def _environment(job: Job) -> dict[str, str]:
     own = {"HOME": str(HOME), "TMPDIR": str(HOME), "PYTHONDONTWRITEBYTECODE": "1"}
-    return {**{key: _literal(value) for key, value in job.environment.variables.items()}, **own}
+    given = {**job.environment.variables, **job.variables}
+    return {**{key: _literal(value) for key, value in given.items()}, **own}
 
 
 def _literal(word: str) -> str:

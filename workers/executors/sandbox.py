@@ -58,6 +58,7 @@ class SandboxBox:
             shared=(*self.shared, *job.paths),
             shared_memory=self.shared_memory,
             python=job.environment,
+            variables=job.variables,
         ).place([*job.inputs, *job.outputs])
         given = len(job.inputs)
         words = [*job.command]
@@ -65,7 +66,8 @@ class SandboxBox:
             arguments.write(job.folder / "arguments", job.rank, seen[:given], seen[given:])
             words.append(f"@{ARGUMENTS}")
         # In one that waits it would not see more than its folder.
-        inside = () if job.network or sandbox.inputs or job.paths else words
+        given_now = [f"{name}={value}" for name, value in job.variables.items()]
+        inside = () if job.network or sandbox.inputs or job.paths else [*given_now, "", *words]
         return Entered(sandbox.wrap(words), sandbox.environment(), inside)
 
     def wait(self, folder: Path, environment: Environment) -> Entered | None:

@@ -70,6 +70,7 @@ def _environment(job: Job) -> dict[str, str]:
     return {
         "LANG": "C.UTF-8",
         **job.environment.seen(here),
+        **job.variables,
         "PATH": job.environment.programs(here, Path(sys.executable).parent),
         "HOME": str(home),
         "TMPDIR": str(temporary),

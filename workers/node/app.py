@@ -15,6 +15,7 @@ from orchestrator import health
 from orchestrator import log as logs
 from orchestrator.broker import connection, own_words, reading
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
+from orchestrator.telemetry import names, spans
 from workers.assets import disabling
 from workers.channels import Channels, connect
 from workers.consent.declines import Asking
@@ -28,6 +29,7 @@ from workers.functions import building
 from workers.node import drain, pool
 from workers.node.acknowledgement import Acknowledgement
 from workers.node.supervisor import Supervisor
+from workers.node.tracing import processing
 from workers.run import attempt as attempts
 from workers.run.container import check_entry
 from workers.run.slot import Slot
@@ -73,8 +75,10 @@ class _Process:
         # A terminal sends it to all; a handler, not SIG_IGN: what is ignored stays ignored in the function.
         signal.signal(signal.SIGQUIT, lambda *_: None)
         structlog.contextvars.bind_contextvars(organization=self._settings.organization, node=self._settings.node)
-        # Not before the fork, which its thread would not survive.
+        # Not before the fork, which their threads would not survive.
         self._consent.follow()
+        own = {names.ORGANIZATION: self._settings.organization, names.SERVICE_INSTANCE: self._settings.node}
+        spans.begin("worker", own)
 
     def end(self, **_: Any) -> None:
         """End what is prepared, close the connections."""
@@ -82,6 +86,7 @@ class _Process:
         self._consent.end()
         if self._held is not None:
             self._held.close()
+        spans.end()
 
 
 def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
@@ -129,15 +134,18 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
             TaskFailedError: it was run, and reported as failed.
         """
         try:
-            failure = attempts.run(
-                settings,
-                process.asking,
-                process.slot,
-                task,
-                attempt,
-                claimed=lambda: acknowledgement.answered(self.request.id),
-                described=lambda words, plan: acknowledgement.described(self.request.id, words, plan),
-            )
+            with processing(settings, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
+                failure = attempts.run(
+                    settings,
+                    process.asking,
+                    process.slot,
+                    task,
+                    attempt,
+                    claimed=lambda: acknowledgement.answered(self.request.id),
+                    described=lambda words, plan: acknowledgement.described(self.request.id, words, plan),
+                )
+                if failure:
+                    span.fail(TaskFailedError.__name__)
         finally:
             # Of a function that killed its launcher; all that this process starts is functions.
             strays.end_children()
@@ -152,12 +160,13 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         Args:
             function: its key.
         """
-        building.build(
-            settings,
-            process.channels,
-            function,
-            described=lambda words: acknowledgement.described(self.request.id, words, ""),
-        )
+        with processing(settings, self.request, {names.FUNCTION: function}):
+            building.build(
+                settings,
+                process.channels,
+                function,
+                described=lambda words: acknowledgement.described(self.request.id, words, ""),
+            )
 
     @app.task(name=DISABLE_OUTPUTS, shared=False)  # type: ignore[untyped-decorator]
     def disable_outputs(task: str) -> None:
@@ -184,11 +193,13 @@ def main(settings: WorkerSettings) -> int:
     Raises:
         DocumentError: the consent policy, or the file of decisions, is wrong.
         UnfitError: functions cannot run here as the settings say.
+        SwitchError: traces are wanted that cannot be had.
         AddressError: the address for its health cannot be listened on.
     """
     consent = Consent.of(settings)
     consent.check()
     logs.configure_process(settings.log_level)
+    spans.check()
     executor = registry.make(settings)
     executor.check()
     for name, entry in consent.images.items():

@@ -1,6 +1,7 @@
 """One claimed attempt in its working folder, whatever its kind of work: its run from there to its report."""
 
 import hashlib
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -8,6 +9,7 @@ from structlog.contextvars import bound_contextvars
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
+from orchestrator.telemetry import spans, traceparent
 from workers.assets import task_logs
 from workers.assets.store import AssetStore
 from workers.assets.task_logs import Copying
@@ -121,7 +123,9 @@ class Claimed:
         about = {"task": key, "attempt": number}
         said = Copying(self.store, task_logs.name(key, number), self.folder / LOG, about, again=number > 1)
         with self.stopwatch.step("execution"), bound_contextvars(**about), said:
-            outcome = watch.run(self.executor, job, self.orders)
+            where = spans.current()
+            variables = {} if where is None else {traceparent.VARIABLE: where}
+            outcome = watch.run(self.executor, replace(job, variables=variables), self.orders)
         crash.point("worker.ran")
         self.orders.obey()
         _judge(outcome, job.limits, what)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from orchestrator import protos as pb
@@ -84,7 +86,8 @@ def _fetch(fetcher: Fetcher, wanted: Sequence[tuple[Asset, Path, int]]) -> None:
         return
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
     try:
-        for fetched in [pool.submit(fetcher.fetch, *each) for each in wanted]:
+        # Each in a context of its own, a part of what asks for it.
+        for fetched in [pool.submit(copy_context().run, partial(fetcher.fetch, *each)) for each in wanted]:
             fetched.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -38,12 +38,12 @@ def silent() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def running(database: Database, brokers: Brokers) -> AsyncIterator[None]:
+async def running(database: Database, brokers: Brokers) -> AsyncIterator[Relay]:
     """Run a relay as the server does."""
     relay = Relay(database, brokers, batch=10)
     pump = asyncio.create_task(Pump("relay", relay.step, 0.05).run())
     try:
-        yield
+        yield relay
     finally:
         pump.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -75,7 +75,7 @@ def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
 
     async def scenario() -> None:
         first = {organization: ask(database, organization, 25) for organization in ("a", "b", "c", "d")}
-        async with running(database, brokers):
+        async with running(database, brokers) as relay:
             await until(lambda: unsent(database) == ["a", "c", "d"], 3, "the pokes of b")
             # Nor those that come while the others are being tried again.
             second = ask(database, "b", 25)
@@ -83,7 +83,10 @@ def test_brokers_that_are_down_or_hang_hold_up_nobody_else(
             received = [receive(on_valkey.url("b"), "b") for _ in range(51)]
             assert received == [*({"task": task, "attempt": 1} for task in first["b"] + second), None]
             broker_of_its_own.start()
+            lags = relay.lags()
             await until(lambda: unsent(database) == ["a", "d"], 15, "the pokes of c once its broker is back")
+            await until(lambda: relay.lags()["org.c"] == relay.lags()["org.b"] == 0, message="no lag of b and c")
+            assert all(relay.lags()[queue] > lags[queue] > 0 for queue in ("org.a", "org.d"))
             received = [receive(down, "c") for _ in range(26)]
             assert received == [*({"task": task, "attempt": 1} for task in first["c"]), None]
 

@@ -200,6 +200,12 @@ def test_a_function_reads_its_inputs_and_writes_its_outputs(stage: Stage, tmp_pa
     assert stage.found() == "42 {'rank': 3}"
 
 
+def test_it_sees_the_variables_of_its_attempt(stage: Stage) -> None:
+    job = replace(stage.job('outputs["found"].write_text(os.environ["MINE"])'), variables={"MINE": "a=b c"})
+    assert watch.run(stage.executor, job, stage.stop) == Outcome(Ending.EXITED, 0), stage.log
+    assert stage.found() == "a=b c"
+
+
 def test_how_it_ended_is_told_and_what_it_said_is_kept(stage: Stage) -> None:
     (stage.folder / "log").write_text("before\n")
     assert stage.run("print('said'); print('failed', file=sys.stderr); sys.exit(3)") == Outcome(Ending.EXITED, 3)

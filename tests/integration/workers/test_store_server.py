@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import ssl
 import uuid
 from collections.abc import Iterator, Mapping
@@ -96,6 +97,12 @@ def test_it_is_ready_while_the_orchestrator_answers_and_its_folder_can_be_read(r
         aside.rename(running.root)
     assert asked(running.health, "/health") == (200, "ok")
     assert asked(running.health, "/ready") == (200, "ok")
+
+
+def test_it_tells_how_long_its_certificate_is_good(running: Running) -> None:
+    told = httpx.get(f"http://{running.health}/metrics", trust_env=False)
+    (seconds,) = re.findall(r"^orchestrator_store_certificate_seconds (\S+)$", told.text, re.M)
+    assert 0 < float(seconds) < 10 * 365 * 86400
 
 
 def test_its_log_tells_of_each_request_under_the_id_that_the_answer_bears(running: Running) -> None:

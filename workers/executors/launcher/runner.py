@@ -12,6 +12,8 @@ import sys
 def main(descriptor: int) -> None:
     """Wait for a command, its words ended by null bytes, and run it; none comes when nobody needs us any more.
 
+    Before it come the variables that it sees besides, as `NAME=value`, and an empty word.
+
     Args:
         descriptor: a socket, to say that we wait, and to read the command from, to its end.
     """
@@ -20,6 +22,9 @@ def main(descriptor: int) -> None:
         words = [os.fsdecode(word) for word in told.readall().split(b"\0")[:-1]]
     if not words:
         return
+    while variable := words.pop(0):
+        name, _, value = variable.partition("=")
+        os.environ[name] = value
     program = _found(words[0])
     if _is_ours(program) and len(words) > 1 and words[1].endswith(".py") and os.path.isfile(words[1]):
         _run(program, words)
