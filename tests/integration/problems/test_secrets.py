@@ -71,6 +71,25 @@ def test_the_operators_token(deployment: Deployment):
         assert "of-the-operator" not in kept(deployment)
 
 
+def test_a_users_own_token_beside_the_operators(deployment: Deployment):
+    # Each is the beginning of the other's whole, and both are called hf_token.
+    own, operators = "hf_s3cret-of-a-user", "hf_s3cret"
+    with told_by(PROBLEMS_SECRET_KEY=KEY, HF_TOKEN=operators):
+        modules = deployment.modules()
+        task_id = deployment.submit({"hf_token": own}, problem_definition=f"{own}, {operators}").task_id
+        claimed = modules[CONSTRAINTS].take()
+        assert claimed is not None
+        assert token_in(modules[CONSTRAINTS].inputs(claimed.attempt)[0].extra_data) == own
+        said = pb.HWConstraints(hardware_required=[own, operators], extra_data=json.dumps([own, operators]).encode())
+        modules[CONSTRAINTS].complete(claimed.attempt, said)
+        claimed = modules[APP].take()
+        assert claimed is not None
+        modules[APP].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, f"ValueError: {own}, {operators}")
+        assert deployment.get(task_id).error.message == "ValueError: ***hf_token***, ***hf_token***"
+        for word in (operators, "of-a-user"):
+            assert word not in kept(deployment)
+
+
 def test_what_was_shown_comes_back(deployment: Deployment):
     with told_by(PROBLEMS_SECRET_KEY=KEY):
         modules = deployment.modules()
