@@ -28,6 +28,9 @@ MEMBERS: Mapping[str, Callable[[Document, str], Any]] = {
 
 _BESIDE = frozenset({"previous_iteration", "extra_data", "type", "task_id"})
 _EXTRA = "extra_data"
+_TEXTS = ("hf_token", "type", "model_family", "hardware_required", "goal", "metric", "model_selected")
+_NUMBERS = {"num_outputs": (1, I32), "max_memory_footprint": (0, U32), "previous_problem_id": (0, I32)}
+"""What modules and the orchestrator read in `extra_data`: the least and the most of each."""
 
 
 def read(document: Document, own: Collection[str] = (), *, iterates: bool = False) -> NewTask:
@@ -71,14 +74,19 @@ def _put(asked: pb.UserInput, name: str, value: Any) -> None:
 
 
 def _whole(extra: Mapping[str, Any], more: Mapping[str, Any], family: str | None) -> Mapping[str, Any]:
-    """Return `extra_data` with what came beside it; the members are checked that the orchestrator itself goes by."""
+    """Return `extra_data` with what came beside it.
+
+    The members are checked that the orchestrator itself goes by, and those that modules put into messages unseen: their
+    callbacks would fail.
+    """
     whole = {**more, **extra}
-    if (count := documents.whole(whole, "num_outputs", 1, I32, _EXTRA)) is not None:
-        whole["num_outputs"] = count
+    for name, (least, most) in _NUMBERS.items():
+        if (number := documents.whole(whole, name, least, most, _EXTRA)) is not None:
+            whole[name] = number
     limit = documents.number(whole, "time_limit", place=_EXTRA)
     if limit is not None and limit <= 0:
         raise FormError(f"{_EXTRA}.time_limit", f"a positive number of seconds is expected, {limit:g} given")
-    for name in ("hf_token", "type", "model_family"):
+    for name in _TEXTS:
         documents.text(whole, name, _EXTRA)
     if family and whole.get("model_family") in (None, ""):
         whole["model_family"] = family

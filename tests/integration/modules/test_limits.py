@@ -33,7 +33,7 @@ def test_a_model_of_many_parts_is_handed_on_and_one_that_is_too_large_is_refused
     modules.ended(too_large)
     error = modules.stage(too_large, "ML_MODEL").error
     assert error.code == pb.STAGE_ERROR_INVALID_OUTPUT
-    assert "at most 6000000" in error.message
+    assert "most of them raw_model; at most 6000000" in error.message
 
 
 def test_modules_are_workers_that_flower_sees(modules):

@@ -109,6 +109,29 @@ def test_the_number_of_outputs_is_a_whole_number_from_1_on(value: object):
         input_form.read({"extra_data": {"num_outputs": value}})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_memory_footprint", -1),
+        ("max_memory_footprint", 2**32),
+        ("max_memory_footprint", "100"),
+        ("previous_problem_id", -1),
+        ("previous_problem_id", "1"),
+        *((name, value) for name in ("hardware_required", "goal", "metric", "model_selected") for value in (5, ["a"])),
+    ],
+)
+def test_what_modules_read_unseen_is_checked(name: str, value: object):
+    with pytest.raises(FormError, match=rf"extra_data\.{name}"):
+        input_form.read({"extra_data": {name: value}})
+
+
+def test_a_whole_number_in_extra_data_is_kept_as_one():
+    new = input_form.read({"extra_data": {"max_memory_footprint": 100.0, "model_restrains": "kept", "goal": None}})
+    kept = new.user_input.extra_data
+    assert json.loads(kept) == {"max_memory_footprint": 100, "model_restrains": "kept", "goal": None}
+    assert b"100.0" not in kept
+
+
 @pytest.mark.parametrize("value", [0, -3, "9"])
 def test_a_time_limit_is_positive(value: object):
     with pytest.raises(FormError, match=r"extra_data\.time_limit"):

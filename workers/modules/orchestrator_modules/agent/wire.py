@@ -46,6 +46,18 @@ def message_of(name: str, members: Members) -> Any:
     return message
 
 
+def largest(members: Members) -> str:
+    """Return the name of the member that has the most to say, empty where there is none."""
+    sizes = {
+        name: sum(map(len, value)) if isinstance(value, list) else _length(value) for name, value in members.items()
+    }
+    return max(sizes, key=lambda name: sizes[name], default="")
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, bytes | str) else 0
+
+
 def parts(attempt: pb.Attempt, data: bytes, failure: pb.StageFailure | None = None) -> Iterator[pb.StagePart]:
     """Yield what is sent of an attempt, in parts.
 

@@ -165,7 +165,10 @@ class Work:
             if outcome.error:
                 self._fail(held, _CODES[outcome.error], outcome.message, output)
             elif len(output) > self._reports.largest:
-                words = f"the output has {len(output)} bytes, and at most {self._reports.largest} are taken"
+                words = (
+                    f"the output takes {len(output)} bytes, most of them {wire.largest(outcome.output or {})}; "
+                    f"at most {self._reports.largest} are kept"
+                )
                 self._fail(held, pb.STAGE_ERROR_INVALID_OUTPUT, words)
             else:
                 answer = self._insist(
