@@ -76,6 +76,25 @@ def test_the_baselines_are_those_of_the_parent(deployment: Deployment):
     assert (baseline.model, baseline.raw_model, baseline.task_id) == ("a", raw, third)
 
 
+def test_a_module_that_comes_late_gets_what_waits_with_its_baseline_and_nothing_that_has_ended(deployment: Deployment):
+    modules = deployment.modules()
+    first = deployment.submit().task_id
+    deployment.finish(modules, ml_model=pb.MLModel(model="of the parent"))
+    assert deployment.state(first) == "SUCCEEDED"
+    modules[MODEL].phase = pb.PHASE_ENDED
+    modules[MODEL].report()
+    second = deployment.iterate(first).task_id
+    for kind in (APP, 2, METADATA):
+        modules[kind].run()
+    late = Module(deployment, MODEL, "late")
+    claimed = late.take()
+    assert claimed is not None
+    baseline = late.inputs(claimed.attempt)[3]
+    assert (baseline.model, baseline.task_id) == ("of the parent", second)
+    late.complete(claimed.attempt)
+    assert late.take() is None
+
+
 def test_an_output_asks_for_the_next_iteration(deployment: Deployment):
     modules = deployment.modules()
     deployment.submit({"num_outputs": 3}, inputs=["a", "b"])
