@@ -64,6 +64,7 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
     from orchestrator.embedded.federation import Federation
     from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.problems import Served
+    from orchestrator.embedded.problems import of_environment as of_problems
     from orchestrator.embedded.processes import ProcessError
 
     forget_variables()
@@ -77,7 +78,7 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
             port=port,
             executions=organizations[-1] if executions else None,
             runtime_settings=of_environment(os.environ),
-            problems=Served(organizations[-1]) if problems else None,
+            problems=Served(organizations[-1], own=of_problems(os.environ)) if problems else None,
             tell=tell,
         ) as federation:
             for name, store_url in federation.running.stores.items():
