@@ -1,4 +1,4 @@
-"""The demo of problems, as `make demo-problems` runs it: three ways, a killed module, a slow one, and nothing of it stays."""
+"""The demo of problems, by `make demo-problems`: three ways, a killed module, a slow one, and nothing of it stays."""
 
 import re
 import subprocess
