@@ -73,6 +73,7 @@ def _stay(orgs: int, port: int | None, executions: bool, problems_port: int | No
     from orchestrator.embedded.ports import free_port
     from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.problems import Served
+    from orchestrator.embedded.problems import of_environment as of_problems
     from orchestrator.embedded.processes import ProcessError
 
     forget_variables()
@@ -88,7 +89,9 @@ def _stay(orgs: int, port: int | None, executions: bool, problems_port: int | No
             port=port,
             executions=organizations[-1] if executions else None,
             runtime_settings=of_environment(os.environ),
-            problems=Served(organizations[-1], port=problems_port) if problems_port else None,
+            problems=Served(organizations[-1], port=problems_port, own=of_problems(os.environ))
+            if problems_port
+            else None,
             tell=tell,
         ) as federation:
             for name, store_url in federation.running.stores.items():

@@ -16,6 +16,7 @@ from orchestrator.problems import (
     losing,
     modules,
     settings,
+    stopping,
     taking_back,
 )
 from orchestrator.store.connection import Row
@@ -156,10 +157,16 @@ def report(transaction: Transaction, asked: pb.ReportModuleParam) -> pb.ReportMo
         queues.announce_again(transaction, deployments.queue(asked.deployment, asked.kind))
     which = (asked.deployment, asked.kind, asked.name)
     grace = duration(timedelta(seconds=settings.current().problems_grace))
+    for_good = stopping.for_good(transaction, asked.deployment, [stop.compute_task_key for stop in beaten.stops])
     return pb.ReportModuleResponse(
         lease=beaten.lease,
         stops=[
-            pb.StageStop(compute_task_key=stop.compute_task_key, number=stop.number, reason=stop.reason, grace=grace)
+            pb.StageStop(
+                compute_task_key=stop.compute_task_key,
+                number=stop.number,
+                reason=stop.reason,
+                grace=duration(timedelta()) if stop.compute_task_key in for_good else grace,
+            )
             for stop in beaten.stops
         ],
         commands=[] if ended else acknowledgements.deliver(transaction, *which, asked.process_id),

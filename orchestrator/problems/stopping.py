@@ -1,6 +1,6 @@
 """How an iteration is stopped: by a command, or because it takes too long."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,25 @@ _FINAL = statement("""
     UPDATE iterations SET final = true
     WHERE deployment = :deployment AND problem = :problem AND iteration = :iteration
 """)
+
+_ENDED_FOR_GOOD = statement("""
+    SELECT stages.task_key FROM stages JOIN iterations USING (deployment, problem, iteration)
+    WHERE stages.deployment = :deployment AND stages.task_key = ANY(:keys) AND iterations.final
+""")
+
+
+def for_good(transaction: Transaction, deployment: str, keys: Collection[str]) -> frozenset[str]:
+    """Return those tasks of stages whose iterations never run again: their callbacks are given no grace.
+
+    Args:
+        transaction: of the caller.
+        deployment: whose.
+        keys: of the tasks.
+    """
+    if not keys:
+        return frozenset()
+    found = transaction.connection.execute(_ENDED_FOR_GOOD, {"deployment": deployment, "keys": [UUID(k) for k in keys]})
+    return frozenset(str(row.task_key) for row in found)
 
 
 def stop(transaction: Transaction, deployment: str, task_id: pb.TaskId, *, final: bool = False) -> Sequence[UUID]:

@@ -15,12 +15,13 @@ from cryptography.fernet import Fernet
 
 from beat import sweeps
 from beat.settings import BeatSettings
+from orchestrator.broker.settings import FlowerSettings
 from orchestrator.cli.main import main
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.files.trust import read_trust
 from orchestrator.gateway.problems.settings import ProblemsHttpSettings
 from orchestrator.problems.settings import ProblemSettings
-from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
+from orchestrator.settings import DatabaseSettings, ServerSettings
 from tests.integration.charts.rendering import (
     CHARTS,
     container,

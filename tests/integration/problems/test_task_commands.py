@@ -151,6 +151,18 @@ def test_what_was_terminated_never_runs_again(deployment: Deployment):
         to_task(deployment, pb.RESET_TASK, task_id)
 
 
+@pytest.mark.parametrize(
+    ("command", "seconds"), [(pb.STOP_TASK, 10), (pb.TERMINATE_TASK, 0)], ids=["stop", "terminate"]
+)
+def test_a_callback_is_given_a_grace_but_by_what_is_final(deployment: Deployment, command: int, seconds: int):
+    module = Module(deployment, APP)
+    task_id = deployment.submit().task_id
+    module.take()
+    to_task(deployment, command, task_id)
+    (stop,) = module.report().stops
+    assert stop.grace.ToTimedelta().total_seconds() == seconds
+
+
 def test_others_go_first(deployment: Deployment):
     module = Module(deployment, APP, slots=1)
     first = deployment.submit(priority=5).task_id

@@ -1,14 +1,13 @@
 """Configuration requests: one at a time, in a thread beside the tasks'."""
 
 import json
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
+from orchestrator_modules import failures
 from orchestrator_modules.enums import ErrorCode
 from orchestrator_modules.frames import Request, Response
 from orchestrator_modules.types import RequestType, ResponseType
@@ -54,12 +53,10 @@ class Answering:
         try:
             self._callback(RequestType(request), answer)
         except BaseException as error:  # not even SystemExit ends the node
-            traceback.print_exc()
-            sys.stderr.flush()
             answer = ResponseType()
             answer.success(False)
             answer.err_code(ErrorCode.INTERNAL_ERROR)
-            answer.configuration(json.dumps({"error": f"{type(error).__name__}: {error}"}, ensure_ascii=False))
+            answer.configuration(json.dumps({"error": failures.told(error)}, ensure_ascii=False))
         if "success" not in answer.written:
             answer.success(bool(answer.configuration()))
         answer.node_id(self._number)

@@ -2,13 +2,11 @@
 
 import ctypes
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
-from orchestrator_modules import children
+from orchestrator_modules import children, failures
 from orchestrator_modules.enums import Status
 from orchestrator_modules.frames import Outcome, Task
 from orchestrator_modules.identifier import TaskId
@@ -97,9 +95,7 @@ class Job:
         except Stopped:
             raise
         except BaseException as error:  # not even SystemExit ends the node
-            traceback.print_exc()
-            sys.stderr.flush()
-            return Outcome(self.task.job, None, "EXCEPTION", f"{type(error).__name__}: {error}")
+            return Outcome(self.task.job, None, "EXCEPTION", failures.told(error))
         if status.node_status() == Status.NODE_ERROR:
             return Outcome(self.task.job, output.members(), "NODE_ERROR", status.error_description())
         return Outcome(self.task.job, output.members())
