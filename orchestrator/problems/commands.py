@@ -50,6 +50,9 @@ def give(
     """
     deployments.enter(transaction, deployment)
     id_ = parse_key(command_id, "command_id") if command_id else uuid4()
+    given, command = command, pb.Command()
+    command.CopyFrom(given)
+    command.target_node = targets.canonical(given.target_node)
     kept = command.SerializeToString(deterministic=True)
     parameters = {
         "id": id_,

@@ -18,8 +18,9 @@ def keep(transaction: Transaction, task: Task, output: Message) -> None:
     """Keep the output of a stage that is Done."""
     stage = stages.of_task(task)
     row = iterations.row_of(transaction, stage.deployment, stage.task_id)
-    outputs.insert(transaction, stage, output, secrets.decrypt(row.secrets))
-    stages.finish(transaction, stage, pb.STAGE_SUCCEEDED, warning=outputs.warning(output))
+    own = secrets.decrypt(row.secrets)
+    outputs.insert(transaction, stage, output, own)
+    stages.finish(transaction, stage, pb.STAGE_SUCCEEDED, warning=secrets.hide_in(outputs.warning(output), own))
 
 
 def keep_failure(transaction: Transaction, task: Task, error: pb.StageError, output: Message | None) -> None:

@@ -48,5 +48,6 @@ def check_task(task: pb.TaskId) -> None:
 
 
 def unknown(task: pb.TaskId) -> NotFoundError:
-    """Return that a task does not exist."""
-    return NotFoundError(f"task {shown(task)} does not exist in this deployment; GET /api/problems lists what does")
+    """Return that a task does not exist, or that its problem does not where its iteration is the latest, 0."""
+    what = f"task {shown(task)}" if task.iteration_id else f"problem {task.problem_id}"
+    return NotFoundError(f"{what} does not exist in this deployment; GET /api/problems lists what does")

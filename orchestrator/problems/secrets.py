@@ -80,20 +80,14 @@ def decrypt(kept: bytes | None) -> Secrets:
 
 def hide(message: Message, own: Secrets) -> None:
     """Put placeholders for secrets into a message, wherever they occur in its texts and its `extra_data`."""
-    values = dict(_values({**own, **of_operator()}))
     extra: bytes = getattr(message, "extra_data", b"")
-    for name, value in _named(_object(extra)):
-        values.setdefault(value, name)
-    _replace(message, {value: placeholder(name) for value, name in values.items()})
+    _replace(message, _stands(own, extra))
 
 
 def hide_in(text: str, own: Secrets | None = None) -> str:
     """Return a text with placeholders for secrets, those of JSON objects in it too."""
-    values = dict(_values({**(own or {}), **of_operator()}))
-    for name, value in _named(_object(text.encode(errors="replace"))):
-        values.setdefault(value, name)
-    for value, name in values.items():
-        text = _without(text, value, placeholder(name))
+    for value, stand in _stands(own or {}, text.encode(errors="replace")).items():
+        text = _without(text, value, stand)
     return text
 
 
@@ -111,10 +105,15 @@ def put_back(message: Message, own: Secrets) -> None:
         _replace(message, {placeholder(name): value or ""}, extra=False)
 
 
-def _values(secrets: Secrets) -> Iterator[tuple[str, str]]:
-    for name, value in secrets.items():
-        if len(value) >= _SHORTEST:
-            yield value, name
+def _stands(own: Secrets, said: bytes) -> Mapping[str, str]:
+    """Return what stands for each secret: a user's own, the operator's, and those that a JSON text has by name.
+
+    An own secret has the name of the operator's, and a module may know both. The longest come first: one may be the
+    beginning of another.
+    """
+    known = [*own.items(), *of_operator().items(), *_named(_object(said))]
+    stands = {value: placeholder(name) for name, value in known if len(value) >= _SHORTEST}
+    return dict(sorted(stands.items(), key=lambda each: -len(each[0])))
 
 
 def _object(text: bytes) -> Any:

@@ -46,6 +46,15 @@ class Wanted:
     name: str | None = None
 
 
+def canonical(text: str) -> str:
+    """Return how a `target_node` is kept, whichever way it was written; one that names nothing stays as it is."""
+    if text.upper() in _ALL:
+        return _ALL[0]
+    kind_text, slash, name = text.partition("/")
+    kind = graph.named(kind_text.upper())
+    return text if kind is None else f"{kind.name}{slash}{name}"
+
+
 def read(transaction: Transaction, deployment: str, text: str) -> Wanted:
     """Return what a `target_node` names.
 

@@ -16,7 +16,7 @@ from orchestrator.core.errors import BadRequestError, PermissionDeniedError, Una
 from orchestrator.engine.transaction import Transaction
 from orchestrator.gateway.identity import Identity
 from orchestrator.gateway.problems import documents
-from orchestrator.gateway.problems.documents import Document
+from orchestrator.gateway.problems.documents import Document, FormError
 from orchestrator.gateway.problems.plain import JSON, body
 from orchestrator.gateway.problems.refused import RefusedError, TooLargeError
 from orchestrator.gateway.problems.waiting import Waiting
@@ -68,14 +68,20 @@ class Answering:
             )
         return caller
 
-    async def received(self, request: Request) -> Document:
+    async def received(self, request: Request, *, needed: bool = False) -> Document:
         """Return the object that a request brings, from who may call.
+
+        Args:
+            request: of which a body that is empty counts as an empty object.
+            needed: whether it is refused instead, as what it makes would be seen.
 
         Raises:
             OrchestratorError: the caller may not, or the body is no such object.
         """
         await self.identify(request)
         content = await _received(request)
+        if needed and not content.strip():
+            raise FormError("", "the request has no body, and an object of JSON is expected, as in {}")
         return await asyncio.to_thread(documents.parse, content) if len(content) > 65536 else documents.parse(content)
 
     async def done(self, request: Request, name: str, use: Callable[[Transaction], Found]) -> Found:

@@ -36,7 +36,7 @@ class ProblemCalls:
 
     async def submit(self, request: Request) -> Response:
         """Store a task, and start it unless it is only prepared."""
-        document = await self._answering.received(request)
+        document = await self._answering.received(request, needed=True)
         new = _asked(request, document, input_form.read(document, _OWN[:2]))
         deployment = self._answering.deployment
         return _stored(

@@ -117,7 +117,10 @@ class ResultCalls:
     async def cancel(self, request: Request) -> Response:
         """Stop a task, the newest that has not ended where none is named."""
         document = await self._answering.received(request)
-        task = forms.task_of(document) if document else None
+        try:
+            task = forms.task_of(document) if document else None
+        except NotFoundError as error:
+            return refused.error(404, str(error), status="not_found")
         deployment = self._answering.deployment
         stopped = await self._answering.done(
             request, "CancelProblem", lambda tx: cancelling.cancel(tx, deployment, task)

@@ -41,7 +41,7 @@ class SubmissionCalls:
 
     async def submit(self, request: Request) -> Response:
         """Store a task and start it."""
-        new = input_form.read(await self._answering.received(request))
+        new = input_form.read(await self._answering.received(request, needed=True))
         deployment = self._answering.deployment
         task = await self._answering.done(
             request, "SubmitProblem", lambda tx: submitting.submit(tx, deployment, new).task_id

@@ -17,7 +17,9 @@ KEY = Fernet.generate_key().decode()
 def kept(deployment: Deployment) -> str:
     """All that the tables hold, as text."""
     found = ""
-    for table in ("iterations", "stages", "stage_outputs", "events", "configuration_requests", "tasks", "outbox"):
+    tables = [row.tablename for row in deployment.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    assert {"iterations", "stages", "stage_outputs", "events", "configuration_requests", "tasks"} <= {*tables}
+    for table in tables:
         for row in deployment.rows(f"SELECT * FROM {table}"):
             found += " ".join(
                 bytes(each).decode(errors="replace") if isinstance(each, bytes) else str(each) for each in row
@@ -69,6 +71,28 @@ def test_the_operators_token(deployment: Deployment):
         modules[APP].report(answers=[said])
         assert deployment.ask(configuration.answer_of, id_).configuration == '{"t": "***hf_token***"}'
         assert "of-the-operator" not in kept(deployment)
+
+
+def test_a_users_own_token_beside_the_operators(deployment: Deployment):
+    # Each is the beginning of the other's whole, and both are called hf_token.
+    own, operators = "hf_s3cret-of-a-user", "hf_s3cret"
+    with told_by(PROBLEMS_SECRET_KEY=KEY, HF_TOKEN=operators):
+        modules = deployment.modules()
+        task_id = deployment.submit({"hf_token": own}, problem_definition=f"{own}, {operators}").task_id
+        claimed = modules[CONSTRAINTS].take()
+        assert claimed is not None
+        assert token_in(modules[CONSTRAINTS].inputs(claimed.attempt)[0].extra_data) == own
+        said = pb.HWConstraints(hardware_required=[own, operators], extra_data=json.dumps([own, operators]).encode())
+        modules[CONSTRAINTS].complete(claimed.attempt, said)
+        # What an output says of itself is a warning.
+        modules[METADATA].run(pb.MLModelMetadata(extra_data=json.dumps({"error": f"401 for {own}"}).encode()))
+        assert deployment.get(task_id).stages[METADATA].warning == "401 for ***hf_token***"
+        claimed = modules[APP].take()
+        assert claimed is not None
+        modules[APP].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, f"ValueError: {own}, {operators}")
+        assert deployment.get(task_id).error.message == "ValueError: ***hf_token***, ***hf_token***"
+        for word in (operators, "of-a-user"):
+            assert word not in kept(deployment)
 
 
 def test_what_was_shown_comes_back(deployment: Deployment):

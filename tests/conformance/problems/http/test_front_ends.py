@@ -23,6 +23,8 @@ def test_the_root_and_every_error_is_an_object(desk: Desk):
         (desk.get("/terminate"), 403),
         (desk.get("/shutdown"), 403),
         (desk.http.post("/user_input", content=b"[1]"), 400),
+        (desk.http.post("/user_input"), 400),
+        (desk.http.post("/api/problems", content=b" \n"), 400),
         (desk.http.post("/user_input", content=b'{"modality": "\xff"}'), 400),
         (desk.http.post("/user_input", content=b'{"desired_carbon_footprint": NaN}'), 400),
         (desk.http.post("/user_input", content=b" " * 4_200_000), 413),
@@ -221,6 +223,7 @@ def test_stop_answers_who_waits_before_its_module_has_stopped(desk: Desk):
     assert claimed.attempt not in module.runs
     assert desk.iteration(task)["status"] == "STOPPED"
     assert desk.post("/cancel", {"problem_id": 10**6, "iteration_id": 1}).json()["status"] == "not_found"
+    assert desk.post("/cancel", {"problem_id": 0, "iteration_id": 0}).json()["status"] == "not_found"
     assert desk.post("/cancel", {"problem_id": 1}).status_code == 400
 
 

@@ -155,6 +155,9 @@ def test_a_command_is_accepted_acknowledged_and_kept(desk: Desk):
     assert desk.get("/status").json()["status"]["HW_CONSTRAINTS"] == "INACTIVE"
     again = desk.post("/api/control", document)
     assert (again.status_code, again.json()) == (200, record)
+    for spelling in ("HW_CONSTRAINTS_NODE", "hw_constraints", 2):
+        again = desk.post("/api/control", {**document, "command_id": command.upper(), "target_node": spelling})
+        assert (again.status_code, again.json()) == (200, record), spelling
     assert desk.post("/api/control", {**document, "source_node": "you"}).status_code == 409
     started = desk.post("/api/control", {"cmd_node": 1, "target_node": 2}).json()
     told = module.report()

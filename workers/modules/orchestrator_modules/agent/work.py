@@ -179,7 +179,8 @@ class Work:
             log.warning("stage.not_held" if held.told else "stage.unanswered", job=held.job, reason=error.details())
 
     def _fail(self, held: Held, code: "pb.StageErrorCode.ValueType", message: str, output: bytes = b"") -> None:
-        log.warning("stage.failed", job=held.job, reason=message)
+        # What a callback says may have a secret in it: people read that where it is hidden, at the orchestrator.
+        log.warning("stage.failed", job=held.job, code=pb.StageErrorCode.Name(code))
         failure = pb.StageFailure(code=code, message=message)
         # Its output is for those who look for the reason; one that is too large tells them nothing.
         kept = output if len(output) <= self._reports.largest else b""
