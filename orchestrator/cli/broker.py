@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from orchestrator.broker.limits import Limits
+from orchestrator.broker.settings import ProvisionSettings
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault, RemoteFault
 from orchestrator.cli.group import Group
-from orchestrator.settings import ProvisionSettings
 
 Command = Callable[..., Any]
 

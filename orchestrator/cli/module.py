@@ -33,29 +33,36 @@ def module(context: click.Context, /, **options: Any) -> None:
 
 
 @module.command("list")
+@click.option("--all", "gone_too", is_flag=True, help="Those that are gone too.")
 @JSON
 @click.pass_obj
-def list_modules(service: ProblemService, as_json: bool) -> None:
-    """List the kinds of modules, and their replicas."""
+def list_modules(service: ProblemService, gone_too: bool, as_json: bool) -> None:
+    """List the kinds of modules, and their replicas that are there."""
     from orchestrator.cli import reading, tables
 
     found = service.send("GET", "/api/nodes")
     if as_json:
         reading.print_json(found)
         return
-    rows = []
+    rows, gone = [], 0
     for kind in found["nodes"]:
         rows.append((kind["kind"], kind["status"], str(kind["waiting"]), str(kind["running"]), kind["reason"] or ""))
         for replica in kind["replicas"]:
+            if not replica["present"] and not gone_too:
+                gone += 1
+                continue
             words = [
                 *(["slow"] if replica["slow"] else []),
                 *([] if replica["accepting"] else ["takes no work"]),
                 *([replica["reason"]] if replica["reason"] else []),
+                *(["its last stage failed"] if replica["status"] == "ERROR" and not replica["reason"] else []),
             ]
             name = f"  {kind['kind']}/{replica['name']}"
             rows.append((name, replica["status"], "", str(len(replica["running"])), ", ".join(words)))
     columns = ("module", "state", "waiting", "running", "why")
     tables.console().print(tables.table(*columns, rows=rows, whole=("module", "state"), folded=("why",)))
+    if gone:
+        click.echo(f"gone, or not heard any more: {gone}; --all lists them too")
 
 
 @module.command()

@@ -2,11 +2,13 @@
 
 import json
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
+from orchestrator import protos as pb
 from orchestrator.cli import problem_progress
 from orchestrator.cli.connection import Connected
 from orchestrator.cli.errors import Fault, UsageFault
@@ -15,6 +17,9 @@ from orchestrator.cli.problem_service import JSON, ProblemService, service_optio
 
 _PATH = "/api/problems"
 _WAIT_SECONDS = 30.0
+_MEMBERS = [field.name for field in pb.UserInput.DESCRIPTOR.fields]
+_ALIKE = 0.8
+"""From here on, 1 for the same, another name is taken for a slip."""
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 
@@ -283,4 +288,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageFault(f"{file} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise UsageFault(f"{file} holds no object of JSON, as in {{}}")
+    for name in found:
+        if name not in _MEMBERS and (meant := get_close_matches(name, _MEMBERS, 1, _ALIKE)):
+            click.echo(f"{file}: {name} is kept in extra_data, for modules; did you mean {meant[0]}?", err=True)
     return found

@@ -100,7 +100,7 @@ class Story:
             httpx.HTTPError: it does not answer.
         """
         with self._client:
-            self._await(self._all_idle, "the modules are not ready")
+            self._await(self._all_idle, "not all modules are ready: see module-….log of the logs")
             self._console.print(f"Six kinds of modules are ready: {', '.join(_KINDS.values())}")
             words = _INPUT["problem_short_description"]
             self._console.print(f"A user asks for {WAYS} ways to {words}")
@@ -265,7 +265,8 @@ def _script(folder: Path, place: Path, script: str, name: str) -> Process:
         log=place / "logs" / f"module-{name}.log",
         env=environment
         | {
-            "ORCHESTRATOR_DATA": str(folder),
+            # It has a folder of its own to run in.
+            "ORCHESTRATOR_DATA": str(folder.resolve()),
             "SUSTAINML_NODE_NAME": name,
             "MEASURE_SECONDS": f"{_MEASURED:g}",
             "OMP_NUM_THREADS": "1",

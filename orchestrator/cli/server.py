@@ -10,9 +10,10 @@ import click
 
 from beat.settings import BeatSettings
 from orchestrator import log
+from orchestrator.broker.settings import FlowerSettings
 from orchestrator.cli.configuration import configure
 from orchestrator.cli.errors import Fault
-from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
+from orchestrator.settings import DatabaseSettings, ServerSettings
 
 _WAIT_SECONDS = 1.0
 # The arguments are what people call a task, and its plan; a poke's own id says nothing to anybody.

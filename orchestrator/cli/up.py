@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.errors import Fault
-from orchestrator.cli.folder import command, data_option, of_demos
+from orchestrator.cli.folder import DEFAULT, command, data_option, of_demos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,18 @@ _POLL_SECONDS = 0.05
 @click.option(
     "--problems",
     is_flag=True,
-    help="Serve problems too, on port 5001, where front ends look for it: the modules are the aggregator's.",
+    help="Serve problems too, which modules solve: they are the aggregator's.",
+)
+@click.option(
+    "--problems-port",
+    type=click.IntRange(1, 65_535),
+    default=5001,
+    show_default=True,
+    metavar="N",
+    help="With --problems: where its HTTP is; front ends that exist look for it at 5001.",
 )
 @data_option
-def up(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
+def up(orgs: int, port: int | None, executions: bool, problems: bool, problems_port: int, data: Path) -> None:
     """Run a federation of N hospitals and an aggregator on this machine, until Ctrl-C or `orchestrator down`.
 
     What `orchestrator demo` starts, for you to play with; a part that dies is started again. Its data stay in the
@@ -53,15 +61,16 @@ def up(orgs: int, port: int | None, executions: bool, problems: bool, data: Path
 
     exit_on(*ENDING)
     with ending_with(partial(click.echo, "Everything has ended")):
-        _stay(orgs, port, executions, problems, data)
+        _stay(orgs, port, executions, problems_port if problems else None, data)
 
 
-def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: Path) -> None:
+def _stay(orgs: int, port: int | None, executions: bool, problems_port: int | None, data: Path) -> None:
     from rich.console import Console
 
     from orchestrator.client import CallError, StoreError
     from orchestrator.embedded.executions import of_environment
     from orchestrator.embedded.federation import Federation
+    from orchestrator.embedded.ports import free_port
     from orchestrator.embedded.postgres import forget_variables
     from orchestrator.embedded.problems import Served
     from orchestrator.embedded.problems import of_environment as of_problems
@@ -70,6 +79,8 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
     forget_variables()
     console = Console(highlight=False)
     organizations = [*(f"hospital-{number + 1}" for number in range(orgs)), "aggregator"]
+    if problems_port and free_port(problems_port) != problems_port:
+        raise Fault(f"port {problems_port} is taken by another program: end that, or give another --problems-port")
     tell = partial(console.print, soft_wrap=True)
     try:
         with Federation(
@@ -78,7 +89,9 @@ def _stay(orgs: int, port: int | None, executions: bool, problems: bool, data: P
             port=port,
             executions=organizations[-1] if executions else None,
             runtime_settings=of_environment(os.environ),
-            problems=Served(organizations[-1], own=of_problems(os.environ)) if problems else None,
+            problems=Served(organizations[-1], port=problems_port, own=of_problems(os.environ))
+            if problems_port
+            else None,
             tell=tell,
         ) as federation:
             for name, store_url in federation.running.stores.items():
@@ -132,6 +145,8 @@ def _describe(console: "Console", federation: "Federation", data: Path, executio
             table.add_row(implementation, where)
     if running.problems:
         table.add_row("problems", f"{running.problems['address']}; modules that are started in this folder find it")
+        url = "" if data == Path(DEFAULT) else f" --url {running.problems['address']}"
+        table.add_row("modules", f"orchestrator module{url} list")
     table.add_row("consent", f"each organization's consent policy admits all members: {running.consent_folder}")
     table.add_row("certificates", str(running.certificate_folder))
     table.add_row("logs", str(running.logs))

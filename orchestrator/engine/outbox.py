@@ -12,6 +12,8 @@ from orchestrator.store.statements import statement
 PURGE = "purge"
 """No message: the queue is to be emptied."""
 
+_NOTHING = UUID(int=0)
+
 
 @dataclass(frozen=True)
 class Poke:
@@ -21,7 +23,7 @@ class Poke:
         message: one of `core.pokes`, or `PURGE`.
         queue: where it goes.
         key: what it is about, a task or a function; it means nothing for a purge.
-        attempt: the number of the attempt that is due, or that must stop.
+        attempt: the number of the attempt that is due, or that must stop; 0 where a worker is to beat and no more.
         priority: those of the highest go first.
         traceparent: of the call that wrote it, where that was traced; of one that was claimed, of the claim.
     """
@@ -54,6 +56,10 @@ class Recorder:
     def stop(self, queue: str, task: UUID, attempt: int) -> None:
         """Tell whoever reads a queue that an attempt must end; its heartbeat will hear it too, later."""
         self.pokes.append(Poke(pokes.STOP_ATTEMPTS, queue, task, attempt))
+
+    def beat(self, queue: str) -> None:
+        """Have whoever reads a queue beat at once: the answer to the heartbeat says what there is to hear."""
+        self.pokes.append(Poke(pokes.STOP_ATTEMPTS, queue, _NOTHING, 0))
 
     def parameters(self) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for the time and the traceparent."""

@@ -15,7 +15,7 @@ from orchestrator.executions.lists import paging
 from orchestrator.executions.lists.listing import Listing
 from orchestrator.executions.lists.paging import Source
 from orchestrator.executions.states import Answer, Status
-from orchestrator.store import tables
+from orchestrator.store import execution_tables
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -85,7 +85,7 @@ def get(transaction: Transaction, id_: int) -> pb.Execution:
     return _message(row)
 
 
-_LISTED = Source(tables.executions, _COLUMNS.split(", "), "id", ("definition", "reason", "results"))
+_LISTED = Source(execution_tables.executions, _COLUMNS.split(", "), "id", ("definition", "reason", "results"))
 
 
 def page(transaction: Transaction, asked: Listing) -> tuple[int, int, Iterator[pb.Execution]]:

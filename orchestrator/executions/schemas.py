@@ -11,7 +11,7 @@ from orchestrator.executions.forms import schema_form
 from orchestrator.executions.lists import paging
 from orchestrator.executions.lists.listing import Listing
 from orchestrator.executions.lists.paging import Source
-from orchestrator.store import tables
+from orchestrator.store import execution_tables
 from orchestrator.store.statements import statement
 
 SORTABLE = ("name", "type", "implementation", "created_at")
@@ -100,7 +100,7 @@ def delete(transaction: Transaction, name: str) -> pb.WorkflowSchema:
     return schema
 
 
-_LISTED = Source(tables.schemas, ("message",), "name", ("message",))
+_LISTED = Source(execution_tables.schemas, ("message",), "name", ("message",))
 
 
 def page(transaction: Transaction, asked: Listing) -> tuple[int, int, Iterator[pb.WorkflowSchema]]:

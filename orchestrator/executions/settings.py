@@ -3,15 +3,10 @@
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, AliasChoices, AliasGenerator, BeforeValidator, Field, PositiveInt
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, AliasGenerator, Field, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def _split(value: object) -> object:
-    """Read `a,b`."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+from orchestrator.core.listed import Texts
 
 
 def _known_zone(value: str) -> str:
@@ -29,8 +24,6 @@ def _names(name: str) -> AliasChoices:
 
 
 _ALIASES = AliasGenerator(validation_alias=_names)
-
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class ExecutionSettings(BaseSettings):

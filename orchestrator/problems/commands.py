@@ -76,7 +76,7 @@ def give(
         node_commands.carry_out(transaction, deployment, command.cmd_node, wanted, found)
         for kind in wanted.kinds:
             # Whoever reads the queue asks at once what it is to do.
-            transaction.pokes.stop(deployments.queue(deployment, kind), id_, 0)
+            transaction.pokes.beat(deployments.queue(deployment, kind))
     acknowledgements.settle_tasks(transaction, deployment)
     return get(transaction, deployment, str(id_)), False
 

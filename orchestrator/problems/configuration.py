@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, NotFoundError
@@ -17,8 +16,6 @@ LONGEST_WAIT = 600.0
 
 LARGEST = 1024 * 1024
 """Most bytes of a question; an answer may have sixteen times as many."""
-
-_NOBODY = UUID(int=0)
 
 _INSERT = statement("""
     INSERT INTO configuration_requests (deployment, transaction_id, kind, replica, configuration, asked_at, deadline_at,
@@ -69,7 +66,7 @@ def ask(
         }
         transaction.connection.execute(_INSERT, parameters)
     # Whoever reads the queue asks at once what it is to answer.
-    transaction.pokes.stop(deployments.queue(deployment, kind), _NOBODY, 0)
+    transaction.pokes.beat(deployments.queue(deployment, kind))
     return first
 
 
@@ -157,7 +154,7 @@ _GIVE_BACK = statement("""
 def give_back(transaction: Transaction, deployment: str, kind: int, name: str) -> None:
     """Have others answer what a module was to answer that has gone."""
     if transaction.connection.execute(_GIVE_BACK, {"deployment": deployment, "kind": kind, "name": name}):
-        transaction.pokes.stop(deployments.queue(deployment, kind), _NOBODY, 0)
+        transaction.pokes.beat(deployments.queue(deployment, kind))
 
 
 _OF = statement("""

@@ -7,15 +7,9 @@ from cryptography.fernet import Fernet
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, NonNegativeInt, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from orchestrator.core.listed import Texts
 from orchestrator.problems import graph
 from orchestrator.settings import Duration
-
-
-def _split(value: object) -> object:
-    """Read `a,b`."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
 
 
 def _limits(value: object) -> object:
@@ -40,7 +34,6 @@ def _fernet(value: SecretStr) -> SecretStr:
     return value
 
 
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Limits = Annotated[dict[str, Duration], NoDecode, BeforeValidator(_known), BeforeValidator(_limits)]
 
 

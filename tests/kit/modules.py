@@ -204,14 +204,20 @@ class Modules:
         with contextlib.ExitStack() as held:
             held.callback(remove_data, self.federation.data)
             held.enter_context(self.federation)
-            database = held.enter_context(opened(self.federation.places.database_url))
-            self.deployment = Deployment(database, organization=ORGANIZATION, channel=self.federation.channel)
+            self._reading = held.enter_context(contextlib.ExitStack())
+            self.reopen()
             held.callback(self._end)
             self._held = held.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+
+    def reopen(self) -> None:
+        """Open the database, whose connections end with its server."""
+        self._reading.close()
+        database = self._reading.enter_context(opened(self.federation.places.database_url))
+        self.deployment = Deployment(database, organization=ORGANIZATION, channel=self.federation.channel)
 
     def start(self, kind: str, name: str = "first", **more: str) -> Script:
         """Start a module script."""

@@ -25,6 +25,7 @@ _OURS = {
     "ExecutionService",
     "ExecutionStepService",
     "InspectionService",
+    "ModuleService",
     "SubmissionService",
     "TopicService",
     "WorkerService",

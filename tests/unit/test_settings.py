@@ -1,8 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.broker.settings import FlowerSettings
 from orchestrator.core.settings_errors import explain
-from orchestrator.settings import FlowerSettings, ServerSettings, read_broker_urls, read_channels
+from orchestrator.settings import ServerSettings, read_broker_urls, read_channels
 
 URL = "postgresql://user:secret@localhost/db"
 

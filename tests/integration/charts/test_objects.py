@@ -396,7 +396,7 @@ def test_a_tls_route_has_the_newest_version_that_the_cluster_knows():
     chart, values = MATRIX["orchestrator-full"]
     newer = template(chart, values, "--api-versions=gateway.networking.k8s.io/v1/TLSRoute")
     routes = [found for found in yaml.safe_load_all(newer) if found and found["kind"] == "TLSRoute"]
-    assert [route["apiVersion"] for route in routes] == ["gateway.networking.k8s.io/v1"] * 2
+    assert [route["apiVersion"] for route in routes] == ["gateway.networking.k8s.io/v1"] * 3
 
 
 def test_a_digest_comes_before_a_tag():
@@ -410,11 +410,16 @@ def test_no_service_that_a_load_balancer_publishes_has_the_port_of_metrics():
         for found in of_kind(rendered(*MATRIX["orchestrator-parts"]), "Service", "server")
         if found["spec"].get("type") == "LoadBalancer"
     ]
-    assert [[port["targetPort"] for port in service["spec"]["ports"]] for service in published] == [["api"], ["grpc"]]
+    assert [[port["targetPort"] for port in service["spec"]["ports"]] for service in published] == [
+        ["api"],
+        ["problems"],
+        ["grpc"],
+    ]
 
 
 @pytest.mark.parametrize(
-    "name", ["orchestrator-least", "organization-least", "orchestrator-plain", "orchestrator-hook"]
+    "name",
+    ["orchestrator-least", "orchestrator-parts", "organization-least", "orchestrator-plain", "orchestrator-hook"],
 )
 def test_the_notes_name_the_first_commands(name, tmp_path):
     chart, values = MATRIX[name]
@@ -426,7 +431,8 @@ def test_the_notes_name_the_first_commands(name, tmp_path):
     assert "rollout status" in notes
     assert f"helm test {RELEASE} --namespace orchestrator" in notes
     assert notes.count("WARNING") == (2 if name.endswith("plain") else 0)
-    assert ("--set migrations.half=contract" in notes) == (name == "orchestrator-least")
+    assert ("network-orchestrator-server-problems" in notes) == (name == "orchestrator-parts")
+    assert ("--set migrations.half=contract" in notes) == (name in ("orchestrator-least", "orchestrator-parts"))
 
 
 def test_a_worker_that_runs_jobs_has_the_rights_for_jobs_alone():

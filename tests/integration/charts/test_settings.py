@@ -11,13 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from click.testing import CliRunner
+from cryptography.fernet import Fernet
 
 from beat import sweeps
 from beat.settings import BeatSettings
+from orchestrator.broker.settings import FlowerSettings
 from orchestrator.cli.main import main
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.files.trust import read_trust
-from orchestrator.settings import DatabaseSettings, FlowerSettings, ServerSettings
+from orchestrator.gateway.problems.settings import ProblemsHttpSettings
+from orchestrator.problems.settings import ProblemSettings
+from orchestrator.settings import DatabaseSettings, ServerSettings
 from tests.integration.charts.rendering import (
     CHARTS,
     container,
@@ -36,6 +40,8 @@ from tests.integration.charts.values import (
     ORCHESTRATOR,
     ORGANIZATION,
     ORGANIZATION_SETTINGS,
+    PROBLEM_HTTP_SETTINGS,
+    PROBLEM_SETTINGS,
     RUNTIME_SETTINGS,
     SERVER_SETTINGS,
     STORE_SETTINGS,
@@ -66,19 +72,25 @@ LEFT_OUT = {
     "ORCHESTRATOR_KUBERNETES_NAMESPACE": "jobs run in the worker's own, where its role is",
     "ORCHESTRATOR_TLS_SERVER_CA_CERT": "nothing in the server needs it",
     "ORCHESTRATOR_ARGO_WORKFLOWS_TOKEN": "it comes as a file, which is read again",
-    **{
-        f"ORCHESTRATOR_PROBLEMS_{name}": "the charts have no port for the HTTP of problems yet"
-        for name in ("IDENTITY", "ADDRESS", "ORGANIZATION", "CHANNEL", "DEPLOYMENT", "CONNECTIONS")
-    },
 }
+# What is the server's alone, of settings that others read as well.
+KEPT_FROM = {"beat": {"ORCHESTRATOR_PROBLEMS_SECRET_KEY", "ORCHESTRATOR_HF_TOKEN"}}
 # What secrets and the kubelet hold.
-ELSEWHERE = {"DATABASE_URL": "postgresql://user@host/db", "BROKER_URL": "redis://host:6379/0", "NODE": "node-0"}
+ELSEWHERE = {
+    "DATABASE_URL": "postgresql://user@host/db",
+    "BROKER_URL": "redis://host:6379/0",
+    "NODE": "node-0",
+    "PROBLEMS_SECRET_KEY": Fernet.generate_key().decode(),
+    "HF_TOKEN": "hub",
+    "PROBLEMS_MODEL_HUB_TOKEN": "server",
+}
 # What the matrix adds by `extraEnv`.
 NOT_SETTINGS = {"ORCHESTRATOR_LATER"}
 
+SERVED = (ExecutionSettings, ProblemSettings, ProblemsHttpSettings)
 PROCESSES = [
-    (ORCHESTRATOR, "Deployment", "server", (ServerSettings, ExecutionSettings)),
-    (ORCHESTRATOR, "Deployment", "beat", (BeatSettings,)),
+    (ORCHESTRATOR, "Deployment", "server", (ServerSettings, *SERVED)),
+    (ORCHESTRATOR, "Deployment", "beat", (BeatSettings, ProblemSettings)),
     (ORCHESTRATOR, "Deployment", "runtime", (RuntimeSettings, ArgoSettings, KafkaSettings)),
     (ORCHESTRATOR, "Job", "migrations", (DatabaseSettings,)),
     (ORCHESTRATOR, "Deployment", "flower", (FlowerSettings,)),
@@ -88,7 +100,11 @@ PROCESSES = [
 
 
 def variables(*settings) -> set[str]:
-    return {f"ORCHESTRATOR_{name.upper()}" for each in settings for name in each.model_fields}
+    return {
+        f"{each.model_config['env_prefix'] or 'ORCHESTRATOR_'}{name.upper()}"
+        for each in settings
+        for name in each.model_fields
+    }
 
 
 def told(chart: str, kind: str, component: str, sets: tuple[str, ...]) -> dict[str, str | None]:
@@ -112,7 +128,8 @@ def test_a_process_can_be_told_every_setting_and_nothing_else(chart, kind, compo
     # Server, beat and migrations are told of the database in one place, so the latter two hear a little more.
     shared = variables(ServerSettings) & variables(BeatSettings) if component == "migrations" else set()
     assert known - variables(*settings) - shared == set(), "there is no such setting"
-    assert variables(*settings) - known - LEFT_OUT.keys() == set(), (
+    assert not known & KEPT_FROM.get(component, set())
+    assert variables(*settings) - known - LEFT_OUT.keys() - KEPT_FROM.get(component, set()) == set(), (
         "the chart cannot say it: let values.schema.json and the matrix of values.py know it, or LEFT_OUT why not"
     )
 
@@ -133,6 +150,8 @@ def test_no_container_is_told_what_no_settings_class_knows(name):
         (ORCHESTRATOR, ("server", "settings"), SERVER_SETTINGS),
         (ORCHESTRATOR, ("beat", "settings"), BEAT_SETTINGS),
         (ORCHESTRATOR, ("executions", "settings"), EXECUTION_SETTINGS),
+        (ORCHESTRATOR, ("problems", "settings"), PROBLEM_SETTINGS),
+        (ORCHESTRATOR, ("problems", "httpSettings"), PROBLEM_HTTP_SETTINGS),
         (ORCHESTRATOR, ("runtime", "settings"), RUNTIME_SETTINGS),
         (ORGANIZATION, ("settings",), ORGANIZATION_SETTINGS),
         (ORGANIZATION, ("worker", "settings"), WORKER_SETTINGS),
@@ -205,6 +224,11 @@ def test_a_process_takes_what_it_is_told(chart, kind, component, settings, monke
         trust = read_trust(made.tls_client_ca_cert_dir, made.tls_deny_list)
         assert {name: len(read.certificates) for name, read in trust.organizations.items()} == {"hospital-1": 1}
         assert len(trust.organizations["hospital-1"].revocations) == 1
+        assert made.problems_identity == ("certificate", "token")
+        assert (made.problems_owner, made.problems_place) == ("central", "oncology")
+        assert ProblemSettings().problems_hard_limits == {"ML_MODEL": 1800}
+        assert ProblemSettings().problems_secret_key
+        assert ProblemsHttpSettings().hosts == ("problems.example.org", ".svc")
     if component == "beat":
         assert made.event_retention == 90 * 86400
         assert made.media_root == full["ORCHESTRATOR_MEDIA_ROOT"]
@@ -289,6 +313,7 @@ def test_beat_and_server_are_told_the_same_rules():
     objects = rendered(*MATRIX["orchestrator-full"])
     shared = {f"ORCHESTRATOR_{name.upper()}" for name in ServerSettings.model_fields.keys() & BeatSettings.model_fields}
     server, beat = (container(objects, "Deployment", component) for component in ("server", "beat"))
+    shared |= variables(ProblemSettings) - KEPT_FROM["beat"]
     rules = shared - {"ORCHESTRATOR_BROKER_URL"} - LEFT_OUT.keys()
     assert {name: environment(server)[name] for name in rules} == {name: environment(beat)[name] for name in rules}
     assert named(objects, "Deployment", "beat")["spec"]["replicas"] == 2

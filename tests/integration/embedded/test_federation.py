@@ -406,3 +406,14 @@ def test_a_folder_of_others_stays_as_it_is(tmp_path, words):
     assert refused.returncode == 1
     assert output.startswith(f"Error: {tmp_path} ")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_port_of_problems_that_is_taken_is_told_before_anything_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with command("up", "--problems", "--problems-port", port, "--data", str(tmp_path / "data")) as refused:
+            output, _ = refused.communicate(timeout=START_SECONDS)
+    assert refused.returncode == 1
+    taken = f"Error: port {port} is taken by another program: end that, or give another --problems-port\n"
+    assert output.startswith(taken)
+    assert not (tmp_path / "data").exists()

@@ -78,3 +78,11 @@ def test_a_module_without_an_orchestrator_ends_on_sigint(modules, tmp_path):
     module = modules.start("ML_MODEL", "alone", ORCHESTRATOR_DATA=str(tmp_path))
     wait_until(lambda: "orchestrator.not_found" in module.said(), 20)
     assert module.end() == 0
+
+
+def test_a_module_that_has_waited_for_its_orchestrator_says_that_it_found_it(modules, tmp_path):
+    module = modules.start("ML_MODEL", "early", ORCHESTRATOR_DATA=str(tmp_path))
+    wait_until(lambda: "orchestrator.not_found" in module.said(), 20)
+    (tmp_path / ".orchestrator").symlink_to(modules.federation.folder)
+    wait_until(lambda: "orchestrator.found" in module.said(), 20)
+    assert module.end() == 0

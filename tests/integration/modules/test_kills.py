@@ -20,6 +20,7 @@ def test_what_was_accepted_ends_whoever_is_killed(modules: Modules) -> None:
             task = harmed.submit()
             wait_until(lambda task=task: running(harmed, task), 60, f"ML_MODEL of {task} to run")
             harmed.kill_module(victim) if victim in CLASSES else harmed.kill(victim)
+        modules.reopen()
         assert harmed.broken() == []
         for task in harmed.accepted:
             shown = harmed.get(task)

@@ -16,7 +16,7 @@ from orchestrator.core.errors import (
     PermissionDeniedError,
 )
 from orchestrator.core.kinds import MODULE_STATUS
-from orchestrator.problems import commands, deletion, deployments, iterations, listing, outputs
+from orchestrator.problems import commands, configuration, deletion, deployments, iterations, listing, outputs
 from orchestrator.problems.errors import NumbersUsedUpError, StateError
 from orchestrator.problems.sweeps import old_problems
 from tests.kit.deployment import APP, CONSTRAINTS, MODEL, RESOURCES, Deployment, Module, task
@@ -92,6 +92,9 @@ def test_rows_and_events_agree(deployment: Deployment):
     modules[CONSTRAINTS].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, "no")
     for command, task_id in ((pb.STOP_TASK, stopped), (pb.RESET_TASK, again), (pb.PREEMPT_TASK, again)):
         deployment.ask(commands.give, pb.Command(cmd_task=command, task_id=task_id))
+    # What calls workers up is for no task.
+    deployment.ask(configuration.ask, APP, "modality")
+    deployment.ask(commands.give, pb.Command(cmd_node=pb.START_NODE, target_node="APP_REQUIREMENTS"))
     deployment.finish(modules)
     assert [deployment.state(each) for each in (done, again, stopped)] == ["ERROR", "SUCCEEDED", "STOPPED"]
     found = [str(each) for each in stored.check(deployment.database, deployment.channel, timedelta(days=7))]

@@ -104,6 +104,12 @@ def test_modules_are_listed_stopped_and_started(run: Any, desk: Desk):
         code, output, errors = giving.result()
         assert (code, json.loads(output)["state"]) == (0, "APPLIED"), errors
         assert desk.post("/status", {"node_id": CONSTRAINTS}).json() == {"status": state}
+    module.phase = pb.PHASE_ENDED
+    module.report()
+    left = run("module", "list")[1]
+    assert "HW_CONSTRAINTS/m2" not in left
+    assert "gone, or not heard any more: 1; --all lists them too" in left
+    assert "HW_CONSTRAINTS/m2" in run("module", "list", "--all")[1]
     code, _, errors = run("module", "stop", "NOTHING")
     assert (code, "NOTHING" in errors) == (1, True)
 
@@ -128,6 +134,14 @@ def test_a_module_is_asked(run: Any, desk: Desk):
 def test_what_cannot_be_done_is_one_line(run: Any, arguments: tuple[str, ...], code: int, words: str):
     found, _, errors = run(*arguments)
     assert (found, words in errors) == (code, True), errors
+
+
+def test_a_slip_in_a_name_is_told_and_kept(run: Any, tmp_path: Path):
+    (tmp_path / "p.json").write_text('{"problem_short_descripton": "digits", "num_outputs": 1}')
+    code, _, errors = run("problem", "submit", "p.json")
+    assert code == 0
+    assert errors.startswith("p.json: problem_short_descripton is kept in extra_data, for modules; did you mean")
+    assert errors.endswith(" problem_short_description?\n")
 
 
 def test_a_file_that_is_no_json_and_a_service_that_is_away(run: Any, tmp_path: Path):

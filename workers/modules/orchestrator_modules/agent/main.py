@@ -91,11 +91,15 @@ class Agent:
         queue = KIND_OF[self._hello.kind].queue(self._hello.deployment)
         while not self._module.leaving.is_set():
             try:
-                return Place(self._settings, queue)
+                found = Place(self._settings, queue)
             except NowhereError as error:
                 if str(error) != complaint:
-                    log.warning("orchestrator.not_found", reason=str(error))
+                    log.warning("orchestrator.not_found", reason=str(error), meanwhile="this module waits")
                 complaint = str(error)
+            else:
+                if complaint:
+                    log.warning("orchestrator.found", address=found.address)
+                return found
             self._module.leaving.wait(_LOOK_SECONDS)
         return None
 

@@ -125,6 +125,9 @@ class Reports(threading.Thread):
                     log.warning("orchestrator.not_heard", reason=reason)
                 self._complaint = reason
             else:
+                if self._complaint:
+                    # As loud as the complaint: else who reads it would not know that it is over.
+                    log.warning("orchestrator.heard_again")
                 self._complaint = ""
 
     def _register(self) -> None:
