@@ -18,6 +18,7 @@ from tests.kit import engines
 from tests.kit.node import node
 from tests.kit.pool import Pool
 from tests.kit.recorded import serving
+from tests.kit.temporary import attempt_folder
 from tests.kit.waiting import wait_until
 from tests.kit.world import TRAINS, World
 from workers.executors import registry
@@ -199,9 +200,9 @@ def test_a_worker_that_starts_again_ends_what_the_one_before_has_left(
 
 @pytest.fixture
 def folder(world: World) -> Iterator[Path]:
-    folder = world.root / "attempt"
+    folder = attempt_folder(world.root)
     for name in ("function", "home", "inputs", "outputs"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir()
     yield folder
     assert registry.make(world.settings).end(folder, 0.0)
 

@@ -34,9 +34,9 @@ def name_of(page: Path) -> str:
     return page.relative_to(DOCS).with_suffix("").as_posix()
 
 
-EXCERPTS = {"extending/kind", "assets", "sdk", "substra"}
+EXCERPTS = {"extending/kind", "assets", "modules", "sdk", "substra"}
 """Pages that other tests hold to what they show: `test_extending.py`, `acceptance/test_examples.py`, and some in
-`client/`."""
+`client/` and `modules/`."""
 
 PAGES = {
     name_of(page): page for page in sorted(DOCS.rglob("*.md")) if blocks_of(page) and name_of(page) not in EXCERPTS

@@ -65,6 +65,14 @@ def bury(place: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def attempt_folder(place: Path) -> Path:
+    """Make a folder for an attempt, named like no other of the machine, as a worker's is.
+
+    By its name an executor finds what a function has left, and kills it, also where another test runs it.
+    """
+    return Path(tempfile.mkdtemp(prefix="attempt-", dir=place))
+
+
 def passable(folder: Path) -> Path:
     """Let the servers' user through a folder to what is the servers' below it, which then lies there and not elsewhere.
 

@@ -2,18 +2,28 @@
 
 import json
 import queue
+from pathlib import Path
 
 import pytest
 import sustainml_swig as swig
 from sustainml_py.nodes.OrchestratorNode import OrchestratorNode
 
 from orchestrator import protos as pb
+from tests.kit.pages import run
 from tests.kit.waiting import wait_until
+
+PAGE = Path(__file__).parents[3] / "docs" / "modules.md"
 
 
 @pytest.fixture
-def front(modules, monkeypatch):
-    monkeypatch.setenv("ORCHESTRATOR_PROBLEMS_URL", modules.federation.running.problems["address"])
+def address(modules, monkeypatch):
+    found = modules.federation.running.problems["address"]
+    monkeypatch.setenv("ORCHESTRATOR_PROBLEMS_URL", found)
+    return found
+
+
+@pytest.fixture
+def front(address):
     heard = queue.SimpleQueue()
     node = OrchestratorNode(
         new_node_output=lambda id, data: heard.put(("output", id, data)),
@@ -52,6 +62,24 @@ def test_a_script_prepares_and_starts_a_problem_and_reads_what_became_of_it(modu
     assert inherited.problem_short_description() == "digits"
     assert node.start_iteration(following, inherited)
     assert modules.ended(pb.TaskId(problem_id=task.problem_id(), iteration_id=2)).state == pb.STAGE_SUCCEEDED
+
+
+def test_the_blocks_of_the_page_run_and_their_front_end_hears_all_outputs(modules, address, capsys):
+    names = {}
+    said = []
+
+    def outputs():
+        said.extend(capsys.readouterr().out.splitlines())
+        return {line.partition("(")[0] for line in said if "NodeStatus" not in line}
+
+    try:
+        run(PAGE, names)
+        task = names["task_id"]
+        assert modules.ended(pb.TaskId(problem_id=task.problem_id(), iteration_id=1)).state == pb.STAGE_SUCCEEDED
+        wait_until(lambda: len(outputs()) == 6, 30, "all outputs to be told")
+    finally:
+        if "node" in names:
+            names["node"].node_.destroy()
 
 
 def test_a_script_asks_a_module_and_commands_it(modules, front):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.kit import engines
+from tests.kit.temporary import attempt_folder
 from tests.kit.waiting import wait_until
 from tests.kit.world import World
 from workers.executors import registry, watch
@@ -172,8 +173,7 @@ def staged(executor: str, tmp_path: Path, more: dict[str, Any]) -> Iterator[Stag
         executor=executor,
         **more,
     )
-    folder = tmp_path / "attempt"
-    folder.mkdir()
+    folder = attempt_folder(tmp_path)
     stage = Stage(folder, settings)
     try:
         stage.executor.check()

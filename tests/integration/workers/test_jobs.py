@@ -12,6 +12,7 @@ import pytest
 from orchestrator import protos as pb
 from tests.kit import engines
 from tests.kit.cluster import LOSE, Cluster
+from tests.kit.temporary import attempt_folder
 from tests.kit.waiting import wait_until
 from tests.kit.world import TRAINS, World
 from workers.executors import registry, watch
@@ -41,9 +42,9 @@ def cluster(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 @pytest.fixture
 def folder(world: World) -> Path:
-    folder = world.root / "attempt"
+    folder = attempt_folder(world.root)
     for name in ("function", "home", "inputs", "outputs"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir()
     return folder
 
 

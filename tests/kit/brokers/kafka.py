@@ -108,7 +108,9 @@ def kafka(folder: Path) -> Iterator[str]:
     }
     settings.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    tool = [program, *_JAVA, "-cp", path, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)]
+    # One word: the id may begin with a dash.
+    words = ["format", f"--cluster-id={cluster}", "-c", str(settings)]
+    tool = [program, *_JAVA, "-cp", path, "kafka.tools.StorageTool", *words]
     done = subprocess.run(tool, capture_output=True, text=True, timeout=START_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     command = [program, *_JAVA, "-cp", path, "kafka.Kafka", str(settings)]
