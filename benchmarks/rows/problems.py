@@ -24,7 +24,7 @@ from benchmarks.stage import Stage
 
 _MOST_CLIENTS = 8
 _SECONDS = 300.0
-_PAUSE = "0.2"
+_PAUSE = "1"
 """Seconds that the callback takes whose replicas are counted."""
 _CARBON = 1
 _ROOT = Exchange("GET", "/")

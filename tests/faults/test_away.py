@@ -35,7 +35,7 @@ def test_all_tasks_are_done_when_it_is_back(stage):
     stage.submit(built)
     plan = Followed(stage, built)
     wait_until(lambda: emptied(stage) - before >= TASKS, 60, f"the queue to be emptied of {TASKS} pokes or more")
-    assert waiting(stage) == 0
+    wait_until(lambda: waiting(stage) == 0, 30, "the queue to be empty: what is poked anew meanwhile goes, too")
     assert plan.states() == {"WAITING_FOR_EXECUTOR_SLOT": TASKS}
     stage.start(f"worker-{AWAY}")
     plan.wait(60)

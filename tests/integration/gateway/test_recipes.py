@@ -19,7 +19,7 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from tests.kit.servers import serving
 
-MESSAGE_SECONDS = 1.5
+MESSAGE_SECONDS = 4.0
 MOST_BYTES = 1024 * 1024
 
 
