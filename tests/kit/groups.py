@@ -20,6 +20,7 @@ GROUPS = {
     "acceptance/test_": "network",
     "conformance/executions/test_": "executions",
     "integration/celery/test_": "celery",
+    "integration/modules/test_": "modules",
     "integration/brokers/test_": "brokers",
     "attacks/test_broker_": "brokers",
 }
