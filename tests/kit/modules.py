@@ -271,7 +271,11 @@ class Modules:
     def ended(self, task: pb.TaskId, timeout: float = 60.0) -> pb.Iteration:
         """Wait until an iteration has ended, and return it."""
         open_states = (pb.STAGE_WAITING, pb.STAGE_RUNNING)
-        wait_until(lambda: self.deployment.get(task).state not in open_states, timeout, str(self.deployment.get(task)))
+        try:
+            wait_until(lambda: self.deployment.get(task).state not in open_states, timeout)
+        except AssertionError as error:
+            said = "\n".join(f"{each.kind}/{each.name}: {each.said()[-2000:]}" for each in self.scripts)
+            raise AssertionError(f"{error}: {self.deployment.get(task)}\n{said}") from error
         return self.deployment.get(task)
 
     def stage(self, task: pb.TaskId, kind: str) -> pb.Stage:

@@ -24,6 +24,8 @@ log = structlog.get_logger()
 _CLAIM_SECONDS = 60.0
 _RELEASE_SECONDS = 2.0
 _INPUTS_SECONDS = 60.0
+# An answer that never comes must not take a slot for ever: the same report again changes nothing.
+_REPORT_SECONDS = 60.0
 _CODES = {"EXCEPTION": pb.STAGE_ERROR_EXCEPTION, "NODE_ERROR": pb.STAGE_ERROR_NODE_ERROR}
 
 
@@ -56,7 +58,7 @@ class Work:
         leaving = self._module.leaving
         try:
             claim = insist(
-                lambda: self._client.worker.ClaimTask(param),
+                lambda: self._client.worker.ClaimTask(param, timeout=_CLAIM_SECONDS),
                 enough=lambda: leaving.is_set() or time.monotonic() > until,
                 pause=leaving.wait,
             )
@@ -172,7 +174,10 @@ class Work:
                 self._fail(held, pb.STAGE_ERROR_INVALID_OUTPUT, words)
             else:
                 answer = self._insist(
-                    held, lambda: self._client.modules.CompleteStage(wire.parts(held.attempt, output))
+                    held,
+                    lambda: self._client.modules.CompleteStage(
+                        wire.parts(held.attempt, output), timeout=_REPORT_SECONDS
+                    ),
                 )
                 if answer.HasField("error"):
                     log.warning("stage.output_refused", job=held.job, reason=answer.error.message)
@@ -187,7 +192,10 @@ class Work:
         failure = pb.StageFailure(code=code, message=message)
         # Its output is for those who look for the reason; one that is too large tells them nothing.
         kept = output if len(output) <= self._reports.largest else b""
-        self._insist(held, lambda: self._client.modules.FailStage(wire.parts(held.attempt, kept, failure)))
+        self._insist(
+            held,
+            lambda: self._client.modules.FailStage(wire.parts(held.attempt, kept, failure), timeout=_REPORT_SECONDS),
+        )
 
     def _serialized(self, output: frames.Members) -> bytes:
         serialized: bytes = wire.message_of(self._output, output).SerializeToString()
