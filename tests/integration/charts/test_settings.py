@@ -31,14 +31,10 @@ from tests.integration.charts.rendering import (
     pods,
     rendered,
 )
-from tests.integration.charts.values import (
+from tests.integration.charts.setting_values import (
     BEAT_SETTINGS,
-    CONSENT,
     DATABASE_SETTINGS,
     EXECUTION_SETTINGS,
-    MATRIX,
-    ORCHESTRATOR,
-    ORGANIZATION,
     ORGANIZATION_SETTINGS,
     PROBLEM_HTTP_SETTINGS,
     PROBLEM_SETTINGS,
@@ -47,6 +43,7 @@ from tests.integration.charts.values import (
     STORE_SETTINGS,
     WORKER_SETTINGS,
 )
+from tests.integration.charts.values import CONSENT, MATRIX, ORCHESTRATOR, ORGANIZATION
 from tests.kit.issuing import authority, revocation_list
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings

@@ -13,7 +13,7 @@ from workers.executors.image import Image
 from workers.executors.manifest import manifest, run_name
 from workers.settings import WorkerSettings
 
-FOLDER = Path("/work/org-1@node-1/7d9b-2-0123456789ab")
+FOLDER = Path("/srv/org-1@node-1/7d9b-2-0123456789ab")
 JOB = Job(
     FOLDER,
     ["python3", "function.py"],
@@ -32,10 +32,10 @@ def settings(**more: Any) -> WorkerSettings:
         broker_url="redis://127.0.0.1:9",
         store_root="/store",
         store_url="https://store.example.org",
-        work_dir=Path("/work"),
+        work_dir=Path("/srv"),
         node="node-1",
         executor="kubernetes",
-        kubernetes_volumes=("working:/work", "store:/store", "inner:/store/samples"),
+        kubernetes_volumes=("working:/srv", "store:/store", "inner:/store/samples"),
         **more,
     )
 
@@ -77,7 +77,7 @@ def test_it_sees_its_own_part_of_each_volume_alone() -> None:
         mount["mountPath"]: (claims[mount["name"]], mount.get("subPath"), mount.get("readOnly"))
         for mount in pod["containers"][0]["volumeMounts"]
     }
-    inside = str(FOLDER.relative_to("/work"))
+    inside = str(FOLDER.relative_to("/srv"))
     assert seen == {
         "/tmp": ("working", f"{inside}/home", False),
         "/inputs": ("working", f"{inside}/inputs", True),
@@ -118,8 +118,8 @@ def test_devices_are_for_those_whom_the_policy_names(devices: bool) -> None:
 
 def test_names_are_as_a_cluster_takes_them() -> None:
     assert run_name(FOLDER) == "run-7d9b-2-0123456789ab"
-    assert len(run_name(Path("/work") / ("x" * 200))) <= 63
-    assert run_name(Path("/work/A_b")) == "run-a-b"
+    assert len(run_name(Path("/srv") / ("x" * 200))) <= 63
+    assert run_name(Path("/srv/A_b")) == "run-a-b"
 
 
 def test_settings_say_what_is_missing() -> None:
