@@ -85,6 +85,9 @@ def do(what, inputs, status, output):
                 pass
     if word == "hold":
         ctypes.PyDLL(None).sleep(600)
+    if word == "until":
+        while not any(call.split()[:1] + call.split()[-3:-2] == [KIND, value] for call in (FOLDER / "calls").open()):
+            time.sleep(0.01)
     if word == "child":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (FOLDER / "child").write_text(str(child.pid))

@@ -22,7 +22,8 @@ def begun(modules, kind, what, name=None):
 
 def test_replicas_share_what_waits_and_take_what_one_that_is_killed_has_begun(modules):
     second = modules.started("HW_CONSTRAINTS", "second")
-    modules.say("HW_CONSTRAINTS", "sleep:0.3")
+    # Else the first may have done all before the second reads its queue.
+    modules.say("HW_CONSTRAINTS", "until:second")
     tasks = [modules.submit() for _ in range(6)]
     for each in tasks:
         assert modules.ended(each).state == pb.STAGE_SUCCEEDED
