@@ -165,7 +165,7 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         self._thread.start()
-        assert self._open.wait(20)
+        assert self._open.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

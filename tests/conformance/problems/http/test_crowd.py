@@ -140,7 +140,7 @@ def test_two_servers_tell_the_same(desk: Desk, second: Desk):
         task = desk.submit()
         waiting = [each.later("/results", {"node_id": 9, "task_id": task}) for each in (desk, second)]
         desk.finish()
-        assert waiting[0].result(20).json() == waiting[1].result(20).json()
+        assert waiting[0].result(60).json() == waiting[1].result(60).json()
         wait_until(lambda: [name for _, name, _ in of(listener, task)].count("stage.output") == 6)
     ours = of(listener, task)
     with Listener(desk, ours[0][0] - 1, problem_id=task["problem_id"]) as resumed:
