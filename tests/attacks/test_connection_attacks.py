@@ -28,8 +28,6 @@ ATTACKS = 300
 MIB = 1024 * 1024
 ELSEWHERE = "127.0.0.2"
 
-pytestmark = pytest.mark.timeout(120)
-
 SERVE = (
     "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
     "sys.exit(serve(StoreSettings()))"

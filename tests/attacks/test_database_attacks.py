@@ -42,8 +42,6 @@ CHANNEL = "known"
 CHANNELS = {CHANNEL: [ORGANIZATION], "other": [ORGANIZATION]}
 BACK_SECONDS = 15.0
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:

@@ -36,8 +36,6 @@ SETTINGS = {
     "ORCHESTRATOR_METRICS_ENABLED": "true",
 }
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:

@@ -32,8 +32,6 @@ from workers.executors.subprocess import short_home
 
 from .contained import EXECUTORS, LIMITS, Contained, limited, processes_with
 
-pytestmark = pytest.mark.timeout(90)
-
 LOOKS = """
 import ctypes
 def tried(what):

@@ -23,8 +23,6 @@ from tests.kit.world import TRAINS, World
 
 from .contained import Contained, processes_with
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:

@@ -31,8 +31,6 @@ BLOCKS = dict(re.findall(r"^```(?:sh|ini) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | 
 SECONDS = 3.0
 SERVING = ("beat", "serve")
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def run(name: str, words: dict[str, str], settings: dict[str, str] | None = None) -> str:
     """Run a block of the page with other words; return what it printed."""

@@ -40,10 +40,8 @@ START_SECONDS = 60.0
 HEARD: list[pb.Node] = []
 """The nodes that the orchestrator had heard as soon as the federation was ready."""
 
+
 # A federation is a dozen processes, which start slowly where other tests run beside.
-pytestmark = pytest.mark.timeout(240)
-
-
 @pytest.fixture(scope="module")
 def federation() -> Iterator[Federation]:
     with tempfile.TemporaryDirectory(prefix="orchestrator-test-") as folder:

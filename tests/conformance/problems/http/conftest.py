@@ -138,7 +138,7 @@ def database_url(postgres: Postgres) -> str:
 def desk(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One for all tests of a process: a test looks at its own tasks."""
     with desk_on(
-        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="60"
+        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="240"
     ) as found:
         yield found
 
