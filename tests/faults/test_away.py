@@ -1,6 +1,5 @@
 """An organization whose workers were away for long finds all its tasks, though its queue was emptied."""
 
-import pytest
 import redis
 
 from orchestrator.client import PUBLIC
@@ -10,8 +9,6 @@ from tests.kit.waiting import wait_until
 
 AWAY = "org-b"
 TASKS = 8
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def emptied(stage) -> int:

@@ -22,8 +22,6 @@ from tests.kit.waiting import wait_until
 
 ROUNDS, WIDTH = 2, 2
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def around(method: str, times: int) -> tuple[str, str]:
     """Return the points before and after the commit of a call of the server."""

@@ -20,8 +20,6 @@ from tests.kit.waiting import wait_until
 # It does not end when it is asked to: there is a second in which both could run.
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def stubborn(whole_stage):

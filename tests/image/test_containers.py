@@ -195,7 +195,7 @@ def test_a_worker_that_starts_again_ends_what_the_one_before_has_left(
         wait_until(lambda: world.recorded.failed, timeout=60, message="it to be reported lost")
         assert world.recorded.failed[0].lost
         assert containers(world) == []
-        wait_until(lambda: not began[0].exists(), timeout=20, message="its folder to be removed")
+        wait_until(lambda: not began[0].exists(), timeout=60, message="its folder to be removed")
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ class Installation:
         state: dict[str, Any] = self.portal.get(f"/api/executions/{execution['id']}/").json()["state"]
         return state
 
-    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 30) -> str:
+    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 60) -> str:
         """Wait until an execution is in a state, and return its message."""
 
         def found() -> dict[str, Any] | None:

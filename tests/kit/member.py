@@ -190,7 +190,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     barrier = Barrier(len(calls))
 
     def begin(call: Callable[[], Any]) -> Any:
-        barrier.wait(10)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:

@@ -12,7 +12,7 @@ from orchestrator.engine.transaction import Database
 from orchestrator.rpc import methods
 from orchestrator.rpc.handlers import Parts, Unary
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 _SERVICES = [

@@ -46,7 +46,7 @@ class Tansu:
     def kill(self) -> None:
         """Kill it at once."""
         os.killpg(self._process.pid, signal.SIGKILL)
-        wait_until(lambda: not self._process.alive, 10, "the broker to be gone")
+        wait_until(lambda: not self._process.alive, 60, "the broker to be gone")
 
     def stop(self) -> None:
         """End it; without effect if it does not run."""

@@ -141,7 +141,7 @@ def database_url(postgres: Postgres) -> str:
 def desk(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One for all tests of a process: a test looks at its own tasks."""
     with desk_on(
-        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="60"
+        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="240"
     ) as found:
         yield found
 
@@ -168,7 +168,7 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         self._thread.start()
-        assert self._open.wait(20)
+        assert self._open.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
