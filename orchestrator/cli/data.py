@@ -121,9 +121,10 @@ def list_datasets(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.core import permissions
 
-        found = list(reading.datasets(client))
+        found = list(lists.datasets(client))
         samples = [
             list(client.datasets.GetDataset(pb.GetDatasetParam(key=each.key)).data_sample_keys) for each in found
         ]

@@ -13,13 +13,12 @@ from rich.text import Text
 from examples.breast_cancer import registration
 from examples.federated_averaging import build_plan
 from orchestrator import protos as pb
-from orchestrator.cli import reading
 from orchestrator.cli.display import elapsed, show
 from orchestrator.cli.folder import command
 from orchestrator.cli.progress import Tracker
 from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
 from orchestrator.cli.story import Story, Telling
-from orchestrator.client import Client, Event, Plan
+from orchestrator.client import Client, Event, Plan, lists
 from orchestrator.client.printing import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.engine import outbox
@@ -175,7 +174,7 @@ class Experiment:
             tasks=tasks,
             attempts=tracker.attempts,
             messages=self._count_messages(),
-            events=sum(1 for _ in reading.pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")),
+            events=sum(1 for _ in lists.pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")),
             seconds=elapsed(tracker),
         )
         self._console.print()

@@ -8,51 +8,18 @@ import click
 
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault, UsageFault
-from orchestrator.client import CallError, Client, keys
+from orchestrator.client import CallError, Client, keys, lists
 from orchestrator.client.progress import in_words
 
-_PAGE = 1000
 KEY_LENGTH = 36
-
-
-def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
-    """Yield all rows of a list.
-
-    Args:
-        query: the call.
-        request: its request; becomes that of page after page.
-        field: what the response calls its rows.
-    """
-    request.page_size = _PAGE
-    while True:
-        response = query(request)
-        yield from getattr(response, field)
-        if not response.next_page_token:
-            return
-        request.page_token = response.next_page_token
-
-
-def plans(client: Client) -> Iterator[pb.ComputePlan]:
-    """Yield all compute plans, the oldest first."""
-    return pages(client.plans.QueryPlans, pb.QueryPlansParam(), "plans")
-
-
-def functions(client: Client) -> Iterator[pb.Function]:
-    """Yield all functions, the oldest first."""
-    return pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions")
-
-
-def datasets(client: Client) -> Iterator[pb.DataManager]:
-    """Yield all data sets, the oldest first."""
-    return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
 
 
 def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, int]]:
     """Return how many tasks of compute plans are in each state, in people's words, by the key of the plan."""
     counts = {key: in_words({}) for key in plans}
-    for begin in range(0, len(plans), _PAGE):
+    for begin in range(0, len(plans), lists.PAGE):
         for plan in client.inspection.CountTasks(
-            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + lists.PAGE])
         ).counts:
             counts[plan.compute_plan_key] = in_words({each.status: each.count for each in plan.tasks})
     return counts
@@ -60,12 +27,7 @@ def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, in
 
 def tasks_of(client: Client, plan: str) -> Iterator[pb.ComputeTask]:
     """Yield the tasks of a compute plan."""
-    return tasks(client, pb.TaskQueryFilter(compute_plan_key=plan))
-
-
-def tasks(client: Client, wanted: pb.TaskQueryFilter) -> Iterator[pb.ComputeTask]:
-    """Yield the tasks that a filter lets through, the oldest first."""
-    return pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
+    return lists.tasks(client, pb.TaskQueryFilter(compute_plan_key=plan))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from sqlalchemy import Row, text
 
 from orchestrator import protos as pb
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
-from orchestrator.cli.reading import pages
 from orchestrator.cli.story import Telling
 from orchestrator.client import Client
+from orchestrator.client.lists import pages
 from orchestrator.embedded.federation import Federation
 from orchestrator.store.connecting import make_engine
 
