@@ -3,13 +3,12 @@
 from typing import Any
 
 from orchestrator.client.retrying import SERVICE_CONFIG
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+from orchestrator.core.fields import LARGEST_MESSAGE
 
 _OPTIONS = (
     ("grpc.service_config", SERVICE_CONFIG),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+    ("grpc.max_send_message_length", LARGEST_MESSAGE),
     # A watcher is silent for hours: only a ping tells it that the server's machine is gone.
     ("grpc.keepalive_time_ms", 60_000),
     # What was sent must be acknowledged in as long, too, or the connection is left.
