@@ -93,13 +93,12 @@ def list_waiting(place: Place, as_json: bool) -> None:
 
 def _functions(client: "Client", checksums: frozenset[str]) -> dict[str, str]:
     """Return what people call functions, by the checksums of their archives: by which they were decided on."""
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
+    from orchestrator.client import lists
 
     named: dict[str, str] = {}
     if not checksums:
         return named
-    for function in reading.pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions"):
+    for function in lists.functions(client):
         checksum = function.archive.checksum.lower()
         if checksum in checksums and checksum not in named:
             named[checksum] = f"{function.name} of {function.owner} (sha256 {checksum[:12]}…)"

@@ -76,8 +76,9 @@ def list_functions(target: Target, as_json: bool) -> None:
     """List the functions of the channel, the newest last."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
 
-        found = list(reading.functions(client))
+        found = list(lists.functions(client))
     if as_json:
         reading.print_json({"functions": [{**reading.document(each), "state": _word(each)} for each in found]})
         return

@@ -40,9 +40,10 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
     """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.client.progress import state_of
 
-        found = list(reading.plans(client))[-limit:]
+        found = list(lists.plans(client))[-limit:]
         counted = reading.counts_of(client, [plan.key for plan in found])
         states = {plan.key: state_of(plan, counted[plan.key]) for plan in found}
         if as_json:

@@ -38,6 +38,7 @@ def list_tasks(
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.core.states import TASK_WORDS
 
         wanted = pb.TaskQueryFilter(
@@ -47,7 +48,7 @@ def list_tasks(
         )
         found = list(
             deque(
-                (each for each in reading.tasks(client, wanted) if state in (None, TASK_WORDS[each.status])),
+                (each for each in lists.tasks(client, wanted) if state in (None, TASK_WORDS[each.status])),
                 maxlen=limit or None,
             )
         )

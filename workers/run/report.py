@@ -8,10 +8,10 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist, lost
 from orchestrator.core import crash
 from workers.assets import task_logs
 from workers.assets.store import AssetStore, url
-from workers.channels import insist, lost
 from workers.errors import AddressFault, Fault, InternalFault, Stopped, TimeLimitFault
 from workers.folder import WorkingFolder
 from workers.run import orders

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.client import CallError, Client
+from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from tests.kit.servers import serving
@@ -151,7 +151,7 @@ def test_what_a_page_of_somebody_else_can_make_a_browser_send_is_refused(http: h
 
 def test_a_body_that_is_too_large_is_refused(http: httpx.Client):
     def chunks() -> Iterator[bytes]:
-        for _ in range(MAX_MESSAGE_BYTES // 2**20 + 1):
+        for _ in range(LARGEST_MESSAGE // 2**20 + 1):
             yield b" " * 2**20
 
     answer = http.post("/v1/plans", content=chunks(), headers={"content-type": "application/json"})
