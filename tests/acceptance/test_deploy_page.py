@@ -221,7 +221,7 @@ def test_a_network_of_two_organizations_comes_of_the_page(machines: Machines) ->
             wait_until(lambda: alive(machines) == 2, timeout=30, message="both nodes to be heard")
             assert "hospital-2 is registered in oncology" in printed
         if "/status" in text:
-            assert "central is registered in oncology" in printed
+            assert f"{OPERATOR}-node" in printed
             assert '"count":0' in printed
             assert "APP_REQUIREMENTS" in printed
     # Restored, it goes on.
