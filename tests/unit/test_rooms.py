@@ -106,7 +106,7 @@ MAY_IMPORT = {
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.runtime": {*OUTSIDE, WORKERS},
     # A distribution of its own: the rooms of its client, and the file by which a federation of this machine is found.
-    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, "orchestrator.embedded"},
+    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, TELEMETRY, "orchestrator.embedded"},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "migrations": {STORE, PROTOS},
     "benchmarks": None,

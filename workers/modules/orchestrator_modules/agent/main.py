@@ -14,6 +14,8 @@ import structlog
 from orchestrator import log as logs
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.telemetry import names, spans
+from orchestrator.telemetry.switch import SwitchError
 from orchestrator_modules import frames
 from orchestrator_modules.agent.consumption import Consumption
 from orchestrator_modules.agent.module import Module
@@ -53,6 +55,7 @@ class Agent:
         place = self._find()
         if place is None:
             return
+        self._trace(place)
         client = Client(
             place.address,
             place.organization,
@@ -103,6 +106,13 @@ class Agent:
             self._module.leaving.wait(_LOOK_SECONDS)
         return None
 
+    def _trace(self, place: Place) -> None:
+        try:
+            spans.begin("module", {names.ORGANIZATION: place.organization, names.SERVICE_INSTANCE: self._hello.name})
+        except SwitchError as error:
+            # Its script was started with somebody's variables, and does its work without traces.
+            log.warning("traces.not_made", reason=str(error))
+
     def _changed(self) -> None:
         if self._consumption is not None:
             self._consumption.look()
@@ -146,6 +156,7 @@ class Agent:
             reports.last(pb.PHASE_INITIALIZING if module.restarts else pb.PHASE_ENDED)
         if module.restarts:
             self._script.start_again(self._hello, module.restarted_for)
+        spans.end()
         os._exit(os.EX_OK)
 
 
