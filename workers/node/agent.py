@@ -36,6 +36,7 @@ from workers.node.cleanup import Cleanup
 from workers.node.heartbeat import Heartbeat
 from workers.node.readiness import Readiness
 from workers.node.retention import Retention
+from workers.node.seats import Seats
 from workers.node.succession import Succession
 from workers.run import orders
 from workers.settings import WorkerSettings
@@ -85,6 +86,7 @@ class Agent:
         clients = {client.channel: client for client in channels.clients}
         self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
         self._succession = Succession(settings)
+        self._seats = Seats(settings)
         self._adoption = Adoption(settings)
         self._retention = Retention(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
@@ -105,6 +107,7 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self._succession.close()
+        self._seats.clear()
         self._cleaner.shutdown()
         for beat in self._beats:
             beat.end()
@@ -127,6 +130,8 @@ class Agent:
         seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
         self._drained = time.monotonic() + seconds
         self._cleanup.leaving = True
+        if self._succession.lasts:
+            self._seats.leave()
         self.readiness.end()
         log.info("worker.draining", seconds=seconds)
 

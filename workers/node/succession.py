@@ -35,11 +35,14 @@ class Succession:
 
     Args:
         settings: the worker's.
+
+    Attributes:
+        lasts: whether the node's runs can have any.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._lasts = isinstance(registry.make(settings), Lasting)
+        self.lasts = isinstance(registry.make(settings), Lasting)
         self._processes: dict[Path, subprocess.Popen[bytes]] = {}
         self._begun: dict[Path, int] = {}
         self._next: dict[Path, float] = {}
@@ -54,7 +57,7 @@ class Succession:
 
     def has(self, place: Place) -> bool:
         """Say whether somebody may go on with what is in a folder."""
-        if not self._lasts or not Handover(place.folder).is_there or orders.given(place) is not None:
+        if not self.lasts or not Handover(place.folder).is_there or orders.given(place) is not None:
             return False
         record = place.record()
         return record is not None and record.runs

@@ -3,128 +3,28 @@
 Containers are podman's, where `make image-test` names an image; jobs are the small cluster's, or that of KUBECONFIG.
 """
 
-import signal
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from orchestrator import protos as pb
 from orchestrator.core import crash
-from tests.kit import engines
+from tests.kit.lasting import LONG, PATIENCE, Lasts, lasting
 from tests.kit.waiting import wait_until
-from tests.kit.world import TRAINS, World
-from workers.executors import registry
-from workers.executors.executor import UnfitError
+from tests.kit.world import World
+from workers.executors import guarding, registry
+from workers.executors.container import Containers
+from workers.executors.engine import Engine
 from workers.executors.lasting import Lasting
-from workers.folder import Place, places
 from workers.run.handover import MOST_COLLECTIONS, Handover
 
 pytestmark = pytest.mark.timeout(300)
-LONG = 600
-PATIENCE = 90.0
-
-
-class Lasts:
-    """A task whose function says that it began, waits for a word, and trains."""
-
-    def __init__(self, world: World, created: str) -> None:
-        self.world = world
-        self.created = created
-        self._began, self._word = world.seen / "began", world.seen / "word"
-        source = (
-            f"open({str(self._began)!r}, 'a').write('.'); print('began', flush=True)\n"
-            f"while not pathlib.Path({str(self._word)!r}).exists(): time.sleep(0.02)\n{TRAINS}print('ended')"
-        )
-        claim = world.claim(world.function(source))
-        claim.lease.FromSeconds(LONG)
-        world.recorded.lease = LONG
-        self._models = set((world.store / "models").iterdir())
-
-    @property
-    def runs(self) -> int:
-        """How often its function has begun."""
-        with suppress(FileNotFoundError):
-            return self._began.stat().st_size
-        return 0
-
-    @property
-    def made(self) -> set[str]:
-        """Keys of the models that lie in the store by now."""
-        return {path.name for path in set((self.world.store / "models").iterdir()) - self._models}
-
-    @property
-    def place(self) -> Place:
-        (place,) = [each for each in places(self.world.settings.node_folder) if self.world.task in each.folder.name]
-        return place
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether anything of its run is left."""
-        return registry.make(self.world.settings).alive(self.place.folder)
-
-    def begin(self) -> None:
-        """Wait until its function runs."""
-        wait_until(lambda: self.runs, PATIENCE, "the function to begin")
-
-    def end(self) -> None:
-        """Have its function train, and end."""
-        self._word.touch()
-
-    def left(self, point: str = "") -> None:
-        """Run the attempt in a process that dies: at a point, or while its function runs."""
-        if point:
-            self.end()
-        with self.world.process(point) as process:
-            if point:
-                assert process.wait(PATIENCE) == -signal.SIGKILL
-            else:
-                self.begin()
-
-    def is_done(self) -> None:
-        """Wait until all is over; check that the task was completed once, by one run of its function."""
-        recorded = self.world.recorded
-        wait_until(lambda: recorded.completed or recorded.failed, PATIENCE, "the report")
-        wait_until(lambda: not self.world.files, PATIENCE, "the folder to be removed")
-        assert not recorded.failed, self.world.failure()[1]
-        (completed,) = recorded.completed
-        assert (completed.attempt.number, completed.attempt.token) == (2, "token")
-        (model,) = completed.models
-        assert (self.world.store / "models" / model.key).read_text() == "42.0"
-        assert self.made == {model.key}
-        (performance,) = completed.performances
-        assert performance.performance_value == 0.25
-        assert self.runs == 1
-        assert self.world.said.splitlines()[-2:] == ["began", "ended"]
-        assert self.world.said.count("began") == 1
-        assert not recorded.stopped
-
-    def is_lost(self, runs: int) -> None:
-        """Wait until it is reported lost, so that another attempt runs; check that nothing of it counts."""
-        recorded = self.world.recorded
-        wait_until(lambda: recorded.failed, PATIENCE, "the report")
-        wait_until(lambda: not self.world.files, PATIENCE, "the folder to be removed")
-        (lost,) = recorded.failed
-        assert lost.lost
-        assert not recorded.completed
-        assert not self.made
-        assert self.runs == runs
 
 
 @pytest.fixture(params=["container", "kubernetes"])
 def lasts(request: pytest.FixtureRequest, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lasts]:
-    with engines.settings(request.param, world.root, monkeypatch) as more:
-        given = {"executor": request.param, "task_time_limit": 120.0, **more}
-        world.settings = world.settings.model_copy(update=given)
-        try:
-            registry.make(world.settings).check()
-        except UnfitError as error:
-            pytest.skip(str(error))
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-        yield Lasts(world, "container.created" if request.param == "container" else "job.created")
-        for place in places(world.settings.node_folder):
-            registry.make(world.settings).end(place.folder, 0.0)
+    with lasting(request.param, world, monkeypatch) as lasts:
+        yield lasts
 
 
 def test_both_of_ours_last(lasts: Lasts) -> None:
@@ -259,3 +159,64 @@ def test_what_leaves_no_token_lies_in_its_folder_for_this_user_alone(lasts: Last
     assert {path.name for path in files} == {"run", "outcome", "collected", "report"}
     assert (lasts.place.folder / "handover").stat().st_mode & 0o777 == 0o700
     assert not [path.name for path in files if b"token" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("lasts", ["container"], indirect=True)
+def test_a_container_is_paused_while_its_lease_is_not_confirmed(lasts: Lasts) -> None:
+    recorded = lasts.world.recorded
+    lasts.left()
+    recorded.lease = 6.0
+    recorded.heartbeats_unanswered = 0
+    with lasts.world.agent():
+        wait_until(lasts.place.lives, PATIENCE, "somebody to go on with it")
+        wait_until(lambda: recorded.heartbeats, PATIENCE, "the lease to be renewed")
+        recorded.heartbeats_unanswered = 10**6
+        wait_until(lambda: _status(lasts) == "paused", PATIENCE, "it to be paused")
+        recorded.lease, recorded.heartbeats_unanswered = LONG, 0
+        wait_until(lambda: _status(lasts) == "running", PATIENCE, "it to go on")
+        lasts.end()
+        lasts.is_done()
+
+
+@pytest.mark.parametrize("lasts", ["container"], indirect=True)
+def test_a_container_whose_guard_died_too_gets_another(lasts: Lasts) -> None:
+    lasts.left()
+    folder = lasts.place.folder
+    guarding.kill(folder)
+    wait_until(lambda: not guarding.lives(folder), PATIENCE, "the guard's end")
+    assert lasts.goes_on
+    with lasts.world.agent():
+        wait_until(lambda: guarding.lives(folder), PATIENCE, "another guard")
+        lasts.end()
+        lasts.is_done()
+
+
+@pytest.mark.parametrize("lasts", ["container"], indirect=True)
+def test_a_container_that_ended_without_guard_is_collected(lasts: Lasts) -> None:
+    lasts.left()
+    guarding.kill(lasts.place.folder)
+    wait_until(lambda: not guarding.lives(lasts.place.folder), PATIENCE, "the guard's end")
+    lasts.end()
+    wait_until(lambda: _status(lasts) == "exited", PATIENCE, "it to end")
+    with lasts.world.agent():
+        lasts.is_done(heard=False)
+
+
+@pytest.mark.parametrize("lasts", ["container"], indirect=True)
+def test_a_container_that_somebody_has_removed_is_lost(lasts: Lasts) -> None:
+    lasts.left()
+    guarding.kill(lasts.place.folder)
+    wait_until(lambda: not guarding.lives(lasts.place.folder), PATIENCE, "the guard's end")
+    _engine(lasts).ask("rm", "--force", f"orchestrator-{lasts.place.folder.name}")
+    with lasts.world.agent():
+        lasts.is_lost(runs=1)
+
+
+def _engine(lasts: Lasts) -> Engine:
+    assert isinstance(registry.make(lasts.world.settings), Containers)
+    return Engine(lasts.world.settings.container_engine)
+
+
+def _status(lasts: Lasts) -> str:
+    state = _engine(lasts).state(f"orchestrator-{lasts.place.folder.name}")
+    return state.status if state else ""
