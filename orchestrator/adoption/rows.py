@@ -162,6 +162,7 @@ _MOVE = statement("""
     WHERE task_states.key = moved.key
 """)
 _RUN = statement("""
+    WITH unsettled_attempt AS (INSERT INTO unsettled (task_key, number) VALUES (:task, :number))
     INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
     VALUES (:task, :number, :began, :ended, :outcome)
 """)

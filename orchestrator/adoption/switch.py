@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator import protos as pb
 from orchestrator.core import pokes
+from orchestrator.engine.outbox import written
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
@@ -15,10 +16,13 @@ _TASKS = statement(
              FROM tasks
              WHERE tasks.key = task_states.key AND channel = :channel AND status = $TO_DO AND poked_at IS NULL
              RETURNING task_states.key, queue, priority, attempts
-         )
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-    SELECT '$RUN_TASK', queue, priority, key, attempts + 1, :now FROM due
+         ),
+         $POKE
+    SELECT count(*) FROM poke
     """,
+    POKE=written("""
+        SELECT '$RUN_TASK', queue, priority, key, attempts + 1, CAST(:now AS timestamptz), CAST(NULL AS text) FROM due
+    """),
     RUN_TASK=pokes.RUN_TASK,
 )
 _FUNCTIONS = statement(
@@ -27,10 +31,15 @@ _FUNCTIONS = statement(
              UPDATE functions SET poked_at = :now
              WHERE channel = :channel AND status IN ($WAITING, $BUILDING) AND poked_at IS NULL
              RETURNING key, owner
-         )
-    INSERT INTO outbox (message, queue, key, attempt, created_at)
-    SELECT '$BUILD_FUNCTION', CAST(:prefix AS text) || owner, key, 1, :now FROM due
+         ),
+         $POKE
+    SELECT count(*) FROM poke
     """,
+    POKE=written("""
+        SELECT '$BUILD_FUNCTION', CAST(:prefix AS text) || owner, CAST(0 AS smallint), key, 1,
+               CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM due
+    """),
     BUILD_FUNCTION=pokes.BUILD_FUNCTION,
     WAITING=str(pb.FUNCTION_STATUS_WAITING),
     BUILDING=str(pb.FUNCTION_STATUS_BUILDING),
@@ -53,6 +62,6 @@ class Due:
 def switch(transaction: Transaction) -> Due:
     """Ask for what is due in the channel; what was asked for already is not asked for again."""
     asked = {"channel": transaction.channel, "now": transaction.now}
-    tasks = transaction.connection.execute(_TASKS, asked).rowcount
-    functions = transaction.connection.execute(_FUNCTIONS, {**asked, "prefix": pokes.queue("")}).rowcount
+    tasks = transaction.connection.execute(_TASKS, asked).scalar_one()
+    functions = transaction.connection.execute(_FUNCTIONS, {**asked, "prefix": pokes.queue("")}).scalar_one()
     return Due(tasks, functions)
