@@ -1,6 +1,6 @@
 """Models: files that tasks made; they lie in the asset store of the task's worker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import TextClause
@@ -31,7 +31,7 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     if len(keys) > 1:
         raise BadRequestError("models: one call takes the models of one task only")
     task, function = results.producing_task(transaction, keys.pop())
-    return pb.RegisterModelsResponse(models=add(transaction, task, function, asked.models))
+    return pb.RegisterModelsResponse(models=add(transaction, task, function.outputs, asked.models))
 
 
 # An output that takes one model is full when it has one. The limit is all of them: where Postgres does not know the
@@ -53,7 +53,10 @@ _FILLED = statement("SELECT DISTINCT output FROM models WHERE task_key = :task")
 
 
 def add(
-    transaction: Transaction, task: pb.ComputeTask, function: pb.Function, new_models: Sequence[pb.NewModel]
+    transaction: Transaction,
+    task: pb.ComputeTask,
+    function_outputs: Mapping[str, pb.FunctionOutput],
+    new_models: Sequence[pb.NewModel],
 ) -> list[pb.Model]:
     """Keep valid models of a task that the transaction has locked; they are written with its events.
 
@@ -66,8 +69,8 @@ def add(
     added: list[pb.Model] = []
     for new in new_models:
         identifier = new.compute_task_output_identifier
-        results.check_output(task, function, identifier, pb.ASSET_MODEL)
-        if identifier in outputs and not function.outputs[identifier].multiple:
+        results.check_output(task, function_outputs, identifier, pb.ASSET_MODEL)
+        if identifier in outputs and not function_outputs[identifier].multiple:
             raise _full(task, identifier)
         outputs.append(identifier)
         added.append(
@@ -81,7 +84,7 @@ def add(
             )
         )
     keys = [UUID(model.key) for model in added]
-    multiples = [function.outputs[output].multiple for output in outputs]
+    multiples = [function_outputs[output].multiple for output in outputs]
 
     def check(kept: Sequence[Row]) -> None:
         if len(kept) == len(added):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
-from orchestrator.engine import endings, kinds, plans, tasks, transitions
+from orchestrator.engine import endings, kinds, outbox, plans, tasks, transitions
 from orchestrator.engine.endings import Register
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
@@ -66,11 +66,7 @@ _COMPLETE_ALONE = statement(
              FROM ready JOIN $READY_STATES USING (kind)
          ),
          $MOVED,
-         poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
-             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
-             FROM ready ORDER BY rank, key
-         )
+         $POKE
     SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
     """,
     GUARD=f"kind = ANY(CAST(:quiet_kinds AS text[])) AND {endings.WITHOUT_ATTEMPT}",
@@ -78,6 +74,10 @@ _COMPLETE_ALONE = statement(
     DONE_STATES=kinds.states("done"),
     READY_STATES=kinds.states("to_do"),
     MOVED=events.MOVED,
+    POKE=outbox.written("""
+        SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
+        FROM ready ORDER BY rank, key
+    """),
     RUN_TASK=RUN_TASK,
     **_PARTS,
 )
@@ -154,7 +154,8 @@ _COMPLETE_UNCLAIMED = statement(
          attempt AS (
              INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
              SELECT key, attempts, :now, :now, $DONE FROM ended
-         )
+         ),
+         unsettled_attempt AS (INSERT INTO unsettled (task_key, number) SELECT key, attempts FROM ended)
     SELECT $COLUMNS FROM ended
     """,
     COLUMNS=COLUMNS,

@@ -11,8 +11,8 @@ from orchestrator.engine.transaction import EVENTS, POKES, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
 
-# A poke that the relay holds is on its way, and is passed over. Who starts a task without a lease has workers that send
-# no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
+# A poke that the relay holds is on its way, and keeps its traceparent. Who starts a task without a lease has workers
+# that send no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
 _START = statement(
     """
     WITH started AS (
@@ -32,13 +32,17 @@ _START = statement(
                     (SELECT now FROM call), (SELECT now FROM call) + CAST(:lease AS interval)
              FROM started
          ),
+         unsettled_attempt AS (INSERT INTO unsettled (task_key, number) SELECT key, attempts FROM started),
          decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
          poke AS (
-             UPDATE outbox SET claimed_at = :now, traceparent = coalesce(CAST(:traceparent AS text), traceparent)
-             WHERE id IN (SELECT id FROM outbox JOIN started ON outbox.key = started.key
-                          WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts AND claimed_at IS NULL
-                          FOR UPDATE OF outbox SKIP LOCKED)
-             RETURNING created_at
+             SELECT id, created_at FROM outbox JOIN started ON outbox.key = started.key
+             WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts
+         ),
+         traced AS (
+             UPDATE outbox SET traceparent = CAST(:traceparent AS text)
+             WHERE id IN (SELECT id FROM outbox
+                          WHERE CAST(:traceparent AS text) IS NOT NULL AND id IN (SELECT id FROM poke)
+                          FOR UPDATE SKIP LOCKED)
          ),
          unheard AS (
              DELETE FROM queues USING started
@@ -115,6 +119,6 @@ def start(
     if started:
         transaction.tells(EVENTS, POKES)
         waited = rows[0][-1]
-        # One whose poke the relay holds, or that never had one.
+        # One that never had a poke.
         transaction.waited = None if waited is None else max(0.0, float(waited))
     return started[0] if started else None

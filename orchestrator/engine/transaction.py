@@ -28,12 +28,10 @@ EVENTS = "events"
 POKES = "pokes"
 """Written by a transaction, or made room for: the relay waits for its commit."""
 
-_WRITE = f"{events.WRITE}, poke AS ({outbox.WRITE})"
+_WRITE = f"{events.WRITE}, {outbox.WRITE}"
 _TELL = "pg_notify('orchestrator_written', '')"
 _EVENTS = text(f"WITH {events.WRITE} SELECT")
-_FLUSH = text(f"WITH {_WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
-_FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,14 @@ class _Last:
 
 
 @cache
-def _flush_after(change: str, notify: bool) -> TextClause:
-    told = f", {_TELL}" if notify else ""
-    return text(f"WITH change AS ({change}), {_WRITE} SELECT change.key{told} FROM change")  # noqa: S608 - constants
+def _flush(poked: bool, notify: bool) -> TextClause:
+    return text(f"WITH {_WRITE if poked else events.WRITE} SELECT {_TELL if notify else ''}")
+
+
+@cache
+def _flush_after(change: str, poked: bool, notify: bool) -> TextClause:
+    written, told = _WRITE if poked else events.WRITE, f", {_TELL}" if notify else ""
+    return text(f"WITH change AS ({change}), {written} SELECT change.key{told} FROM change")  # noqa: S608 - constants
 
 
 class Transaction(database.Transaction):
@@ -127,12 +130,14 @@ class Transaction(database.Transaction):
         if self._told and notify:
             self.connection.execute(_NOTIFY)
         if self.events or self.pokes or self._last:
-            written = {"now": self.now, "channel": self.channel, "traceparent": self.traceparent}
-            written |= self.events.parameters(self.now) | self.pokes.parameters()
+            written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
+            poked = bool(self.pokes)
+            if poked:
+                written |= {"traceparent": self.traceparent, **self.pokes.parameters()}
             if self._last is None:
-                self.connection.execute(_FLUSH_AND_NOTIFY if notify else _FLUSH, written)
+                self.connection.execute(_flush(poked, notify), written)
             else:
-                flush = _flush_after(self._last.change, notify)
+                flush = _flush_after(self._last.change, poked, notify)
                 self._last.check(self.connection.execute(flush, {**written, **self._last.parameters}).all())
 
 

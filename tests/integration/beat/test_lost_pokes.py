@@ -259,9 +259,14 @@ def many(network: Member) -> None:
              state AS (
                  INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
                  SELECT new_key, plan_key, status, pending_parents, poked_at FROM new
+             ),
+             poke AS (
+                 INSERT INTO outbox (message, queue, key, attempt, created_at, sent_at)
+                 SELECT 'task.run', queue, new_key, 1, created_at, poked_at FROM new
+                 RETURNING id, queue, priority, key, attempt, sent_at
              )
-        INSERT INTO outbox (message, queue, key, attempt, created_at, sent_at)
-        SELECT 'task.run', queue, new_key, 1, created_at, poked_at FROM new
+        INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
+        SELECT id, queue, priority, key, attempt, sent_at FROM poke
     """)
     network.execute("ANALYZE")
 
