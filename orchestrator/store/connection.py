@@ -150,7 +150,8 @@ class Connection:
         return found
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
-        cursor = self.driver.cursor(row_factory=namedtuple_row)
+        # As text, bytes would come twice as long, as digits.
+        cursor = self.driver.cursor(row_factory=namedtuple_row, binary=True)
         if isinstance(parameters, Sequence):
             cursor.executemany(_sql(query), parameters)
         else:
