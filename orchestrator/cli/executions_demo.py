@@ -18,6 +18,7 @@ from orchestrator.cli.executions_stage import CENTRAL, PARTNERS, Stage
 from orchestrator.cli.step_log import print_logs
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import HOST
 
 ITERATIONS = 3
@@ -82,8 +83,9 @@ class Story:
         self._federation = federation
         self._stage = stage
         self._console = console
-        self._client = httpx.Client(base_url=f"http://{federation.running.http_address}/api/", timeout=_HTTP_SECONDS)
-        self._maas = httpx.Client(base_url=f"http://{stage.maas}/api/", timeout=_HTTP_SECONDS)
+        api, maas = f"http://{federation.running.http_address}/api/", f"http://{stage.maas}/api/"
+        self._client = httpx.Client(base_url=api, timeout=_HTTP_SECONDS, trust_env=False)
+        self._maas = httpx.Client(base_url=maas, timeout=_HTTP_SECONDS, trust_env=False)
         self._runs: list[Run] = []
 
     def tell(self) -> list[str]:
@@ -280,7 +282,8 @@ def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[t
             stage.await_ready()
             yield federation, stage
     finally:
-        stage.stop()
+        with shielded():
+            stage.stop()
 
 
 def _schema(run: Run) -> str:

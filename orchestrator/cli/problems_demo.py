@@ -17,6 +17,7 @@ from rich.console import Console
 from examples import modules as example
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.problems import Served
 from orchestrator.embedded.processes import Process
@@ -253,8 +254,9 @@ def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[t
             yield federation, started
         finally:
             # Before the orchestrator, to which they give back what they do.
-            for module in started:
-                module.process.stop()
+            with shielded():
+                for module in started:
+                    module.process.stop()
 
 
 def _script(folder: Path, place: Path, script: str, name: str) -> Process:
