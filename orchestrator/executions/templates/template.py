@@ -151,7 +151,9 @@ def _measure(data: bytes) -> None:
         if within and isinstance(event, yaml.NodeEvent):
             within[-1].take(event)
         if isinstance(event, yaml.CollectionStartEvent):
-            within.append(_Open(event.anchor, nodes, level, set() if isinstance(event, yaml.MappingStartEvent) else None))
+            within.append(
+                _Open(event.anchor, nodes, level, set() if isinstance(event, yaml.MappingStartEvent) else None)
+            )
             # Of two things of one name an alias would stand for the one that it lies in.
             known.pop(event.anchor or "", None)
             nodes += 1
