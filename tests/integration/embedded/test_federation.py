@@ -378,15 +378,17 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, number):
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]], ids=len)
+def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, numbers):
     folder = open_folder / "data"
     with command("demo", "--data", str(folder)) as demo:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("Starting the database")
         assert demo.stdout.readline().startswith("Starting the orchestrator")
         family = wait_until(lambda: family_of(demo.pid), START_SECONDS)
-        demo.send_signal(number)
+        # It stands still meanwhile, so that they come at once.
+        for number in (signal.SIGSTOP, *numbers, signal.SIGCONT):
+            demo.send_signal(number)
         output, _ = demo.communicate(timeout=START_SECONDS)
         gone(family)
     assert demo.returncode == 130
