@@ -80,7 +80,7 @@ class Placed(NamedTuple):
 _READ_BYTES = 4 * 1024 * 1024
 # Each event is looked up by its id, so that a batch costs the same however many are stored.
 _READ = """
-    SELECT *
+    SELECT position, of_contract, id, channel, kind, asset_kind, asset_key, asset, metadata, created_at
     FROM (SELECT position, $OF_CONTRACT AS of_contract, $COLUMNS,
                  sum(octet_length(asset)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(asset)
                      AS before
