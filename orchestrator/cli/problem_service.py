@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.http_service import FILE, HttpService
 

@@ -31,7 +31,7 @@ ELSEWHERE = "127.0.0.2"
 pytestmark = pytest.mark.timeout(120)
 
 SERVE = (
-    "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
+    "import sys; from workers.assets.settings import StoreSettings; from workers.assets.store_server import serve; "
     "sys.exit(serve(StoreSettings()))"
 )
 
