@@ -31,7 +31,7 @@ class ProblemService(HttpService):
 
     variable = "ORCHESTRATOR_PROBLEMS_URL"
     default = "http://127.0.0.1:5001"
-    up = "--problems"
+    up = "orchestrator up --problems"
 
     @classmethod
     def options(cls, command: Callable[..., Any]) -> Callable[..., Any]:
