@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.acting import where_it_waits
-from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect, tls
 from orchestrator.cli.decision import approve, refuse
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.place import FOLDER, Place, with_files

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from orchestrator.cli.acting import acting
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import RemoteFault, UsageFault
 from orchestrator.cli.sharing import permitted, sharing_options
 

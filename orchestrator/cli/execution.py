@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.portal import Portal
 

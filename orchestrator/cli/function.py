@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.sharing import permitted, sharing_options
 
 if TYPE_CHECKING:

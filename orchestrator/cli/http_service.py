@@ -35,7 +35,7 @@ class HttpService:
     default: ClassVar[str]
     """Where it is where nothing says it, and no federation runs here."""
     up: ClassVar[str]
-    """The command that runs one here, as it is printed."""
+    """The command that runs one here."""
 
     @classmethod
     def options(cls, command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,7 +121,7 @@ class HttpService:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RemoteFault(
                 f"the service at {self.root} cannot be reached: {str(error) or type(error).__name__}; --url "
-                f"({self.variable}) says where it is, and {self.up} runs one here"
+                f"({self.variable}) says where it is, and `{self.up}` runs one here"
             ) from error
 
     def read(self, answer: httpx.Response) -> Any:

@@ -13,7 +13,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli import parts
-from orchestrator.cli.connection import options_first
+from orchestrator.cli.connected import options_first
 from orchestrator.cli.errors import Interruption
 from orchestrator.cli.group import Group
 

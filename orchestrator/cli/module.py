@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import Fault
 from orchestrator.cli.problem_service import JSON, ProblemService
 

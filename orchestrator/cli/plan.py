@@ -6,7 +6,8 @@ import click
 
 from orchestrator.cli import continuation, submission
 from orchestrator.cli.acting import acting
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ class Portal(HttpService):
 
     variable = "ORCHESTRATOR_EXECUTIONS_URL"
     default = "http://127.0.0.1:8080"
-    up = "`orchestrator up --executions`"
+    up = "orchestrator up --executions"
 
     def served_by(self, federation: "Running") -> str | None:
         """Return where a federation serves."""

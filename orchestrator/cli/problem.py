@@ -10,7 +10,7 @@ import click
 
 from orchestrator import protos as pb
 from orchestrator.cli import problem_progress
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.module import give
 from orchestrator.cli.problem_service import JSON, ProblemService

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.http_service import FILE, HttpService
 
@@ -31,7 +31,7 @@ class ProblemService(HttpService):
 
     variable = "ORCHESTRATOR_PROBLEMS_URL"
     default = "http://127.0.0.1:5001"
-    up = "`orchestrator up --problems`"
+    up = "orchestrator up --problems"
 
     @classmethod
     def options(cls, command: Callable[..., Any]) -> Callable[..., Any]:

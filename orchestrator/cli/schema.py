@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.portal import Portal
 
 _PATH = "/api/schemas/"

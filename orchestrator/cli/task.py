@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from orchestrator.cli.acting import as_one_of, readers
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 
 STATES = ("Waiting", "Building", "To do", "Doing", "Done", "Failed", "Cancelled")
 """The words of `orchestrator.core.states`, which is not imported for a `--help`."""

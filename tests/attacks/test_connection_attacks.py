@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 ELSEWHERE = "127.0.0.2"
 
 SERVE = (
-    "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
+    "import sys; from workers.assets.settings import StoreSettings; from workers.assets.store_server import serve; "
     "sys.exit(serve(StoreSettings()))"
 )
 

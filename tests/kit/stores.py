@@ -18,7 +18,7 @@ from orchestrator.embedded.ports import free_port
 from tests.kit.waiting import wait_until
 
 _SCRIPT = (
-    "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
+    "import sys; from workers.assets.settings import StoreSettings; from workers.assets.store_server import serve; "
     "sys.exit(serve(StoreSettings()))"
 )
 

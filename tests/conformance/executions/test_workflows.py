@@ -93,17 +93,12 @@ FEDERATED = {"platform_data": True, "federated_learning_configuration": True}
 
 @pytest.fixture(scope="module")
 def installation(
-    postgres: Postgres, light_kafka: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres, valkey: Valkey, light_kafka: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("workflows")
-    broker = Valkey(folder / "broker")
-    broker.start()
-    try:
-        database = postgres.create_database(f"workflows_{uuid.uuid4().hex}")
-        with Installation(folder, database, broker.url, light_kafka) as installation, installation.runtime("runtime"):
-            yield installation
-    finally:
-        broker.stop()
+    database = postgres.create_database(f"workflows_{uuid.uuid4().hex}")
+    with Installation(folder, database, valkey.url, light_kafka) as installation, installation.runtime("runtime"):
+        yield installation
 
 
 def engine(descriptor: str = "main-ai-engine", model: bool = False) -> dict[str, Any]:
