@@ -219,12 +219,12 @@ def test_a_network_of_two_organizations_comes_of_the_page(machines: Machines) ->
             assert "it is Done" in noop(machines)
         for each in HOSPITALS if machine == HOSPITALS[0] else (machine,):
             printed = machines.run(each, text)
-        if "node list" in text:
+        if "org list" in text:
             wait_until(lambda: alive(machines) == 2, timeout=30, message="both nodes to be heard")
             assert "hospital-2 is registered in oncology" in printed
         if "/status" in text:
             assert f"{OPERATOR}-node" in printed
-            assert '"count":0' in printed
+            assert '"count": 0' in printed
             assert "APP_REQUIREMENTS" in printed
     # Restored, it goes on.
     assert "it is Done" in noop(machines)
