@@ -18,6 +18,7 @@ from workers.executors.executor import LOG, Job
 from workers.executors.lasting import LostRunError
 
 _POLL_SECONDS = 0.02
+_SEIZE_SECONDS = 1.0
 _LOCK, _ENDED = "guard", "ended"
 ENDING = "ending"
 """The file in an attempt's folder that says that its container is being ended."""
@@ -42,7 +43,7 @@ class Guarding:
         lease = None
         try:
             lease = None if job.lease is None else os.open(job.lease, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _seize(lock)
             said = job.log.stat().st_size if begun and job.log.exists() else 0
             told = {
                 "engine": engine,
@@ -113,6 +114,23 @@ class Found:
 
     def close(self) -> None:
         """Do nothing: it is no child of this process."""
+
+
+def _seize(lock: int) -> None:
+    """Lock the file of a guard that is to be; who looks whether there is one has it for a moment.
+
+    Raises:
+        OSError: there is another.
+    """
+    deadline = time.monotonic() + _SEIZE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def lives(folder: Path) -> bool:

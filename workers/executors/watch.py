@@ -1,8 +1,9 @@
 """Runs one function by any executor to its end, within its lease and its time limit, and ends all that it started."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -10,6 +11,8 @@ from orchestrator.core import crash
 from workers.executors.executor import Ending, Executor, Job, Outcome
 from workers.executors.lasting import Lasting, LostRunError
 from workers.executors.lease import left
+
+Said = TypeVar("Said")
 
 log = structlog.get_logger()
 
@@ -99,11 +102,19 @@ def _watch(executor: Executor, job: Job, stop: Stop, limit: float, notes: Notes 
                 outcome = Outcome(Ending.TIMED_OUT)
         if outcome is not None:
             if notes is not None:
-                notes.ended(outcome)
+                _note(notes.ended, outcome)
                 crash.point("worker.ended")
             return outcome
         if stop.is_set():
             return Outcome(Ending.STOPPED)
+
+
+def _note(write: Callable[[Said], None], said: Said) -> None:
+    try:
+        write(said)
+    except (OSError, ValueError) as error:
+        # As on a full disk. A run is not worth less because nobody else could go on with it.
+        log.warning("run.not_noted", reason=str(error))
 
 
 class _Pause:
@@ -130,7 +141,7 @@ class _Pause:
         elif not over and self._begun is not None:
             self._executor.resume(self._folder)
             log.info("function.resumed", seconds=round(self._looked - self._begun, 3))
-            if self._notes is not None:
-                self._notes.paused(self._looked - self._begun)
+            if (notes := self._notes) is not None:
+                _note(notes.paused, self._looked - self._begun)
             self._begun = None
         return self._looked - since if over else 0.0

@@ -115,8 +115,12 @@ class Report:
     def _keep_told(self, report: pb.CompleteTaskParam | pb.FailTaskParam) -> None:
         """Keep a report for who goes on after this process, where anybody can."""
         handover = Handover(self._working.path)
-        if handover.is_there:
-            handover.tell(report)
+        try:
+            if handover.is_there:
+                handover.tell(report)
+        except OSError as error:
+            # As on a full disk: it is told all the same.
+            self._log.warning("task.report_not_kept", error=str(error))
 
     def _complete(self, param: pb.CompleteTaskParam, told: Orders) -> None:
         crash.point("worker.before_report")
@@ -174,11 +178,7 @@ class Report:
             param.timed_out = False
         error_type = pb.ErrorType.Name(param.error_type)
         self._log.warning("task.failed", error_type=error_type, reason=str(fault))
-        try:
-            self._keep_told(param)
-        except OSError as error:
-            # As on a full disk: it is told all the same.
-            self._log.warning("task.report_not_kept", error=str(error))
+        self._keep_told(param)
         fail(self._client, param)
         self._working.settle()
         return f"{error_type.removeprefix('ERROR_TYPE_')}: {fault}"

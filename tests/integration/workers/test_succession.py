@@ -3,6 +3,7 @@
 Containers are podman's, where `make image-test` names an image; jobs are the small cluster's, or that of KUBECONFIG.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,9 @@ from workers.executors import guarding, registry
 from workers.executors.container import Containers
 from workers.executors.engine import Engine
 from workers.executors.lasting import Lasting
+from workers.executors.lease import clock, left
+from workers.node.succession import Succession
+from workers.run import orders
 from workers.run.handover import MOST_COLLECTIONS, Handover
 
 pytestmark = pytest.mark.timeout(300)
@@ -159,6 +163,22 @@ def test_what_leaves_no_token_lies_in_its_folder_for_this_user_alone(lasts: Last
     assert {path.name for path in files} == {"run", "outcome", "collected", "report"}
     assert (lasts.place.folder / "handover").stat().st_mode & 0o777 == 0o700
     assert not [path.name for path in files if b"token" in path.read_bytes()]
+
+
+def test_on_another_machine_a_lease_is_asked_for_anew(lasts: Lasts) -> None:
+    """Where the clock of leases began at another time, its end could be years away."""
+    lasts.left()
+    place = lasts.place
+    file = place.folder / "handover" / "run"
+    told = json.loads(file.read_text())
+    told["moment"]["boot"] = "another"
+    file.write_text(json.dumps(told))
+    orders.renew(place, clock() + 10**8)
+    Succession(lasts.world.settings).find()
+    assert 0 < left(place.owner) <= 30
+    with lasts.world.agent():
+        lasts.end()
+        lasts.is_done()
 
 
 @pytest.mark.parametrize("lasts", ["container"], indirect=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.embedded.valkey import Valkey
 from tests.kit.lasting import PATIENCE, Lasts, lasting
-from tests.kit.node import node
+from tests.kit.node import Node, node
 from tests.kit.recorded import serving
 from tests.kit.waiting import wait_until
-from tests.kit.world import TRAINS, World
+from tests.kit.world import World
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,6 +27,14 @@ def lasts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         world.settings.organization = f"org-{uuid.uuid4()}"
         with lasting(request.param, world, monkeypatch) as lasts:
             yield lasts
+
+
+def taken(worker: Node) -> bool:
+    """Say whether a worker has taken the poke, and not acknowledged it."""
+    # It does not answer before it has begun to read.
+    with suppress(ValueError):
+        return worker.unacknowledged()
+    return False
 
 
 def test_the_next_worker_goes_on_with_it(lasts: Lasts, valkey: Valkey) -> None:
@@ -52,10 +61,9 @@ def test_it_keeps_its_seat_and_is_waited_for_when_the_worker_ends(lasts: Lasts, 
     with node(world, valkey.url) as worker:
         wait_until(lasts.place.lives, PATIENCE, "somebody to go on with it")
         world.task = str(uuid.uuid4())
-        world.claim(world.function(TRAINS))
         world.recorded.claiming.clear()
         worker.poke(RUN_TASK, task=world.task, attempt=2)
-        wait_until(worker.unacknowledged, PATIENCE, "the poke to be taken")
+        wait_until(lambda: taken(worker), PATIENCE, "the poke to be taken")
         assert not world.recorded.claiming.is_set()
         worker.process.send_signal(signal.SIGTERM)
         wait_until(lambda: (world.settings.node_folder / ".leaving").exists(), PATIENCE, "the worker to drain")
@@ -75,6 +83,7 @@ def test_it_is_given_back_when_the_worker_ends_and_it_does_not(lasts: Lasts, val
     world.settings.drain_seconds = 1.0
     with node(world, valkey.url) as worker:
         wait_until(lasts.place.lives, PATIENCE, "somebody to go on with it")
+        wait_until(lambda: worker.log.count(" ready.") == 2, PATIENCE, "the second worker to hear signals")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(90) == 0
     assert [released.attempt.token for released in world.recorded.released] == ["token"]
