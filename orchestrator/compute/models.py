@@ -38,14 +38,15 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
 # arrays it expects ten rows, and plans anew each time; of ten rows with a limit it expects one.
 _KEEP = """
     INSERT INTO models (key, channel, owner, created_at, message, task_key, output, transient)
-    SELECT key, :channel, :model_owner, CAST(:now AS timestamptz), message, CAST(:model_task AS uuid), output, transient
-    FROM (SELECT key, message, output, transient, multiple, ordinal
-          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_messages AS bytea[]), CAST(:model_outputs AS text[]),
+    SELECT key, :channel, owner, CAST(:now AS timestamptz), message, task, output, transient
+    FROM (SELECT key, owner, message, task, output, transient, multiple, ordinal
+          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_owners AS text[]), CAST(:model_messages AS bytea[]),
+                      CAST(:model_tasks AS uuid[]), CAST(:model_outputs AS text[]),
                       CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
-               AS new (key, message, output, transient, multiple, ordinal)
+               AS new (key, owner, message, task, output, transient, multiple, ordinal)
           LIMIT cardinality(CAST(:model_keys AS uuid[]))) AS new
     WHERE multiple OR NOT EXISTS (SELECT FROM models AS other
-                                  WHERE other.task_key = CAST(:model_task AS uuid) AND other.output = new.output)
+                                  WHERE other.task_key = new.task AND other.output = new.output)
     ORDER BY ordinal
     ON CONFLICT (key) DO NOTHING RETURNING key
 """
@@ -87,9 +88,10 @@ def add(
     multiples = [function_outputs[output].multiple for output in outputs]
 
     def check(kept: Sequence[Row]) -> None:
-        if len(kept) == len(added):
-            return
         missing = set(keys).difference(row.key for row in kept)
+        if not missing and len(set(keys)) == len(keys):
+            # Another's of the same call.
+            return
         full = set(transaction.connection.execute(_FILLED, {"task": UUID(task.key)}).scalars())
         for key, output, multiple in zip(keys, outputs, multiples, strict=True):
             if key in missing and not multiple and output in full:
@@ -99,14 +101,15 @@ def add(
     transaction.last(
         _KEEP,
         {
-            "model_owner": task.worker,
-            "model_task": UUID(task.key),
+            "model_owners": [task.worker for _ in added],
+            "model_tasks": [UUID(task.key) for _ in added],
             "model_keys": keys,
             "model_messages": [model.SerializeToString() for model in added],
             "model_outputs": outputs,
             "model_transients": [task.outputs[output].transient for output in outputs],
             "model_multiples": multiples,
         },
+        len(added),
         check,
     )
     for model, output in zip(added, outputs, strict=True):

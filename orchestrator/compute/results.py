@@ -62,8 +62,12 @@ def not_doing(task: pb.ComputeTask) -> BadRequestError:
 
 
 def function_of(transaction: Transaction, task: pb.ComputeTask) -> pb.Function:
-    """Return the function of a task."""
-    return functions.get(transaction, UUID(task.function_key))
+    """Return the function of a task: of those of one call it is read once."""
+    key = UUID(task.function_key)
+    if key not in transaction.read:
+        transaction.read[key] = functions.get(transaction, key)
+    found: pb.Function = transaction.read[key]
+    return found
 
 
 def check_output(

@@ -32,6 +32,7 @@ from orchestrator.compute import (
     times,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
+from orchestrator.rpc import batches
 from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
@@ -126,6 +127,8 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),
         "GetCancellation": Unary(pb.GetCancellationParam, nodes.cancellation),
         "GetNodes": Unary(pb.GetNodesParam, nodes.get_all),
+        "ClaimTasks": Unary(pb.ClaimTasksParam, batches.claim),
+        "CompleteTasks": Unary(pb.CompleteTasksParam, batches.complete),
     },
 }
 """By service and method. One that the contract has and this table has not is answered with UNIMPLEMENTED."""

@@ -24,6 +24,9 @@ from orchestrator.store import faults
 
 _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 
+_SAVEPOINT, _RELEASE = sqlalchemy.text("SAVEPOINT part"), sqlalchemy.text("RELEASE SAVEPOINT part")
+_UNDO = sqlalchemy.text("ROLLBACK TO SAVEPOINT part")
+
 _ARRAY = re.compile(r"CAST\(%\((\w+)\)s AS (\w+)\[\]\)")
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -170,6 +173,22 @@ class Connection:
             cursor.itersize = part
             cursor.execute(_sql(query), parameters)
             yield from cursor
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Do a part of the transaction; what it raises undoes the part, and leaves what was before it.
+
+        Raises:
+            psycopg.Error: Postgres, or the way to it, is at fault.
+        """
+        self.execute(_SAVEPOINT)
+        try:
+            yield
+        except BaseException:
+            if self.driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                self.execute(_UNDO)
+            raise
+        self.execute(_RELEASE)
 
     def read_only(self) -> None:
         """Read as of one moment from the first statement on, and change nothing."""
