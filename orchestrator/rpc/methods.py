@@ -33,7 +33,7 @@ from orchestrator.compute import (
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
 from orchestrator.rpc import batches
-from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
+from orchestrator.rpc.handlers import Listed, Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
 METHODS: Mapping[str, Mapping[str, Method]] = {
@@ -64,7 +64,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetDataSample": Unary(pb.GetDataSampleParam, data_samples.get),
     },
     "ComputeTaskService": {
-        "RegisterTasks": Unary(pb.RegisterTasksParam, task_registration.register),
+        "RegisterTasks": Listed(pb.RegisterTasksParam, task_registration.register),
         "QueryTasks": Unary(pb.QueryTasksParam, tasks.query),
         "GetTask": Unary(pb.GetTaskParam, tasks.show),
         "ApplyTaskAction": Unary(pb.ApplyTaskActionParam, task_actions.apply),

@@ -76,7 +76,7 @@ class Member:
     ) -> list[UUID]:
         """Tasks of the plan that take the model of each parent."""
         new = [messages.new_task(self.function, plan or self.plan, parents, **changes) for _ in range(count)]
-        self.call(task_registration.register, messages.tasks(*new))
+        self.call(task_registration.register, [messages.tasks(*new)])
         return [UUID(task.key) for task in new]
 
     def below(self, *parents: UUID, plan: pb.ComputePlan | None = None) -> UUID:
