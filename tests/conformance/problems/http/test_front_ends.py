@@ -194,6 +194,28 @@ def test_a_wrong_member_makes_no_task(desk: Desk):
     assert desk.post("/available_tasks").json() == before
 
 
+def test_numbers_that_front_ends_cannot_hold_are_never_given(desk: Desk):
+    task = desk.submit()
+    stored = (
+        "SELECT last_problem, last_iteration FROM deployments JOIN problems ON name = deployment WHERE problem = :p"
+    )
+    ((problem, iteration),) = desk.deployment.rows(stored, p=task["problem_id"])
+    change = """
+        WITH one AS (UPDATE deployments SET last_problem = :problem)
+        UPDATE problems SET last_iteration = :iteration WHERE problem = :p
+    """
+    desk.deployment.change(change, problem=2**31 - 1, iteration=2**31 - 1, p=task["problem_id"])
+    try:
+        for path in ("/user_input", "/api/problems", f"/api/problems/{task['problem_id']}/iterations"):
+            answer = desk.post(path, {"modality": "nlp"})
+            assert (answer.status_code, "number" in answer.json()["error"]) == (507, True), answer.text
+        again = {"previous_iteration": 1, "extra_data": {"previous_problem_id": task["problem_id"]}}
+        assert desk.post("/user_input", again).status_code == 507
+    finally:
+        desk.deployment.change(change, problem=problem, iteration=iteration, p=task["problem_id"])
+    assert desk.submit()["problem_id"] == problem + 1
+
+
 def test_all_tasks_are_listed_once_and_in_order(desk: Desk):
     task = desk.submit()
     found = desk.post("/available_tasks").json()

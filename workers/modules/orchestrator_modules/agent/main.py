@@ -22,6 +22,7 @@ from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
 from orchestrator_modules.agent.script import Script
 from orchestrator_modules.agent.settings import NowhereError, Place, Settings
+from orchestrator_modules.agent.watch import Watch
 from orchestrator_modules.agent.work import Work
 from orchestrator_modules.kinds import KIND_OF
 
@@ -86,7 +87,18 @@ class Agent:
         self._consumption = consumption
         self._module.changed = self._changed
         self._module.quit = lambda: consumption.end(_END_SECONDS)
+        Watch(consumption.heard, lambda: self._deaf(consumption)).start()
         consumption.run()
+
+    def _deaf(self, consumption: Consumption) -> None:
+        """End, so that the script starts another, which sees to what runs."""
+        if any(held.over.is_set() for held in self._module.attempts.all()):
+            # What is being reported is known to this one alone.
+            return
+        log.error(
+            "agent.deaf", reason="it takes nothing though it could", then="another is started", **consumption.facts()
+        )
+        os._exit(os.EX_SOFTWARE)
 
     def _find(self) -> Place | None:
         """Wait until it is known where the orchestrator is."""
