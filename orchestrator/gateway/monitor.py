@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator import health
-from orchestrator.health import pages
 from orchestrator.core.errors import BusyError
+from orchestrator.health import pages
 
 _SCRAPES = 4
 _OPENMETRICS = "application/openmetrics-text"

@@ -77,7 +77,7 @@ def busy(stage: Stage, function=None) -> Iterator[list[Followed]]:
 
 def check(stage: Stage, *plans: Followed) -> None:
     for plan in plans:
-        plan.wait(60)
+        plan.wait()
         assert plan.faults() == []
     assert stage.violations() == []
 

@@ -41,7 +41,7 @@ spec:
 """
 # What waits in production waits less here.
 _SETTINGS = {
-    "LEASE": "2s",
+    "LEASE": "5s",
     "EXPIRED_LEASE_PERIOD": "500ms",
     "DUE_RETRY_PERIOD": "500ms",
     "LOST_POKE_PERIOD": "1s",
