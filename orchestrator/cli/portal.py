@@ -10,6 +10,7 @@ from typing import Any
 import click
 import httpx
 
+from orchestrator.cli import https
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 _SECONDS = 60.0
@@ -22,16 +23,7 @@ _OPTIONS = (
         metavar="URL",
         help=f"Where the service is; by default that of the federation that runs here, else {_DEFAULT}.",
     ),
-    click.option(
-        "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
-    ),
-    click.option(
-        "--ca-cert",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
-        show_envvar=True,
-        help="CA certificates of the service, for https.",
-    ),
+    *https.OPTIONS,
 )
 
 
@@ -49,6 +41,8 @@ class Portal:
     url: str | None
     token: str | None
     ca_cert: Path | None
+    cert: Path | None
+    key: Path | None
 
     @cached_property
     def root(self) -> str:
@@ -77,10 +71,10 @@ class Portal:
         Raises:
             Fault: it was refused for what it says.
             RemoteFault: there is no answer, or it is none of this service's.
-            UsageFault: where the service is to be is no URL.
+            UsageFault: where the service is to be is no URL, or a certificate cannot be used.
         """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        verify: Any = str(self.ca_cert) if self.ca_cert else True
+        verify = https.trust(self.root, self.ca_cert, self.cert, self.key)
         with ExitStack() as opened:
             parts: list[Any] = [] if data is None else [("data", (None, data))]
             parts += [(name, (file.name, opened.enter_context(file.open("rb")))) for name, file in files]

@@ -1,7 +1,6 @@
 """The HTTP service of problems and modules, as its commands call it."""
 
 import shlex
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import click
 import httpx
 from click.core import ParameterSource
 
+from orchestrator.cli import https
 from orchestrator.cli.connection import Connected
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 _SECONDS = 60.0
 _DEFAULT = "http://127.0.0.1:5001"
 _PAGE = 500
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
     click.option(
         "--url",
@@ -28,26 +27,7 @@ _OPTIONS = (
         metavar="URL",
         help=f"Where the service is; by default that of the federation that runs here, else {_DEFAULT}.",
     ),
-    click.option(
-        "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
-    ),
-    click.option(
-        "--ca-cert",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
-        show_envvar=True,
-        help="CA certificates of the service, for https.",
-    ),
-    click.option(
-        "--cert",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CLIENT_CERT",
-        show_envvar=True,
-        help="Your certificate, where the service asks for one; needs --key.",
-    ),
-    click.option(
-        "--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", show_envvar=True, help="The key of your certificate."
-    ),
+    *https.OPTIONS,
 )
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
@@ -191,14 +171,7 @@ class ProblemService:
             ) from error
 
     def _client(self) -> httpx.Client:
-        verify: ssl.SSLContext | bool = True
-        if self.root.startswith("https://"):
-            try:
-                verify = ssl.create_default_context(cafile=str(self.ca_cert) if self.ca_cert else None)
-                if self.cert:
-                    verify.load_cert_chain(self.cert, self.key)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageFault(f"--ca-cert, --cert or --key cannot be used: {error}") from error
+        verify = https.trust(self.root, self.ca_cert, self.cert, self.key)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return httpx.Client(headers=headers, verify=verify, trust_env=False)
 
