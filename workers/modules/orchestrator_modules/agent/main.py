@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import structlog
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
+_MOVED_SECONDS = 3.0
 
 
 class Agent:
@@ -57,6 +59,7 @@ class Agent:
         if place is None:
             return
         self._trace(place)
+        threading.Thread(target=self._follow, args=(place,), name="place", daemon=True).start()
         client = Client(
             place.address,
             place.organization,
@@ -100,13 +103,25 @@ class Agent:
         )
         os._exit(os.EX_SOFTWARE)
 
+    def _follow(self, place: Place) -> None:
+        """End once the orchestrator is elsewhere, so that the script starts another agent, which finds it there."""
+        while not self._module.leaving.wait(_MOVED_SECONDS):
+            with suppress(NowhereError):
+                now = self._place()
+                # What is being reported is known to this one alone.
+                if now != place and not any(held.over.is_set() for held in self._module.attempts.all()):
+                    log.warning("orchestrator.moved", address=now.address, then="another agent is started")
+                    os._exit(os.EX_OK)
+
+    def _place(self) -> Place:
+        return Place(self._settings, KIND_OF[self._hello.kind].queue(self._hello.deployment))
+
     def _find(self) -> Place | None:
         """Wait until it is known where the orchestrator is."""
         complaint = ""
-        queue = KIND_OF[self._hello.kind].queue(self._hello.deployment)
         while not self._module.leaving.is_set():
             try:
-                found = Place(self._settings, queue)
+                found = self._place()
             except NowhereError as error:
                 if str(error) != complaint:
                     log.warning("orchestrator.not_found", reason=str(error), meanwhile="this module waits")
