@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from orchestrator.engine.transaction import Database
 from tests.integration.counted import Counted
 from tests.kit.database import deadlocks
 from tests.kit.messages import PUBLIC, models, new_model, new_task, output, tasks
+from tests.kit.stalling import stalled
 from tests.kit.waiting import wait_until
 
 BLOCKED = """
@@ -78,28 +78,6 @@ def test_a_model_is_not_disabled_under_a_child_that_comes_just_now(
         assert (disabling.result(60), registering.result(60)) in (("OK", "OE0101"), ("OE0108", "OK"))
 
 
-@contextmanager
-def stalled_heartbeat(database: Database) -> Iterator[Callable[[], None]]:
-    """Hold up a heartbeat at the first attempt whose lease it renews, until the function given is called."""
-    with psycopg.connect(database.url, autocommit=True) as holder:
-        holder.execute("""
-            CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(44); RETURN NEW; END $$
-        """)
-        holder.execute("""
-            CREATE TRIGGER stall BEFORE UPDATE ON attempts FOR EACH ROW
-            WHEN (NEW.lease_until <> OLD.lease_until) EXECUTE FUNCTION stall()
-        """)
-        holder.execute("SELECT pg_advisory_lock(44)")
-        try:
-            yield lambda: holder.execute("SELECT pg_advisory_unlock_all()")
-        finally:
-            holder.execute("SELECT pg_advisory_unlock_all()")
-            holder.execute("SET lock_timeout = '9s'")
-            holder.execute("DROP TRIGGER stall ON attempts")
-            holder.execute("DROP FUNCTION stall()")
-
-
 @pytest.mark.parametrize("backwards", [False, True])
 def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
     database: Database,
@@ -115,7 +93,9 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
         org.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim")).attempt
         for task in sorted(new, key=lambda task: task.key, reverse=backwards)
     ]
-    with stalled_heartbeat(database) as release, ThreadPoolExecutor() as threads:
+    # At the first attempt whose lease it renews.
+    renewing = stalled(database.url, "UPDATE ON attempts", "NEW.lease_until <> OLD.lease_until")
+    with renewing as release, ThreadPoolExecutor() as threads:
         beating = threads.submit(org.send, pb.HeartbeatParam(attempts=held))
         await_blocked(observer, 1, beating)
         cancel = pb.ApplyPlanActionParam(key=plan.key, action=pb.PLAN_ACTION_CANCELED)
