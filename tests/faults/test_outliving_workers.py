@@ -23,10 +23,15 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage,
     root = tmp_path_factory.mktemp("clustered")
     (root / "stage").mkdir()
     with pytest.MonkeyPatch.context() as environment, engines.small_cluster(root, environment) as (cluster, more):
-        own = {name.upper(): value if isinstance(value, str) else ",".join(value) for name, value in more.items()}
-        settings = {"LEASE": f"{LEASE_SECONDS}s"}
-        given = {"EXECUTOR": "kubernetes", "TASK_TIME_LIMIT": 300, **own}
-        with Stage(root / "stage", settings, worker_settings=given) as stage:
+        given = {name: value if isinstance(value, str) else ",".join(value) for name, value in more.items()}
+        with Stage(root / "stage", {"LEASE": f"{LEASE_SECONDS}s"}) as stage:
+            for worker in map(stage.service, WORKERS):
+                worker.stop()
+                assert worker.environment is not None
+                worker.environment |= {"KUBECONFIG": os.environ["KUBECONFIG"], "ORCHESTRATOR_EXECUTOR": "kubernetes"}
+                worker.environment |= {f"ORCHESTRATOR_{name.upper()}": value for name, value in given.items()}
+                worker.environment["ORCHESTRATOR_TASK_TIME_LIMIT"] = "300"
+                worker.start()
             yield stage, cluster
 
 

@@ -80,7 +80,7 @@ class Lasts:
         """Wait until all is over; check that the task was completed once, by one run of its function.
 
         Args:
-            heard: whether somebody was there to hear what it said last.
+            heard: whether somebody was there for sure to hear what it said last.
         """
         recorded = self.world.recorded
         wait_until(lambda: recorded.completed or recorded.failed, PATIENCE, "the report")
@@ -95,7 +95,7 @@ class Lasts:
         assert performance.performance_value == 0.25
         assert self.runs == 1
         said = [line for line in self.world.said.splitlines() if line in ("began", "ended")]
-        assert said == ["began", "ended"][: 1 + heard]
+        assert said == ["began", "ended"] or (said == ["began"] and not heard)
         assert not recorded.stopped
 
     def is_lost(self, runs: int) -> None:

@@ -81,7 +81,6 @@ class Stage:
         keep: whether its data are there after the block.
         processes: of each server.
         servers: how many, behind one address.
-        worker_settings: more of the workers'.
 
     Attributes:
         servers: the names of all.
@@ -96,7 +95,6 @@ class Stage:
         keep: bool = False,
         processes: int = 1,
         servers: int = 1,
-        worker_settings: Mapping[str, object] | None = None,
     ) -> None:
         self.folder = folder
         self.said = folder / "said"
@@ -104,7 +102,7 @@ class Stage:
         self._keep = keep
         self.processes = processes
         # What functions say of themselves is read outside of their sandbox.
-        self._worker_settings = {**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw", **(worker_settings or {})}
+        self._worker_settings = {**WORKER_SETTINGS, "SANDBOX_PATHS": f"{self.said}:rw"}
         self.federation = Federation(
             folder / "federation",
             ORGANIZATIONS,

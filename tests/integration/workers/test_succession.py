@@ -208,7 +208,8 @@ def test_a_container_whose_guard_died_too_gets_another(lasts: Lasts) -> None:
     with lasts.world.agent():
         wait_until(lambda: guarding.lives(folder), PATIENCE, "another guard")
         lasts.end()
-        lasts.is_done()
+        # It may have said its last word before the guard heard it.
+        lasts.is_done(heard=False)
 
 
 @pytest.mark.parametrize("lasts", ["container"], indirect=True)
