@@ -19,6 +19,7 @@ from orchestrator.cli.step_log import print_logs
 from orchestrator.cli.story import StoryError, Telling
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import HOST
 
 ITERATIONS = 3
@@ -79,8 +80,9 @@ class Story:
         self.federation = federation
         self._stage = stage
         self._console = console
-        self._client = httpx.Client(base_url=f"http://{federation.running.http_address}/api/", timeout=_HTTP_SECONDS)
-        self._maas = httpx.Client(base_url=f"http://{stage.maas}/api/", timeout=_HTTP_SECONDS)
+        api, maas = f"http://{federation.running.http_address}/api/", f"http://{stage.maas}/api/"
+        self._client = httpx.Client(base_url=api, timeout=_HTTP_SECONDS, trust_env=False)
+        self._maas = httpx.Client(base_url=maas, timeout=_HTTP_SECONDS, trust_env=False)
         self._runs: list[Run] = []
 
     @property
@@ -268,7 +270,8 @@ def staged(telling: Telling) -> Iterator[story.Story]:
             stage.await_ready()
             yield Story(federation, stage, telling.console)
     finally:
-        stage.stop()
+        with shielded():
+            stage.stop()
 
 
 def _schema(run: Run) -> str:

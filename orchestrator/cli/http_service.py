@@ -1,6 +1,5 @@
 """An HTTP service of one product, as its commands call it: where it is, and what its answers mean."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 import httpx
 
+from orchestrator.cli import https
 from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
 
 if TYPE_CHECKING:
     from orchestrator.embedded.running import Running
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 # What says nothing of the request: who asks, too often, or a fault of the service's.
 _NOT_OF_THE_REQUEST = (401, 403, 429, 500, 503)
@@ -29,6 +27,8 @@ class HttpService:
     url: str | None
     token: str | None
     ca_cert: Path | None
+    cert: Path | None
+    key: Path | None
 
     variable: ClassVar[str]
     """What says where it is."""
@@ -41,19 +41,7 @@ class HttpService:
     def options(cls, command: Callable[..., Any]) -> Callable[..., Any]:
         """Give a group of commands the options that one is made of."""
         for option in (
-            click.option(
-                "--ca-cert",
-                type=FILE,
-                envvar="ORCHESTRATOR_CLIENT_CA_CERT",
-                show_envvar=True,
-                help="CA certificates of the service, for https.",
-            ),
-            click.option(
-                "--token",
-                envvar="ORCHESTRATOR_TOKEN",
-                show_envvar=True,
-                help="A bearer token, where the service asks for one.",
-            ),
+            *reversed(https.OPTIONS),
             click.option(
                 "--url",
                 envvar=cls.variable,
@@ -94,17 +82,6 @@ class HttpService:
         """Return what the body of a refusal says, for people; empty where it says nothing."""
         raise NotImplementedError
 
-    def trust(self) -> ssl.SSLContext:
-        """Return whom one trusts, for https.
-
-        Raises:
-            UsageFault: a file cannot be used.
-        """
-        try:
-            return ssl.create_default_context(cafile=str(self.ca_cert) if self.ca_cert else None)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageFault(f"--ca-cert cannot be used: {error}") from error
-
     @contextmanager
     def reached(self) -> Iterator[httpx.Client]:
         """Open a connection to the service.
@@ -113,7 +90,7 @@ class HttpService:
             RemoteFault: it cannot be reached.
             UsageFault: a file cannot be used, or where the service is to be is no URL.
         """
-        verify = self.trust() if self.root.startswith("https://") else True
+        verify = https.trust(self.root, self.ca_cert, self.cert, self.key)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             with httpx.Client(headers=headers, verify=verify, trust_env=False) as client:

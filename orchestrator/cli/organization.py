@@ -60,6 +60,7 @@ def runtime(org: str | None) -> None:
     what it does is done.
     """
     from orchestrator.health import AddressError
+    from orchestrator.telemetry.switch import SwitchError
     from workers.runtime import app
     from workers.runtime.argo import ArgoSettings
     from workers.runtime.kafka import KafkaSettings
@@ -68,7 +69,7 @@ def runtime(org: str | None) -> None:
     settings = configure(RuntimeSettings, organization=org), configure(ArgoSettings), configure(KafkaSettings)
     try:
         code = app.main(*settings)
-    except (AddressError, OSError) as error:
+    except (AddressError, SwitchError, OSError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

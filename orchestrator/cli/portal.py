@@ -45,7 +45,7 @@ class Portal(HttpService):
         Raises:
             Fault: it was refused for what it says.
             RemoteFault: there is no answer, or it is none of this service's.
-            UsageFault: where the service is to be is no URL.
+            UsageFault: where the service is to be is no URL, or a certificate cannot be used.
         """
         with ExitStack() as opened:
             parts: list[Any] = [] if data is None else [("data", (None, data))]

@@ -1,18 +1,15 @@
 """The HTTP service of problems and modules, as its commands call it."""
 
 import shlex
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from orchestrator.cli.connected import Connected
-from orchestrator.cli.errors import UsageFault
-from orchestrator.cli.http_service import FILE, HttpService
+from orchestrator.cli.http_service import HttpService
 
 if TYPE_CHECKING:
     from orchestrator.embedded.running import Running
@@ -26,34 +23,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document f
 class ProblemService(HttpService):
     """What the command line and the environment say; see the options."""
 
-    cert: Path | None
-    key: Path | None
-
     variable = "ORCHESTRATOR_PROBLEMS_URL"
     default = "http://127.0.0.1:5001"
     up = "orchestrator up --problems"
-
-    @classmethod
-    def options(cls, command: Callable[..., Any]) -> Callable[..., Any]:
-        """Give a group of commands the options that one is made of."""
-        for option in (
-            click.option(
-                "--key",
-                type=FILE,
-                envvar="ORCHESTRATOR_CLIENT_KEY",
-                show_envvar=True,
-                help="The key of your certificate.",
-            ),
-            click.option(
-                "--cert",
-                type=FILE,
-                envvar="ORCHESTRATOR_CLIENT_CERT",
-                show_envvar=True,
-                help="Your certificate, where the service asks for one; needs --key.",
-            ),
-        ):
-            command = option(command)
-        return super().options(command)
 
     def served_by(self, federation: "Running") -> str | None:
         """Return where a federation serves problems, None where it does not."""
@@ -62,16 +34,6 @@ class ProblemService(HttpService):
     def refusal(self, body: Any) -> str:
         """Return what the body of a refusal says."""
         return str(body["error"]) if isinstance(body, dict) and "error" in body else ""
-
-    def trust(self) -> ssl.SSLContext:
-        """Return whom one trusts, and who one is."""
-        context = super().trust()
-        if self.cert:
-            try:
-                context.load_cert_chain(self.cert, self.key)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageFault(f"--cert or --key cannot be used: {error}") from error
-        return context
 
     def command(self, words: str) -> str:
         """Return a command line of ours, for people, that means the same service."""

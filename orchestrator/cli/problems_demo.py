@@ -19,6 +19,7 @@ from orchestrator.cli import story
 from orchestrator.cli.story import StoryError, Telling
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.problems import Served
 from orchestrator.embedded.processes import Process
@@ -246,8 +247,9 @@ def staged(telling: Telling) -> Iterator[story.Story]:
             yield Story(federation, started, telling.console)
         finally:
             # Before the orchestrator, to which they give back what they do.
-            for module in started:
-                module.process.stop()
+            with shielded():
+                for module in started:
+                    module.process.stop()
 
 
 def _script(folder: Path, place: Path, script: str, name: str) -> Process:

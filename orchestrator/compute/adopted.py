@@ -11,6 +11,7 @@ from orchestrator import protos as pb
 from orchestrator.compute import tasks
 from orchestrator.core import pokes
 from orchestrator.core.errors import ConflictError
+from orchestrator.engine.outbox import written
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
@@ -139,10 +140,15 @@ _POKE = statement(
              UPDATE functions SET poked_at = :now
              WHERE channel = :channel AND status IN ($UNBUILT) AND poked_at IS NULL
              RETURNING key, owner
-         )
-    INSERT INTO outbox (message, queue, key, attempt, created_at)
-    SELECT '$BUILD_FUNCTION', CAST(:prefix AS text) || owner, key, 1, :now FROM due
+         ),
+         $POKE
+    SELECT count(*) FROM poke
     """,
+    POKE=written("""
+        SELECT '$BUILD_FUNCTION', CAST(:prefix AS text) || owner, CAST(0 AS smallint), key, 1,
+               CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM due
+    """),
     BUILD_FUNCTION=pokes.BUILD_FUNCTION,
 )
 
@@ -150,4 +156,5 @@ _POKE = statement(
 def poke(transaction: Transaction) -> int:
     """Poke for each function of the channel that is to be built and was not poked for; return how many there are."""
     asked = {"channel": transaction.channel, "now": transaction.now, "prefix": pokes.queue("")}
-    return transaction.connection.execute(_POKE, asked).rowcount
+    found: int = transaction.connection.execute(_POKE, asked).scalar_one()
+    return found

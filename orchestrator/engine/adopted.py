@@ -10,6 +10,7 @@ from uuid import UUID
 
 from orchestrator.core import pokes
 from orchestrator.core.states import TaskStatus
+from orchestrator.engine.outbox import written
 from orchestrator.engine.plans import Plan
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
@@ -148,6 +149,7 @@ _MOVE = statement("""
     WHERE task_states.key = moved.key
 """)
 _BEGUN = statement("""
+    WITH unsettled_attempt AS (INSERT INTO unsettled (task_key, number) VALUES (:task, :number))
     INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
     VALUES (:task, :number, :began, :ended, :outcome)
 """)
@@ -215,14 +217,20 @@ _POKE = statement(
              FROM tasks
              WHERE tasks.key = task_states.key AND channel = :channel AND status = $TO_DO AND poked_at IS NULL
              RETURNING task_states.key, queue, priority, attempts
-         )
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-    SELECT '$RUN_TASK', queue, priority, key, attempts + 1, :now FROM due
+         ),
+         $POKE
+    SELECT count(*) FROM poke
     """,
+    POKE=written("""
+        SELECT '$RUN_TASK', queue, priority, key, attempts + 1, CAST(:now AS timestamptz), CAST(NULL AS text) FROM due
+    """),
     RUN_TASK=pokes.RUN_TASK,
 )
 
 
 def poke(transaction: Transaction) -> int:
     """Poke for each task of the channel that is To do and was not poked for; return how many there are."""
-    return transaction.connection.execute(_POKE, {"channel": transaction.channel, "now": transaction.now}).rowcount
+    found: int = transaction.connection.execute(
+        _POKE, {"channel": transaction.channel, "now": transaction.now}
+    ).scalar_one()
+    return found

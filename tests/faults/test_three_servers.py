@@ -32,8 +32,6 @@ TASKS = 120
 BETWEEN_SECONDS = 0.1
 SOME = 4
 
-pytestmark = pytest.mark.timeout(180)
-
 
 class Servers:
     """Three servers of one database, on one port of three addresses.

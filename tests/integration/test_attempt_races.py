@@ -339,5 +339,5 @@ def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Dat
         assert swept.done()
         assert swept.result() == 0
         release()
-        completing.result(20)
+        completing.result(60)
     assert network.word(task) == "Done"

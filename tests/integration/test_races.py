@@ -75,7 +75,7 @@ def test_a_model_is_not_disabled_under_a_child_that_comes_just_now(
         registering = threads.submit(outcome, lambda: org.send(tasks(late)))
         await_blocked(observer, 2, registering)
         holder.rollback()
-        assert (disabling.result(20), registering.result(20)) in (("OK", "OE0101"), ("OE0108", "OK"))
+        assert (disabling.result(60), registering.result(60)) in (("OK", "OE0101"), ("OE0108", "OK"))
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -102,8 +102,8 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
         cancelling = threads.submit(org.send, cancel)
         await_blocked(observer, 2, cancelling)
         release()
-        assert not beating.result(20).stops
-        cancelling.result(20)
+        assert not beating.result(60).stops
+        cancelling.result(60)
     stops = org.send(pb.HeartbeatParam(attempts=held)).stops
     assert [stop.reason for stop in stops] == ["the task is Cancelled"] * 20
     observer.close()
@@ -123,7 +123,7 @@ def test_a_rename_and_a_failure_of_a_compute_plan_keep_both(
         renaming = threads.submit(outcome, lambda: org.send(rename))
         await_blocked(observer, 2, renaming)
         holder.rollback()
-        assert (failing.result(20), renaming.result(20)) == ("OK", "OK")
+        assert (failing.result(60), renaming.result(60)) == ("OK", "OK")
     kept = org.send(pb.GetComputePlanParam(key=plan.key))
     assert kept.name == "renamed"
     assert kept.HasField("failure_date")
@@ -149,8 +149,8 @@ def test_a_parent_s_completion_and_a_child_in_another_plan_see_each_other(
                 completing = threads.submit(outcome, lambda: org.send(act(parent, pb.TASK_ACTION_DONE)))
                 await_blocked(observer, 2, completing)
             holder.rollback()
-            assert registering.result(20) == "OK"
-            assert completing.result(20) == "OK"
+            assert registering.result(60) == "OK"
+            assert completing.result(60) == "OK"
     assert [org.status(child) for child in (early, late)] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT] * 2
     observer.close()
     assert deadlocks(database) == 0
@@ -183,5 +183,5 @@ def test_a_completion_waits_for_a_child_that_has_seen_its_parent_run(
         completing = threads.submit(outcome, lambda: org.send(done))
         await_blocked(observer, 2, completing)
         holder.rollback()
-        assert (registering.result(20), completing.result(20)) == ("OK", "OK")
+        assert (registering.result(60), completing.result(60)) == ("OK", "OK")
     assert org.status(child) == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT

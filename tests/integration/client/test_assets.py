@@ -233,7 +233,7 @@ def sending(home: Home, tmp_path: Path, size: int) -> "tuple[Future[list[pb.Data
     def come() -> bool:
         return any(path.stat().st_size for path in (home.store.root / ".uploads").glob("*.partial"))
 
-    wait_until(come, timeout=20, message="a part of it to come")
+    wait_until(come, timeout=60, message="a part of it to come")
     home.proxy.cut()
     return adding, content
 
@@ -291,7 +291,7 @@ def test_a_store_that_is_killed_and_comes_back_is_gone_on_with(
             home = Home(client, client, store, proxy, url)
             adding, content = sending(home, tmp_path, 32 * MIB)
             store.process.send_signal(signal.SIGKILL)
-            store.process.wait(10)
+            store.process.wait(60)
         assert not adding.done()
         proxy.sever()
         proxy.mend()
@@ -333,7 +333,7 @@ def test_functions_are_waited_for(home: Home, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(home.client.wait_ready, one, other.key)
         home.built(other)
-        assert [function.status for function in waiting.result(20)] == 2 * [pb.FUNCTION_STATUS_READY]
+        assert [function.status for function in waiting.result(60)] == 2 * [pb.FUNCTION_STATUS_READY]
     home.act(broken, pb.FUNCTION_ACTION_BUILDING)
     name = f"logs/{broken.key}-1"
     log = home.store.root / name

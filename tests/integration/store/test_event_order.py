@@ -130,7 +130,7 @@ def test_the_events_of_a_call_are_neighbours_even_if_another_wrote_in_between(da
         wait_until(lambda: blocked(database), message="the slow writer between its rows")
         quick.write("b1", "b2")
         release()
-        writing.result(10)
+        writing.result(60)
         slow.commit()
         quick.commit()
     place(database)
@@ -144,7 +144,7 @@ def test_a_batch_does_not_cut_a_call(database: Database):
         wait_until(lambda: blocked(database), message="the slow writer between its rows")
         quick.write("b1", "b2")
         release()
-        writing.result(10)
+        writing.result(60)
         slow.commit()
         place(database, limit=2)
         quick.commit()
@@ -165,7 +165,7 @@ def test_what_waited_for_a_lock_comes_after_what_it_waited_for(database: Databas
 
         def hold(transaction: Transaction) -> None:
             rename("1")(transaction)
-            assert go.wait(20)
+            assert go.wait(60)
 
         holder = threads.submit(database.run, "org-1", "ours", hold)
         wait_until(lambda: holds_a_row(database))
@@ -178,7 +178,7 @@ def test_what_waited_for_a_lock_comes_after_what_it_waited_for(database: Databas
         place(database)
         go.set()
         for future in (holder, *waiting):
-            future.result(20)
+            future.result(60)
     place(database)
     told = [pb.Event.FromString(event.message) for event in read(database)]
     names = [event.compute_plan.name for event in told if event.asset_key == key]
@@ -217,7 +217,7 @@ def test_a_second_sequencer_waits_and_goes_on_after_the_first(database: Database
         assert read(database) == []
         transaction.commit()
         connection.close()
-        assert second.result(10) == 1
+        assert second.result(60) == 1
     assert order(database) == ["a1", "a2", "b"]
 
 
@@ -348,7 +348,7 @@ def test_many_writers_two_sequencers_and_readers_that_resume(database: Database)
         wait_until(lambda: len(read(database)) == total, timeout=30, message="every event in its place")
         stop.set()
         for sequencer in sequencers:
-            sequencer.result(10)
+            sequencer.result(60)
         heard = [reader.result(30) for reader in readers]
     whole = read(database)
     assert [event.position for event in whole] == list(range(1, total + 1))

@@ -49,7 +49,7 @@ class Tansu(Server):
     def kill(self) -> None:
         """Kill it at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        wait_until(lambda: not self.process.alive, 10, "the broker to be gone")
+        wait_until(lambda: not self.process.alive, 60, "the broker to be gone")
 
 
 @contextmanager

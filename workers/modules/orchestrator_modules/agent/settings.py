@@ -67,6 +67,11 @@ class Place:
                 )
             self.certificates = RenewedCertificates(ca, certificate, key)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def _here(self, settings: Settings, queue: str) -> None:
         try:
             found = running.here(settings.data)
