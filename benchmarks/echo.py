@@ -18,7 +18,7 @@ from orchestrator.calls.call import Calls, Flow
 from orchestrator.calls.gate import Gate
 from orchestrator.cli.configuration import configure
 from orchestrator.rpc.certificates import CertificateFiles
-from orchestrator.rpc.handlers import Handlers, Method, Stream, Unary
+from orchestrator.rpc.handlers import Handlers, Listed, Method, Stream, Unary
 from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.server import make_server
 from orchestrator.settings import ServerSettings, read_channels
@@ -44,7 +44,9 @@ async def _repeat(_: Flow, asked: pb.SubscribeToEventsParam) -> AsyncGenerator[b
 
 
 def _echo(method: Method) -> Method:
-    return Unary(method.request, _answer) if isinstance(method, Unary) else Stream(pb.SubscribeToEventsParam, _repeat)
+    if isinstance(method, Unary | Listed):
+        return Unary(method.request, _answer)
+    return Stream(pb.SubscribeToEventsParam, _repeat)
 
 
 async def _serve(settings: ServerSettings) -> None:

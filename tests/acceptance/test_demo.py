@@ -19,8 +19,6 @@ from orchestrator.cli.experiment import HOSPITALS
 from orchestrator.store.connecting import make_engine
 from tests.acceptance.demonstrated import TASKS, TASKS_OF_A_ROUND
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def test_the_shared_model_is_good_and_every_task_is_done(demo):
     assert demo.faults == []

@@ -20,8 +20,6 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGE = Path(__file__).parents[2] / "docs" / "sdk.md"
 ROUNDS = 1
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def folder(demo: Demonstrated) -> Path:

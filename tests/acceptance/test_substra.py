@@ -25,8 +25,6 @@ found, _, _ = simulate_experiment(**arguments)
 print(json.dumps([found.round_idx, found.worker, found.performance]))
 """
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def run(folder: Path, *command: str) -> str:
     # What SubstraFL says on its way goes to stderr.

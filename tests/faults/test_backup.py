@@ -28,10 +28,8 @@ from tests.kit.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs/operate/backup.md").read_text()
 BLOCKS = dict(re.findall(r"^```(?:sh|ini) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-SECONDS = 1.5
+SECONDS = 3.0
 SERVING = ("beat", "serve")
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def run(name: str, words: dict[str, str], settings: dict[str, str] | None = None) -> str:

@@ -41,7 +41,7 @@ spec:
 """
 # What waits in production waits less here.
 _SETTINGS = {
-    "LEASE": "2s",
+    "LEASE": "5s",
     "EXPIRED_LEASE_PERIOD": "500ms",
     "DUE_RETRY_PERIOD": "500ms",
     "LOST_POKE_PERIOD": "1s",
@@ -208,7 +208,7 @@ class Installation:
         state: dict[str, Any] = self.portal.get(f"/api/executions/{execution['id']}/").json()["state"]
         return state
 
-    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 30) -> str:
+    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 60) -> str:
         """Wait until an execution is in a state, and return its message."""
 
         def found() -> dict[str, Any] | None:

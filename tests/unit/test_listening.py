@@ -65,7 +65,7 @@ def test_what_is_written_to_a_connection_is_sent_at_once(address: str):
 
         server = await asyncio.get_running_loop().create_server(Server, sock=Listener(address, LIMITS))
         host, port = address.split(":")
-        async with asyncio.timeout(10), server:
+        async with asyncio.timeout(60), server:
             _, writer = await asyncio.open_connection(host, int(port))
             connection = await connected
             off = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

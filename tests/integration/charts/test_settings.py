@@ -45,10 +45,11 @@ from tests.integration.charts.setting_values import (
 )
 from tests.integration.charts.values import CONSENT, MATRIX, ORCHESTRATOR, ORGANIZATION
 from tests.kit.issuing import authority, revocation_list
+from workers.assets.settings import StoreSettings
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings
 from workers.runtime.settings import RuntimeSettings
-from workers.settings import StoreSettings, WorkerSettings
+from workers.settings import WorkerSettings
 
 AUTHORITY = authority("hospital-1")
 # Why a setting is in no chart.

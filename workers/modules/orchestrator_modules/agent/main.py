@@ -18,12 +18,15 @@ from orchestrator import log as logs
 from orchestrator import protos as pb
 from orchestrator.client import Client
 from orchestrator.core.settings_errors import explain
+from orchestrator.telemetry import names, spans
+from orchestrator.telemetry.switch import SwitchError
 from orchestrator_modules import frames
 from orchestrator_modules.agent.consumption import Consumption
 from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
 from orchestrator_modules.agent.script import Script
 from orchestrator_modules.agent.settings import NowhereError, Place, Settings
+from orchestrator_modules.agent.watch import Watch
 from orchestrator_modules.agent.work import Work
 from orchestrator_modules.kinds import KIND_OF
 
@@ -59,6 +62,7 @@ class Agent:
         place = self._find()
         if place is None:
             return
+        self._trace(place)
         threading.Thread(target=self._follow, args=(place,), name="place", daemon=True).start()
         client = Client(
             place.address,
@@ -90,7 +94,18 @@ class Agent:
         self._consumption = consumption
         self._module.changed = self._changed
         self._module.quit = lambda: consumption.end(_END_SECONDS)
+        Watch(consumption.heard, lambda: self._deaf(consumption)).start()
         consumption.run()
+
+    def _deaf(self, consumption: Consumption) -> None:
+        """End, so that the script starts another, which sees to what runs."""
+        if any(held.over.is_set() for held in self._module.attempts.all()):
+            # What is being reported is known to this one alone.
+            return
+        log.error(
+            "agent.deaf", reason="it takes nothing though it could", then="another is started", **consumption.facts()
+        )
+        os._exit(os.EX_SOFTWARE)
 
     def _follow(self, place: Place) -> None:
         """End once the orchestrator is elsewhere, so that the script starts another agent, which finds it there."""
@@ -121,6 +136,13 @@ class Agent:
                 return found
             self._module.leaving.wait(_LOOK_SECONDS)
         return None
+
+    def _trace(self, place: Place) -> None:
+        try:
+            spans.begin("module", {names.ORGANIZATION: place.organization, names.SERVICE_INSTANCE: self._hello.name})
+        except SwitchError as error:
+            # Its script was started with somebody's variables, and does its work without traces.
+            log.warning("traces.not_made", reason=str(error))
 
     def _changed(self) -> None:
         if self._consumption is not None:
@@ -165,6 +187,7 @@ class Agent:
             reports.last(pb.PHASE_INITIALIZING if module.restarts else pb.PHASE_ENDED)
         if module.restarts:
             self._script.start_again(self._hello, module.restarted_for)
+        spans.end()
         os._exit(os.EX_OK)
 
 
