@@ -206,7 +206,7 @@ def test_the_server_ends_when_it_is_told_to_though_its_database_is_silent(primar
             proxy.cut()
             calls = [client.organizations.GetAllOrganizations.future(pb.GetAllOrganizationsParam()) for _ in range(8)]
             began = time.monotonic()
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 40
         for call in calls:
             call.cancel()
 
