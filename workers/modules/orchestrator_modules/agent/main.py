@@ -4,6 +4,7 @@ A byte on its standard input says that the script ends.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -11,10 +12,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import structlog
+from pydantic import ValidationError
 
 from orchestrator import log as logs
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core.settings_errors import explain
 from orchestrator.telemetry import names, spans
 from orchestrator.telemetry.switch import SwitchError
 from orchestrator_modules import frames
@@ -32,6 +35,7 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
 _MOVED_SECONDS = 3.0
+_WRONG_SECONDS = 10.0
 
 
 class Agent:
@@ -193,11 +197,27 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     hello = connection.recv()
-    settings = Settings()  # type: ignore[call-arg]  # of the environment
-    logs.configure_process(settings.log_level, module=f"{hello.kind}/{hello.name}")
+    settings = _settings(f"{hello.kind}/{hello.name}")
     Agent(settings, hello, Script(connection, sys.stdin.fileno())).run()
     # Whatever else its threads do, they must not keep it once its script is gone.
     threading.Event().wait()
+
+
+def _settings(module: str) -> Settings:
+    """Return what this agent is told; where that is wrong, say so in one line, and end a while after it.
+
+    Its script starts another then: a file that is missing may be there by now.
+    """
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # of the environment
+    except ValidationError as error:
+        logs.configure_process("ERROR", module=module)
+        log.error("settings.wrong", reason=explain(error, Settings), meanwhile="this module takes nothing")
+        # Less, where the script ends.
+        select.select([sys.stdin], [], [], _WRONG_SECONDS)
+        sys.exit(os.EX_CONFIG)
+    logs.configure_process(settings.log_level, module=module)
+    return settings
 
 
 if __name__ == "__main__":
