@@ -66,21 +66,16 @@ def make_app(settings: BeatSettings) -> Celery:
     every = sweeps.make(settings)
     app.conf.update(
         **connection.settings(url, pokes.MAINTENANCE),
+        **connection.READER,
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
         task_queues=(Queue(QUEUE, Exchange(QUEUE, type="direct"), routing_key=QUEUE),),  # type: ignore[no-untyped-call]
         task_default_queue=QUEUE,
         task_create_missing_queues=False,
-        worker_prefetch_multiplier=1,
-        worker_consumer="orchestrator.broker.consumer:Consumer",
         # One that hangs, as on a network that was cut, would hold up all others; what it did not do, the next does.
         task_time_limit=settings.sweep_time_limit,
         worker_send_task_events=settings.sweep_events,
-        worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True,
-        # Nobody may be there to start it again.
-        broker_connection_max_retries=None,
         # Sweeps that nobody took before the next is due are not worth keeping.
         beat_schedule={
             sweep.name: {"task": sweep.name, "schedule": sweep.period, "options": {"expires": sweep.period}}

@@ -1,5 +1,6 @@
 """What every process of ours tells Celery of the broker that it connects to."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
@@ -23,6 +24,17 @@ _TRANSPORTS = {
 }
 # Not Celery's `broker_transport`: Kombu forgets it when it turns to the second of several URLs.
 TRANSPORT_ALIASES.update(_TRANSPORTS)
+
+
+READER: Mapping[str, Any] = {
+    "worker_prefetch_multiplier": 1,
+    "worker_consumer": f"{_ROOM}.consumer:Consumer",
+    "worker_redirect_stdouts": False,
+    "broker_connection_retry_on_startup": True,
+    # Nobody may be there to start it again.
+    "broker_connection_max_retries": None,
+}
+"""What every process of ours that reads a queue tells Celery besides."""
 
 
 def settings(url: str, account: str) -> dict[str, Any]:

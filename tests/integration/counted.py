@@ -10,6 +10,7 @@ from psycopg.pq import TransactionStatus
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
+from tests.kit.messages import models, new_model
 from tests.kit.organization import Organization
 from tests.kit.transports import Direct
 
@@ -31,6 +32,15 @@ class Counted(Organization):
 
     def start(self, task: Any) -> int:
         return self.count(pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_EXECUTING))
+
+    def run(self, task: Any, *, claimed: bool) -> Any:
+        """Run a task that makes a model, by an attempt or without one; return the call that makes it Done."""
+        if claimed:
+            attempt = self.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim")).attempt
+            return pb.CompleteTaskParam(attempt=attempt, models=[new_model(task)])
+        self.act(task, pb.TASK_ACTION_EXECUTING)
+        self.send(models(new_model(task)))
+        return pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_DONE)
 
 
 @contextmanager

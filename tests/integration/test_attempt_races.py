@@ -17,9 +17,8 @@ from orchestrator.engine.sweeps import due_retries, expired_leases, stuck_tasks
 from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace import reading
-from tests.integration.test_races import await_blocked
 from tests.kit import messages
-from tests.kit.database import deadlocks
+from tests.kit.database import await_blocked, deadlocks
 from tests.kit.member import Member, after, at_once, made
 from tests.kit.stalling import stalled
 

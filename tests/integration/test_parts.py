@@ -13,9 +13,9 @@ from orchestrator.compute import task_registration
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import places
 from tests.integration.counted import Counted
-from tests.integration.test_races import act, await_blocked, outcome
-from tests.kit.database import deadlocks
-from tests.kit.messages import models, new_key, new_model, new_task, tasks
+from tests.integration.test_races import outcome
+from tests.kit.database import await_blocked, deadlocks
+from tests.kit.messages import new_key, new_task, tasks
 
 PART = 10
 STORED = """
@@ -88,13 +88,7 @@ def test_a_parent_of_an_early_part_is_done_while_a_late_one_is_written(
 ):
     parent = new_task(function, org.register_plan() if far else plan)
     org.send(tasks(parent))
-    if claimed:
-        attempt = org.send(pb.ClaimTaskParam(compute_task_key=parent.key, claim_id="claim")).attempt
-        done: Any = pb.CompleteTaskParam(attempt=attempt, models=[new_model(parent)])
-    else:
-        org.send(act(parent, pb.TASK_ACTION_EXECUTING))
-        org.send(models(new_model(parent)))
-        done = act(parent, pb.TASK_ACTION_DONE)
+    done = org.run(parent, claimed=claimed)
     early = [new_task(function, plan, [parent]) for _ in range(PART)]
     late = [new_task(function, plan, [parent, early[0]]) for _ in range(5)]
     new = [*early, *(new_task(function, plan) for _ in range(PART)), *late]

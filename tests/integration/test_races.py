@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -12,31 +12,15 @@ from orchestrator import protos as pb
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.engine.transaction import Database
 from tests.integration.counted import Counted
-from tests.kit.database import deadlocks
+from tests.kit.database import await_blocked, deadlocks
 from tests.kit.messages import PUBLIC, models, new_model, new_task, output, tasks
 from tests.kit.stalling import stalled
-from tests.kit.waiting import wait_until
-
-BLOCKED = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
-"""
 
 
 @pytest.fixture
 def observer(database: Database) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database.url, autocommit=True) as connection:
         yield connection
-
-
-def await_blocked(observer: psycopg.Connection[Any], amount: int, *others: "Future[Any]") -> None:
-    """Wait until so many sessions wait for a lock, or the calls have ended without."""
-
-    def met() -> bool:
-        row = observer.execute(BLOCKED).fetchone()
-        return bool(row and row[0] >= amount) or any(other.done() for other in others)
-
-    wait_until(met, message=f"{amount} calls that wait")
 
 
 def outcome(call: Callable[[], Any]) -> str:
@@ -168,13 +152,7 @@ def test_a_completion_waits_for_a_child_that_has_seen_its_parent_run(
     parent = new_task(function, plan)
     child = new_task(function, plan, [parent])
     org.send(tasks(parent))
-    if claimed:
-        attempt = org.send(pb.ClaimTaskParam(compute_task_key=parent.key, claim_id="claim")).attempt
-        done: Any = pb.CompleteTaskParam(attempt=attempt, models=[new_model(parent)])
-    else:
-        org.send(act(parent, pb.TASK_ACTION_EXECUTING))
-        org.send(models(new_model(parent)))
-        done = act(parent, pb.TASK_ACTION_DONE)
+    done = org.run(parent, claimed=claimed)
     with psycopg.connect(database.url) as holder, ThreadPoolExecutor() as threads:
         # It has its latch and has read its parent by then, and nobody sees its edge yet.
         holder.execute("LOCK TABLE edges IN SHARE MODE")

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -49,6 +51,28 @@ def forget_events(database: Database) -> None:
     """Begin the order of readers again."""
     with database.engine.begin() as connection:
         connection.execute(text("TRUNCATE events, places, unplaced"))
+
+
+_BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
+
+
+def blocked(database: Database) -> int:
+    """Return how many sessions of a database wait for a lock."""
+    with database.engine.begin() as connection:
+        return int(connection.execute(text(_BLOCKED)).scalar_one())
+
+
+def await_blocked(observer: psycopg.Connection[Any], amount: int, *others: "Future[Any]") -> None:
+    """Wait until so many sessions wait for a lock, or the calls have ended without."""
+
+    def met() -> bool:
+        row = observer.execute(_BLOCKED).fetchone()
+        return bool(row and row[0] >= amount) or any(other.done() for other in others)
+
+    wait_until(met, message=f"{amount} calls that wait")
 
 
 def deadlocks(database: Database) -> int:

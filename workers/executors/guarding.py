@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from workers import processes
-from workers.executors import launch, strays
+from workers.executors import launch, locks, strays
 from workers.executors.executor import LOG, Job
 from workers.executors.lasting import LostRunError
 
@@ -135,17 +135,7 @@ def _seize(lock: int) -> None:
 
 def lives(folder: Path) -> bool:
     """Say whether the guard of an attempt lives."""
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+    return locks.is_held(folder / _LOCK)
 
 
 def await_end(folder: Path, seconds: float) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from workers.executors import cgroup, strays, syscalls
+from workers.executors import cgroup, locks, strays, syscalls
 from workers.executors.executor import LOG, Ending, Environment, Job, Limits, Outcome
 from workers.executors.launcher import options
 from workers.executors.launching import ForkServer, Launched
@@ -194,17 +194,7 @@ class Local:
 
     def alive(self, folder: Path) -> bool:
         """Say whether the launcher of a run is there."""
-        try:
-            lock = os.open(_lock(folder), os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
+        return locks.is_held(_lock(folder))
 
     def pause(self, folder: Path) -> None:
         """Stop the function's processes; without a lease the launcher does so by itself."""

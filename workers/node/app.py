@@ -108,16 +108,11 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
     app = Celery("worker", set_as_current=False)
     app.conf.update(
         **connection.queue(url, own_queue),
-        worker_prefetch_multiplier=1,
+        **connection.READER,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
         worker_disable_prefetch=on_redis(url),
-        worker_consumer="orchestrator.broker.consumer:Consumer",
         worker_send_task_events=True,
-        worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True,
-        # Nobody may be there to start it again.
-        broker_connection_max_retries=None,
     )
     process = _Process(settings, consent)
 

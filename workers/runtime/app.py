@@ -51,12 +51,7 @@ def make_app(settings: RuntimeSettings, attempts: Attempts) -> Celery:
     app = Celery("runtime", set_as_current=False)
     app.conf.update(
         **connection.queue(url, own_queue),
-        worker_prefetch_multiplier=1,
-        worker_consumer="orchestrator.broker.consumer:Consumer",
-        worker_redirect_stdouts=False,
-        broker_connection_retry_on_startup=True,
-        # Nobody may be there to start it again.
-        broker_connection_max_retries=None,
+        **connection.READER,
     )
 
     @app.task(name=RUN_TASK, shared=False, bind=True)  # type: ignore[untyped-decorator]

@@ -11,7 +11,7 @@ from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from orchestrator.trace.event_ids import new_ids
 from orchestrator.trace.sweeps import event_partitions
-from tests.kit.database import Writer
+from tests.kit.database import Writer, blocked
 from tests.kit.member import Member, after, at_once, made
 from tests.kit.waiting import wait_until
 
@@ -87,13 +87,7 @@ def test_a_writer_that_goes_on_for_long_is_waited_for_a_moment_only(database: Da
     slow.write("slow")
     with ThreadPoolExecutor() as threads, capture_logs() as logs:
         sweeping = threads.submit(sweep.sweep, database, NOON)
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-
-        def blocked() -> int:
-            with database.engine.begin() as connection:
-                return int(connection.execute(text(waiting)).scalar_one())
-
-        wait_until(blocked, message="the sweep behind the writer")
+        wait_until(lambda: blocked(database), message="the sweep behind the writer")
         threads.submit(quick.write, "quick").result(60)
         assert sweeping.result(60) == 0
     assert [entry["event"] for entry in logs] == ["partitions.busy"]

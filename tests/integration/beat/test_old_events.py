@@ -21,7 +21,7 @@ from orchestrator.trace.places import Placed
 from orchestrator.trace.reading import Subscription
 from orchestrator.trace.sweeps import event_partitions, old_events, old_subscriptions
 from tests.integration.beat.test_event_partitions import partitions
-from tests.kit.database import Writer, forget_events, names_of, tell
+from tests.kit.database import Writer, blocked, forget_events, names_of, tell
 from tests.kit.member import at_once, made, refused
 from tests.kit.waiting import wait_until
 
@@ -275,12 +275,6 @@ def test_two_sweeps_at_once_and_a_third_one_forget_the_same(database: Database, 
     assert kept(database) == ["march 1", "march 2"]
     assert last_forgotten(database) == 4
     assert partitions(database) == ["events_2040_03", "events_2040_04"]
-
-
-def blocked(database: Database) -> int:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-    with database.engine.begin() as connection:
-        return int(connection.execute(text(query)).scalar_one())
 
 
 def test_a_stream_that_begins_is_waited_for(database: Database, sweep: Sweep):

@@ -24,7 +24,7 @@ from orchestrator.compute import plans
 from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace import places
-from tests.kit.database import Writer, forget_events, names_of, tell
+from tests.kit.database import Writer, blocked, forget_events, names_of, tell
 from tests.kit.stalling import stalled
 from tests.kit.waiting import wait_until
 
@@ -49,16 +49,6 @@ def order(database: Database) -> list[str]:
         with database.engine.begin() as connection:
             assert places.position_of(connection, "ours", uuid.UUID(event_id)) == event.position
     return names_of(placed)
-
-
-def blocked(database: Database) -> int:
-    """Return how many sessions wait for a lock."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    with database.engine.begin() as connection:
-        return int(connection.execute(text(query)).scalar_one())
 
 
 def stalled_event(database: Database, name: str) -> AbstractContextManager[Callable[[], None]]:

@@ -20,7 +20,7 @@ from orchestrator.trace import adopted, forgotten, places
 from orchestrator.trace.sweeps import old_events
 from tests.integration.test_migrations import to
 from tests.kit import earlier_places
-from tests.kit.database import Writer, copied, names_of, opened
+from tests.kit.database import Writer, blocked, copied, names_of, opened
 from tests.kit.member import at_once, made
 from tests.kit.waiting import wait_until
 
@@ -136,15 +136,6 @@ def test_who_is_held_up_by_the_contracting_half_goes_on_after_it(database: Datab
     write(database, "g")
     assert step(database, places.place) == 4
     assert order(database) == list("abcdefg")
-
-
-def blocked(database: Database) -> bool:
-    query = """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
-    """
-    with database.begin() as connection:
-        return bool(connection.execute(text(query)).scalar_one())
 
 
 def test_both_releases_at_work_at_once_make_one_order_through_the_whole_upgrade(database: Database):

@@ -53,16 +53,11 @@ class Consumption:
         app = self._app = Celery("module", set_as_current=False)
         app.conf.update(
             **connection.queue(broker_url, queue),
-            worker_prefetch_multiplier=1,
+            **connection.READER,
             # A poke that this process cannot serve yet is for another replica.
             worker_disable_prefetch=on_redis(broker_url),
             task_acks_late=True,
-            worker_consumer="orchestrator.broker.consumer:Consumer",
             worker_send_task_events=True,
-            worker_redirect_stdouts=False,
-            broker_connection_retry_on_startup=True,
-            # Nobody may be there to start it again.
-            broker_connection_max_retries=None,
         )
 
         @app.task(name=RUN_TASK, shared=False, bind=True)  # type: ignore[untyped-decorator]
