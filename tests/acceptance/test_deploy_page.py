@@ -144,7 +144,7 @@ class Machines:
             },
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=240,
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}\n{self.logs()}"
         return done.stdout
@@ -256,7 +256,7 @@ def test_a_proxy_of_the_page_passes_tls_through(machines: Machines) -> None:
         assert "hospital-1-node" in listed
     finally:
         proxy.terminate()
-        proxy.wait(20)
+        proxy.wait(60)
 
 
 def test_systemd_can_read_the_units(tmp_path: Path) -> None:

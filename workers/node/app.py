@@ -24,11 +24,13 @@ from workers.consent.policy import Consent
 from workers.errors import BuildFault
 from workers.executors import registry, strays
 from workers.executors.executor import UnfitError
+from workers.executors.lasting import Lasting
 from workers.executors.launcher.kernel import become_subreaper, die_with_parent
 from workers.folder import clear
 from workers.functions import building
 from workers.node import drain, pool
 from workers.node.acknowledgement import Acknowledgement
+from workers.node.seats import Seats
 from workers.node.supervisor import Supervisor
 from workers.run import attempt as attempts
 from workers.run.container import check_entry
@@ -52,6 +54,12 @@ class _Process:
         self._channels: Channels | None = None
         self._asking: Asking | None = None
         self.slot = Slot(settings)
+        self._seats = Seats(settings)
+
+    def is_seated(self) -> bool:
+        """Wait until one attempt more may run here; say whether it may, or the worker ends first."""
+        # Of others nothing runs on when its process has gone.
+        return not isinstance(self.slot.executor, Lasting) or self._seats.wait()
 
     @property
     def channels(self) -> Channels:
@@ -133,6 +141,8 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         Raises:
             TaskFailedError: it was run, and reported as failed.
         """
+        if not process.is_seated():
+            return
         try:
             with processing(own_queue, url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
                 failure = attempts.run(

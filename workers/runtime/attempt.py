@@ -9,8 +9,9 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist, lost
 from orchestrator.core import crash
-from workers.channels import Channels, insist, lost
+from workers.channels import Channels
 from workers.runtime.errors import RefusedError, UnreachableError
 from workers.runtime.running import Held, Running
 from workers.runtime.work import Work

@@ -11,8 +11,8 @@ import pytest
 from beat.app import QUEUE
 from orchestrator import protos as pb
 from orchestrator.embedded.postgres import Postgres
+from tests.kit.clocks import faked, off_by
 from tests.kit.containers import BrokerContainer, WorkerContainer
-from tests.kit.debian import AbsentError, obtained
 from tests.kit.messages import new_key
 from tests.kit.organization import Organization
 from tests.kit.servers import serving
@@ -24,29 +24,8 @@ AHEAD, BEHIND = "+120s", "-120s"
 
 @pytest.fixture(scope="module")
 def library() -> Iterator[Path]:
-    """libfaketime, which tells a program another time."""
-
-    def installed() -> Path | None:
-        return next(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"), None)
-
-    try:
-        found = obtained("libfaketime", installed)
-    except AbsentError as error:
-        pytest.skip(f"needs libfaketime: {error}")
-    before = _shared()
-    yield found
-    # It shares them with the children of a process, and a process that is killed cannot remove its own.
-    for file in _shared() - before:
-        if not Path("/proc", file.name.rpartition("_")[2]).exists():
-            file.unlink(missing_ok=True)
-
-
-def _shared() -> set[Path]:
-    return {*Path("/dev/shm").glob("*faketime_s*_*")}
-
-
-def off_by(library: Path, offset: str) -> dict[str, str]:
-    return {"LD_PRELOAD": str(library), "FAKETIME": offset}
+    with faked() as found:
+        yield found
 
 
 def test_no_attempt_is_lost_for_two_clocks_that_differ(

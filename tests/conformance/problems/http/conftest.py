@@ -3,7 +3,7 @@
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
 from orchestrator.problems import graph
-from tests.kit.deployment import Deployment
+from tests.kit.deployment import Deployment, Module
 from tests.kit.servers import serving
 
 KINDS = [kind.name for kind in graph.KINDS.values()]
@@ -65,11 +65,14 @@ class Desk:
         return self.get(path_of(task)).json()
 
     def present(self) -> Any:
-        """Have one module of each kind, and return them by its number."""
+        """Have one module of each kind, also where a test before has ended one, and return them by its number."""
         if self.modules is None:
             self.modules = self.deployment.modules()
-        for module in self.modules.values():
-            module.report()
+        for kind, module in self.modules.items():
+            if module.phase == pb.PHASE_ENDED:
+                self.modules[kind] = Module(self.deployment, kind)
+            else:
+                module.report()
         return self.modules
 
     def leave(self) -> None:
@@ -98,7 +101,12 @@ def id_of(task: dict[str, int]) -> pb.TaskId:
 
 @contextmanager
 def desk_on(
-    folder: Path, database_url: str, deployment: str = "domain-0", migrate: bool = True, **settings: str
+    folder: Path,
+    database_url: str,
+    deployment: str = "domain-0",
+    migrate: bool = True,
+    environment: Mapping[str, str] | None = None,
+    **settings: str,
 ) -> Iterator[Desk]:
     """Run a server of problems.
 
@@ -107,6 +115,7 @@ def desk_on(
         database_url: of its database.
         deployment: that it serves.
         migrate: whether the database is new.
+        environment: more of the server's.
         settings: more of them, without their prefix.
     """
     host = f"127.0.0.1:{free_port()}"
@@ -116,6 +125,7 @@ def desk_on(
         "ORCHESTRATOR_PROBLEMS_CHANNEL": CHANNEL,
         "ORCHESTRATOR_PROBLEMS_DEPLOYMENT": deployment,
         **{f"ORCHESTRATOR_{name}": value for name, value in settings.items()},
+        **(environment or {}),
     }
     with (
         serving(folder, database_url, {CHANNEL: [OWNER, "guest"]}, told, migrate=migrate),
@@ -138,7 +148,7 @@ def database_url(postgres: Postgres) -> str:
 def desk(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One for all tests of a process: a test looks at its own tasks."""
     with desk_on(
-        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="60"
+        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="240"
     ) as found:
         yield found
 
@@ -165,7 +175,7 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         self._thread.start()
-        assert self._open.wait(20)
+        assert self._open.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

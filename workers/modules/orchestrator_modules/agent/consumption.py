@@ -43,9 +43,13 @@ class Consumption:
         beat: Callable[[], None],
     ) -> None:
         self._queue = queue
+        self._slots = slots
         self._takes = takes
+        self._counting = threading.Lock()
+        self._running = self._heard = 0
         self._wake = Wake()
         self._ending, self._ended = threading.Event(), threading.Event()
+        count = self._count
         app = self._app = Celery("module", set_as_current=False)
         app.conf.update(
             **connection.queue(broker_url, queue),
@@ -69,9 +73,13 @@ class Consumption:
                 task: its key.
                 attempt: the number of the attempt that is due.
             """
-            with processing(queue, broker_url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
-                if kind := run(task, attempt):
-                    span.fail(kind)
+            count(1)
+            try:
+                with processing(queue, broker_url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
+                    if kind := run(task, attempt):
+                        span.fail(kind)
+            finally:
+                count(-1)
 
         @control_command(name=STOP_ATTEMPTS, args=[("tasks", list)])  # type: ignore[untyped-decorator]
         def stop_attempts(_: Any, **__: object) -> dict[str, str]:
@@ -93,13 +101,50 @@ class Consumption:
         )
 
     def run(self) -> None:
-        """Take pokes until the end."""
+        """Take pokes until the end, or until Celery's worker has ended by itself."""
         self._select()
         try:
             if not self._ending.is_set():
                 self._worker.start()
         finally:
             self._ended.set()
+
+    def heard(self) -> int | None:
+        """Return how often it was seen that a poke would be heard of, None where none need be, for `Watch`.
+
+        None need be where all slots are taken, nothing is to be taken, or the broker cannot be reached.
+        """
+        running = self._worker.blueprint.state == bootsteps.RUN
+        connecting = running and getattr(getattr(self._worker, "consumer", None), "connection", None) is None
+        begun = self._worker.blueprint.state is not None
+        wanted = not self._ending.is_set() and (self._ended.is_set() or self._free)
+        return self._heard if begun and wanted and not connecting else None
+
+    def facts(self) -> dict[str, object]:
+        """Return what may say why it takes nothing, for the log."""
+        return {
+            "at_work": self._running,
+            "in_hand": len(state.reserved_requests),
+            "worker": self._worker.blueprint.human_state(),
+        }
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._running += more
+
+    @property
+    def _free(self) -> bool:
+        return self._takes() and self._running < self._slots
+
+    def _ticked(self) -> None:
+        """Note that the loop goes round, unless Celery would take nothing all the same."""
+        consumer = getattr(self._worker.consumer, "task_consumer", None)
+        if consumer is None or not consumer.consuming_from(self._queue):
+            return
+        # Only what Kombu plays itself has these; a broker with channels of its own counts by itself.
+        counted = getattr(consumer.channel, "qos", None)
+        if len(state.reserved_requests) < self._slots and (counted is None or counted.can_consume()):
+            self._heard += 1
 
     def look(self) -> None:
         """Look again whether stages are taken."""
@@ -126,6 +171,7 @@ class Consumption:
 
             def register_with_event_loop(self, _: Any, hub: Any) -> None:
                 hub.add_reader(consumption._wake.fileno(), consumption._adjust)
+                hub.on_tick.add(consumption._ticked)
                 consumption.look()
 
         self._app.steps["worker"].add(Step)

@@ -4,16 +4,20 @@ A byte on its standard input says that the script ends.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import structlog
+from pydantic import ValidationError
 
 from orchestrator import log as logs
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core.settings_errors import explain
 from orchestrator.telemetry import names, spans
 from orchestrator.telemetry.switch import SwitchError
 from orchestrator_modules import frames
@@ -22,6 +26,7 @@ from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
 from orchestrator_modules.agent.script import Script
 from orchestrator_modules.agent.settings import NowhereError, Place, Settings
+from orchestrator_modules.agent.watch import Watch
 from orchestrator_modules.agent.work import Work
 from orchestrator_modules.kinds import KIND_OF
 
@@ -29,6 +34,8 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
+_MOVED_SECONDS = 3.0
+_WRONG_SECONDS = 10.0
 
 
 class Agent:
@@ -56,6 +63,7 @@ class Agent:
         if place is None:
             return
         self._trace(place)
+        threading.Thread(target=self._follow, args=(place,), name="place", daemon=True).start()
         client = Client(
             place.address,
             place.organization,
@@ -86,15 +94,38 @@ class Agent:
         self._consumption = consumption
         self._module.changed = self._changed
         self._module.quit = lambda: consumption.end(_END_SECONDS)
+        Watch(consumption.heard, lambda: self._deaf(consumption)).start()
         consumption.run()
+
+    def _deaf(self, consumption: Consumption) -> None:
+        """End, so that the script starts another, which sees to what runs."""
+        if any(held.over.is_set() for held in self._module.attempts.all()):
+            # What is being reported is known to this one alone.
+            return
+        log.error(
+            "agent.deaf", reason="it takes nothing though it could", then="another is started", **consumption.facts()
+        )
+        os._exit(os.EX_SOFTWARE)
+
+    def _follow(self, place: Place) -> None:
+        """End once the orchestrator is elsewhere, so that the script starts another agent, which finds it there."""
+        while not self._module.leaving.wait(_MOVED_SECONDS):
+            with suppress(NowhereError):
+                now = self._place()
+                # What is being reported is known to this one alone.
+                if now != place and not any(held.over.is_set() for held in self._module.attempts.all()):
+                    log.warning("orchestrator.moved", address=now.address, then="another agent is started")
+                    os._exit(os.EX_OK)
+
+    def _place(self) -> Place:
+        return Place(self._settings, KIND_OF[self._hello.kind].queue(self._hello.deployment))
 
     def _find(self) -> Place | None:
         """Wait until it is known where the orchestrator is."""
         complaint = ""
-        queue = KIND_OF[self._hello.kind].queue(self._hello.deployment)
         while not self._module.leaving.is_set():
             try:
-                found = Place(self._settings, queue)
+                found = self._place()
             except NowhereError as error:
                 if str(error) != complaint:
                     log.warning("orchestrator.not_found", reason=str(error), meanwhile="this module waits")
@@ -166,11 +197,27 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     hello = connection.recv()
-    settings = Settings()  # type: ignore[call-arg]  # of the environment
-    logs.configure_process(settings.log_level, module=f"{hello.kind}/{hello.name}")
+    settings = _settings(f"{hello.kind}/{hello.name}")
     Agent(settings, hello, Script(connection, sys.stdin.fileno())).run()
     # Whatever else its threads do, they must not keep it once its script is gone.
     threading.Event().wait()
+
+
+def _settings(module: str) -> Settings:
+    """Return what this agent is told; where that is wrong, say so in one line, and end a while after it.
+
+    Its script starts another then: a file that is missing may be there by now.
+    """
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # of the environment
+    except ValidationError as error:
+        logs.configure_process("ERROR", module=module)
+        log.error("settings.wrong", reason=explain(error, Settings), meanwhile="this module takes nothing")
+        # Less, where the script ends.
+        select.select([sys.stdin], [], [], _WRONG_SECONDS)
+        sys.exit(os.EX_CONFIG)
+    logs.configure_process(settings.log_level, module=module)
+    return settings
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import Answer, insist, lost
 from orchestrator.core import crash
 from orchestrator.telemetry import spans
 from orchestrator_modules import frames
 from orchestrator_modules.agent import wire
-from orchestrator_modules.agent.calls import Answer, insist, lost
 from orchestrator_modules.agent.held import Held
 from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
