@@ -128,8 +128,10 @@ def ready_tasks(side: Side, count: int) -> list[str]:
 _WRITTEN = """
     SELECT pg_current_wal_insert_lsn(),
            count(*) FILTER (WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid())
-    FROM pg_stat_activity WHERE datname = current_database()
+    FROM pg_stat_activity WHERE datname = current_database() AND application_name <> %s
 """
+READER = "a reader of the bench"
+"""The `application_name` of a session whose transaction stays open, and is waited for by nobody."""
 
 
 def settle(stage: Stage, side: Side) -> None:
@@ -141,7 +143,7 @@ def settle(stage: Stage, side: Side) -> None:
     deadline = time.monotonic() + _SETTLE_SECONDS
     with stage.connect(side) as connection:
         before: list[Any] = []
-        while (now := connection.execute(_WRITTEN).fetchall()) != before or now[0][1]:
+        while (now := connection.execute(_WRITTEN, [READER]).fetchall()) != before or now[0][1]:
             if time.monotonic() > deadline:
                 raise BenchError(f"{side.name} still writes {_SETTLE_SECONDS:g} s after it was asked for the last time")
             before = now

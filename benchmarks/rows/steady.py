@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.measure import Number, Numbers, Row
-from benchmarks.network import driven, ready_tasks
+from benchmarks.network import READER, driven, ready_tasks
 from benchmarks.requests import worker_life
 from benchmarks.rows.life import rate
 from benchmarks.side import Side
@@ -63,6 +63,7 @@ def _snapshot(stage: Stage, side: Side) -> Iterator[None]:
     """Have a reader that sees the database as it is now, all the while."""
     with stage.connect(side) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.execute("SELECT set_config('application_name', %s, false)", [READER])
         with connection.transaction():
             connection.execute("SELECT")
             yield

@@ -20,7 +20,7 @@ from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedCon
 from sqlalchemy.dialects.postgresql import psycopg as dialects
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.store import faults
+from orchestrator.store import arrays, faults
 
 _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 
@@ -158,7 +158,10 @@ class Connection:
         if isinstance(parameters, Sequence):
             cursor.executemany(_sql(query), parameters)
         else:
-            cursor.execute(_sql(query), parameters or {})
+            given = dict(parameters or {})
+            for name, type_name in _arrays(query):
+                given[name] = arrays.written(type_name, given[name])
+            cursor.execute(_sql(query), given)
         return Rows(cursor.fetchall() if cursor.description else (), cursor.rowcount)
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
@@ -229,6 +232,12 @@ def _sql(query: TextClause) -> bytes:
     """Return a named statement in the driver's words; they are few, and each is made once."""
     # As text, each element of an array is searched for what must be escaped: seven times the cost.
     return _ARRAY.sub(r"CAST(%(\1)b AS \2[])", str(query.compile(dialect=_DIALECT))).encode()
+
+
+@cache
+def _arrays(query: TextClause) -> Sequence[tuple[str, str]]:
+    """Return the parameters of a named statement that are arrays, each with the type of its elements."""
+    return tuple(dict(_ARRAY.findall(str(query.compile(dialect=_DIALECT)))).items())
 
 
 @contextmanager

@@ -81,16 +81,16 @@ def _partitions(connection: Connection) -> list[_Partition]:
 
 
 # Functions of the tables' owner: who runs the sweeps has no right to make or drop tables.
-_SOON = text("SET LOCAL lock_timeout = '1s'")
-_ALONE = text("SELECT events_hold()")
+_PATIENCE = text("SET LOCAL lock_timeout = '1s'")
+_HOLD = text("SELECT events_hold()")
 
 
 def _alone(database: Database[Any], change: Callable[[Connection], int]) -> int:
     """Make a change in a transaction that has the events for itself; return its count, 0 where others hold them."""
     with database.begin() as connection:
         try:
-            connection.execute(_SOON)
-            connection.execute(_ALONE)
+            connection.execute(_PATIENCE)
+            connection.execute(_HOLD)
             return change(connection)
         except postgres.LockNotAvailable:
             # No fault of the database: nothing was changed, and nobody is to be told of one.

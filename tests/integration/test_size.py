@@ -1,12 +1,15 @@
 """Compute plans of 10,000 tasks: how many statements a call takes does not grow with them."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from orchestrator import protos as pb
-from orchestrator.engine.transaction import Database
+from orchestrator.calls.parts import Cut, Parts
+from orchestrator.compute import task_registration
+from orchestrator.engine.transaction import Database, Transaction
 from tests.integration.counted import Counted, counting
 from tests.kit.messages import new_model, new_plan, new_task, tasks
 
@@ -77,6 +80,27 @@ def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
     assert sorted(seen) == sorted(task.key for task in new)
     told = org.send(pb.QueryEventsParam(page_size=LARGE, filter=pb.EventQueryFilter(asset_kind=pb.ASSET_COMPUTE_TASK)))
     assert [event.asset_key for event in told.events] == [task.key for task in new]
+
+
+def test_the_memory_of_a_registration_grows_with_each_task_by_little(
+    database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    """By 960 bytes of Python's: a call is given its tasks in parts, and keeps them packed."""
+    peaks = []
+    for size in (3000, 9000):
+        body = tasks(*graph(function, plan, size, [])).SerializeToString()
+
+        def register(transaction: Transaction, body: bytes = body) -> None:
+            parts = Parts(Cut(body, 1), pb.RegisterTasksParam.FromString)
+            task_registration.register(transaction, parts).SerializeToString()
+
+        tracemalloc.start()
+        try:
+            database.run("org-1", org.channel, register)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 6000 < 1200
 
 
 def test_a_cancelled_plan_takes_as_many_statements_as_an_empty_one(

@@ -1,0 +1,76 @@
+"""Arrays as Postgres takes them in binary (its source, `array_recv`), each written at once.
+
+A statement says of each array what is in it, so nobody need look: psycopg finds the type of each list anew, of numbers
+the smallest that holds them, by which it prepares the same statement again.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+_HEAD = struct.Struct("!iiIii")
+_EMPTY = struct.Struct("!iiI")
+_LENGTH = struct.Struct("!i").pack
+_NULL = _LENGTH(-1)
+
+
+class _Written(bytes):
+    """An array, written."""
+
+
+class _AsWritten(Dumper):
+    """Hands over an array that is written."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: bytes) -> bytes:
+        return obj
+
+
+def _kind(name: str) -> type[_Written]:
+    """Return the type of arrays of a type, which psycopg hands over as such."""
+    oid = psycopg.adapters.types[name].array_oid
+    written = type(f"_{name}s", (_Written,), {})
+    psycopg.adapters.register_dumper(written, type(f"_{name}sAsWritten", (_AsWritten,), {"oid": oid}))
+    return written
+
+
+def _number(form: str) -> Callable[[int], bytes]:
+    return struct.Struct(form).pack
+
+
+_WRITE: dict[str, Callable[[Any], bytes]] = {
+    "uuid": lambda value: value.int.to_bytes(16),
+    "text": lambda value: value.encode(),
+    "bytea": lambda value: value,
+    "int2": _number("!h"),
+    "int4": _number("!i"),
+    "int8": _number("!q"),
+}
+_KINDS = {name: _kind(name) for name in _WRITE}
+_NAMES = {"smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"}
+
+
+def written(type_name: str, values: Sequence[Any]) -> Any:
+    """Return an array written, or the values as they are where they are not of its type.
+
+    Args:
+        type_name: of its elements, as in a statement.
+        values: the elements; None for NULL.
+    """
+    name = _NAMES.get(type_name, type_name)
+    write = _WRITE.get(name)
+    if write is None or not isinstance(values, list):
+        return values
+    oid = psycopg.adapters.types[name].oid
+    if not values:
+        return _KINDS[name](_EMPTY.pack(0, 0, oid))
+    try:
+        elements = [_NULL if value is None else _LENGTH(len(each := write(value))) + each for value in values]
+    except (AttributeError, TypeError, struct.error):
+        return values
+    return _KINDS[name](_HEAD.pack(1, None in values, oid, len(values), 1) + b"".join(elements))

@@ -1,0 +1,54 @@
+"""Arrays are written as psycopg would write them, where their elements are of their type."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.adapt import PyFormat, Transformer
+
+from orchestrator.store import arrays
+
+ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "uuid": st.uuids(),
+    "text": st.text(st.characters(exclude_categories=["Cs"])),
+    "bytea": st.binary(),
+    "smallint": st.integers(-(2**15), 2**15 - 1),
+    "int": st.integers(2**15, 2**31 - 1),
+    "bigint": st.integers(2**31, 2**63 - 1),
+}
+
+
+def dumped(value: Any) -> tuple[bytes, int]:
+    transformer = Transformer()
+    (data,) = transformer.dump_sequence([value], [PyFormat.BINARY])
+    return bytes(data), transformer.types[0]
+
+
+@pytest.mark.parametrize("type_name", ELEMENTS)
+@given(data=st.data())
+def test_an_array_is_what_psycopg_makes_of_a_list(type_name: str, data: st.DataObject):
+    first = data.draw(ELEMENTS[type_name])
+    values = [first, *data.draw(st.lists(st.none() | ELEMENTS[type_name], max_size=20))]
+    written = arrays.written(type_name, values)
+    assert isinstance(written, bytes)
+    assert dumped(written) == dumped(values)
+
+
+def test_a_list_of_anything_else_is_left_to_psycopg():
+    for type_name, values in (
+        ("uuid", ["0b5f0a3c-0000-4000-8000-000000000000"]),
+        ("text", [1]),
+        ("smallint", [2**15]),
+        ("bytea", [5]),
+        ("jsonb", [{}]),
+        ("text", ("a", "b")),
+    ):
+        assert arrays.written(type_name, values) is values
+
+
+@pytest.mark.parametrize("type_name", ELEMENTS)
+def test_an_empty_array_has_its_type(type_name: str):
+    data, oid = dumped(arrays.written(type_name, []))
+    assert data[:8] == bytes(8)
+    assert oid == dumped(arrays.written(type_name, [None]))[1]
