@@ -29,7 +29,7 @@ class _Nothing:
 
     def run(self, organization: str, channel: str, use_case: Callable[[Any], Any]) -> Any:
         """Run it."""
-        return use_case(SimpleNamespace(organization=organization, channel=channel, waited=None))
+        return use_case(SimpleNamespace(organization=organization, channel=channel, waits=[]))
 
 
 def _answer(_: object, request: Message) -> Message:

@@ -174,6 +174,11 @@ class WorkerSettings(ImageSettings, OrganizationSettings):
     drain_seconds: NonNegativeFloat = Field(
         60.0, description="the seconds that running tasks may take to end when the worker is told to (0 or more)"
     )
+    leave_runs: bool = Field(
+        False,
+        description="whether a worker that ends leaves what still runs in containers or jobs to the next worker of its "
+        "name, instead of giving the tasks back; it ends with its lease if none comes",
+    )
     executor: Annotated[str, AfterValidator(_executor)] = Field(
         "sandbox" if sys.platform == "linux" else "subprocess",
         description="how functions run, see [executors](operate/executors.md): `sandbox` isolates them, `subprocess` "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client, lists
+from orchestrator.client import Client, failures, lists
 from orchestrator.core import permissions
 from orchestrator.core.states import TASK_WORDS
 
@@ -62,7 +62,7 @@ def read(client: Client, task: pb.ComputeTask) -> Description:
         list(_events(client, task.key, pb.ASSET_COMPUTE_TASK)),
         [(outputs.get(model.key, ""), model) for model in models],
         list(lists.pages(client.performances.QueryPerformances, measured, "Performances")),
-        reading.failure_of(client, task),
+        failures.report_of(client, task),
         declines.of_task(client, task.key),
         [event.profiling_step for event in _own_events(client, task.key) if event.HasField("profiling_step")],
     )

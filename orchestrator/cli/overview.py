@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client, Continuations, Progress, lists
+from orchestrator.client import Client, Continuations, Progress, failures, lists
 from orchestrator.client.scores import inherited, order, rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
@@ -94,7 +94,7 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         names,
         times,
         answer.now,
-        {task.key: reading.failure_of(client, task) for task in tasks},
+        {task.key: failures.report_of(client, task) for task in tasks},
         declines.of_plan(client, plan.key),
         links,
     )

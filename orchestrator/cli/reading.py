@@ -83,19 +83,6 @@ def find(client: Client, key: str, *kinds: Kind) -> Any:
     return of_number[found.kind].get(client, found.key)
 
 
-def failure_of(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:
-    """Return why a task failed, or why its function did; None where it did not, or nobody reported it."""
-    if task.status != pb.STATUS_FAILED:
-        return None
-    for key in (task.key, task.function_key):
-        try:
-            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
-        except CallError as error:
-            if error.oe_code != "OE0002":
-                raise
-    return None
-
-
 def error_type(report: pb.FailureReport | None) -> str:
     """Return the kind of fault in one word: BUILD, EXECUTION, INTERNAL; empty where there is no report."""
     return pb.ErrorType.Name(report.error_type).removeprefix("ERROR_TYPE_") if report else ""

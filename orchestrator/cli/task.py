@@ -106,12 +106,13 @@ def explain(target: Target, key: str, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import advice, reading
+        from orchestrator.client import failures
 
         found = client.explain(reading.find(client, key, reading.TASK))
         failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
         if failed is not None and not as_json:
             task = client.tasks.GetTask(pb.GetTaskParam(key=failed.compute_task_key))
-            report = reading.failure_of(client, task)
+            report = failures.report_of(client, task)
     if as_json:
         reading.print_json(found.document())
         return

@@ -144,7 +144,7 @@ class Machines:
             },
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=240,
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}\n{self.logs()}"
         return done.stdout

@@ -79,7 +79,7 @@ class Installation:
         addresses = {f"ORCHESTRATOR_{kind}_ADDRESS": f"127.0.0.1:{free_port()}" for kind in ("GRPC", "HTTP")}
         command = [sys.executable, "-m", "orchestrator", "serve"]
         environment = processes.clean_environment({**self.settings, **addresses})
-        ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, text=True)
+        ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, text=True)
         assert ended.returncode
         return ended.stderr.strip().splitlines()[-1]
 

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.executions.conftest import Portal, new_execution, new_schema
-from tests.kit.servers import serving
+from tests.kit.portal import Portal, new_execution, new_schema, served
 from tests.kit.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -45,21 +42,8 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def portal(postgres: Postgres, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    folder = tmp_path_factory.mktemp("portal")
-    host = f"127.0.0.1:{free_port()}"
-    settings = {
-        "ORCHESTRATOR_HTTP_ADDRESS": host,
-        "ORCHESTRATOR_API_IDENTITY": "open",
-        "ORCHESTRATOR_API_ORGANIZATION": "central",
-        "ORCHESTRATOR_API_CHANNEL": "project",
-        "MEDIA_ROOT": str(media),
-    }
-    database = postgres.create_database(f"portal_{uuid.uuid4().hex}")
-    with (
-        serving(folder, database, {"project": ["central"]}, settings),
-        httpx.Client(base_url=f"http://{host}", timeout=60) as http,
-    ):
-        yield Portal(http, media, host)
+    with served(postgres, tmp_path_factory.mktemp("portal"), media) as portal:
+        yield portal
 
 
 def nothing_incoming(portal: Portal) -> bool:

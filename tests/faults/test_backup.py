@@ -43,7 +43,7 @@ def run(name: str, words: dict[str, str], settings: dict[str, str] | None = None
         env={**clean_environment(settings), "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -135,7 +135,7 @@ class Installation:
             "ORCHESTRATOR_CHANNEL": CHANNEL,
         }
         environment = clean_environment(settings)
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def messages() -> ModuleType:

@@ -19,9 +19,9 @@ from orchestrator.core.pokes import key_prefix
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.embedded.ports import free_port
 from orchestrator.executions.sweeps import old_topics
-from tests.conformance.executions.conftest import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.argo import FakeArgo
 from tests.kit.database import opened
+from tests.kit.portal import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.processes import clean_environment, running
 from tests.kit.servers import server_process
 from tests.kit.waiting import wait_until
@@ -260,7 +260,7 @@ class Installation:
             "ORCHESTRATOR_CHANNEL": CHANNEL,
         }
         environment = clean_environment(settings)
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def await_killed(process: "subprocess.Popen[bytes]") -> None:

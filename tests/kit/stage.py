@@ -197,7 +197,7 @@ class Stage:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert migration.returncode == 0, migration.stderr
 

@@ -151,7 +151,7 @@ class Agent:
             if place.folder not in self._cleaning and (lock := self._cleanup.seize(place)) is not None:
                 self._bury(place, lock)
             if self._drained is not None and time.monotonic() >= self._drained:
-                orders.give(place, orders.Kind.RELEASE, "its worker ends")
+                self._give_back(place)
             self._end_if_hanging(place)
             self._end_if_frozen(place)
         self._frozen = {place: seconds for place, seconds in self._frozen.items() if place in found}
@@ -160,7 +160,7 @@ class Agent:
             self.obey(Command.BEAT)
         self._receipts = receipts
         folder.tidy(self._folder)
-        left = [place for place in found if self._drained is None and self._succession.has(place)]
+        left = [place for place in found if self._keeps and self._succession.has(place)]
         return len(found) > len(left) or bool(receipts)
 
     def finish(self) -> None:
@@ -171,9 +171,23 @@ class Agent:
         while self.look() and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
 
+    @property
+    def _keeps(self) -> bool:
+        """Whether what outlives its process is to be gone on with: not where the worker ends, and gives all back."""
+        return self._drained is None or self._settings.leave_runs
+
+    def _give_back(self, place: Place) -> None:
+        """Have an attempt end for which the worker has no more time, or leave it to the next worker."""
+        if self._keeps and self._succession.has(place):
+            self._succession.leave()
+            owner = self._owner(place)
+            if (owner is not None and processes.end(*owner)) or not place.lives():
+                return
+        orders.give(place, orders.Kind.RELEASE, "its worker ends")
+
     def _bury(self, place: Place, lock: int) -> None:
-        """Have somebody go on with what was abandoned, or clean up after it; what dies while the worker ends ends."""
-        if self._drained is not None or not self._succession.begin(place, lock):
+        """Have somebody go on with what was abandoned, or clean up after it."""
+        if not self._keeps or not self._succession.begin(place, lock):
             self._clean(place.folder, partial(self._cleanup.clean_up, place, lock))
 
     def _clean(self, path: Path, work: Callable[[], None]) -> None:

@@ -119,4 +119,4 @@ class Supervisor:
 
 def _runs(place: Place) -> bool:
     record = place.record()
-    return record is not None and record.runs
+    return record is not None and record.runs and place.lives()

@@ -7,6 +7,7 @@ from substra import exceptions
 from substra import models as theirs
 
 from orchestrator import protos as pb
+from orchestrator.client import failures
 from orchestrator.client import models as ours
 from orchestrator.client.connection import Client as Connection
 from orchestrator.client.lists import pages
@@ -147,7 +148,7 @@ class Reading(Waiting):
                 task,
                 functions[task.function_key],
                 spans.get(task.key, models.Span()),
-                rows.failure(self.connection, task),
+                failures.report_of(self.connection, task),
             )
             for task in found
         ]

@@ -122,16 +122,3 @@ def _events(client: Client, tasks: Collection[pb.ComputeTask]) -> Iterator[pb.Ev
     else:
         first = min(tasks, key=lambda task: task.creation_date.ToNanoseconds())
         yield from those(start=first.creation_date)
-
-
-def failure(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:
-    """Return why a task failed, or why its function did; None where it did not, or nobody has reported it yet."""
-    if task.status != pb.STATUS_FAILED:
-        return None
-    for key in (task.key, task.function_key):
-        try:
-            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
-        except CallError as error:
-            if error.oe_code != _UNKNOWN:
-                raise
-    return None

@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.gateway.executions import edge
-
-from .conftest import Portal, new_schema
+from tests.kit.portal import Portal, new_schema
 
 
 def test_the_root_says_where_the_lists_are(portal: Portal):

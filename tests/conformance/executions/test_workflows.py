@@ -15,9 +15,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.embedded.valkey import Valkey
-from tests.conformance.executions.conftest import PARTNERS
 from tests.kit.argo import NAMESPACE
 from tests.kit.installation import TEMPLATE, Installation
+from tests.kit.portal import PARTNERS
 from tests.kit.waiting import wait_until
 
 SETTINGS = {

@@ -362,7 +362,7 @@ def test_curl_sends_and_goes_on(store: Store, tmp_path: Path) -> None:
 
     def curl(*words: object) -> str:
         command = ["curl", "--silent", "--show-error", "--fail", *files, *words, url]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     partial(store, content).write_bytes(content[:MIB])
     assert f"upload-offset: {MIB}" in curl("--head").lower()

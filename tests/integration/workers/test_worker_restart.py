@@ -5,6 +5,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def lasts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         world.settings.organization = f"org-{uuid.uuid4()}"
         with lasting(request.param, world, monkeypatch) as lasts:
             yield lasts
+
+
+def ready(worker: Node, started: int) -> bool:
+    """Say whether so many workers have begun to read, and hear signals since."""
+    return worker.log.count(" ready.") == started
 
 
 def taken(worker: Node) -> bool:
@@ -83,10 +89,32 @@ def test_it_is_given_back_when_the_worker_ends_and_it_does_not(lasts: Lasts, val
     world.settings.drain_seconds = 1.0
     with node(world, valkey.url) as worker:
         wait_until(lasts.place.lives, PATIENCE, "somebody to go on with it")
-        wait_until(lambda: worker.log.count(" ready.") == 2, PATIENCE, "the second worker to hear signals")
+        wait_until(partial(ready, worker, 2), PATIENCE, "the second worker to hear signals")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(90) == 0
     assert [released.attempt.token for released in world.recorded.released] == ["token"]
     assert not world.recorded.completed
     assert not world.recorded.failed
     assert not world.files
+
+
+def test_a_worker_that_ends_may_leave_it_to_the_next(
+    lasts: Lasts, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_LEAVE_RUNS", "true")
+    world = lasts.world
+    world.settings.drain_seconds = 1.0
+    for started in (1, 2):
+        with node(world, valkey.url) as worker:
+            if not lasts.runs:
+                worker.poke(RUN_TASK, task=world.task, attempt=2)
+                lasts.begin()
+            wait_until(partial(ready, worker, started), PATIENCE, "the worker to hear signals")
+            wait_until(lasts.place.lives, PATIENCE, "somebody to have it")
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.process.wait(90) == 0
+        assert lasts.goes_on
+    assert not world.recorded.released
+    with node(world, valkey.url):
+        lasts.end()
+        lasts.is_done()
