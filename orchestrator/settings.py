@@ -118,7 +118,8 @@ def read_broker_urls(file: Path) -> Mapping[str, str]:
 
 
 Way = Literal["certificate", "token", "open"]
-Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
+# In 100 years is as good as never, and no sum of times comes to more than can be kept.
+Duration = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=100 * 365 * 86_400)]
 Address = Annotated[str, AfterValidator(_address)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 

@@ -98,7 +98,8 @@ class MemberSettings(BaseSettings):
     proxy_from_environment: bool = Field(
         False,
         description="true reaches the orchestrator and the peers' asset stores by the proxy that https_proxy, "
-        "http_proxy and no_proxy name; false takes no notice of these variables",
+        "http_proxy and no_proxy name, and the cluster of the executor kubernetes; false takes no notice of these "
+        "variables",
     )
     health_address: Address | None = Field(
         None,

@@ -91,6 +91,9 @@ def check_number_of_outputs(value: Any) -> None:
         raise BadRequestError(f"extra_data.num_outputs: a whole number from 1 on is expected, not {value!r}")
 
 
+_LONGEST = 10**8
+
+
 def time_limit(extra: Mapping[str, Any]) -> float | None:
     """Return the iteration's own time limit in seconds, None where it has none.
 
@@ -101,8 +104,10 @@ def time_limit(extra: Mapping[str, Any]) -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 < value <= 10**8:
-        raise BadRequestError(f"extra_data.time_limit: a positive number of seconds is expected, not {value!r}")
+    # Compared as it is: a whole number may be too large for a real one.
+    if not number or not 0 < value <= _LONGEST:
+        shown = repr(value)[:100]
+        raise BadRequestError(f"extra_data.time_limit: seconds are expected, more than 0 to {_LONGEST}, not {shown}")
     return float(value)
 
 
@@ -138,7 +143,7 @@ def following(user_input: pb.UserInput, carbon: pb.CO2Footprint, goals: pb.MLMod
     """
     said = extra_of(carbon.extra_data)
     wanted = said.get("num_outputs")
-    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not math.isfinite(wanted) or wanted <= 1:
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not 1 < wanted < math.inf:
         return None
     made = pb.UserInput()
     made.CopyFrom(user_input)

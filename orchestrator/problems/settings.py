@@ -15,8 +15,13 @@ from orchestrator.settings import Duration
 def _limits(value: object) -> object:
     """Read `ML_MODEL=10m,HW_RESOURCES=60s`."""
     if isinstance(value, str):
-        pairs = (part.partition("=") for part in value.split(",") if part.strip())
-        return {name.strip(): seconds.strip() for name, _, seconds in pairs}
+        limits: dict[str, str] = {}
+        for part in filter(str.strip, value.split(",")):
+            name, _, seconds = map(str.strip, part.partition("="))
+            if name in limits:
+                raise ValueError(f"{name} is there a second time; once is expected")
+            limits[name] = seconds
+        return limits
     return value
 
 
@@ -34,7 +39,9 @@ def _fernet(value: SecretStr) -> SecretStr:
     return value
 
 
-Limits = Annotated[dict[str, Duration], NoDecode, BeforeValidator(_known), BeforeValidator(_limits)]
+Limits = Annotated[
+    dict[str, Annotated[Duration, Field(gt=0)]], NoDecode, BeforeValidator(_known), BeforeValidator(_limits)
+]
 
 
 class ProblemSettings(BaseSettings):

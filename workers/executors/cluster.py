@@ -37,6 +37,7 @@ _CALL_SECONDS = 15.0
 _PAUSE_SECONDS = (0.2, 5.0)
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _CONFLICT = 409
+_UNKNOWN = 401
 _SHOWN = 400
 _CHUNK = 64 * 1024
 _JSON, _MERGE = "application/json", "application/merge-patch+json"
@@ -110,27 +111,48 @@ class Cluster:
 
     Args:
         namespace: its name; None for that of the service account, or of KUBECONFIG.
+        proxy_from_environment: whether by the proxy that `https_proxy` and the like name.
     """
 
-    def __init__(self, namespace: str | None) -> None:
+    def __init__(self, namespace: str | None, proxy_from_environment: bool = False) -> None:
         self._wanted = namespace
+        self._proxy_from_environment = proxy_from_environment
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
+        self._is_old = False
         self._namespace = ""
 
     def _connected(self) -> "httpx2.Client":
         with self._lock:
-            if self._client is None:
+            if self._client is None or self._is_old:
                 try:
-                    config = KubeConfig.from_env().get()
-                    assert config is not None  # noqa: S101 - narrows the type
-                    self._namespace = self._wanted or config.namespace
-                    timeout = httpx2.Timeout(_CALL_SECONDS)
-                    self._client = client_adapter.Client(config, client_adapter.ConnectionParams(timeout=timeout))
-                    weakref.finalize(self, self._client.close)
+                    client = self._made()
                 except (ConfigError, KeyError, OSError, ValueError) as error:
-                    raise ClusterError(f"it is not known how the cluster is reached: {error}") from error
+                    if self._client is None:
+                        raise ClusterError(f"it is not known how the cluster is reached: {error}") from error
+                else:
+                    self._client = client
+                self._is_old = False
             return self._client
+
+    def _made(self) -> "httpx2.Client":
+        config = KubeConfig.from_env().get()
+        assert config is not None and config.user is not None  # noqa: S101, PT018 - narrows the types
+        self._namespace = self._wanted or config.namespace
+        timeout = httpx2.Timeout(_CALL_SECONDS)
+        if self._proxy_from_environment:
+            return client_adapter.Client(config, client_adapter.ConnectionParams(timeout=timeout))
+        verify = client_adapter.verify_cluster(config.cluster, config.user, config.abs_file)
+        transport = httpx2.HTTPTransport(verify=verify)
+        client = client_adapter.Client(config, client_adapter.ConnectionParams(timeout=timeout, transport=transport))
+        # Not when another takes its place: it may still be listened to.
+        weakref.finalize(client, transport.close)
+        return client
+
+    def _renew(self, client: "httpx2.Client") -> None:
+        """Have it read anew whom the cluster trusts, and whom we do: since the last time that may have been renewed."""
+        with self._lock:
+            self._is_old = self._is_old or self._client is client
 
     def _path(self, kind: str, name: str = "") -> str:
         self._connected()
@@ -258,25 +280,31 @@ class Cluster:
         patience: float = PATIENCE_SECONDS,
         again: tuple[int, ...] = (),
     ) -> Object:
-        client = self._connected()
         deadline, pause = time.monotonic() + patience, _PAUSE_SECONDS[0]
+        refused = False
         content = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": _MERGE if method == "PATCH" else _JSON}
         while True:
             told = 0.0
+            client = self._connected()
             try:
                 answer = client.request(method, path, content=content, params=params, headers=headers)
                 if not answer.is_error:
                     found: Object = answer.json()
                     return found
                 fault = _error(answer)
-                if fault.status not in _BUSY and fault.status not in again:
+                if fault.status == _UNKNOWN and not refused:
+                    refused = True
+                    self._renew(client)
+                elif fault.status not in _BUSY and fault.status not in again:
                     raise fault
                 with contextlib.suppress(ValueError):
                     told = float(answer.headers.get("Retry-After", 0))
             except (httpx2.HTTPError, ValueError, ConfigError) as error:
                 # Whether it was done is not known: each of our calls may be repeated.
                 fault = ClusterError(f"the cluster does not answer: {type(error).__name__}: {error}")
+                if isinstance(error, httpx2.ConnectError):
+                    self._renew(client)
             wait = max(told, pause * random.uniform(0.5, 1.0))  # noqa: S311 - nobody is to guess it
             if time.monotonic() + wait > deadline:
                 raise fault

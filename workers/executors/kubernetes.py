@@ -38,7 +38,7 @@ class Jobs:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._cluster = Cluster(settings.kubernetes_namespace)
+        self._cluster = Cluster(settings.kubernetes_namespace, settings.proxy_from_environment)
         self._runs: dict[Path, JobRun] = {}
 
     def check(self) -> None:

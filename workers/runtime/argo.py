@@ -12,6 +12,7 @@ import structlog
 from pydantic import AliasChoices, AliasGenerator, Field, FilePath, NonNegativeInt, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator.files.watched import Watched
 from orchestrator.telemetry import names, spans
 from workers.runtime.errors import ExistsError, RefusedError, UnreachableError
 from workers.runtime.workflows import LABEL, Workflow
@@ -54,7 +55,9 @@ class ArgoSettings(BaseSettings):
         None, description="a file with the token, which is read again for each request, as one that Kubernetes renews"
     )
     argo_workflows_ca_cert: FilePath | None = Field(
-        None, description="a file with the CA certificates of Argo's server; without it those of the system count"
+        None,
+        description="a file with the CA certificates of Argo's server, which is read again when it changes; without it "
+        "those of the system count",
     )
     argo_workflows_verify: bool = Field(
         True, description="false speaks to whoever answers, and shows them the token: for tests alone"
@@ -79,15 +82,20 @@ class Argo:
         self._settings = settings
         self._host = settings.argo_workflows_api_host.rstrip("/")
         self._path = f"/api/v1/workflows/{quote(settings.argo_workflows_namespace, safe='')}"
+        authorities = settings.argo_workflows_ca_cert
+        self._client = Watched("argo_authorities", lambda: [authorities] if authorities else [], self._connected)
+
+    def _connected(self) -> httpx.Client:
+        settings = self._settings
         # It opens connections again, and sends nothing twice: a workflow could be created twice.
         transport = httpx.HTTPTransport(verify=_trust(settings), retries=settings.argo_workflows_retries)
-        self._client = httpx.Client(
+        return httpx.Client(
             transport=transport, timeout=settings.argo_workflows_timeout, headers={"Accept": "application/json"}
         )
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._client.value.close()
 
     def create(self, manifest: Mapping[str, Any]) -> str:
         """Start a workflow, and return its name.
@@ -156,7 +164,7 @@ class Argo:
         try:
             with (
                 spans.calling(method, names.request(method, self._host), headers) as span,
-                self._client.stream(method, f"{self._host}{path}", headers=headers, **request) as answer,
+                self._client.look().stream(method, f"{self._host}{path}", headers=headers, **request) as answer,
             ):
                 span.note(names.HTTP_STATUS, answer.status_code)
                 if answer.is_error:

@@ -151,7 +151,11 @@ def test_previous_iterations(deployment: Deployment):
     assert deployment.iterate(task(1, 1)).task_id == task(1, 4)
 
 
-@pytest.mark.parametrize("extra", [{"num_outputs": 0}, {"num_outputs": "2"}, {"num_outputs": True}, {"time_limit": 0}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"num_outputs": 0}, {"num_outputs": "2"}, {"num_outputs": True}, {"time_limit": 0}, {"time_limit": 10**400}],
+    ids=lambda extra: str(extra)[:20],
+)
 def test_values_that_cannot_be(deployment: Deployment, extra: dict):
     with pytest.raises(BadRequestError):
         deployment.submit(extra)

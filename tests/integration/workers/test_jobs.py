@@ -35,6 +35,8 @@ def cluster(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         pytest.skip(
             "a real cluster cannot be told to lose answers: tests/integration/workers/test_executors.py uses it"
         )
+    # A company's proxy is for other programs.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with engines.small_cluster(world.root, monkeypatch) as (served, more):
         world.settings = world.settings.model_copy(update={"executor": "kubernetes", **more})
         yield served
@@ -131,6 +133,7 @@ def test_a_command_of_the_map_needs_another_executor(world: World, cluster: Clus
         [("DELETE jobs", LOSE), ("DELETE jobs", 409)],
         [("GET watch", 410), ("GET watch", 500), ("GET log", 500)],
         [("GET pods", LOSE), ("GET pods", 429)],
+        [("POST jobs", 401), ("GET pods", 401)],
     ],
     ids=lambda faults: "+".join(f"{words}={status}" for words, status in faults),
 )

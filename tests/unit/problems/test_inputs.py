@@ -1,6 +1,7 @@
 """User inputs: defaults, what an iteration inherits, and what an output asks for next."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,15 @@ def test_a_chain_ends_at_one(wanted: int):
 )
 def test_an_output_that_asks_for_nothing(extra: bytes):
     assert inputs.following(pb.UserInput(), pb.CO2Footprint(extra_data=extra), pb.MLModelMetadata()) is None
+
+
+@pytest.mark.parametrize(
+    "wanted", [10**400, 2, 1.5, math.inf, math.nan, -(10**400), True, "3"], ids=lambda it: str(it)[:5]
+)
+def test_a_number_of_outputs_may_be_any(wanted: object):
+    carbon = pb.CO2Footprint(extra_data=json.dumps({"num_outputs": wanted}).encode())
+    made = inputs.following(pb.UserInput(extra_data=b"{}"), carbon, pb.MLModelMetadata())
+    goes_on = isinstance(wanted, int | float) and not isinstance(wanted, bool) and 1 < wanted < math.inf
+    assert (made is not None) is goes_on
+    if made is not None:
+        assert json.loads(made.extra_data)["num_outputs"] == max(1, math.ceil(wanted) - 1)

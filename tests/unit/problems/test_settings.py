@@ -22,6 +22,11 @@ def test_limits_of_single_kinds():
     [
         {"PROBLEMS_HARD_LIMITS": "MODEL=10m"},
         {"PROBLEMS_HARD_LIMITS": "ML_MODEL=soon"},
+        {"PROBLEMS_HARD_LIMITS": "ML_MODEL=0"},
+        {"PROBLEMS_HARD_LIMITS": "ML_MODEL=1m, ML_MODEL=10m"},
+        {"PROBLEMS_HARD_LIMIT": "inf"},
+        {"PROBLEMS_TIME_LIMIT": "nan"},
+        {"MODULE_SILENCE": "1e300"},
         {"PROBLEMS_SECRET_KEY": "too-short-to-be-one"},
         {"PROBLEMS_ATTEMPTS": "0"},
     ],

@@ -203,6 +203,22 @@ def test_tls_is_verified(authority, caplog):
             each.close()
 
 
+def test_authorities_that_are_renewed_are_read_again(authority, tmp_path):
+    ca, certificate = authority
+    file = tmp_path / "ca.crt"
+    file.write_bytes(issuing.authority("before").pem)
+    with FakeArgo(certificate=certificate) as fake:
+        argo = client(fake, argo_workflows_ca_cert=file)
+        with pytest.raises(UnreachableError, match=r"(?i)certificate verify failed"):
+            argo.find()
+        file.write_bytes(ca.read_bytes())
+        assert argo.find() == []
+        # Half of a renewal.
+        file.write_text("")
+        assert argo.find() == []
+        argo.close()
+
+
 def test_a_connection_is_tried_again_and_nothing_is_sent_twice(fake):
     fake.stop()
     argo = client(fake, argo_workflows_retries=4)
