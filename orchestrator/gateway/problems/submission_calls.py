@@ -1,6 +1,7 @@
 """Submitting a problem as front ends that exist do, and what they ask modules and the model hub."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,9 @@ class SubmissionCalls:
         if found is None:
             problem = f"{kind} did not answer within {timeout:g} s; ask again, with a longer timeout"
             return refused.error(504, problem, response=_unanswered(document, problem, number))
+        if not found.replica:
+            problem = json.loads(found.configuration)["error"]
+            return refused.error(503, problem, response=_unanswered(document, problem, number))
         response = {
             "node_id": node,
             "transaction_id": number,

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import protos as pb
 from tests.kit.deployment import Module
+from tests.kit.waiting import wait_until
 
 from .conftest import KINDS, Desk
 
@@ -99,6 +100,24 @@ def test_without_a_node_it_is_said_at_once(desk: Desk):
     answer = desk.post("/api/nodes/ML_MODEL/configuration", {"configuration": ""})
     assert (answer.status_code, set(answer.json())) == (503, {"error"})
     assert desk.get("/status").json() == {"status": dict.fromkeys(KINDS, "INACTIVE")}
+
+
+def test_a_module_that_goes_while_it_is_asked_is_told_at_once(desk: Desk):
+    module = desk.present()[MODEL]
+    asked = {"configuration": "goal", "timeout": 60}
+    waiting = [desk.later("/config_request", asked), desk.later("/api/nodes/ML_MODEL/configuration", asked)]
+    wait_until(lambda: module.report().requests, 20)
+    module.phase = pb.PHASE_ENDED
+    module.report()
+    front, native = (each.result(20) for each in waiting)
+    module.phase = pb.PHASE_SPINNING
+    module.register()
+    assert (front.status_code, native.status_code) == (503, 503)
+    response = front.json()["response"]
+    assert (response["node_id"], response["success"], response["err_code"]) == (MODEL, False, 1)
+    assert "ML_MODEL/" in front.json()["error"]
+    assert "has gone" in native.json()["error"]
+    assert "has gone" in json.loads(response["configuration"])["error"]
 
 
 def test_a_body_that_is_none_has_a_response_too(desk: Desk):
