@@ -61,6 +61,7 @@ class SubmissionCalls:
             refused_ = error.refusal
         except (OrchestratorError, UnavailableError) as error:
             refused_ = refusal("problems", error)
+            document = document or getattr(error, "rest", {})
         told = _unanswered(document, refused_.message)
         return refused.answer(refused_, self._answering.challenge, response=told)
 

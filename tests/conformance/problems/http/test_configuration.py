@@ -82,11 +82,15 @@ def test_a_failure_is_no_success_and_still_an_answer(desk: Desk):
         ({"configuration": "modality", "timeout": "1"}, 400, 4),
         ({"configuration": "modality", "timeout": 0.1}, 504, 4),
         ({"configuration": "dataset_path, /etc/passwd"}, 403, 4),
+        ({"configuration": "goal \ud83d", "node_id": 5}, 400, 5),
+        ({"configuration": "goal", "node_id": 5, "deep": ["\ud83d"]}, 400, 5),
+        ({"configuration": "goal", "more": "a\0b"}, 400, 5),
     ],
 )
 def test_every_error_has_a_response(desk: Desk, document: dict[str, Any], status: int, node: int):
     desk.present()
-    answer = desk.post("/config_request", {**document, "request_id": "r"})
+    # In ASCII: half of a surrogate pair has no other bytes.
+    answer = desk.http.post("/config_request", content=json.dumps({**document, "request_id": "r"}).encode())
     assert answer.status_code == status, answer.text
     found = answer.json()["response"]
     assert (found["node_id"], found["success"], found["err_code"], found["request_id"]) == (node, False, 1, "r")

@@ -278,3 +278,6 @@ def test_what_has_ended_otherwise_cannot_be_cancelled(desk: Desk):
     desk.finish()
     answer = desk.post("/cancel", task)
     assert (answer.status_code, answer.json()["status"]) == (404, "not_found")
+    answer = desk.post("/cancel", {"problem_id": 0, "iteration_id": 0})
+    assert (answer.status_code, answer.json()["status"]) == (404, "not_found")
+    assert answer.json()["error"].startswith("task {0, 0}")
