@@ -69,9 +69,10 @@ bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, 
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
 		$(if $(STEADY),--steady $(STEADY)) $(if $(AGAINST),--against $(AGAINST)) $(if $(PROCESSES),--processes $(PROCESSES)) $(ARGS)
 
-soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans, with an upgrade, ten on problems (MINUTES=10, SERVERS=3, PROCESSES=1)
+soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans, with an upgrade, ten on problems, many of them (MINUTES=10, SERVERS=3, PROBLEMS=600)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) --servers $(or $(SERVERS),3) --processes $(or $(PROCESSES),1)
 	$(BIN)/python -m tests.faults.problems --minutes $(or $(MINUTES),10)
+	$(BIN)/python -m tests.faults.many_problems --problems $(or $(PROBLEMS),600)
 
 # The list of its Python packages comes to lie in build/. BASE= is another base, REQUIREMENTS=requirements.lock adds what
 # the example functions need, IMAGE_FLAGS= are more flags of the engine.

@@ -1,12 +1,13 @@
 """Configuration requests: a question or an order to a kind as a text, answered by one of its modules, or by each."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, NotFoundError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.problems import deployments, graph, modules, secrets, told
+from orchestrator.problems import deployments, graph, iterations, modules, presence, secrets, told
 from orchestrator.problems.errors import NoModuleError
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
@@ -121,13 +122,17 @@ def take(
     transaction: Transaction, deployment: str, kind: int, name: str, answers: Sequence[pb.ConfigurationAnswer]
 ) -> None:
     """Keep what a module has answered; what comes too late, or was not asked, is dropped."""
+    known = iterations.open_secrets(transaction, deployment) if answers else []
     for answer in answers:
+        text = answer.configuration[: 16 * LARGEST]
+        for own in known:
+            text = secrets.hide_in(text, own)
         kept = pb.ConfigurationAnswer(
             node_id=kind,
             transaction_id=answer.transaction_id,
             success=answer.success,
             err_code=answer.err_code,
-            configuration=secrets.hide_in(answer.configuration[: 16 * LARGEST]),
+            configuration=secrets.hide_in(text),
             replica=name,
         )
         parameters = {
@@ -140,8 +145,12 @@ def take(
         }
         row = transaction.connection.execute(_ANSWER, parameters).one_or_none()
         if row is not None:
-            event = pb.ConfigurationEvent(deployment=deployment, transaction_id=row.first_id, answered=True)
-            told.tell(transaction, f"{deployment}/{row.first_id}", event)
+            _tell(transaction, deployment, row.first_id)
+
+
+def _tell(transaction: Transaction, deployment: str, first: int) -> None:
+    event = pb.ConfigurationEvent(deployment=deployment, transaction_id=first, answered=True)
+    told.tell(transaction, f"{deployment}/{first}", event)
 
 
 _GIVE_BACK = statement("""
@@ -150,11 +159,37 @@ _GIVE_BACK = statement("""
     RETURNING transaction_id
 """)
 
+# A request to one that has gone is for nobody else.
+_IN_VAIN = statement("""
+    SELECT transaction_id, first_id FROM configuration_requests
+    WHERE deployment = :deployment AND kind = :kind AND answered_at IS NULL AND deadline_at > :now
+      AND (:nobody OR replica = :name)
+    ORDER BY transaction_id FOR UPDATE
+""")
+_CLOSE = statement("""
+    UPDATE configuration_requests SET answered_at = :now, answer = :answer
+    WHERE deployment = :deployment AND transaction_id = :transaction_id
+""")
+
 
 def give_back(transaction: Transaction, deployment: str, kind: int, name: str) -> None:
-    """Have others answer what a module was to answer that has gone."""
-    if transaction.connection.execute(_GIVE_BACK, {"deployment": deployment, "kind": kind, "name": name}):
+    """Have others answer what a module was to answer that has gone; where there is nobody, that is the answer."""
+    parameters = {"deployment": deployment, "kind": kind, "name": name}
+    if transaction.connection.execute(_GIVE_BACK, parameters):
         transaction.pokes.beat(deployments.queue(deployment, kind))
+    nobody = not presence.of_kinds(transaction, deployment)[kind].living
+    words = f"module {graph.KINDS[kind].name}/{name} has gone" + (", and no other is present" if nobody else "")
+    open_ = {**parameters, "nobody": nobody, "now": transaction.now}
+    for row in transaction.connection.execute(_IN_VAIN, open_).all():
+        kept = pb.ConfigurationAnswer(
+            node_id=kind,
+            transaction_id=row.transaction_id,
+            err_code=1,
+            configuration=json.dumps({"error": f"{words}; ask again when one is there"}),
+        )
+        answered = {"deployment": deployment, "transaction_id": row.transaction_id, "now": transaction.now}
+        transaction.connection.execute(_CLOSE, {**answered, "answer": kept.SerializeToString()})
+        _tell(transaction, deployment, row.first_id)
 
 
 _OF = statement("""

@@ -48,15 +48,22 @@ def problem(transaction: Transaction, deployment: str, problem_id: int) -> None:
     if not found:
         raise ids.unknown(wanted)
     for row in found:
-        _check(iterations.task_id_of(row), row.ended_at is not None or row.started_at is None)
+        _check(iterations.task_id_of(row), row.ended_at is not None)
     _delete(transaction, deployment, problem_id, [row.iteration for row in found])
 
 
-def iteration(transaction: Transaction, deployment: str, task_id: pb.TaskId) -> None:
-    """Delete an iteration; see `problem`. One that was prepared only may be deleted too."""
+def iteration(transaction: Transaction, deployment: str, task_id: pb.TaskId, *, unstarted: bool = False) -> None:
+    """Delete an iteration; see `problem`.
+
+    Args:
+        transaction: of the caller.
+        deployment: whose.
+        task_id: which.
+        unstarted: whether it may be one that was never started. Clients stop such a one first: it has not ended.
+    """
     deployments.enter(transaction, deployment)
     row = iterations.lock(transaction, deployment, task_id)
-    _check(task_id, row.ended_at is not None or row.started_at is None)
+    _check(task_id, row.ended_at is not None or (unstarted and row.started_at is None))
     _delete(transaction, deployment, task_id.problem_id, [task_id.iteration_id])
 
 

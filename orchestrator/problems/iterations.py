@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Transaction
-from orchestrator.problems import deployments, ids, inputs, settings, stages, told, waiting
+from orchestrator.problems import deployments, ids, inputs, secrets, settings, stages, told, waiting
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -42,6 +42,15 @@ def lock(transaction: Transaction, deployment: str, task_id: pb.TaskId) -> Row:
         raise ids.unknown(task_id)
     transaction.locked()
     return row
+
+
+_SECRETS = statement("SELECT secrets FROM iterations WHERE deployment = :deployment AND secrets IS NOT NULL")
+
+
+def open_secrets(transaction: Transaction, deployment: str) -> Sequence[secrets.Secrets]:
+    """Return the secrets of users whose iterations have not ended: a module may know them all."""
+    rows = transaction.connection.execute(_SECRETS, {"deployment": deployment})
+    return [secrets.decrypt(row.secrets) for row in rows]
 
 
 def task_id_of(row: Row) -> pb.TaskId:

@@ -102,8 +102,8 @@ def refusal(row: Row) -> str:
         return f"{name} is stopped; START_NODE starts it"
     if row.set_aside:
         return f"{name} is set aside after {row.failures} failures in a row; RESET_NODE or START_NODE bring it back"
-    if row.restarting:
-        return f"{name} starts afresh"
+    if row.restarting or row.phase == pb.PHASE_INITIALIZING:
+        return f"{name} starts, and has not said yet that it spins"
     return ""
 
 

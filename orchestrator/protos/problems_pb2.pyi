@@ -985,7 +985,7 @@ class ConfigurationAnswer(_message.Message):
     """0 NO_ERROR, 1 INTERNAL_ERROR."""
     configuration: _builtins.str
     replica: _builtins.str
-    """Who answered."""
+    """Who answered; empty where nobody can any more, which is no success."""
     def __init__(
         self,
         *,

@@ -118,6 +118,8 @@ def task(*arguments):
 def configuration(req, res):
     if req.configuration() == "raise":
         raise ValueError("no such thing")
+    if req.configuration() == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
     res.node_id(99); res.transaction_id(99)
     res.configuration(json.dumps({{"asked": req.configuration(), "tasks": state["tasks"], "pid": os.getpid()}}))
 

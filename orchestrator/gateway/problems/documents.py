@@ -23,11 +23,13 @@ class FormError(BadRequestError):
     Args:
         member: its name, with those around it, as in `extra_data.num_outputs`; empty for the request as a whole.
         problem: what is wrong, and what is expected.
+        rest: the members of the request that could be read, where one could not.
     """
 
-    def __init__(self, member: str, problem: str) -> None:
+    def __init__(self, member: str, problem: str, rest: "Document | None" = None) -> None:
         super().__init__(f"{member}: {problem}" if member else problem)
         self.member = member
+        self.rest: Document = rest or {}
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -49,7 +51,8 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormError("", f"the body is {_kind(found)}, and an object of JSON is expected, as in {{}}")
     for member, problem in _odd(found, "", 0):
-        raise FormError(member, problem)
+        readable = {name: value for name, value in found.items() if not any(_odd({name: value}, "", 0))}
+        raise FormError(member, problem, readable)
     return found
 
 

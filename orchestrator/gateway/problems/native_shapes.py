@@ -154,6 +154,7 @@ def iteration(found: pb.Iteration, made: Made) -> dict[str, Any]:
 
 def _stage(stage: pb.Stage, made: Made) -> dict[str, Any]:
     name, output = graph.KINDS[stage.kind].name, made.outputs.get(stage.kind)
+    diagnosis = made.diagnoses.get(stage.kind)
     return {
         "kind": name,
         "status": results.state(stage.state),
@@ -168,6 +169,7 @@ def _stage(stage: pb.Stage, made: Made) -> dict[str, Any]:
         "error": _error(stage.error) if stage.error.code or stage.error.message else None,
         "warning": stage.warning or None,
         "output": None if output is None else shapes.listed(name, output, made.raw_size),
+        "diagnosis": None if diagnosis is None else shapes.listed(name, diagnosis),
     }
 
 

@@ -1,5 +1,6 @@
 """The native calls about nodes: their states, commands to them and their tasks, and questions to them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,6 +114,8 @@ class NodeCalls:
         if not shown:
             problem = f"{graph.KINDS[node].name} did not answer within {timeout:g} s; ask again, with a longer timeout"
             return refused.error(504, problem, transaction_id=number, answers=[])
+        if not any(each.replica for each in answers):
+            return refused.error(503, json.loads(answers[0].configuration)["error"], transaction_id=number, answers=[])
         return answer({"transaction_id": number, "answers": shown, "complete": complete})
 
 
@@ -134,7 +137,7 @@ def _whole(given: _Answers) -> _Answers | None:
 
 def _answered(given: pb.ConfigurationAnswer) -> dict[str, Any]:
     return {
-        "replica": given.replica,
+        "replica": given.replica or None,
         "node_id": given.node_id,
         "transaction_id": given.transaction_id,
         "success": given.success,

@@ -152,6 +152,7 @@ def _tasks() -> dict[str, Any]:
             "error": error,
             "warning": _MAYBE_TEXT,
             "output": {"type": ["object", "null"]},
+            "diagnosis": {"type": ["object", "null"]},
         }
     )
     problem = {

@@ -22,7 +22,7 @@ def parsed(content: bytes) -> Any:
     """Return what some bytes of others are in JSON, None where they are none."""
     try:
         found = cleaned(json.loads(content.decode()))
-        # Half of a surrogate pair is no text, and what is nested too deep cannot be written again.
+        # What is nested too deep cannot be written again.
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
@@ -36,11 +36,13 @@ def record(content: bytes) -> dict[str, Any] | None:
 
 
 def cleaned(value: Any) -> Any:
-    """Return what JSON has of a value: numbers that it lacks become None."""
+    """Return what JSON has of a value: numbers that it lacks become None, halves of surrogate pairs their stand-in."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):
         return number(value)
     if isinstance(value, dict):
-        return {name: cleaned(each) for name, each in value.items()}
+        return {cleaned(name): cleaned(each) for name, each in value.items()}
     if isinstance(value, list):
         return [cleaned(each) for each in value]
     return value

@@ -94,7 +94,8 @@ class ProblemCalls:
 
         def use(transaction: Transaction) -> tuple[pb.Iteration, Made]:
             found = iterations.get(transaction, deployment, task)
-            return found, made.read(transaction, deployment, found, [*graph.KINDS])
+            all_ = made.read(transaction, deployment, found, [*graph.KINDS])
+            return found, made.diagnosed(transaction, deployment, found, all_)
 
         return answer(native_shapes.iteration(*await self._answering.done(request, "GetIteration", use)))
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import protos as pb
+from orchestrator.calls.refusals import refusal
 from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Transaction
 from orchestrator.gateway.problems import documents, forms, made, native_shapes, refused, results
@@ -120,7 +121,7 @@ class ResultCalls:
         try:
             task = forms.task_of(document) if document else None
         except NotFoundError as error:
-            return refused.error(404, str(error), status="not_found")
+            return refused.error(404, refusal("problems", error).message, status="not_found")
         deployment = self._answering.deployment
         stopped = await self._answering.done(
             request, "CancelProblem", lambda tx: cancelling.cancel(tx, deployment, task)

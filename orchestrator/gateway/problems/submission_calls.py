@@ -1,6 +1,7 @@
 """Submitting a problem as front ends that exist do, and what they ask modules and the model hub."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,7 @@ class SubmissionCalls:
             refused_ = error.refusal
         except (OrchestratorError, UnavailableError) as error:
             refused_ = refusal("problems", error)
+            document = document or getattr(error, "rest", {})
         told = _unanswered(document, refused_.message)
         return refused.answer(refused_, self._answering.challenge, response=told)
 
@@ -81,6 +83,9 @@ class SubmissionCalls:
         if found is None:
             problem = f"{kind} did not answer within {timeout:g} s; ask again, with a longer timeout"
             return refused.error(504, problem, response=_unanswered(document, problem, number))
+        if not found.replica:
+            problem = json.loads(found.configuration)["error"]
+            return refused.error(503, problem, response=_unanswered(document, problem, number))
         response = {
             "node_id": node,
             "transaction_id": number,

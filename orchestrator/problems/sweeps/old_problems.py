@@ -69,7 +69,7 @@ def forget(
 def _delete(transaction: Transaction, row: Row) -> bool:
     task_id = pb.TaskId(problem_id=row.problem, iteration_id=row.iteration)
     try:
-        deletion.iteration(transaction, row.deployment, task_id)
+        deletion.iteration(transaction, row.deployment, task_id, unstarted=True)
     except StateError:
         # It was started meanwhile.
         return False

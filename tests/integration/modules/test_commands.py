@@ -1,5 +1,6 @@
 """Commands to modules and to tasks, as modules and their callbacks obey them."""
 
+import signal
 import time
 
 import psutil
@@ -101,3 +102,18 @@ def test_a_question_is_answered_beside_a_task(modules):
     assert (answer.success, answer.err_code) == (False, 1)
     assert answer.configuration == '{"error": "ValueError: no such thing"}'
     assert modules.ended(task).state == pb.STAGE_SUCCEEDED
+
+
+def test_a_question_that_kills_its_module_is_answered_at_once(modules):
+    for script in modules.scripts:
+        if script.kind == "CARBON_FOOTPRINT" and script.process.poll() is None:
+            script.end()
+    module = modules.started("CARBON_FOOTPRINT", "fragile")
+    try:
+        number = modules.deployment.ask(configuration.ask, 1, "kill", 600.0)
+        answer = wait_until(lambda: modules.deployment.ask(configuration.answer_of, number), 60)
+        assert module.process.wait(15) == -signal.SIGKILL
+        assert (answer.success, answer.err_code, answer.replica) == (False, 1, "")
+        assert "CARBON_FOOTPRINT/fragile has gone" in answer.configuration
+    finally:
+        modules.started("CARBON_FOOTPRINT")

@@ -79,7 +79,7 @@ def test_reset_gives_back_what_runs_and_counts_no_failure(deployment: Deployment
     assert deployment.get(task_id).stages[APP].state == pb.STAGE_WAITING
     with pytest.raises(IncompatibleStatusError):
         module.complete(claimed.attempt)
-    with pytest.raises(IncompatibleStatusError, match="afresh"):
+    with pytest.raises(IncompatibleStatusError, match="spins"):
         module.claim(deployment.due(APP)[0])
     module.register()
     assert obey(module) == [pb.RESET_NODE]

@@ -1,5 +1,8 @@
 """Configuration requests (section 1.8 of the contract)."""
 
+import json
+from functools import partial
+
 import pytest
 
 from orchestrator import protos as pb
@@ -83,6 +86,35 @@ def test_another_answers_for_one_that_is_gone(deployment: Deployment):
     deployment.silence("gone")
     deployment.sweep_silent()
     assert other.report().requests[0].transaction_id == id_
+
+
+def test_nobody_waits_for_the_answer_of_a_module_that_was_the_last(deployment: Deployment):
+    module, other = Module(deployment, APP, "gone"), Module(deployment, APP, "other")
+    both = deployment.ask(partial(configuration.ask, all=True), APP, "all of you")
+    taken, waiting = (deployment.ask(configuration.ask, APP, "anybody") for _ in range(2))
+    module.report()
+    module.phase = pb.PHASE_ENDED
+    module.report()
+    (gone,), complete = deployment.ask(configuration.answers, both)
+    assert (gone.success, gone.err_code, gone.replica, complete) == (False, 1, "", False)
+    assert "APP_REQUIREMENTS/gone has gone" in json.loads(gone.configuration)["error"]
+    assert deployment.ask(configuration.answer_of, taken) is None
+    deployment.silence("other")
+    deployment.sweep_silent()
+    for id_ in (both, taken, waiting):
+        found, complete = deployment.ask(configuration.answers, id_)
+        assert complete
+        assert "no other is present" in json.loads(found[-1].configuration)["error"]
+    assert list(other.report().requests) == []
+
+
+def test_a_successor_answers_what_its_predecessor_was_asked(deployment: Deployment):
+    gone = Module(deployment, APP, "m")
+    id_ = deployment.ask(configuration.ask, APP, "anybody")
+    assert gone.report().requests
+    deployment.silence("m")
+    successor = Module(deployment, APP, "m")
+    assert [each.transaction_id for each in successor.told.requests] == [id_]
 
 
 def test_what_cannot_be_asked(deployment: Deployment):

@@ -42,6 +42,12 @@ def test_a_users_own_token(deployment: Deployment):
         assert token_in(user_input.extra_data) == TOKEN
         # A module copies it on.
         modules[CONSTRAINTS].complete(claimed.attempt, pb.HWConstraints(extra_data=user_input.extra_data))
+        asked = deployment.ask(configuration.ask, CONSTRAINTS, "which token?")
+        said = json.dumps({"hub": f"asked with {TOKEN}"})
+        modules[CONSTRAINTS].report()
+        modules[CONSTRAINTS].report(answers=[pb.ConfigurationAnswer(transaction_id=asked, configuration=said)])
+        answered = deployment.ask(configuration.answer_of, asked)
+        assert json.loads(answered.configuration) == {"hub": "asked with ***hf_token***"}
         modules[APP].run(pb.AppRequirements(app_requirements=[f"with {TOKEN}"]))
         modules[METADATA].run()
         modules[MODEL].run(pb.MLModel(model=TOKEN, extra_data=json.dumps({"deep": [{"hf_token": "another"}]}).encode()))

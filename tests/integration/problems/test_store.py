@@ -11,15 +11,17 @@ from orchestrator.audit import stored
 from orchestrator.core.errors import (
     BadRequestError,
     ConflictError,
+    IncompatibleStatusError,
     InvalidAssetError,
     NotFoundError,
     PermissionDeniedError,
 )
 from orchestrator.core.kinds import MODULE_STATUS
-from orchestrator.problems import commands, configuration, deletion, deployments, iterations, listing, outputs
+from orchestrator.problems import commands, configuration, deletion, deployments, graph, iterations, listing, outputs
 from orchestrator.problems.errors import NumbersUsedUpError, StateError
 from orchestrator.problems.sweeps import old_problems
-from tests.kit.deployment import APP, CONSTRAINTS, MODEL, RESOURCES, Deployment, Module, task
+from tests.integration.problems.given import shown, to_task
+from tests.kit.deployment import APP, CARBON, CONSTRAINTS, MODEL, RESOURCES, Deployment, Module, task
 from tests.kit.member import after
 
 
@@ -77,6 +79,18 @@ def test_what_is_deleted_keeps_its_number(deployment: Deployment):
     assert deployment.submit().task_id == task(2, 1)
     with pytest.raises(NotFoundError):
         deployment.ask(deletion.problem, 1)
+
+
+def test_what_is_prepared_has_not_ended_and_can_be_deleted_when_it_was_stopped(deployment: Deployment):
+    prepared = deployment.submit(start=False).task_id
+    for delete, what in ((deletion.iteration, prepared), (deletion.problem, 1)):
+        with pytest.raises(StateError, match="stop it"):
+            deployment.ask(delete, what)
+    record = to_task(deployment, pb.STOP_TASK, prepared)
+    assert shown(deployment, record)[0] == "APPLIED"
+    assert deployment.state(prepared) == "STOPPED"
+    deployment.ask(deletion.iteration, prepared)
+    assert deployment.rows("SELECT FROM iterations") == []
 
 
 def test_retention(deployment: Deployment):
@@ -204,7 +218,8 @@ def test_who_may_register(deployment: Deployment):
     module = Module(deployment, APP, "a")
     with pytest.raises(ConflictError, match="SUSTAINML_NODE_NAME"):
         Module(deployment, APP, "a")
-    assert module.register().accepting
+    module.register()
+    assert module.report().accepting
     Module(deployment, MODEL, "a")
     deployment.silence("a")
     successor = Module(deployment, APP, "a")
@@ -216,6 +231,39 @@ def test_who_may_register(deployment: Deployment):
     for kind, name in ((6, "a"), (7, "a"), (8, "a"), (9, "a"), (APP, "a/b"), (APP, ""), (APP, "x" * 41)):
         with pytest.raises(InvalidAssetError):
             Module(deployment, kind, name or "\0")
+
+
+def test_a_module_takes_nothing_before_it_has_said_that_it_spins(deployment: Deployment):
+    deployment.submit()
+    module = Module(deployment, APP)
+    assert not module.register().accepting
+    (key,) = deployment.due(APP)
+    with pytest.raises(IncompatibleStatusError, match="spins"):
+        module.claim(key)
+    assert module.report().accepting
+    module.run()
+
+
+def test_a_module_that_starts_again_runs_and_begins_nothing_anew(deployment: Deployment):
+    modules = deployment.modules()
+    first = deployment.submit({"num_outputs": 2}).task_id
+    for kind in graph.in_order()[:-1]:
+        modules[kind].run()
+    carbon = modules[CARBON].take()
+    output = pb.CO2Footprint(extra_data=json.dumps({"num_outputs": 2, "model_restrains": []}).encode())
+    modules[CARBON].complete(carbon.attempt, output)
+    deployment.finish(modules)
+    before = [deployment.get(each) for each in deployment.ask(listing.task_ids)]
+    assert [each.task_id for each in before] == [first, task(1, 2)]
+    for kind in graph.KINDS:
+        modules[kind].phase = pb.PHASE_ENDED
+        modules[kind].report()
+        successor = Module(deployment, kind)
+        successor.register()
+        assert (successor.report().stops, deployment.due(kind)) == ([], [])
+    again = modules[CARBON].complete(carbon.attempt, output)
+    assert not again.HasField("error")
+    assert [deployment.get(each) for each in deployment.ask(listing.task_ids)] == before
 
 
 def test_a_successor_takes_what_its_predecessor_ran(deployment: Deployment):

@@ -55,6 +55,9 @@ def test_a_problem_from_its_file_to_its_result(run: Any, desk: Desk, tmp_path: P
     code, output, _ = run("problem", "iterate", problem, "--from", "1", "--prepare")
     assert (code, f"{problem}/2" in output) == (0, True)
     assert f"{problem}/2" in run("problem", "show", problem)[1]
+    code, _, errors = run("problem", "delete", problem)
+    assert (code, "stop it" in errors) == (1, True)
+    assert run("problem", "stop", f"{problem}/2")[0] == 0
     assert run("problem", "delete", f"{problem}/2")[0] == 0
     assert run("problem", "delete", problem)[0] == 0
     code, _, errors = run("problem", "show", problem)

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import protos as pb
 from tests.kit.deployment import Module
+from tests.kit.waiting import wait_until
 
 from .conftest import KINDS, Desk
 
@@ -81,11 +82,15 @@ def test_a_failure_is_no_success_and_still_an_answer(desk: Desk):
         ({"configuration": "modality", "timeout": "1"}, 400, 4),
         ({"configuration": "modality", "timeout": 0.1}, 504, 4),
         ({"configuration": "dataset_path, /etc/passwd"}, 403, 4),
+        ({"configuration": "goal \ud83d", "node_id": 5}, 400, 5),
+        ({"configuration": "goal", "node_id": 5, "deep": ["\ud83d"]}, 400, 5),
+        ({"configuration": "goal", "more": "a\0b"}, 400, 5),
     ],
 )
 def test_every_error_has_a_response(desk: Desk, document: dict[str, Any], status: int, node: int):
     desk.present()
-    answer = desk.post("/config_request", {**document, "request_id": "r"})
+    # In ASCII: half of a surrogate pair has no other bytes.
+    answer = desk.http.post("/config_request", content=json.dumps({**document, "request_id": "r"}).encode())
     assert answer.status_code == status, answer.text
     found = answer.json()["response"]
     assert (found["node_id"], found["success"], found["err_code"], found["request_id"]) == (node, False, 1, "r")
@@ -99,6 +104,24 @@ def test_without_a_node_it_is_said_at_once(desk: Desk):
     answer = desk.post("/api/nodes/ML_MODEL/configuration", {"configuration": ""})
     assert (answer.status_code, set(answer.json())) == (503, {"error"})
     assert desk.get("/status").json() == {"status": dict.fromkeys(KINDS, "INACTIVE")}
+
+
+def test_a_module_that_goes_while_it_is_asked_is_told_at_once(desk: Desk):
+    module = desk.present()[MODEL]
+    asked = {"configuration": "goal", "timeout": 60}
+    waiting = [desk.later("/config_request", asked), desk.later("/api/nodes/ML_MODEL/configuration", asked)]
+    wait_until(lambda: module.report().requests, 20)
+    module.phase = pb.PHASE_ENDED
+    module.report()
+    front, native = (each.result(20) for each in waiting)
+    module.phase = pb.PHASE_SPINNING
+    module.register()
+    assert (front.status_code, native.status_code) == (503, 503)
+    response = front.json()["response"]
+    assert (response["node_id"], response["success"], response["err_code"]) == (MODEL, False, 1)
+    assert "ML_MODEL/" in front.json()["error"]
+    assert "has gone" in native.json()["error"]
+    assert "has gone" in json.loads(response["configuration"])["error"]
 
 
 def test_a_body_that_is_none_has_a_response_too(desk: Desk):

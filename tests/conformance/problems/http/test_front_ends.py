@@ -194,6 +194,30 @@ def test_a_wrong_member_makes_no_task(desk: Desk):
     assert desk.post("/available_tasks").json() == before
 
 
+def test_half_a_surrogate_pair_hides_nothing_of_what_a_module_has_said(desk: Desk):
+    desk.present()
+    task = desk.submit()
+    said = b'{"error": "caf\\ud83d!", "k\\udc00": ["whole \\ud83d\\ude00"]}'
+    desk.run(APP, pb.AppRequirements(app_requirements=["a"], extra_data=said))
+    shown = desk.result(task, APP).json()["APP_REQUIREMENTS"]
+    assert shown["extra_data"] == {"error": "caf\ufffd!", "k\ufffd": ["whole \U0001f600"]}
+    assert desk.iteration(task)["stages"][APP]["output"]["extra_data"] == shown["extra_data"]
+    desk.finish()
+
+
+def test_what_a_failed_stage_had_written_is_shown_to_people_alone(desk: Desk):
+    task = desk.submit()
+    module = desk.present()[APP]
+    claimed = module.take()
+    module.fail(claimed.attempt, pb.STAGE_ERROR_NODE_ERROR, "half done", pb.AppRequirements(app_requirements=["half"]))
+    stage = desk.iteration(task)["stages"][APP]
+    assert (stage["status"], stage["output"]) == ("ERROR", None)
+    assert stage["diagnosis"]["app_requirements"] == ["half"]
+    assert desk.iteration(task)["stages"][CARBON]["diagnosis"] is None
+    assert desk.result(task, APP).json()["APP_REQUIREMENTS"]["app_requirements"] == ""
+    desk.finish()
+
+
 def test_numbers_that_front_ends_cannot_hold_are_never_given(desk: Desk):
     task = desk.submit()
     stored = (
@@ -254,3 +278,6 @@ def test_what_has_ended_otherwise_cannot_be_cancelled(desk: Desk):
     desk.finish()
     answer = desk.post("/cancel", task)
     assert (answer.status_code, answer.json()["status"]) == (404, "not_found")
+    answer = desk.post("/cancel", {"problem_id": 0, "iteration_id": 0})
+    assert (answer.status_code, answer.json()["status"]) == (404, "not_found")
+    assert answer.json()["error"].startswith("task {0, 0}")

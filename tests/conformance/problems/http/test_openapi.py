@@ -39,6 +39,8 @@ def test_each_operation_succeeds(desk: Desk):
     for path in ("/api/problems", "/api/problems/{problem}", one, "/api/nodes", "/api/nodes/{kind}", "/api/control"):
         send("GET", path, **task, kind="ML_MODEL")
     send("POST", "/api/problems/{problem}/iterations", {"start": False}, problem=task["problem"])
+    send("POST", f"{one}/start", problem=task["problem"], iteration=2)
+    desk.finish()
     send("DELETE", one, problem=task["problem"], iteration=2)
     send("DELETE", "/api/problems/{problem}", problem=task["problem"])
     command = str(uuid.uuid4())

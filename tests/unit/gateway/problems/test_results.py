@@ -70,9 +70,16 @@ def test_numbers_that_json_lacks_are_null():
     assert shown(CARBON, output)["extra_data"] == {"a": [None, None, 1.5]}
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1]", b"", b'{"a": "\\ud800"}', b'{"a":' + b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1]", b"", b'{"a":' + b"[" * 100_000])
 def test_extra_data_that_is_no_object_is_null(content: bytes):
     assert shown(RESOURCES, pb.HWResource(extra_data=content))["extra_data"] is None
+
+
+def test_half_a_surrogate_pair_is_shown_as_what_stands_for_it():
+    output = pb.HWResource(extra_data=b'{"a\\ud800": ["\\udc00", "\\ud83d\\ude00", "\xc3\xa9"]}')
+    found = shown(RESOURCES, output)["extra_data"]
+    assert found == {"a\ufffd": ["\ufffd", "\U0001f600", "é"]}
+    assert plain.body(found)
 
 
 def test_the_user_input_has_its_13_members_and_joined_lists():
