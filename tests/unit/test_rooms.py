@@ -92,7 +92,7 @@ MAY_IMPORT = {
     LOG: {TELEMETRY},
     TELEMETRY: {VERSION},
     REMOVAL: set(),
-    LISTENING: set(),
+    LISTENING: {CORE},
     HEALTH: {CORE, LISTENING},
     SCHEMA: {CORE, "migrations"},
     STARTING: {"orchestrator.gateway", STORE, SETTINGS, "migrations"},
