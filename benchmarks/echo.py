@@ -18,7 +18,7 @@ from orchestrator.calls.call import Calls, Flow
 from orchestrator.calls.gate import Gate
 from orchestrator.cli.configuration import configure
 from orchestrator.rpc.certificates import CertificateFiles
-from orchestrator.rpc.handlers import Handlers, Method, Stream, Unary
+from orchestrator.rpc.handlers import Handlers, Listed, Method, Stream, Unary
 from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.server import make_server
 from orchestrator.settings import ServerSettings, read_channels
@@ -29,7 +29,7 @@ class _Nothing:
 
     def run(self, organization: str, channel: str, use_case: Callable[[Any], Any]) -> Any:
         """Run it."""
-        return use_case(SimpleNamespace(organization=organization, channel=channel, waited=None))
+        return use_case(SimpleNamespace(organization=organization, channel=channel, waits=[]))
 
 
 def _answer(_: object, request: Message) -> Message:
@@ -44,7 +44,9 @@ async def _repeat(_: Flow, asked: pb.SubscribeToEventsParam) -> AsyncGenerator[b
 
 
 def _echo(method: Method) -> Method:
-    return Unary(method.request, _answer) if isinstance(method, Unary) else Stream(pb.SubscribeToEventsParam, _repeat)
+    if isinstance(method, Unary | Listed):
+        return Unary(method.request, _answer)
+    return Stream(pb.SubscribeToEventsParam, _repeat)
 
 
 async def _serve(settings: ServerSettings) -> None:

@@ -70,11 +70,14 @@ class Step:
         method: as in `/orchestrator.ComputeTaskService/RegisterTasks`.
         body: the serialized request.
         attempt: whether the attempt that the step before was answered goes in front: the first field of both.
+        reports: of a CompleteTasks, whose body they are: each with the attempt in front that the ClaimTasks before was
+            answered in its place.
     """
 
     method: str
     body: bytes
     attempt: bool = False
+    reports: Sequence[bytes] = ()
 
 
 Life = Sequence[Step]
@@ -96,7 +99,8 @@ def drive(target: Target, clients: int, lives: Sequence[Life], seconds: float) -
 async def _live(target: Target, channel: grpc.aio.Channel, life: Life, driven: Driven) -> None:
     answer = b""
     for step in life:
-        body = _first_field(answer) + step.body if step.attempt else step.body
+        body = _reported(answer, step.reports) if step.reports else step.body
+        body = _first_field(answer) + body if step.attempt else body
         call: Unary = channel.unary_unary(step.method)
         begun = time.perf_counter()
         try:
@@ -107,7 +111,15 @@ async def _live(target: Target, channel: grpc.aio.Channel, life: Life, driven: D
             return
         driven.latencies.append(time.perf_counter() - begun)
         driven.calls += 1
-    driven.lives += 1
+    driven.lives += len(life[-1].reports) or 1
+
+
+def _reported(answer: bytes, reports: Sequence[bytes]) -> bytes:
+    """Return a CompleteTasks of reports for the attempts of a ClaimTasks; one that was refused gets none."""
+    param = pb.CompleteTasksParam(reports=[pb.CompleteTaskParam.FromString(report) for report in reports])
+    for report, result in zip(param.reports, pb.ClaimTasksResponse.FromString(answer).results, strict=True):
+        report.attempt.CopyFrom(result.claimed.attempt)
+    return param.SerializeToString()
 
 
 def _first_field(message: bytes) -> bytes:
@@ -169,10 +181,15 @@ async def _follow(
             begun = time.perf_counter()
             method: Stream = channel.unary_stream(_SUBSCRIBE_TO_BATCHES if batches else _SUBSCRIBE)
             call = method(request, metadata=target.metadata)
+            # Read when the time is taken: a subscriber that has much to do would be what is measured.
+            kept: list[bytes] = []
             async for message in call:
-                if not streamed.events:
+                if not streamed.size:
                     streamed.first = time.perf_counter() - begun
-                streamed.events += len(pb.EventBatch.FromString(message).events) if batches else 1
+                if batches:
+                    kept.append(message)
+                else:
+                    streamed.events += 1
                 streamed.size += len(message)
                 if streamed is streams[0] and not batches and streamed.events % 16 == 0:
                     moment = pb.Event.FromString(message).timestamp
@@ -182,6 +199,7 @@ async def _follow(
             streamed.seconds = time.perf_counter() - begun
             streamed.busy = streamed.seconds - streamed.first
             call.cancel()
+            streamed.events += sum(len(pb.EventBatch.FromString(message).events) for message in kept)
 
     streams = [Streamed() for _ in range(subscribers)]
     async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:

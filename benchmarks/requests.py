@@ -115,6 +115,16 @@ def older_life(task: str) -> Life:
     ]
 
 
+def batched_lives(tasks: Sequence[str]) -> Life:
+    """Return the lives of several tasks by the calls for workers with several slots: ClaimTasks, CompleteTasks."""
+    claims = [pb.ClaimTaskParam(compute_task_key=task, node="bench", claim_id=new_key()) for task in tasks]
+    reports = [pb.CompleteTaskParam(models=[new_model(task)]).SerializeToString() for task in tasks]
+    return [
+        Step(f"{WORKER}/ClaimTasks", pb.ClaimTasksParam(claims=claims).SerializeToString()),
+        Step(f"{WORKER}/CompleteTasks", b"", reports=reports),
+    ]
+
+
 def worker_life(task: str) -> Life:
     """Return the life of a task by the calls of our own workers: ClaimTask, CompleteTask."""
     claim = pb.ClaimTaskParam(compute_task_key=task, node="bench", claim_id=new_key())

@@ -13,9 +13,11 @@ from benchmarks.rows import (
     events,
     executions,
     growth,
+    heartbeats,
     latency,
     life,
     problems,
+    processes,
     queries,
     register,
     steady,
@@ -25,7 +27,22 @@ from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
 
-_KINDS = (echo, life, register, unblock, events, queries, executions, problems, latency, end_to_end, growth, steady)
+_KINDS = (
+    echo,
+    life,
+    heartbeats,
+    processes,
+    register,
+    unblock,
+    events,
+    queries,
+    executions,
+    problems,
+    latency,
+    end_to_end,
+    growth,
+    steady,
+)
 
 _LAST = ("growth", "steady")
 """Rows that leave much behind."""

@@ -140,6 +140,7 @@ class Side:
         self._folder = folder
         self._certificates = certificates
         self._tls = False
+        self._processes = checkout.processes
         self._server: Process | None = None
         self._workers: list[Process] = []
         self._connections: dict[Target, grpc.Channel] = {}
@@ -155,21 +156,27 @@ class Side:
         process.start()
         process.wait_end(_START_SECONDS)
 
-    def ensure(self, *, tls: bool, workers: bool) -> None:
-        """Have the server run, in this way, and the workers or none."""
+    def ensure(self, *, tls: bool, workers: bool, processes: int | None = None) -> None:
+        """Have the server run, in this way, and the workers or none.
+
+        Args:
+            tls: whether it speaks mutual TLS.
+            workers: whether they run.
+            processes: of the server; None for as many as its checkout is given.
+        """
+        wanted = tls, processes or self.checkout.processes
         if self._workers and not workers:
             self._stop_workers()
-        if self._server is None or self._tls != tls:
+        if self._server is None or (self._tls, self._processes) != wanted:
             self._stop_server()
-            self._start_server(tls)
+            self._start_server(*wanted)
         if workers and not self._workers:
             self._start_workers()
 
     def restart(self) -> None:
         """Have a fresh server, whose memory has seen nothing."""
-        tls = self._tls
         self._stop_server()
-        self._start_server(tls)
+        self._start_server(self._tls, self._processes)
 
     def stop(self) -> None:
         """End all processes."""
@@ -284,8 +291,9 @@ class Side:
             raise BenchError(f"the server of {self.name} does not run")
         return self._server
 
-    def _start_server(self, tls: bool) -> None:
+    def _start_server(self, tls: bool, processes: int) -> None:
         port = free_port()
+        self._processes = processes
         self._address, self._http_address, self._tls = f"{HOST}:{port}", f"{HOST}:{free_port()}", tls
         self._problems_address = f"{HOST}:{free_port()}"
         certificates = self._certificates.server
@@ -324,7 +332,7 @@ class Side:
                 "CHANNEL_CONFIG": self._folder / "channels.yaml",
                 "GRPC_ADDRESS": self._address,
                 "HTTP_ADDRESS": self._http_address,
-                "PROCESSES": self.checkout.processes,
+                "PROCESSES": processes,
                 **(secure if tls else served),
             },
         )

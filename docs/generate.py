@@ -20,10 +20,11 @@ from orchestrator.gateway.problems.settings import ProblemsHttpSettings
 from orchestrator.problems import states as problem_states
 from orchestrator.problems.settings import ProblemSettings
 from orchestrator.settings import DatabaseSettings, RuleSettings, ServerSettings
+from workers.assets.settings import StoreSettings
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings
 from workers.runtime.settings import RuntimeSettings
-from workers.settings import MemberSettings, OrganizationSettings, StoreSettings, WorkerSettings
+from workers.settings import MemberSettings, OrganizationSettings, WorkerSettings
 
 FOLDER = Path(__file__).parent
 

@@ -15,19 +15,19 @@ _PATIENCE = "SET lock_timeout = '4s'; SET statement_timeout = '30s'"
 
 connection = context.config.attributes["connection"]
 tell = context.config.attributes.get("tell", lambda _: None)
+serves_from = {each.revision: each.serves_from for each in history()}
 
 
 def applied(*, ctx: Any, step: Any, **_: Any) -> None:
     """Note, in the transaction of a revision, whom the database serves from now on."""
     if ctx.connection.execute(text("SELECT to_regclass('compatibility')")).scalar() is not None:
         (at,) = step.destination_revision_ids
-        serves_from = next(each.serves_from for each in history() if each.revision == at)
         ctx.connection.execute(
             text("""
                 INSERT INTO compatibility (id, serves_from) VALUES (1, :serves_from)
                 ON CONFLICT (id) DO UPDATE SET serves_from = excluded.serves_from
             """),
-            {"serves_from": serves_from},
+            {"serves_from": serves_from[at]},
         )
     if step.is_upgrade:
         tell(f"{step.up_revision.revision} {step.up_revision.doc}")

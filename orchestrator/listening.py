@@ -15,7 +15,11 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from orchestrator.core import liveness
+
 _STALLED_SECONDS = 60.0
+# Whose machine is gone says no more than who waits for an answer: it is asked now and then, and is gone after as long.
+_LIVELY = liveness.options(idle=20, interval=10, probes=4, unanswered=int(_STALLED_SECONDS))
 _OTHER_FILES = 1024
 
 
@@ -67,6 +71,7 @@ class Listener(socket.socket):
             peer = _peer(address[0])
             if self._counts.total() < self._limits.connections and self._counts[peer] < self._limits.of_one:
                 self._counts[peer] += 1
+                _watch_over(connection)
                 return _Counted(connection, self._counts, peer), address
             connection.close()
 
@@ -119,6 +124,12 @@ def _bind(unbound: socket.socket, address: str) -> None:
     if unbound.family == socket.AF_INET6:
         unbound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
     unbound.bind((host, port))
+
+
+def _watch_over(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _LIVELY.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class _Counted(socket.socket):

@@ -338,7 +338,7 @@ def _api(settings: ServerSettings, calls: Calls, gate: Gate, database: Database,
     everybody = (organization, channel) if organization and channel and "open" in settings.api_identity else None
     identity = _identity(settings.api_identity, everybody, calls, gate, database, files)
     try:
-        return traced([*routes_of(calls, identity), *executions.routes(calls, identity)])
+        return [*traced(routes_of(calls, identity)), *executions.routes(calls, identity)]
     except (OSError, ValueError) as error:
         raise StartError(str(error)) from error
 

@@ -253,7 +253,7 @@ class ServerSettings(RuleSettings):
         description="whether `/metrics` names traces beside durations, to who asks in OpenMetrics; true or false",
     )
     replay_events_batch_size: PositiveInt = Field(
-        100, description="how many events a subscriber that catches up is sent at once (1 or more)"
+        1000, description="how many events a subscriber that catches up is sent at once (1 or more)"
     )
     grpc_keepalive_policy_min_time: Duration = Field(
         30.0, description="the least time between two keep-alive pings of a client, as in 30s"

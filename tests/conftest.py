@@ -93,12 +93,8 @@ def database(postgres: Postgres, migrated: str) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A Valkey shared by all tests of the worker: use queues and keys of your own, flush nothing."""
-    server = Valkey(tmp_path_factory.mktemp("valkey"))
-    try:
-        server.start()
+    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

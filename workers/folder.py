@@ -118,6 +118,18 @@ class WorkingFolder:
         self._spare = spare
         self._lock = -1
 
+    @classmethod
+    def seized(cls, place: Place, lock: int) -> Self:
+        """Return one whose owner has gone: who enters it owns it, and what is in it stays.
+
+        Args:
+            place: where it is.
+            lock: what `Place.seize` returned.
+        """
+        folder = cls(place.folder.parent, place.folder.name, Record.of_other())
+        folder.path, folder.place, folder._lock = place.folder, place, lock
+        return folder
+
     @property
     def lock(self) -> int:
         """The descriptor of the lock."""
@@ -128,6 +140,8 @@ class WorkingFolder:
         os.ftruncate(self._lock, 0)
 
     def __enter__(self) -> Self:
+        if self._lock != -1:
+            return self
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = _draft(self.place.owner)
         self._lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

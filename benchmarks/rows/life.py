@@ -13,7 +13,7 @@ from benchmarks.errors import BenchError
 from benchmarks.load import Life
 from benchmarks.measure import Number, Numbers, Row
 from benchmarks.network import driven, function, once, ready_tasks, replayed
-from benchmarks.requests import older_life, worker_life
+from benchmarks.requests import batched_lives, older_life, worker_life
 from benchmarks.rows import echo
 from benchmarks.side import Side
 from benchmarks.sizes import Sizes
@@ -22,6 +22,8 @@ from benchmarks.stage import Stage
 from orchestrator import protos as pb
 
 KINDS: dict[str, Callable[[str], Life]] = {"older": older_life, "claimed": worker_life}
+_BATCH = 10
+"""Tasks that a call claims, or completes, where it takes several."""
 _CAPTURED = 20
 _CAPTURE_SECONDS = 300.0
 
@@ -43,6 +45,14 @@ def rows(sizes: Sizes) -> list[Row]:
             for tls in (False, True)
             for kind in KINDS
             for clients in (sizes.clients_tls if tls else sizes.clients)
+        ),
+        *(
+            Row(
+                f"life batched {clients} plain",
+                f"the same by ClaimTasks and CompleteTasks of {_BATCH} tasks each: {clients} clients",
+                partial(_measure_batches, clients),
+            )
+            for clients in sizes.clients
         ),
     ]
 
@@ -76,6 +86,23 @@ def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
         ),
         "Postgres' processor": Number(
             done.database / done.lives * 1e6, "µs a task", sql_processor and sql_processor * 1e6, "SQL alone"
+        ),
+    }
+
+
+def _measure_batches(clients: int, stage: Stage, side: Side) -> Numbers:
+    one_by_one = _driven(stage, side, "claimed", clients)
+    keys = ready_tasks(side, stage.sizes.lives)
+    batches = [batched_lives(keys[start : start + _BATCH]) for start in range(0, len(keys), _BATCH)]
+    done = driven(stage, side, clients, batches)
+    beside = "one a call"
+    return {
+        "lives": Number(done.lives / done.seconds, "tasks/s", one_by_one.lives / one_by_one.seconds, beside),
+        "server's processor": Number(
+            done.server / done.lives * 1e6, "µs a task", one_by_one.server / one_by_one.lives * 1e6, beside
+        ),
+        "Postgres' processor": Number(
+            done.database / done.lives * 1e6, "µs a task", one_by_one.database / one_by_one.lives * 1e6, beside
         ),
     }
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -11,14 +10,14 @@ from orchestrator.adoption import batch, rows, source
 from orchestrator.adoption.source import Stream
 from orchestrator.client import CallError, Client
 from orchestrator.core.errors import NotFoundError, OrchestratorError
+from orchestrator.engine import vitals
 from orchestrator.engine.transaction import NOBODY, Database
-from orchestrator.store.statements import statement
 from orchestrator.trace import adopted
 
 _BATCH = 1_000
 _QUIET_SECONDS = 0.5
 _STALL_SECONDS = 60.0
-_LIVES = timedelta(minutes=1)
+_LIVE_SECONDS = 60.0
 
 
 class AdoptionError(Exception):
@@ -38,24 +37,16 @@ class Progress:
     unread: list[str] = field(default_factory=list)
 
 
-_SERVED = statement("""
-    SELECT (SELECT max(served_at) FROM service) AS served, (SELECT max(ran_at) FROM sweeps) AS swept
-""")
-
-
 def check_at_rest(database: Database) -> None:
     """Check that nothing here changes what is adopted meanwhile.
 
     Raises:
         AdoptionError: a server or a beat of this database has run a short time ago.
     """
-    with database.begin() as connection:
-        row, now = connection.execute(_SERVED).one(), database.measure(connection)
-
-    def lives(moment: datetime | None) -> bool:
-        return moment is not None and moment > now - _LIVES
-
-    running = [name for name, moment in (("a server", row.served), ("a beat", row.swept)) if lives(moment)]
+    found = vitals.read(database)
+    served = [] if found.presence is None else [found.presence]
+    ages = (("a server", served), ("a beat", [sweep.age for sweep in found.sweeps]))
+    running = [name for name, seconds in ages if min(seconds, default=_LIVE_SECONDS) < _LIVE_SECONDS]
     if running:
         raise AdoptionError(
             f"{' and '.join(running)} of this database ran less than a minute ago, and would change what is adopted: "

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
+from orchestrator.engine.adopted import Run
 from orchestrator.trace.events import FIELD_OF_KIND
 
 
@@ -85,23 +86,6 @@ def of(events: Iterable[pb.Event]) -> Batch:
         gathered.add(event)
         kept.append(event)
     return Batch(kept, unread, gathered.newest, gathered.created, gathered.moves, gathered.outputs)
-
-
-@dataclass(frozen=True)
-class Run:
-    """An attempt at a task, as its events show it.
-
-    Args:
-        number: 1 for the first.
-        began: when; None for one that had begun before.
-        ended: when; None while it runs.
-        outcome: the state in which it left its task.
-    """
-
-    number: int
-    began: datetime | None
-    ended: datetime | None = None
-    outcome: int | None = None
 
 
 def runs(status: int, attempts: int, moves: Iterable[Move]) -> list[Run]:

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.adoption import source
 from orchestrator.client import Client
+from orchestrator.client.lists import pages
 from orchestrator.compute import (
     data_managers,
     data_samples,
@@ -123,12 +123,12 @@ def compare(client: Client, database: Database) -> Iterator[Compared]:
     )
     for each in _LISTS:
         call = getattr(getattr(client, each.stub), each.method)
-        there = _told(filter(shown, source.pages(call, each.asked(), each.field)), each.key)
+        there = _told(filter(shown, pages(call, each.asked(), each.field)), each.key)
         if each.asked is pb.QueryFunctionsParam:
             functions_there.update(there)
         use_case = each.here
         here = _told(
-            source.pages(lambda asked, use_case=use_case: run(use_case, asked), each.asked(), each.field),  # type: ignore[misc]
+            pages(lambda asked, use_case=use_case: run(use_case, asked), each.asked(), each.field),  # type: ignore[misc]
             each.key,
         )
         yield _compared(each.noun, there, here)

@@ -2,8 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 import grpc
@@ -12,7 +11,6 @@ from orchestrator import protos as pb
 from orchestrator.client import CallError, Client
 
 _AHEAD = 5_000
-_PAGE = 1_000
 
 
 class Stream:
@@ -85,20 +83,3 @@ def newest(client: Client) -> UUID | None:
     asked = pb.QueryEventsParam(page_size=1, sort=pb.DESCENDING)
     found = client.events.QueryEvents(asked).events
     return UUID(found[0].id) if found else None
-
-
-def pages(call: Callable[[Any], Any], asked: Any, field: str) -> Iterator[Any]:
-    """Yield the items of a list, page by page.
-
-    Args:
-        call: answers a page.
-        asked: for the first.
-        field: of an answer, which has the items.
-    """
-    asked.page_size = _PAGE
-    while True:
-        answer = call(asked)
-        yield from getattr(answer, field)
-        if not answer.next_page_token:
-            return
-        asked.page_token = answer.next_page_token

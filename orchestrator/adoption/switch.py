@@ -2,39 +2,9 @@
 
 from dataclasses import dataclass
 
-from orchestrator import protos as pb
-from orchestrator.core import pokes
+from orchestrator.compute import adopted as assets
+from orchestrator.engine import adopted as work
 from orchestrator.engine.transaction import Transaction
-from orchestrator.store.statements import statement
-
-# Once: a task that was poked for is passed over, and so is what has begun since.
-_TASKS = statement(
-    """
-    WITH due AS (
-             UPDATE task_states SET poked_at = :now
-             FROM tasks
-             WHERE tasks.key = task_states.key AND channel = :channel AND status = $TO_DO AND poked_at IS NULL
-             RETURNING task_states.key, queue, priority, attempts
-         )
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-    SELECT '$RUN_TASK', queue, priority, key, attempts + 1, :now FROM due
-    """,
-    RUN_TASK=pokes.RUN_TASK,
-)
-_FUNCTIONS = statement(
-    """
-    WITH due AS (
-             UPDATE functions SET poked_at = :now
-             WHERE channel = :channel AND status IN ($WAITING, $BUILDING) AND poked_at IS NULL
-             RETURNING key, owner
-         )
-    INSERT INTO outbox (message, queue, key, attempt, created_at)
-    SELECT '$BUILD_FUNCTION', CAST(:prefix AS text) || owner, key, 1, :now FROM due
-    """,
-    BUILD_FUNCTION=pokes.BUILD_FUNCTION,
-    WAITING=str(pb.FUNCTION_STATUS_WAITING),
-    BUILDING=str(pb.FUNCTION_STATUS_BUILDING),
-)
 
 
 @dataclass(frozen=True)
@@ -52,7 +22,4 @@ class Due:
 
 def switch(transaction: Transaction) -> Due:
     """Ask for what is due in the channel; what was asked for already is not asked for again."""
-    asked = {"channel": transaction.channel, "now": transaction.now}
-    tasks = transaction.connection.execute(_TASKS, asked).rowcount
-    functions = transaction.connection.execute(_FUNCTIONS, {**asked, "prefix": pokes.queue("")}).rowcount
-    return Due(tasks, functions)
+    return Due(work.poke(transaction), assets.poke(transaction))

@@ -97,14 +97,22 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
     return _read(connection, query, channel, kind=_KIND_OF_TABLE[stored.table])
 
 
+# Of a poke: the sweep of lost ones finds it, or the relay.
+_FOUND = """
+    CASE WHEN poke.sent_at IS NULL
+         THEN EXISTS (SELECT FROM unsent_pokes AS unsent
+                      WHERE unsent.queue = poke.queue AND unsent.priority = poke.priority AND unsent.id = poke.id)
+         ELSE EXISTS (SELECT FROM sent_pokes AS out
+                      WHERE out.queue = poke.queue AND out.sent_at = poke.sent_at AND out.id = poke.id) END
+"""
 _TASKS = statement(
     """
     SELECT CAST(tasks.key AS text) AS key, tasks.created_at, tasks.queue, state.status, state.pending_parents,
            state.attempts, tasks.message, state.plan_key <> tasks.plan_key AS astray,
            state.status = $TO_DO AND due_at IS NULL
                AND (poked_at IS NULL
-                    OR NOT EXISTS (SELECT FROM outbox WHERE message = '$RUN_TASK' AND key = tasks.key
-                                   AND attempt = state.attempts + 1 AND claimed_at IS NULL)) AS silent,
+                    OR NOT EXISTS (SELECT FROM outbox AS poke WHERE message = '$RUN_TASK' AND poke.key = tasks.key
+                                   AND attempt = state.attempts + 1 AND $FOUND)) AS silent,
            EXISTS (SELECT FROM declines WHERE task_key = tasks.key AND declines.attempts = state.attempts) AS declined,
            told.event_ids, told.assets, told.times, told.kinds,
            run.numbers, run.claimed, run.ended, run.outcomes,
@@ -138,6 +146,7 @@ _TASKS = statement(
     WHERE tasks.channel = :channel AND tasks.kind = :kind
     """,
     TOLD=_TOLD,
+    FOUND=_FOUND,
     RUN_TASK=pokes.RUN_TASK,
 )
 

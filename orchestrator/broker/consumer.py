@@ -7,6 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from celery.worker import consumer
@@ -21,6 +22,7 @@ from orchestrator.telemetry import traceparent
 _MOST_BYTES = 64 << 10
 _LONGEST_ID = 36
 _PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 4.0
 
 
 class Control(control.Control):  # type: ignore[misc]
@@ -64,6 +66,11 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Remove a message that Celery cannot decode."""
         self._refuse(message, type(exc).__name__)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for the broker; one that comes back after an hour is found as soon as one after a second."""
+        conn.ensure_connection = partial(conn.ensure_connection, interval_max=_LONGEST_PAUSE_SECONDS)
+        return super().ensure_connected(conn)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Connect again, but not at once: a broker that refuses us may be reached and refuse us for a long time."""

@@ -15,9 +15,8 @@ from orchestrator.calls.parts import LARGEST_PART, Kept
 from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
 from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
+from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.settings import ServerSettings
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 Receive: TypeAlias = Callable[[], Awaitable[bytes]]
 """Receives the one message of a call."""
@@ -28,7 +27,7 @@ ReceivePart: TypeAlias = Callable[[], Awaitable[bytes | None]]
 Result = TypeVar("Result")
 
 # While it is received, a message is there twice: as the library's, and as ours.
-_MOST_OF_ONE = 2 * MAX_MESSAGE_BYTES
+_MOST_OF_ONE = 2 * LARGEST_MESSAGE
 # What takes more once it is parsed is a batch.
 _LARGE = 4 * 1024 * 1024
 # Each has a file.

@@ -256,19 +256,19 @@ class Calls:
         return await self._admission.run(caller.organization, done.lane, perform)
 
     def _perform(self, done: _Done[Response], read: Callable[[], Any], caller: Caller) -> bytes:
-        request, waited = read(), None
+        request, waits = read(), list[float]()
 
         def use(transaction: Transaction) -> Response:
-            nonlocal waited
+            nonlocal waits
             transaction.certificate_ends = caller.certificate_ends
             transaction.traceparent = spans.current()
             transaction.before_commit = partial(crash.point, f"server.before_commit.{done.name}")
             answered = done.use_case(transaction, request)
-            waited = transaction.waited
+            waits = transaction.waits
             return answered
 
         response = self._database.run(caller.organization, caller.channel, use)
-        if waited is not None:
+        for waited in waits:
             metrics.started(caller.organization, waited)
         crash.point(f"server.after_commit.{done.name}")
         self._loss.strike(done.name)

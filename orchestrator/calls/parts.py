@@ -1,9 +1,14 @@
-"""A request that comes in parts: they wait in a file until the last is there, and are read as often as needed."""
+"""A request in parts, which are read as often as needed, so that few of them are in memory at once, parsed.
+
+One that comes in parts waits in a file until the last is there; one that comes whole is cut.
+"""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+from orchestrator.core import wire
 
 Part = TypeVar("Part")
 
@@ -11,6 +16,7 @@ LARGEST_PART = 4 * 1024 * 1024
 """Most bytes of a part."""
 
 _IN_MEMORY = 1024 * 1024
+_CUT = 256 * 1024
 
 
 class Kept:
@@ -41,6 +47,22 @@ class Kept:
         self._file.close()
 
 
+class Cut:
+    """The parts of a request that came whole, and is a list.
+
+    Args:
+        body: as it came.
+        number: of the field that is the list.
+    """
+
+    def __init__(self, body: bytes, number: int) -> None:
+        self._body = body
+        self._number = number
+
+    def __iter__(self) -> Iterator[bytes]:
+        return wire.cut(self._body, self._number, _CUT)
+
+
 class Parts(Generic[Part]):
     """The parts of a request, read anew each time that they are iterated over.
 
@@ -49,7 +71,7 @@ class Parts(Generic[Part]):
         read: from the bytes of a part to the part; raises BadRequestError.
     """
 
-    def __init__(self, kept: Kept, read: Callable[[bytes], Part]) -> None:
+    def __init__(self, kept: Iterable[bytes], read: Callable[[bytes], Part]) -> None:
         self._kept = kept
         self._read = read
 

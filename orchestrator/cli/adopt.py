@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.configuration import configure
-from orchestrator.cli.connection import connect, remote, remote_options
+from orchestrator.cli.connected import remote_options
+from orchestrator.cli.connection import connect, remote
 from orchestrator.cli.errors import Fault
 from orchestrator.settings import DatabaseSettings
 

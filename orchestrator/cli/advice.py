@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from orchestrator import protos as pb
 from orchestrator.cli import reading
 from orchestrator.cli.acting import acting
-from orchestrator.client import BuildError
+from orchestrator.client import BuildError, failures
 from orchestrator.client.printing import printable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def after_failure(
     unbuilt_functions: set[str] = set()
     failed = [task for task in tasks if task.status == pb.STATUS_FAILED]
     for task in failed:
-        report = reading.failure_of(client, task)
+        report = failures.report_of(client, task)
         # A function that was not built fails all its tasks alike.
         built = report is None or report.asset_type != pb.FAILED_ASSET_FUNCTION
         what = (task.function_key, task.worker if built else "")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.acting import where_it_waits
-from orchestrator.cli.connection import Connected, Target, connect, connection_options, tls
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect, tls
 from orchestrator.cli.decision import approve, refuse
 from orchestrator.cli.errors import UsageFault
 from orchestrator.cli.place import FOLDER, Place, with_files
@@ -93,13 +94,12 @@ def list_waiting(place: Place, as_json: bool) -> None:
 
 def _functions(client: "Client", checksums: frozenset[str]) -> dict[str, str]:
     """Return what people call functions, by the checksums of their archives: by which they were decided on."""
-    from orchestrator import protos as pb
-    from orchestrator.cli import reading
+    from orchestrator.client import lists
 
     named: dict[str, str] = {}
     if not checksums:
         return named
-    for function in reading.pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions"):
+    for function in lists.functions(client):
         checksum = function.archive.checksum.lower()
         if checksum in checksums and checksum not in named:
             named[checksum] = f"{function.name} of {function.owner} (sha256 {checksum[:12]}…)"

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from orchestrator.cli.acting import acting
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import RemoteFault, UsageFault
 from orchestrator.cli.sharing import permitted, sharing_options
 
@@ -58,8 +59,8 @@ def add(
 ) -> None:
     """Add a data set, or more data samples to one: each FOLDER becomes one data sample.
 
-    A folder whose content the data set has already is not added again: what was cut off may be repeated. Prints the key
-    of the data set, and that of each folder's data sample.
+    A folder whose content the data set has already is not added again: what was cut off may be repeated, and several
+    may add the same at once. Prints the key of the data set, and that of each folder's data sample.
     """
     who = permitted(organizations, public)
     if key is not None and (opener or name or description or organizations or public or readers):
@@ -121,9 +122,10 @@ def list_datasets(target: Target, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.core import permissions
 
-        found = list(reading.datasets(client))
+        found = list(lists.datasets(client))
         samples = [
             list(client.datasets.GetDataset(pb.GetDatasetParam(key=each.key)).data_sample_keys) for each in found
         ]

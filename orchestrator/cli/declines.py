@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from orchestrator import protos as pb
 from orchestrator.cli import reading
-from orchestrator.client import CallError, Client
+from orchestrator.client import CallError, Client, lists
 from orchestrator.client.printing import printable
 
 _LOOK_SECONDS = 2.0
@@ -67,12 +67,12 @@ def grouped(declines: Iterable[pb.Decline]) -> list[Group]:
 
 def of_channel(client: Client) -> Iterator[pb.Decline]:
     """Yield what workers have declined."""
-    return reading.pages(client.worker.GetDeclines, pb.GetDeclinesParam(), "declines")
+    return lists.pages(client.worker.GetDeclines, pb.GetDeclinesParam(), "declines")
 
 
 def of_plan(client: Client, plan: str) -> list[pb.Decline]:
     """Return what workers have declined of a compute plan."""
-    return list(reading.pages(client.worker.GetDeclines, pb.GetDeclinesParam(compute_plan_key=plan), "declines"))
+    return list(lists.pages(client.worker.GetDeclines, pb.GetDeclinesParam(compute_plan_key=plan), "declines"))
 
 
 def of_task(client: Client, task: str) -> pb.Decline | None:

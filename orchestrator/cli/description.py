@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client
+from orchestrator.client import Client, failures, lists
 from orchestrator.core import permissions
 from orchestrator.core.states import TASK_WORDS
 
@@ -61,8 +61,8 @@ def read(client: Client, task: pb.ComputeTask) -> Description:
         client.functions.GetFunction(pb.GetFunctionParam(key=task.function_key)),
         list(_events(client, task.key, pb.ASSET_COMPUTE_TASK)),
         [(outputs.get(model.key, ""), model) for model in models],
-        list(reading.pages(client.performances.QueryPerformances, measured, "Performances")),
-        reading.failure_of(client, task),
+        list(lists.pages(client.performances.QueryPerformances, measured, "Performances")),
+        failures.report_of(client, task),
         declines.of_task(client, task.key),
         [event.profiling_step for event in _own_events(client, task.key) if event.HasField("profiling_step")],
     )
@@ -170,9 +170,9 @@ def _given(ref: pb.ComputeTaskInput) -> str:
 
 
 def _own_events(client: Client, key: str) -> Iterator[pb.TaskEvent]:
-    return reading.pages(client.worker.GetTaskEvents, pb.GetTaskEventsParam(compute_task_key=key), "events")
+    return lists.pages(client.worker.GetTaskEvents, pb.GetTaskEventsParam(compute_task_key=key), "events")
 
 
 def _events(client: Client, key: str, kind: "pb.AssetKind.ValueType") -> Iterator[Any]:
     wanted = pb.QueryEventsParam(filter=pb.EventQueryFilter(asset_key=key, asset_kind=kind))
-    return reading.pages(client.events.QueryEvents, wanted, "events")
+    return lists.pages(client.events.QueryEvents, wanted, "events")

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import Fault, UsageFault
-from orchestrator.cli.portal import Portal, portal_options
+from orchestrator.cli.portal import Portal
 
 _PATH = "/api/executions/"
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
@@ -20,7 +21,7 @@ _LOOK_SECONDS = 1.0
 
 
 @click.group(cls=Connected)
-@portal_options
+@Portal.options
 @click.pass_context
 def execution(context: click.Context, /, **options: Any) -> None:
     """Start runs of stored schemas, and follow them."""

@@ -3,21 +3,23 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import httpx
 from rich.console import Console
 
+from orchestrator.cli import story
 from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.executions_stage import CENTRAL, PARTNERS, Stage
 from orchestrator.cli.step_log import print_logs
+from orchestrator.cli.story import StoryError, Telling
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import HOST
 
 ITERATIONS = 3
@@ -28,10 +30,6 @@ _HTTP_SECONDS = 30.0
 # Of ten digits every tenth is right by chance.
 _GOOD = 0.8
 _ENDED = ("succeeded", "failed")
-
-
-class StoryError(Exception):
-    """What the demo sent was refused; the message is for people."""
 
 
 @dataclass
@@ -79,25 +77,25 @@ class Story:
     """
 
     def __init__(self, federation: Federation, stage: Stage, console: Console) -> None:
-        self._federation = federation
+        self.federation = federation
         self._stage = stage
         self._console = console
-        self._client = httpx.Client(base_url=f"http://{federation.running.http_address}/api/", timeout=_HTTP_SECONDS)
-        self._maas = httpx.Client(base_url=f"http://{stage.maas}/api/", timeout=_HTTP_SECONDS)
+        api, maas = f"http://{federation.running.http_address}/api/", f"http://{stage.maas}/api/"
+        self._client = httpx.Client(base_url=api, timeout=_HTTP_SECONDS, trust_env=False)
+        self._maas = httpx.Client(base_url=maas, timeout=_HTTP_SECONDS, trust_env=False)
         self._runs: list[Run] = []
 
-    def tell(self) -> list[str]:
-        """Run it, print its table, and return what is not as it should be.
+    @property
+    def further(self) -> str:
+        """Where one can go on."""
+        return f"the API is at http://{self.federation.running.http_address}/api/"
 
-        Raises:
-            StoryError: a call was refused.
-            ProcessError: a process of the federation ended.
-            httpx.HTTPError: a call was not answered.
-        """
-        for name, store in self._federation.running.stores.items():
-            with self._federation.running.client(name) as client:
+    def tell(self) -> list[str]:
+        """Run it, print its table, and return what is not as it should be; see `Story.tell`."""
+        for name, store in self.federation.running.stores.items():
+            with self.federation.running.client(name) as client:
                 client.register_organization(store)
-        kafka = f"{HOST}:{self._federation.places.kafka_port}"
+        kafka = f"{HOST}:{self.federation.places.kafka_port}"
         for name in ("train", "federated", "evaluate", "infer"):
             workflow = (f"{name}.yaml", self._stage.workflow(name, kafka))
             self._sent("schemas/", self._stage.schema(name), {"auxiliary_file": workflow})
@@ -177,7 +175,7 @@ class Story:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         left = list(runs)
         while left and time.monotonic() < deadline:
-            self._federation.check()
+            self.federation.check()
             for run in list(left):
                 before = run.state
                 run.shown = self._client.get(f"executions/{run.id}/").json()
@@ -246,7 +244,7 @@ class Story:
         return sum(read[name] == digit for name, digit in zip(sorted(read), self._stage.shown, strict=True))
 
     def _print_log(self, run: Run) -> None:
-        target = Target(self._federation.folder, None, None, None, None, None, None, None, False)
+        target = Target(self.federation.folder, None, None, None, None, None, None, None, False)
         access = target.resolve()
         sys.stdout.flush()
         with connect(access) as client:
@@ -255,32 +253,25 @@ class Story:
 
 
 @contextmanager
-def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[tuple[Federation, Stage]]:
-    """Run the federation of the demo, with all that is beside it.
-
-    Args:
-        folder: of the federation.
-        place: for its data.
-        tell: called with a few words before each step.
-    """
+def staged(telling: Telling) -> Iterator[story.Story]:
+    """Run the federation of the demo, with all that is beside it."""
     stage = Stage()
-    settings = {"MAAS_API_HOSTNAME": stage.maas, "VALIDATE_WITH_MAAS": "true"}
-    organizations = [*PARTNERS, CENTRAL]
     try:
         with Federation(
-            folder,
-            organizations,
-            data=place,
-            settings=settings,
+            telling.folder,
+            [*PARTNERS, CENTRAL],
+            data=telling.place,
+            settings={"MAAS_API_HOSTNAME": stage.maas, "VALIDATE_WITH_MAAS": "true"},
             flower=False,
             executions=CENTRAL,
             prepare=stage.prepare,
-            tell=tell,
+            tell=telling.say,
         ) as federation:
             stage.await_ready()
-            yield federation, stage
+            yield Story(federation, stage, telling.console)
     finally:
-        stage.stop()
+        with shielded():
+            stage.stop()
 
 
 def _schema(run: Run) -> str:

@@ -5,19 +5,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from examples.breast_cancer import registration
 from examples.federated_averaging import build_plan
 from orchestrator import protos as pb
-from orchestrator.cli import reading
 from orchestrator.cli.display import elapsed, show
+from orchestrator.cli.folder import command
 from orchestrator.cli.progress import Tracker
 from orchestrator.cli.report import Comparison, Facts, fact_table, faults, score_table
-from orchestrator.client import Client, Event, Plan
+from orchestrator.cli.story import Story, Telling
+from orchestrator.client import Client, Event, Plan, lists
 from orchestrator.client.printing import printable
 from orchestrator.embedded.federation import Federation
 from orchestrator.engine import outbox
@@ -67,34 +68,30 @@ class Experiment:
 
     Args:
         federation: it runs, with the hospitals and the aggregator.
-        console: where to show what happens.
-        rounds: of training.
+        telling: how it is told.
+        preparation: what is computed meanwhile.
     """
 
-    def __init__(self, federation: Federation, console: Console, rounds: int) -> None:
-        self._federation = federation
-        self._console = console
-        self._rounds = rounds
+    def __init__(self, federation: Federation, telling: Telling, preparation: Preparation) -> None:
+        self.federation = federation
+        self._console = telling.console
+        self._rounds = telling.rounds
+        self._stays = telling.stays
+        self._preparation = preparation
+        self.further = f"try `{command('plan list', telling.folder)}` in another terminal"
 
-    def run(self, preparation: Preparation, stays: bool) -> list[str]:
-        """Run it, print its table, and return what is not as it should be.
+    def tell(self) -> list[str]:
+        """Run it, print its table, and return what is not as it should be; see `Story.tell`.
 
-        Args:
-            preparation: what was computed meanwhile.
-            stays: whether the federation goes on after it.
-
-        Raises:
-            ProcessError: a process of the federation ended.
-            CallError: the orchestrator refused a call.
-            StoreError: an asset store refused an upload.
-            BuildError: a function was not built.
-            TimeoutError: a function was not built within a minute.
+        A function that is not built within a minute is a TimeoutError.
         """
-        with registration.joined(self._federation.running) as clients:
+        preparation = self._preparation
+        self._console.print("Each organization's consent policy admits all members of this federation")
+        with registration.joined(self.federation.running) as clients:
             aggregator = clients[AGGREGATOR]
             self._console.print("Registering organizations, functions and data")
             for name, client in clients.items():
-                client.register_organization(self._federation.running.stores[name])
+                client.register_organization(self.federation.running.stores[name])
             functions = registration.add_functions(aggregator, HOSPITALS)
             patients = preparation.hospitals.result()
             datasets = {name: registration.add_dataset(clients[name], patients[name], AGGREGATOR) for name in HOSPITALS}
@@ -110,7 +107,7 @@ class Experiment:
                     display.take(event)
             for task in tracker.failed:
                 self._explain(clients[task.worker], task, tracker.label(task))
-            return self._report(aggregator, tracker, preparation.baselines.result(), stays)
+            return self._report(aggregator, tracker, preparation.baselines.result())
 
     def _await(self, client: Client, functions: Sequence[pb.Function]) -> None:
         """Return once functions are built; a process that dies meanwhile is noticed too."""
@@ -120,7 +117,7 @@ class Experiment:
                 client.wait_ready(*functions, timeout=_CHECK_SECONDS)
                 return
             except TimeoutError:
-                self._federation.check()
+                self.federation.check()
                 if time.monotonic() > deadline:
                     raise
 
@@ -141,12 +138,12 @@ class Experiment:
             try:
                 event = arrived.get(timeout=_CHECK_SECONDS)
             except queue.Empty:
-                self._federation.check()
+                self.federation.check()
                 continue
             if event is None:
                 return
             if isinstance(event, Exception):
-                self._federation.check()
+                self.federation.check()
                 raise event
             yield event
 
@@ -158,11 +155,11 @@ class Experiment:
             f"\n[bold red]{label} failed at {worker.organization}[/]: {error_type} error, task {task.key}",
             soft_wrap=True,
         )
-        name = own_name(self._federation.running.stores[worker.organization], report.logs_address.storage_address)
+        name = own_name(self.federation.running.stores[worker.organization], report.logs_address.storage_address)
         if name is None:
-            self._console.print(f"No log was kept; see {self._federation.places.logs}")
+            self._console.print(f"No log was kept; see {self.federation.places.logs}")
             return
-        store = AssetStore(str(self._federation.places.store_root(worker.organization)))
+        store = AssetStore(str(self.federation.places.store_root(worker.organization)))
         file, _ = store.open(name)
         with file:
             lines = file.read().decode(errors="replace").splitlines()
@@ -170,28 +167,37 @@ class Experiment:
         for line in lines[-_LOG_LINES:]:
             self._console.print(Text(f"  {printable(line)}"), soft_wrap=True)
 
-    def _report(self, client: Client, tracker: Tracker, baselines: "Baselines", stays: bool) -> list[str]:
+    def _report(self, client: Client, tracker: Tracker, baselines: "Baselines") -> list[str]:
         tasks = tracker.progress.counts
         comparison = Comparison(tracker.scores, baselines.alone, baselines.pooled)
         facts = Facts(
             tasks=tasks,
             attempts=tracker.attempts,
             messages=self._count_messages(),
-            events=sum(1 for _ in reading.pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")),
+            events=sum(1 for _ in lists.pages(client.events.QueryEvents, pb.QueryEventsParam(), "events")),
             seconds=elapsed(tracker),
         )
         self._console.print()
         self._console.print(score_table(comparison))
-        self._console.print(fact_table(facts, self._federation.running.flower, stays), soft_wrap=True)
+        self._console.print(fact_table(facts, self.federation.running.flower, self._stays), soft_wrap=True)
         return faults(tasks, comparison)
 
     def _count_messages(self) -> int:
-        database = Database(self._federation.places.database_url, pool_size=1, retry_budget=1.0)
+        database = Database(self.federation.places.database_url, pool_size=1, retry_budget=1.0)
         try:
             with database.begin() as connection:
                 return outbox.count_sent(connection)
         finally:
             database.close()
+
+
+@contextmanager
+def staged(telling: Telling) -> Iterator[Story]:
+    """Run the federation of the demo; the baselines are computed meanwhile."""
+    preparation = Preparation(telling.rounds)
+    organizations = [*HOSPITALS, AGGREGATOR]
+    with Federation(telling.folder, organizations, data=telling.place, tell=telling.say) as federation:
+        yield Experiment(federation, telling, preparation)
 
 
 def _split() -> "Mapping[str, Hospital]":

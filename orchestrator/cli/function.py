@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.sharing import permitted, sharing_options
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ def list_functions(target: Target, as_json: bool) -> None:
     """List the functions of the channel, the newest last."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
 
-        found = list(reading.functions(client))
+        found = list(lists.functions(client))
     if as_json:
         reading.print_json({"functions": [{**reading.document(each), "state": _word(each)} for each in found]})
         return

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import Fault
-from orchestrator.cli.problem_service import JSON, ProblemService, service_options
+from orchestrator.cli.problem_service import JSON, ProblemService
 
 _WAIT_SECONDS = 75.0
 _MORE_SECONDS = 15.0
@@ -22,7 +22,7 @@ _WAIT = click.option(
 
 
 @click.group(cls=Connected)
-@service_options
+@ProblemService.options
 @click.pass_context
 def module(context: click.Context, /, **options: Any) -> None:
     """See and steer the modules that solve problems.

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from orchestrator.cli.configuration import configure
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import Fault, UsageFault
 
 _ORG = click.option("--org", metavar="ID", help="The organization; else ORCHESTRATOR_ORGANIZATION.")
@@ -45,7 +46,7 @@ def store(org: str | None) -> None:
     From the organization's own people it takes uploads of functions, openers and data samples.
     """
     from workers.assets import store_server
-    from workers.settings import StoreSettings
+    from workers.assets.settings import StoreSettings
 
     sys.exit(store_server.serve(configure(StoreSettings, organization=org)))
 
@@ -59,6 +60,7 @@ def runtime(org: str | None) -> None:
     what it does is done.
     """
     from orchestrator.health import AddressError
+    from orchestrator.telemetry.switch import SwitchError
     from workers.runtime import app
     from workers.runtime.argo import ArgoSettings
     from workers.runtime.kafka import KafkaSettings
@@ -67,7 +69,7 @@ def runtime(org: str | None) -> None:
     settings = configure(RuntimeSettings, organization=org), configure(ArgoSettings), configure(KafkaSettings)
     try:
         code = app.main(*settings)
-    except (AddressError, OSError) as error:
+    except (AddressError, SwitchError, OSError) as error:
         raise Fault(str(error)) from error
     sys.exit(code)
 

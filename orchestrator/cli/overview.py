@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.cli import declines, reading, tables
-from orchestrator.client import Client, Continuations, Progress
+from orchestrator.client import Client, Continuations, Progress, failures, lists
 from orchestrator.client.scores import inherited, order, rounds_of
 from orchestrator.core.states import TASK_WORDS, TERMINAL
 
@@ -77,8 +77,7 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
     links = client.continuations(plan.key)
     rounds = _rounds(client, progress.tasks.values(), links)
     tasks = sorted(progress.tasks.values(), key=lambda task: (order(rounds[task.key]), task.rank))
-    functions = pb.QueryFunctionsParam(filter=pb.FunctionQueryFilter(compute_plan_key=plan.key))
-    names = {each.key: each.name for each in reading.pages(client.functions.QueryFunctions, functions, "Functions")}
+    names = {each.key: each.name for each in lists.functions(client, plan.key)}
     asked = pb.QueryPlanTimesParam(compute_plan_key=plan.key, page_size=1000)
     times: dict[str, pb.TaskTimes] = {}
     while True:
@@ -95,7 +94,7 @@ def read(client: Client, plan: pb.ComputePlan) -> Overview:
         names,
         times,
         answer.now,
-        {task.key: reading.failure_of(client, task) for task in tasks},
+        {task.key: failures.report_of(client, task) for task in tasks},
         declines.of_plan(client, plan.key),
         links,
     )

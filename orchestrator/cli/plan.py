@@ -6,7 +6,8 @@ import click
 
 from orchestrator.cli import continuation, submission
 from orchestrator.cli.acting import acting
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 from orchestrator.cli.errors import Fault, UsageFault
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def list_plans(target: Target, limit: int, as_json: bool) -> None:
     """List compute plans, the newest last, and how many of their tasks are Done; --json counts the other states too."""
     with connect(target.resolve()) as client:
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.client.progress import state_of
 
-        found = list(reading.plans(client))[-limit:]
+        found = list(lists.plans(client))[-limit:]
         counted = reading.counts_of(client, [plan.key for plan in found])
         states = {plan.key: state_of(plan, counted[plan.key]) for plan in found}
         if as_json:

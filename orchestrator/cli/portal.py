@@ -1,66 +1,34 @@
 """The REST service of schemas and executions, as its commands call it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-import httpx
+from orchestrator.cli.http_service import HttpService
 
-from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
+if TYPE_CHECKING:
+    from orchestrator.embedded.running import Running
 
 _SECONDS = 60.0
-_DEFAULT = "http://127.0.0.1:8080"
-_OPTIONS = (
-    click.option(
-        "--url",
-        envvar="ORCHESTRATOR_EXECUTIONS_URL",
-        show_envvar=True,
-        metavar="URL",
-        help=f"Where the service is; by default that of the federation that runs here, else {_DEFAULT}.",
-    ),
-    click.option(
-        "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
-    ),
-    click.option(
-        "--ca-cert",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
-        show_envvar=True,
-        help="CA certificates of the service, for https.",
-    ),
-)
-
-
-def portal_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a group of commands the options that `Portal` is made of."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True)
-class Portal:
+class Portal(HttpService):
     """What the command line and the environment say; see the options."""
 
-    url: str | None
-    token: str | None
-    ca_cert: Path | None
+    variable = "ORCHESTRATOR_EXECUTIONS_URL"
+    default = "http://127.0.0.1:8080"
+    up = "orchestrator up --executions"
 
-    @cached_property
-    def root(self) -> str:
-        """Where the service is, without a slash at the end.
+    def served_by(self, federation: "Running") -> str | None:
+        """Return where a federation serves."""
+        return f"http://{federation.http_address}"
 
-        Raises:
-            UsageFault: what is given is no URL of HTTP.
-        """
-        root = (self.url or _running_here() or _DEFAULT).rstrip("/")
-        if not root.startswith(("http://", "https://")):
-            raise UsageFault(f"--url (ORCHESTRATOR_EXECUTIONS_URL): {root!r} is no URL, as in {_DEFAULT}")
-        return root
+    def refusal(self, body: Any) -> str:
+        """Return what the body of a refusal says."""
+        return "; ".join(_problems(body))
 
     def send(
         self, method: str, path: str, data: bytes | None = None, files: Sequence[tuple[str, Path]] = (), **query: Any
@@ -77,30 +45,16 @@ class Portal:
         Raises:
             Fault: it was refused for what it says.
             RemoteFault: there is no answer, or it is none of this service's.
-            UsageFault: where the service is to be is no URL.
+            UsageFault: where the service is to be is no URL, or a certificate cannot be used.
         """
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        verify: Any = str(self.ca_cert) if self.ca_cert else True
         with ExitStack() as opened:
             parts: list[Any] = [] if data is None else [("data", (None, data))]
             parts += [(name, (file.name, opened.enter_context(file.open("rb")))) for name, file in files]
-            try:
-                answer = httpx.request(
-                    method,
-                    f"{self.root}{path}",
-                    files=parts or None,
-                    params=query or None,
-                    headers=headers,
-                    verify=verify,
-                    timeout=_SECONDS,
-                    trust_env=False,
-                )
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise RemoteFault(
-                    f"the service at {self.root} cannot be reached: {error}; "
-                    "--url (ORCHESTRATOR_EXECUTIONS_URL) says where it is"
-                ) from error
-        return self._read(answer)
+            client = opened.enter_context(self.reached())
+            answer = client.request(
+                method, f"{self.root}{path}", files=parts or None, params=query or None, timeout=_SECONDS
+            )
+        return self.read(answer)
 
     def pages(self, path: str, limit: int, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield the rows of a list, the newest first.
@@ -120,28 +74,6 @@ class Portal:
             if page["next"] is None or left == 0:
                 return
             number += 1
-
-    def _read(self, answer: httpx.Response) -> Any:
-        try:
-            body = answer.json() if answer.content else None
-        except ValueError as error:
-            raise RemoteFault(f"{self.root} answered {answer.status_code} in no JSON: is it this service?") from error
-        if answer.is_success:
-            return body
-        words = "; ".join(_problems(body)) or f"{answer.status_code}"
-        if answer.status_code in (401, 403, 503, 500):
-            raise RemoteFault(f"the service at {self.root} answered {answer.status_code}: {words}")
-        raise Fault(words)
-
-
-def _running_here() -> str | None:
-    """Return where the federation serves that `orchestrator up` runs here, None where none runs."""
-    from orchestrator.embedded import running
-
-    try:
-        return f"http://{running.here().http_address}"
-    except (running.NowhereError, ValueError, OSError):
-        return None
 
 
 def _problems(body: Any, place: str = "") -> Iterator[str]:

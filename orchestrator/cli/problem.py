@@ -10,10 +10,10 @@ import click
 
 from orchestrator import protos as pb
 from orchestrator.cli import problem_progress
-from orchestrator.cli.connection import Connected
+from orchestrator.cli.connected import Connected
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.module import give
-from orchestrator.cli.problem_service import JSON, ProblemService, service_options
+from orchestrator.cli.problem_service import JSON, ProblemService
 
 _PATH = "/api/problems"
 _WAIT_SECONDS = 30.0
@@ -53,7 +53,7 @@ _WAIT = click.option(
 
 
 @click.group(cls=Connected)
-@service_options
+@ProblemService.options
 @click.pass_context
 def problem(context: click.Context, /, **options: Any) -> None:
     """Submit problems that modules solve, and follow their iterations."""

@@ -1,86 +1,39 @@
 """The HTTP service of problems and modules, as its commands call it."""
 
 import shlex
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import httpx
 from click.core import ParameterSource
 
-from orchestrator.cli.connection import Connected
-from orchestrator.cli.errors import Fault, RemoteFault, UsageFault
+from orchestrator.cli.connected import Connected
+from orchestrator.cli.http_service import HttpService
+
+if TYPE_CHECKING:
+    from orchestrator.embedded.running import Running
 
 _SECONDS = 60.0
-_DEFAULT = "http://127.0.0.1:5001"
 _PAGE = 500
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_OPTIONS = (
-    click.option(
-        "--url",
-        envvar="ORCHESTRATOR_PROBLEMS_URL",
-        show_envvar=True,
-        metavar="URL",
-        help=f"Where the service is; by default that of the federation that runs here, else {_DEFAULT}.",
-    ),
-    click.option(
-        "--token", envvar="ORCHESTRATOR_TOKEN", show_envvar=True, help="A bearer token, where the service asks for one."
-    ),
-    click.option(
-        "--ca-cert",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CLIENT_CA_CERT",
-        show_envvar=True,
-        help="CA certificates of the service, for https.",
-    ),
-    click.option(
-        "--cert",
-        type=_FILE,
-        envvar="ORCHESTRATOR_CLIENT_CERT",
-        show_envvar=True,
-        help="Your certificate, where the service asks for one; needs --key.",
-    ),
-    click.option(
-        "--key", type=_FILE, envvar="ORCHESTRATOR_CLIENT_KEY", show_envvar=True, help="The key of your certificate."
-    ),
-)
-
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
 
 
-def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a group of commands the options that `ProblemService` is made of."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @dataclass(frozen=True)
-class ProblemService:
+class ProblemService(HttpService):
     """What the command line and the environment say; see the options."""
 
-    url: str | None
-    token: str | None
-    ca_cert: Path | None
-    cert: Path | None
-    key: Path | None
+    variable = "ORCHESTRATOR_PROBLEMS_URL"
+    default = "http://127.0.0.1:5001"
+    up = "orchestrator up --problems"
 
-    @cached_property
-    def root(self) -> str:
-        """Where the service is, without a slash at the end.
+    def served_by(self, federation: "Running") -> str | None:
+        """Return where a federation serves problems, None where it does not."""
+        return federation.problems.get("address")
 
-        Raises:
-            UsageFault: what is given is no URL of HTTP.
-        """
-        root = (self.url or _running_here() or _DEFAULT).rstrip("/")
-        if not root.startswith(("http://", "https://")):
-            raise UsageFault(f"--url (ORCHESTRATOR_PROBLEMS_URL): {root!r} is no URL, as in {_DEFAULT}")
-        return root
+    def refusal(self, body: Any) -> str:
+        """Return what the body of a refusal says."""
+        return str(body["error"]) if isinstance(body, dict) and "error" in body else ""
 
     def command(self, words: str) -> str:
         """Return a command line of ours, for people, that means the same service."""
@@ -119,7 +72,7 @@ class ProblemService:
             RemoteFault: there is no answer, or it is none of this service's.
             UsageFault: where the service is to be is no URL, or a certificate cannot be used.
         """
-        with self._client() as client, self._reaching():
+        with self.reached() as client:
             answer = client.request(
                 method,
                 f"{self.root}{path}",
@@ -128,7 +81,7 @@ class ProblemService:
                 headers=headers,
                 timeout=seconds,
             )
-        return self._read(answer)
+        return self.read(answer)
 
     def pages(self, path: str, rows: str, limit: int) -> Iterator[dict[str, Any]]:
         """Yield the rows of a list, in its order.
@@ -161,13 +114,12 @@ class ProblemService:
         headers = {} if position is None else {"Last-Event-ID": position}
         url = f"{self.root}/api/events"
         with (
-            self._client() as client,
-            self._reaching(),
+            self.reached() as client,
             client.stream("GET", url, params=query, headers=headers, timeout=seconds) as answer,
         ):
             if not answer.is_success:
                 answer.read()
-                self._read(answer)
+                self.read(answer)
             event: dict[str, str] = {}
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
@@ -179,47 +131,3 @@ class ProblemService:
                 else:
                     # A comment.
                     yield "", "", ""
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise RemoteFault(
-                f"the service at {self.root} cannot be reached: {str(error) or type(error).__name__}; --url "
-                "(ORCHESTRATOR_PROBLEMS_URL) says where it is, and `orchestrator up --problems` runs one here"
-            ) from error
-
-    def _client(self) -> httpx.Client:
-        verify: ssl.SSLContext | bool = True
-        if self.root.startswith("https://"):
-            try:
-                verify = ssl.create_default_context(cafile=str(self.ca_cert) if self.ca_cert else None)
-                if self.cert:
-                    verify.load_cert_chain(self.cert, self.key)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageFault(f"--ca-cert, --cert or --key cannot be used: {error}") from error
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx.Client(headers=headers, verify=verify, trust_env=False)
-
-    def _read(self, answer: httpx.Response) -> Any:
-        try:
-            body = answer.json() if answer.content else None
-        except ValueError as error:
-            raise RemoteFault(f"{self.root} answered {answer.status_code} in no JSON: is it this service?") from error
-        if answer.is_success:
-            return body
-        words = str(body["error"]) if isinstance(body, dict) and "error" in body else f"{answer.status_code}"
-        if answer.status_code in (401, 403, 429, 500, 503):
-            raise RemoteFault(f"the service at {self.root} answered {answer.status_code}: {words}")
-        raise Fault(words)
-
-
-def _running_here() -> str | None:
-    """Return where the federation serves problems that `orchestrator up` runs here, None where none does."""
-    from orchestrator.embedded import running
-
-    try:
-        return running.here().problems.get("address")
-    except (running.NowhereError, ValueError, OSError):
-        return None

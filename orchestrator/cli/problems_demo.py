@@ -15,8 +15,11 @@ import httpx
 from rich.console import Console
 
 from examples import modules as example
+from orchestrator.cli import story
+from orchestrator.cli.story import StoryError, Telling
 from orchestrator.cli.tables import table
 from orchestrator.embedded.federation import Federation
+from orchestrator.embedded.interruption import shielded
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.problems import Served
 from orchestrator.embedded.processes import Process
@@ -54,10 +57,6 @@ _INPUT = {
 }
 
 
-class StoryError(Exception):
-    """What the demo sent was refused, or never ended; the message is for people."""
-
-
 @dataclass(frozen=True)
 class Module:
     """A module script that runs.
@@ -83,7 +82,7 @@ class Story:
     """
 
     def __init__(self, federation: Federation, modules: list[Module], console: Console) -> None:
-        self._federation = federation
+        self.federation = federation
         self._modules = modules
         self._console = console
         self._killed: Module | None = None
@@ -92,13 +91,13 @@ class Story:
             base_url=federation.running.problems["address"], timeout=_HTTP_SECONDS, trust_env=False
         )
 
-    def tell(self) -> list[str]:
-        """Tell it; return what has gone wrong, in a few words each.
+    @property
+    def further(self) -> str:
+        """Where one can go on."""
+        return f"front ends find it at {self.federation.running.problems['address']}"
 
-        Raises:
-            StoryError: the orchestrator refuses what is sent, or nothing ends.
-            httpx.HTTPError: it does not answer.
-        """
+    def tell(self) -> list[str]:
+        """Tell it; return what has gone wrong, in a few words each; see `Story.tell`."""
         with self._client:
             self._await(self._all_idle, "not all modules are ready: see module-….log of the logs")
             self._console.print(f"Six kinds of modules are ready: {', '.join(_KINDS.values())}")
@@ -118,7 +117,7 @@ class Story:
     def _await(self, condition: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not condition():
-            self._federation.check()
+            self.federation.check()
             for module in self._modules:
                 if module is not self._killed:
                     module.process.check()
@@ -225,36 +224,32 @@ class Story:
 
 
 @contextmanager
-def staged(folder: Path, place: Path, tell: Callable[[str], None]) -> Iterator[tuple[Federation, list[Module]]]:
-    """Run the federation of the demo, and its modules.
-
-    Args:
-        folder: of the federation.
-        place: for its data.
-        tell: called with a few words before each step.
-    """
+def staged(telling: Telling) -> Iterator[story.Story]:
+    """Run the federation of the demo, and its modules."""
     settings = {
         "PROBLEMS_SOFT_LIMITS": f"{_SLOW}={_SLOW_LIMIT:g}s",
         "SLOW_STAGE_PERIOD": "500ms",
         "LOST_POKE_AGE": "2s",
         "LOST_POKE_PERIOD": "1s",
     }
+    folder, place = telling.folder, telling.place
     served = Served(ORGANIZATION, port=free_port())
     started: list[Module] = []
     with Federation(
-        folder, [ORGANIZATION], data=place, settings=settings, flower=False, problems=served, tell=tell
+        folder, [ORGANIZATION], data=place, settings=settings, flower=False, problems=served, tell=telling.say
     ) as federation:
         try:
-            tell("Starting a script for each kind of module, and a second for ML_MODEL")
+            telling.say("Starting a script for each kind of module, and a second for ML_MODEL")
             for script, kind in [*_KINDS.items(), ("model", "ML_MODEL")]:
                 name = f"{script}-{1 + sum(each.kind == kind for each in started)}"
                 started.append(Module(kind, name, _script(folder, place, script, name)))
                 started[-1].process.start()
-            yield federation, started
+            yield Story(federation, started, telling.console)
         finally:
             # Before the orchestrator, to which they give back what they do.
-            for module in started:
-                module.process.stop()
+            with shielded():
+                for module in started:
+                    module.process.stop()
 
 
 def _script(folder: Path, place: Path, script: str, name: str) -> Process:

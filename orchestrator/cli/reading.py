@@ -8,51 +8,18 @@ import click
 
 from orchestrator import protos as pb
 from orchestrator.cli.errors import RemoteFault, UsageFault
-from orchestrator.client import CallError, Client
+from orchestrator.client import CallError, Client, keys, lists
 from orchestrator.client.progress import in_words
 
-_PAGE = 1000
 KEY_LENGTH = 36
-
-
-def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
-    """Yield all rows of a list.
-
-    Args:
-        query: the call.
-        request: its request; becomes that of page after page.
-        field: what the response calls its rows.
-    """
-    request.page_size = _PAGE
-    while True:
-        response = query(request)
-        yield from getattr(response, field)
-        if not response.next_page_token:
-            return
-        request.page_token = response.next_page_token
-
-
-def plans(client: Client) -> Iterator[pb.ComputePlan]:
-    """Yield all compute plans, the oldest first."""
-    return pages(client.plans.QueryPlans, pb.QueryPlansParam(), "plans")
-
-
-def functions(client: Client) -> Iterator[pb.Function]:
-    """Yield all functions, the oldest first."""
-    return pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(), "Functions")
-
-
-def datasets(client: Client) -> Iterator[pb.DataManager]:
-    """Yield all data sets, the oldest first."""
-    return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
 
 
 def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, int]]:
     """Return how many tasks of compute plans are in each state, in people's words, by the key of the plan."""
     counts = {key: in_words({}) for key in plans}
-    for begin in range(0, len(plans), _PAGE):
+    for begin in range(0, len(plans), lists.PAGE):
         for plan in client.inspection.CountTasks(
-            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+            pb.CountTasksParam(compute_plan_keys=plans[begin : begin + lists.PAGE])
         ).counts:
             counts[plan.compute_plan_key] = in_words({each.status: each.count for each in plan.tasks})
     return counts
@@ -60,12 +27,7 @@ def counts_of(client: Client, plans: Sequence[str]) -> dict[str, Mapping[str, in
 
 def tasks_of(client: Client, plan: str) -> Iterator[pb.ComputeTask]:
     """Yield the tasks of a compute plan."""
-    return tasks(client, pb.TaskQueryFilter(compute_plan_key=plan))
-
-
-def tasks(client: Client, wanted: pb.TaskQueryFilter) -> Iterator[pb.ComputeTask]:
-    """Yield the tasks that a filter lets through, the oldest first."""
-    return pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
+    return lists.tasks(client, pb.TaskQueryFilter(compute_plan_key=plan))
 
 
 @dataclass(frozen=True)
@@ -73,31 +35,21 @@ class Kind:
     """Assets of one kind, which people name by their keys or the beginnings of these.
 
     Args:
-        word: for one of them.
         number: of the kind in the contract.
         get: asks for one by its key.
     """
 
-    word: str
     number: "pb.AssetKind.ValueType"
     get: Callable[[Client, str], Any]
 
 
-PLAN = Kind(
-    "compute plan",
-    pb.ASSET_COMPUTE_PLAN,
-    lambda client, key: client.plans.GetPlan(pb.GetComputePlanParam(key=key)),
-)
-TASK = Kind("task", pb.ASSET_COMPUTE_TASK, lambda client, key: client.tasks.GetTask(pb.GetTaskParam(key=key)))
-FUNCTION = Kind(
-    "function", pb.ASSET_FUNCTION, lambda client, key: client.functions.GetFunction(pb.GetFunctionParam(key=key))
-)
+PLAN = Kind(pb.ASSET_COMPUTE_PLAN, lambda client, key: client.plans.GetPlan(pb.GetComputePlanParam(key=key)))
+TASK = Kind(pb.ASSET_COMPUTE_TASK, lambda client, key: client.tasks.GetTask(pb.GetTaskParam(key=key)))
+FUNCTION = Kind(pb.ASSET_FUNCTION, lambda client, key: client.functions.GetFunction(pb.GetFunctionParam(key=key)))
 DATASET = Kind(
-    "data set",
-    pb.ASSET_DATA_MANAGER,
-    lambda client, key: client.data_managers.GetDataManager(pb.GetDataManagerParam(key=key)),
+    pb.ASSET_DATA_MANAGER, lambda client, key: client.data_managers.GetDataManager(pb.GetDataManagerParam(key=key))
 )
-MODEL = Kind("model", pb.ASSET_MODEL, lambda client, key: client.models.GetModel(pb.GetModelParam(key=key)))
+MODEL = Kind(pb.ASSET_MODEL, lambda client, key: client.models.GetModel(pb.GetModelParam(key=key)))
 
 
 def find(client: Client, key: str, *kinds: Kind) -> Any:
@@ -113,7 +65,6 @@ def find(client: Client, key: str, *kinds: Kind) -> Any:
         UsageFault: there are several.
         CallError: there is none with this whole key, or no answer.
     """
-    words = " or ".join(kind.word for kind in kinds)
     if len(key) >= KEY_LENGTH:
         for kind in kinds:
             try:
@@ -122,27 +73,14 @@ def find(client: Client, key: str, *kinds: Kind) -> Any:
                 if error.oe_code != "OE0002" or kind is kinds[-1]:
                     raise
     asked = pb.FindKeysParam(beginning=key, kinds=[kind.number for kind in kinds])
-    found = client.inspection.FindKeys(asked).found
-    if not found:
-        raise RemoteFault(f"no {words} of channel {client.channel} has a key that begins with {key!r}")
-    if len(found) > 1:
-        shown = ", ".join([*(each.key for each in found[:3]), *(["…"] if len(found) > 3 else [])])
-        raise UsageFault(f"several {words}s have keys that begin with {key!r} ({shown}): give more of it")
+    try:
+        found = keys.meant(client.inspection.FindKeys(asked), asked, f"channel {client.channel}")
+    except keys.UnknownKeyError as error:
+        raise RemoteFault(str(error)) from error
+    except keys.AmbiguousKeyError as error:
+        raise UsageFault(str(error)) from error
     of_number = {kind.number: kind for kind in kinds}
-    return of_number[found[0].kind].get(client, found[0].key)
-
-
-def failure_of(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:
-    """Return why a task failed, or why its function did; None where it did not, or nobody reported it."""
-    if task.status != pb.STATUS_FAILED:
-        return None
-    for key in (task.key, task.function_key):
-        try:
-            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
-        except CallError as error:
-            if error.oe_code != "OE0002":
-                raise
-    return None
+    return of_number[found.kind].get(client, found.key)
 
 
 def error_type(report: pb.FailureReport | None) -> str:

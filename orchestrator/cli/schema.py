@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import click
 
-from orchestrator.cli.connection import Connected
-from orchestrator.cli.portal import Portal, portal_options
+from orchestrator.cli.connected import Connected
+from orchestrator.cli.portal import Portal
 
 _PATH = "/api/schemas/"
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document for a machine.")
@@ -15,7 +15,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group(cls=Connected)
-@portal_options
+@Portal.options
 @click.pass_context
 def schema(context: click.Context, /, **options: Any) -> None:
     """Store workflow templates for executions."""

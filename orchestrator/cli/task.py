@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from orchestrator.cli.acting import as_one_of, readers
-from orchestrator.cli.connection import Connected, Target, connect, connection_options
+from orchestrator.cli.connected import Connected, connection_options
+from orchestrator.cli.connection import Target, connect
 
 STATES = ("Waiting", "Building", "To do", "Doing", "Done", "Failed", "Cancelled")
 """The words of `orchestrator.core.states`, which is not imported for a `--help`."""
@@ -38,6 +39,7 @@ def list_tasks(
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import reading, tables
+        from orchestrator.client import lists
         from orchestrator.core.states import TASK_WORDS
 
         wanted = pb.TaskQueryFilter(
@@ -47,7 +49,7 @@ def list_tasks(
         )
         found = list(
             deque(
-                (each for each in reading.tasks(client, wanted) if state in (None, TASK_WORDS[each.status])),
+                (each for each in lists.tasks(client, wanted) if state in (None, TASK_WORDS[each.status])),
                 maxlen=limit or None,
             )
         )
@@ -104,12 +106,13 @@ def explain(target: Target, key: str, as_json: bool) -> None:
     with connect(target.resolve()) as client:
         from orchestrator import protos as pb
         from orchestrator.cli import advice, reading
+        from orchestrator.client import failures
 
         found = client.explain(reading.find(client, key, reading.TASK))
         failed = next((cause for cause in found.causes if cause.kind == pb.CAUSE_FAULT), None)
         if failed is not None and not as_json:
             task = client.tasks.GetTask(pb.GetTaskParam(key=failed.compute_task_key))
-            report = reading.failure_of(client, task)
+            report = failures.report_of(client, task)
     if as_json:
         reading.print_json(found.document())
         return

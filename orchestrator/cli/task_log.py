@@ -12,7 +12,7 @@ from orchestrator.cli import download, reading
 from orchestrator.cli.connection import Access, tls
 from orchestrator.cli.errors import Fault, UsageFault
 from orchestrator.cli.said import Said
-from orchestrator.client import logs, transfers
+from orchestrator.client import failures, logs, transfers
 from orchestrator.core.states import TERMINAL
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TaskLog:
             StoreError: it may not be read.
             CallError: the orchestrator does not answer.
         """
-        report = reading.failure_of(self._client, self._task)
+        report = failures.report_of(self._client, self._task)
         if attempt is None and self._task.status == pb.STATUS_FAILED:
             self._failure(report)
         elif attempt is None and not follow and self._task.status not in {pb.STATUS_EXECUTING, *TERMINAL}:
@@ -78,7 +78,7 @@ class TaskLog:
             self._printed = said.size
         printed.end()
         if follow and attempt is None and self._task.status == pb.STATUS_FAILED:
-            self._failure(reading.failure_of(self._client, self._task))
+            self._failure(failures.report_of(self._client, self._task))
 
     def _failure(self, report: pb.FailureReport | None) -> None:
         if report is None or not report.HasField("logs_address"):

@@ -2,7 +2,7 @@
 
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ Row = TypeVar("Row")
 
 _BATCH = 100
 _SLICE = 500
+_TAKEN = "OE0006"
 
 
 def register_organization(organization: str, channel: str, store_url: str) -> Steps[pb.Organization]:
@@ -33,7 +34,7 @@ def register_organization(organization: str, channel: str, store_url: str) -> St
         )
         return registered
     except CallError as error:
-        if error.oe_code != "OE0006":
+        if error.oe_code != _TAKEN:
             raise
         found = yield from _organization(organization)
         if found is None or found.address.removesuffix("/") != store_url.removesuffix("/"):
@@ -146,13 +147,45 @@ def add_samples(
     with closing((yield Work(stores.connect))) as connection:
         # A few at a time: who is cut off has what came before.
         for batch in _batches(list(missing.values()), _BATCH):
-            new = []
-            for content in batch:
-                key = str(uuid.uuid4())
-                yield Work(partial(connection.put, base, f"data_samples/{key}", content))
-                new.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=content.checksum))
-            known |= {sample.checksum: sample for sample in (yield from _register_samples(new))}
+            known |= yield from _add_batch(partial(connection.put, base), organization, manager, batch)
     return Several(known[content.checksum] for content in contents)
+
+
+def _add_batch(
+    put: Callable[[str, Source], str], organization: str, manager: str, batch: Sequence[Source]
+) -> Steps[dict[str, pb.DataSample]]:
+    """Add data samples that were not there yet; return them, and all others that there are now, by their checksums.
+
+    Whoever adds the same content at the same time gives it the same key, and is told that it is there.
+    """
+    found: dict[str, pb.DataSample] = {}
+    key_of: Callable[[Source], str] = partial(_key_of_content, manager)
+    while batch:
+        new = []
+        for content in batch:
+            key = key_of(content)
+            yield Work(partial(put, f"data_samples/{key}", content))
+            new.append(pb.NewDataSample(key=key, data_manager_keys=[manager], checksum=content.checksum))
+        try:
+            return found | {sample.checksum: sample for sample in (yield from _register_samples(new, organization))}
+        except CallError as error:
+            if error.oe_code != _TAKEN or key_of is _any_key:
+                raise
+        found = yield from _samples_of(manager, organization)
+        left = [content for content in batch if content.checksum not in found]
+        if len(left) == len(batch):
+            # The key is a stranger's: others know how it is made.
+            key_of = _any_key
+        batch = left
+    return found
+
+
+def _key_of_content(manager: str, content: Source) -> str:
+    return str(uuid.uuid5(uuid.UUID(manager), content.checksum))
+
+
+def _any_key(_: Source) -> str:
+    return str(uuid.uuid4())
 
 
 def _put_all(stores: Stores, organization: str, contents: Mapping[str, Source]) -> Steps[list[pb.Addressable]]:
@@ -222,12 +255,12 @@ def _query(client: object, keys: Sequence[str]) -> object:
     return client.data_samples.QueryDataSamples(wanted)  # type: ignore[attr-defined]
 
 
-def _register_samples(new: Sequence[pb.NewDataSample]) -> Steps[list[pb.DataSample]]:
+def _register_samples(new: Sequence[pb.NewDataSample], organization: str) -> Steps[list[pb.DataSample]]:
     wanted = [sample.key for sample in new]
     answer = yield from settle(
         lambda client: client.data_samples.RegisterDataSamples(pb.RegisterDataSamplesParam(samples=new)),
         partial(_query, keys=wanted),
         # All of them or none.
-        lambda found: len(found.data_samples) == len(wanted),
+        lambda found: [sample.owner for sample in found.data_samples] == [organization] * len(wanted),
     )
     return list(answer.data_samples)

@@ -113,7 +113,7 @@ class Assets:
         """Add data samples to a data set: copy them into the own asset store, and register that they exist.
 
         Nobody else reads them there. A folder whose content the data set has already is not added again: so what was
-        cut off may be repeated.
+        cut off may be repeated, and several may add the same at once.
 
         Args:
             folders: one each; a single one may be given as it is.

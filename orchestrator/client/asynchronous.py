@@ -10,34 +10,28 @@ import grpc
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
-from orchestrator.client import additions, continuation, explanation, keys, models, readiness, registration, submission
 from orchestrator.client import check as checking
-from orchestrator.client import scores as measured
-from orchestrator.client.additions import Metadata, Place
-from orchestrator.client.assets import READY_SECONDS
+from orchestrator.client import continuation, keys, registration, submission
+from orchestrator.client.asynchronous_assets import AsyncAssets
 from orchestrator.client.catalogue import Catalogue
 from orchestrator.client.certificates import Certificates, RenewedAsyncChannel
 from orchestrator.client.check import Check
-from orchestrator.client.connection import options
 from orchestrator.client.continuation import Continuation, Continuations, Replacements
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.event import Event
-from orchestrator.client.explanation import Explanation
 from orchestrator.client.interceptors import AsyncPartsInterceptor, AsyncStreamInterceptor, AsyncUnaryInterceptor
 from orchestrator.client.live import is_shown, sending, settle
-from orchestrator.client.models import Wanted
 from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.registration import New
-from orchestrator.client.scores import Scores
-from orchestrator.client.shown import Shown
+from orchestrator.client.services import AsyncServices
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.task import Permissions, Task
+from orchestrator.client.transport import options
 from orchestrator.client.watching import PATIENCE, Watch, live, new_watch
 
 
-class AsyncClient(Shown):
+class AsyncClient(AsyncServices, AsyncAssets):
     """What `Client` is, for asyncio: calls and most methods are awaited, `watch` is an async iterator.
 
     Make it inside the event loop that will use it. Its arguments and errors are those of `Client`.
@@ -52,9 +46,7 @@ class AsyncClient(Shown):
         timeout: float = 30.0,
         proxy_from_environment: bool = False,
     ) -> None:
-        self.organization = organization
-        self.channel = channel
-        self.address = keys.checked_address(address)
+        address = keys.checked_address(address)
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
         identity = (organization, channel, timeout, address)
@@ -70,25 +62,7 @@ class AsyncClient(Shown):
                 lambda credentials: grpc.aio.secure_channel(address, credentials, how, interceptors=interceptors),
                 certificates,
             )
-        self.plans = pb.ComputePlanServiceStub(self._transport)
-        self.tasks = pb.ComputeTaskServiceStub(self._transport)
-        self.functions = pb.FunctionServiceStub(self._transport)
-        self.models = pb.ModelServiceStub(self._transport)
-        self.data_managers = pb.DataManagerServiceStub(self._transport)
-        self.data_samples = pb.DataSampleServiceStub(self._transport)
-        self.datasets = pb.DatasetServiceStub(self._transport)
-        self.performances = pb.PerformanceServiceStub(self._transport)
-        self.failure_reports = pb.FailureReportServiceStub(self._transport)
-        self.organizations = pb.OrganizationServiceStub(self._transport)
-        self.profiling = pb.ProfilingServiceStub(self._transport)
-        self.events = pb.EventServiceStub(self._transport)
-        self.info = pb.InfoServiceStub(self._transport)
-        self.inspection = pb.InspectionServiceStub(self._transport)
-        self.executions = pb.ExecutionServiceStub(self._transport)
-        self.worker = pb.WorkerServiceStub(self._transport)
-        self.submissions = pb.SubmissionServiceStub(self._transport)
-        self.topics = pb.TopicServiceStub(self._transport)
-        self.execution_steps = pb.ExecutionStepServiceStub(self._transport)
+        super().__init__(organization, channel, address, self._transport)
 
     def plan(
         self, name: str, *, tag: str = "", metadata: Mapping[str, str] | None = None, key: str | None = None
@@ -123,75 +97,6 @@ class AsyncClient(Shown):
         """Register an asset, once, and return it; see `Client.register`."""
         asset: Message = await self._run(registration.register(new, self.organization))
         return asset
-
-    async def register_organization(self, store_url: str) -> pb.Organization:
-        """Register this organization; see `Client.register_organization`."""
-        return await self._run(additions.register_organization(self.organization, self.channel, store_url))
-
-    async def add_function(
-        self,
-        folder: Place,
-        *,
-        permissions: Permissions = (),
-        name: str = "",
-        metadata: Metadata = None,
-        key: str | None = None,
-    ) -> pb.Function:
-        """Add a function; see `Client.add_function`."""
-        return await self._run(
-            additions.add_function(self._stores, self.organization, folder, permissions, name, metadata, key)
-        )
-
-    async def add_dataset(
-        self,
-        opener: Place,
-        *,
-        name: str,
-        permissions: Permissions = (),
-        logs: Permissions = (),
-        description: str = "",
-        metadata: Metadata = None,
-        key: str | None = None,
-    ) -> pb.DataManager:
-        """Add a data set; see `Client.add_dataset`."""
-        who, stores = self.organization, self._stores
-        return await self._run(
-            additions.add_dataset(stores, who, opener, name, permissions, logs, description, metadata, key)
-        )
-
-    async def add_samples(self, folders: Place | Iterable[Place], dataset: str | pb.DataManager) -> list[pb.DataSample]:
-        """Add data samples; see `Client.add_samples`."""
-        return await self._run(additions.add_samples(self._stores, self.organization, dataset, folders))
-
-    async def wait_ready(self, *functions: str | pb.Function, timeout: float = READY_SECONDS) -> list[pb.Function]:
-        """Return functions once all of them are built; see `Client.wait_ready`."""
-        return await self._run(readiness.wait_ready(self._stores, functions, timeout))
-
-    async def build_delay(self, function: str | pb.Function) -> str:
-        """Return what has delayed the build of a function; see `Client.build_delay`."""
-        return await self._run(readiness.delay_of(function))
-
-    async def download(self, wanted: Wanted, path: Path | str) -> Path:
-        """Write a model to a file; see `Client.download`."""
-        return await self._run(models.download(self._stores, wanted, path))
-
-    async def model(self, wanted: Wanted) -> pb.Model:
-        """Return a model; see `Client.model`."""
-        return await self._run(models.find(wanted))
-
-    async def scores(self, plan: Known) -> Scores:
-        """Return what the tasks of a compute plan have measured; see `Client.scores`."""
-        return await self._run(of(plan, measured.scores))
-
-    async def log(self, task: Task | pb.ComputeTask | str, attempt: int | None = None) -> str:
-        """Return what a task has said so far; see `Client.log`."""
-        from orchestrator.client import logs
-
-        return await self._run(logs.read(self._stores, task, attempt))
-
-    async def explain(self, task: Task | pb.ComputeTask | str) -> Explanation:
-        """Return why a task is in its state; see `Client.explain`."""
-        return await self._run(explanation.explain(task))
 
     async def submit(self, plan: Plan[Any], batch: int = BATCH, bar: bool = True) -> None:
         """Register what is not registered yet of a compute plan; see `Plan.submit`."""
@@ -274,10 +179,6 @@ class AsyncClient(Shown):
             finally:
                 stream.cancel()
             await self._run(watch.resume(lost))
-
-    def facts(self) -> Mapping[str, object]:
-        """Return what is shown."""
-        return {"organization": self.organization, "channel": self.channel, "address": self.address}
 
     def _connection(self) -> object:
         return self._transport.current() if isinstance(self._transport, RenewedAsyncChannel) else self._transport

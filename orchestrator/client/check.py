@@ -7,9 +7,9 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from orchestrator import protos as pb
+from orchestrator.client.parts import parts
 from orchestrator.client.printing import printable
 from orchestrator.client.steps import Steps, repeat, seconds_for
-from orchestrator.client.submission import parts
 
 _ENDED = {pb.FUNCTION_STATUS_FAILED: "could not be built", pb.FUNCTION_STATUS_CANCELED: "was cancelled"}
 _SHORT = 8

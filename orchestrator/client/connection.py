@@ -23,40 +23,16 @@ from orchestrator.client.outcome import outcome, overdue
 from orchestrator.client.plan import BATCH, Known, Plan, load, new_plan, of
 from orchestrator.client.plans import Plans
 from orchestrator.client.registration import New
-from orchestrator.client.retrying import SERVICE_CONFIG
-from orchestrator.client.shown import Shown
+from orchestrator.client.services import Services
 from orchestrator.client.steps import Call, Result, Steps, Work
 from orchestrator.client.stores import Stores
+from orchestrator.client.transport import options
 from orchestrator.client.watching import PATIENCE, Watch, live, new_watch
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 
-_OPTIONS = (
-    ("grpc.service_config", SERVICE_CONFIG),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A watcher is silent for hours: only a ping tells it that the server's machine is gone.
-    ("grpc.keepalive_time_ms", 60_000),
-    # What was sent must be acknowledged in as long, too, or the connection is left.
-    ("grpc.keepalive_timeout_ms", 8_000),
-    # Two minutes by default: too long for nodes whose leases end soon after a server was restarted.
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 
-
-def options(proxy_from_environment: bool) -> tuple[tuple[str, Any], ...]:
-    """Return how to connect.
-
-    Args:
-        proxy_from_environment: whether by the proxy that `https_proxy` and the like name, which a company sets for
-            other programs.
-    """
-    return (*_OPTIONS, ("grpc.enable_http_proxy", int(proxy_from_environment)))
-
-
-class Client(Assets, Plans, Shown):
+class Client(Services, Assets, Plans):
     """Typed stubs of every service, called as one organization in one channel, and what is made of several calls.
 
     Calls raise `CallError`, which is a `grpc.RpcError`; those that change nothing when repeated are sent again a few
@@ -89,9 +65,7 @@ class Client(Assets, Plans, Shown):
         timeout: float = 30.0,
         proxy_from_environment: bool = False,
     ) -> None:
-        self.organization = organization
-        self.channel = channel
-        self.address = keys.checked_address(address)
+        address = keys.checked_address(address)
         self._timeout = timeout
         self._catalogue = Catalogue()
         self._stores = Stores(certificates, proxy_from_environment)
@@ -102,26 +76,7 @@ class Client(Assets, Plans, Shown):
             certificates.check()
             self._transport = RenewedChannel(address, certificates, how)
         calls = grpc.intercept_channel(self._transport, Interceptor(organization, channel, timeout, address))
-        self.plans = pb.ComputePlanServiceStub(calls)
-        self.tasks = pb.ComputeTaskServiceStub(calls)
-        self.functions = pb.FunctionServiceStub(calls)
-        self.models = pb.ModelServiceStub(calls)
-        self.data_managers = pb.DataManagerServiceStub(calls)
-        self.data_samples = pb.DataSampleServiceStub(calls)
-        self.datasets = pb.DatasetServiceStub(calls)
-        self.performances = pb.PerformanceServiceStub(calls)
-        self.failure_reports = pb.FailureReportServiceStub(calls)
-        self.organizations = pb.OrganizationServiceStub(calls)
-        self.profiling = pb.ProfilingServiceStub(calls)
-        self.events = pb.EventServiceStub(calls)
-        self.info = pb.InfoServiceStub(calls)
-        self.inspection = pb.InspectionServiceStub(calls)
-        self.worker = pb.WorkerServiceStub(calls)
-        self.executions = pb.ExecutionServiceStub(calls)
-        self.submissions = pb.SubmissionServiceStub(calls)
-        self.topics = pb.TopicServiceStub(calls)
-        self.execution_steps = pb.ExecutionStepServiceStub(calls)
-        self.modules = pb.ModuleServiceStub(calls)
+        super().__init__(organization, channel, address, calls)
 
     def ping(self) -> None:
         """Find out at once whether the server can be reached; other calls try for some seconds.
@@ -264,10 +219,6 @@ class Client(Assets, Plans, Shown):
             finally:
                 stream.cancel()
             self._run(watch.resume(lost))
-
-    def facts(self) -> Mapping[str, object]:
-        """Return what is shown."""
-        return {"organization": self.organization, "channel": self.channel, "address": self.address}
 
     def _declared(self, key: str) -> pb.Function:
         return self._run(self._catalogue.function(key))

@@ -8,9 +8,11 @@ from pathlib import Path
 from orchestrator import protos as pb
 from orchestrator.client.errors import CallError, StoreError
 from orchestrator.client.printing import printable
+from orchestrator.client.services import Services
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
 
+_UNKNOWN = "OE0002"
 _LOG_LINES, _LOG_BYTES = 5, 16 * 1024 * 1024
 
 
@@ -41,7 +43,7 @@ def of(stores: Stores, key: str) -> Steps[Failure | None]:
     try:
         report = yield lambda client: client.failure_reports.GetFailureReport(wanted)
     except CallError as error:
-        if error.oe_code != "OE0002":
+        if error.oe_code != _UNKNOWN:
             raise
         return None
     said = f"{pb.ErrorType.Name(report.error_type).removeprefix('ERROR_TYPE_')} error at {report.owner}"
@@ -49,6 +51,23 @@ def of(stores: Stores, key: str) -> Steps[Failure | None]:
         return Failure(said, False)
     lines = yield Work(partial(_end_of_log, stores, report))
     return Failure(f"{said}; its log ends with\n{lines}" if lines else said, True)
+
+
+def report_of(client: Services, task: pb.ComputeTask) -> pb.FailureReport | None:
+    """Return why a task failed, or why its function did; None where it did not, or nobody has reported it yet.
+
+    Raises:
+        CallError: the orchestrator does not answer.
+    """
+    if task.status != pb.STATUS_FAILED:
+        return None
+    for key in (task.key, task.function_key):
+        try:
+            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
+        except CallError as error:
+            if error.oe_code != _UNKNOWN:
+                raise
+    return None
 
 
 def _end_of_log(stores: Stores, report: pb.FailureReport) -> str:

@@ -38,6 +38,8 @@ class _Identity:
     def _traced(self, details: Any, headers: dict[str, str]) -> AbstractContextManager[Span]:
         method = details.method if isinstance(details.method, str) else details.method.decode()
         name = method.removeprefix("/")
+        if name in names.PERIODIC:
+            return spans.nothing()
         return spans.calling(name, {**self._called, names.RPC_METHOD: name}, headers)
 
     def _identified(self, details: Any, timeout: float | None, headers: Mapping[str, str] = _NO_HEADERS) -> Any:

@@ -84,6 +84,37 @@ def key_of(given: Any, what: str, *classes: Any) -> str:
     return spelled(given, what)
 
 
+class UnknownKeyError(ValueError):
+    """No asset has such a key."""
+
+
+class AmbiguousKeyError(ValueError):
+    """The keys of several assets begin so."""
+
+
+def meant(found: pb.FindKeysResponse, asked: pb.FindKeysParam, channel: str = "this channel") -> pb.FoundKey:
+    """Return the key that a beginning of it stands for.
+
+    Args:
+        found: the keys that begin so.
+        asked: the beginning, and what it may be the key of.
+        channel: where, for people.
+
+    Raises:
+        UnknownKeyError: none begins so.
+        AmbiguousKeyError: more than one does.
+    """
+    words = " or ".join(WORDS[kind] for kind in asked.kinds)
+    if not found.found:
+        raise UnknownKeyError(f"no {words} of {channel} has a key that begins with {asked.beginning!r}")
+    if len(found.found) > 1:
+        shown = ", ".join([*(each.key for each in found.found[:_SHOWN]), *(["…"] if len(found.found) > _SHOWN else [])])
+        raise AmbiguousKeyError(
+            f"several {words}s have keys that begin with {asked.beginning!r} ({shown}): give more of it"
+        )
+    return found.found[0]
+
+
 def whole(key: str, *kinds: "pb.AssetKind.ValueType") -> Steps[str]:
     """Return the key that a beginning of it stands for.
 
@@ -99,14 +130,7 @@ def whole(key: str, *kinds: "pb.AssetKind.ValueType") -> Steps[str]:
         return key
     asked = pb.FindKeysParam(beginning=key, kinds=kinds)
     answer = yield lambda client: client.inspection.FindKeys(asked)
-    found: list[str] = [each.key for each in answer.found]
-    words = " or ".join(WORDS[kind] for kind in kinds)
-    if not found:
-        raise ValueError(f"no {words} of this channel has a key that begins with {key!r}")
-    if len(found) > 1:
-        shown = ", ".join([*found[:_SHOWN], *(["…"] if len(found) > _SHOWN else [])])
-        raise ValueError(f"several {words}s have keys that begin with {key!r} ({shown}): give more of it")
-    return found[0]
+    return meant(answer, asked).key
 
 
 def find(given: Any, kind: "pb.AssetKind.ValueType", *classes: Any) -> Steps[str]:

@@ -39,7 +39,9 @@ SAFE_TO_REPEAT = {
     "orchestrator.WorkerService": (
         "ClaimTask",
         "Heartbeat",
+        "ClaimTasks",
         "CompleteTask",
+        "CompleteTasks",
         "FailTask",
         "ReleaseTask",
         "DeclineTask",

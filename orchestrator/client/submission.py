@@ -1,9 +1,9 @@
 """How a compute plan is registered and cancelled, so that a lost answer does nothing twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 
@@ -11,14 +11,11 @@ from orchestrator import protos as pb
 from orchestrator.client import continuation
 from orchestrator.client.errors import CallError, PlanError
 from orchestrator.client.live import Told
+from orchestrator.client.parts import parts
 from orchestrator.client.plan import Plan
 from orchestrator.client.steps import Steps, repeat, seconds_for, settle
 from orchestrator.client.task import Task
 
-Part = TypeVar("Part")
-
-# The orchestrator takes parts of 4 MiB, and messages of 64.
-_PART_BYTES = 1024 * 1024
 _BATCH_BYTES = 32 * 1024 * 1024
 
 
@@ -107,30 +104,6 @@ def _resubmit(first: str, edited: Plan[Any]) -> Steps[continuation.Continuation]
         if task.key in stands:
             task.reuse(stands[task.key])
     return continuation.of(answer)
-
-
-def parts(
-    plan: pb.NewComputePlan, tasks: Sequence[pb.NewComputeTask], part: Callable[..., Part], most: int = _PART_BYTES
-) -> Iterator[Part]:
-    """Yield a whole plan as it is sent.
-
-    Args:
-        plan: without its tasks.
-        tasks: all of them.
-        part: makes a part.
-        most: bytes of the tasks of a part, but for one task that is larger.
-    """
-    head: pb.PlanHead | None = pb.PlanHead(plan=plan, tasks=len(tasks))
-    some: list[pb.NewComputeTask] = []
-    size = 0
-    for task in tasks:
-        own = task.ByteSize()
-        if some and size + own > most:
-            yield part(head=head, tasks=some)
-            head, some, size = None, [], 0
-        some.append(task)
-        size += own
-    yield part(head=head, tasks=some)
 
 
 def _batch(tasks: Sequence[Task], most: int, most_bytes: int = _BATCH_BYTES) -> list[Task]:

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.compute import consents, plans, registration, submissions, task_registration, wholes
+from orchestrator.compute.packed import Packed
+from orchestrator.compute.references import References
 from orchestrator.compute.registration import Known
 from orchestrator.compute.tasks import KIND
-from orchestrator.compute.wholes import Packed
 from orchestrator.core import permissions, pokes
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.timestamps import timestamp
@@ -61,13 +62,19 @@ def _look(
     transaction: Transaction, answer: pb.PlanCheck, new: pb.NewComputePlan, packed: Packed, faults: _Faults
 ) -> None:
     """Apply the rules to all tasks, and fill in what those that are right would wait for."""
-    graph = registration.graph_of(packed.values())
+    references = References(packed.values())
     plan = Plan(UUID(new.key), KIND, transaction.organization, None, None)
-    known = task_registration.look_up(transaction, packed, graph, to_come=plan)
+    known = task_registration.look_up(transaction, references, to_come=plan)
     pairs: Counter[tuple[str, str]] = Counter()
     ready: Counter[str] = Counter()
     for task in registration.register(
-        packed, graph, transaction.organization, known, timestamp(transaction.now), faults.add, set(faults.tasks)
+        packed,
+        references.graph,
+        transaction.organization,
+        known,
+        timestamp(transaction.now),
+        faults.add,
+        set(faults.tasks),
     ):
         pairs[task.worker, task.new.function_key] += 1
         ready[task.worker] += task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT

@@ -13,7 +13,7 @@ from orchestrator.compute.assets import compute_plans, functions
 from orchestrator.compute.links import Continued
 from orchestrator.compute.origins import Origin
 from orchestrator.compute.ownership import check_owner
-from orchestrator.compute.wholes import Packed
+from orchestrator.compute.packed import Packed
 from orchestrator.core import states
 from orchestrator.core.errors import BadRequestError, ConflictError, InvalidAssetError
 from orchestrator.core.fields import parse_key

@@ -1,7 +1,7 @@
 """What the tasks of one call are checked against, in a form that costs little each time that it is asked."""
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple, TypeAlias
 
 from orchestrator import protos as pb
 from orchestrator.core import permissions
@@ -35,6 +35,10 @@ class Declared:
         self.needed = [name for name, spec in self.inputs.items() if not spec.optional]
 
 
+Outputs: TypeAlias = Mapping[str, pb.ComputeTaskOutput]
+"""The outputs of a task, by their identifiers."""
+
+
 class Granted:
     """The permissions that tasks get, which are the same for most tasks of a call.
 
@@ -51,6 +55,21 @@ class Granted:
         self._organizations = organizations
         self.own = pb.Permission(authorized_ids=[caller])
         self._known: dict[bytes, pb.ComputeTaskOutput] = {}
+        self._outputs: dict[tuple[object, ...], Outputs] = {}
+
+    def outputs(self, new: pb.NewComputeTask, function: str, find: Callable[[], Outputs]) -> Outputs:
+        """Return the outputs of a task as they are to be stored: the same for tasks of a function that ask the same.
+
+        Args:
+            new: the task.
+            function: the key of its function.
+            find: checks and returns them, where none before it has asked the same.
+        """
+        asked = function, *((name, output.SerializeToString()) for name, output in new.outputs.items())
+        found = self._outputs.get(asked)
+        if found is None:
+            found = self._outputs[asked] = find()
+        return found
 
     def of(self, new: pb.NewComputeTaskOutput) -> pb.ComputeTaskOutput:
         """Return an output as it is to be stored.

@@ -1,12 +1,13 @@
 """Compute as a kind of work: what a claim hands over, what a report registers, and what follows an ending."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from uuid import UUID
 
 from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.compute import (
+    definitions,
     failure_reports,
     models,
     performances,
@@ -17,7 +18,6 @@ from orchestrator.compute import (
     validation,
 )
 from orchestrator.compute import tasks as compute_tasks
-from orchestrator.compute.assets import compute_plans
 from orchestrator.core.errors import BadRequestError
 from orchestrator.engine import retries
 from orchestrator.engine.kinds import Failure, Policies, Service
@@ -75,9 +75,9 @@ class Compute:
         if named - {message.key}:
             raise BadRequestError(f"the results name another task than the attempt, {message.key}")
         if named:
-            function = results.function_of(transaction, message)
-            models.add(transaction, message, function, report.models)
-            performances.add(transaction, message, function, report.performances)
+            outputs = definitions.outputs(transaction, UUID(message.function_key))
+            models.add(transaction, message, outputs, report.models)
+            performances.add(transaction, message, outputs, report.performances)
         for step in report.profiling_steps:
             profiling.add(transaction, message, step)
 
@@ -105,11 +105,11 @@ class Compute:
     def policies(self, transaction: Transaction, task: Task) -> Policies:
         """Return what the metadata of a task and of its compute plan say."""
         metadata = compute_tasks.to_message(task).metadata
-        plan = compute_plans.get(transaction, task.plan)
+        plan = definitions.plan(transaction, task.plan)
         whole = retries.time_limit(plan.metadata)
         return Policies(
             overrides=(metadata, plan.metadata),
-            ends_at=plan.creation_date.ToDatetime(UTC) + whole if whole else None,
+            ends_at=plan.created_at + whole if whole else None,
             time_limit=retries.time_limit(metadata),
         )
 

@@ -1,6 +1,6 @@
 """Models: files that tasks made; they lie in the asset store of the task's worker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import TextClause
@@ -31,21 +31,22 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     if len(keys) > 1:
         raise BadRequestError("models: one call takes the models of one task only")
     task, function = results.producing_task(transaction, keys.pop())
-    return pb.RegisterModelsResponse(models=add(transaction, task, function, asked.models))
+    return pb.RegisterModelsResponse(models=add(transaction, task, function.outputs, asked.models))
 
 
 # An output that takes one model is full when it has one. The limit is all of them: where Postgres does not know the
 # arrays it expects ten rows, and plans anew each time; of ten rows with a limit it expects one.
 _KEEP = """
     INSERT INTO models (key, channel, owner, created_at, message, task_key, output, transient)
-    SELECT key, :channel, :model_owner, CAST(:now AS timestamptz), message, CAST(:model_task AS uuid), output, transient
-    FROM (SELECT key, message, output, transient, multiple, ordinal
-          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_messages AS bytea[]), CAST(:model_outputs AS text[]),
+    SELECT key, :channel, owner, CAST(:now AS timestamptz), message, task, output, transient
+    FROM (SELECT key, owner, message, task, output, transient, multiple, ordinal
+          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_owners AS text[]), CAST(:model_messages AS bytea[]),
+                      CAST(:model_tasks AS uuid[]), CAST(:model_outputs AS text[]),
                       CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
-               AS new (key, message, output, transient, multiple, ordinal)
+               AS new (key, owner, message, task, output, transient, multiple, ordinal)
           LIMIT cardinality(CAST(:model_keys AS uuid[]))) AS new
     WHERE multiple OR NOT EXISTS (SELECT FROM models AS other
-                                  WHERE other.task_key = CAST(:model_task AS uuid) AND other.output = new.output)
+                                  WHERE other.task_key = new.task AND other.output = new.output)
     ORDER BY ordinal
     ON CONFLICT (key) DO NOTHING RETURNING key
 """
@@ -53,7 +54,10 @@ _FILLED = statement("SELECT DISTINCT output FROM models WHERE task_key = :task")
 
 
 def add(
-    transaction: Transaction, task: pb.ComputeTask, function: pb.Function, new_models: Sequence[pb.NewModel]
+    transaction: Transaction,
+    task: pb.ComputeTask,
+    function_outputs: Mapping[str, pb.FunctionOutput],
+    new_models: Sequence[pb.NewModel],
 ) -> list[pb.Model]:
     """Keep valid models of a task that the transaction has locked; they are written with its events.
 
@@ -66,8 +70,8 @@ def add(
     added: list[pb.Model] = []
     for new in new_models:
         identifier = new.compute_task_output_identifier
-        results.check_output(task, function, identifier, pb.ASSET_MODEL)
-        if identifier in outputs and not function.outputs[identifier].multiple:
+        results.check_output(task, function_outputs, identifier, pb.ASSET_MODEL)
+        if identifier in outputs and not function_outputs[identifier].multiple:
             raise _full(task, identifier)
         outputs.append(identifier)
         added.append(
@@ -81,12 +85,13 @@ def add(
             )
         )
     keys = [UUID(model.key) for model in added]
-    multiples = [function.outputs[output].multiple for output in outputs]
+    multiples = [function_outputs[output].multiple for output in outputs]
 
     def check(kept: Sequence[Row]) -> None:
-        if len(kept) == len(added):
-            return
         missing = set(keys).difference(row.key for row in kept)
+        if not missing and len(set(keys)) == len(keys):
+            # Another's of the same call.
+            return
         full = set(transaction.connection.execute(_FILLED, {"task": UUID(task.key)}).scalars())
         for key, output, multiple in zip(keys, outputs, multiples, strict=True):
             if key in missing and not multiple and output in full:
@@ -96,14 +101,15 @@ def add(
     transaction.last(
         _KEEP,
         {
-            "model_owner": task.worker,
-            "model_task": UUID(task.key),
+            "model_owners": [task.worker for _ in added],
+            "model_tasks": [UUID(task.key) for _ in added],
             "model_keys": keys,
             "model_messages": [model.SerializeToString() for model in added],
             "model_outputs": outputs,
             "model_transients": [task.outputs[output].transient for output in outputs],
             "model_multiples": multiples,
         },
+        len(added),
         check,
     )
     for model, output in zip(added, outputs, strict=True):

@@ -7,7 +7,7 @@ from uuid import UUID
 from orchestrator import protos as pb
 from orchestrator.compute import assets, links, models, reuse
 from orchestrator.compute import tasks as compute_tasks
-from orchestrator.compute.wholes import Packed
+from orchestrator.compute.packed import Packed
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine import graph, plans, tasks
 from orchestrator.engine.plans import Plan

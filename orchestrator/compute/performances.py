@@ -1,6 +1,6 @@
 """Performances: numbers that test tasks measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import RowMapping, insert, select
@@ -20,7 +20,7 @@ def register(transaction: Transaction, new: pb.NewPerformance) -> pb.Performance
     """Register a performance of a task that the caller runs."""
     validation.check_performance(new)
     task, function = results.producing_task(transaction, parse_key(new.compute_task_key))
-    return add(transaction, task, function, [new])[0]
+    return add(transaction, task, function.outputs, [new])[0]
 
 
 _FILLED = statement("SELECT output FROM performances WHERE task_key = :task")
@@ -29,7 +29,7 @@ _FILLED = statement("SELECT output FROM performances WHERE task_key = :task")
 def add(
     transaction: Transaction,
     task: pb.ComputeTask,
-    function: pb.Function,
+    function_outputs: Mapping[str, pb.FunctionOutput],
     new_performances: Sequence[pb.NewPerformance],
 ) -> list[pb.Performance]:
     """Keep valid performances of a task that the transaction has locked.
@@ -44,7 +44,7 @@ def add(
     added, rows = [], []
     for new in new_performances:
         identifier = new.compute_task_output_identifier
-        results.check_output(task, function, identifier, pb.ASSET_PERFORMANCE)
+        results.check_output(task, function_outputs, identifier, pb.ASSET_PERFORMANCE)
         if identifier in filled:
             raise ConflictError(f"output {identifier!r} of task {task.key} has its performance already")
         filled.add(identifier)

@@ -1,6 +1,6 @@
 """The registration of tasks: every rule of `RegisterTasks`, on values read in bulk beforehand."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self, TypeAlias
 
@@ -8,10 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from orchestrator import protos as pb
 from orchestrator.compute.declarations import Declared, Granted, Input
+from orchestrator.compute.references import Graph
 from orchestrator.core import fields, permissions, states
 from orchestrator.core.errors import (
     BadRequestError,
-    ConflictError,
     InvalidAssetError,
     NotFoundError,
     OrchestratorError,
@@ -51,16 +51,16 @@ class Parent(NamedTuple):
     """What children are checked against, of a task that exists or comes before them in the call."""
 
     key: str
-    function_key: str
+    declared: Declared
     status: "states.TaskStatus"
     rank: int
     logs_permission: pb.Permission
     outputs: Mapping[str, pb.ComputeTaskOutput]
 
     @classmethod
-    def of(cls, task: pb.ComputeTask) -> Self:
-        """Return it of a task that exists."""
-        return cls(task.key, task.function_key, task.status, task.rank, task.logs_permission, task.outputs)
+    def of(cls, task: pb.ComputeTask, declared: Declared) -> Self:
+        """Return it of a task that exists, whose function declares so."""
+        return cls(task.key, declared, task.status, task.rank, task.logs_permission, task.outputs)
 
 
 @dataclass(frozen=True)
@@ -88,32 +88,6 @@ class Known:
     disabled: Collection[str]
     organizations: Collection[str]
     makers: Mapping[str, pb.ComputeTask] = field(default_factory=dict)
-
-
-Graph: TypeAlias = Mapping[str, tuple[str, ...]]
-"""The tasks of a call by their keys, each with the keys of its parents, each once, in the order of its inputs."""
-
-
-def graph_of(tasks: Iterable[pb.NewComputeTask]) -> Graph:
-    """Return the graph of some tasks.
-
-    Raises:
-        ConflictError: two have the same key.
-    """
-    # Each access to a field makes a string of its own.
-    same: dict[str, str] = {}
-    found: dict[str, tuple[str, ...]] = {}
-    for new in tasks:
-        key = new.key
-        if key in found:
-            raise ConflictError(f"task {key} is given twice")
-        above = (
-            given.parent_task_output.parent_task_key
-            for given in new.inputs
-            if given.WhichOneof("ref") == "parent_task_output"
-        )
-        found[same.setdefault(key, key)] = tuple(same.setdefault(parent, parent) for parent in dict.fromkeys(above))
-    return found
 
 
 Passed: TypeAlias = Callable[[str, OrchestratorError], None]
@@ -153,7 +127,7 @@ def register(
 
     for key, above in parents.items():
         for parent in above:
-            if parent not in tasks and parent not in known.parents and parent not in missing:
+            if parent not in parents and parent not in known.parents and parent not in missing:
                 refuse(key, InvalidAssetError(f"task {key}: its parent {parent} does not exist"))
                 break
     order = graph.sort(parents)
@@ -161,15 +135,15 @@ def register(
         sorted_keys = set(order)
         stuck = next(key for key in tasks if key not in sorted_keys)
         refuse(stuck, InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one"))
-    before = {key: Parent.of(task) for key, task in known.parents.items()}
     declared = {key: Declared(function) for key, function in known.functions.items()}
+    before = {key: Parent.of(task, declared[task.function_key]) for key, task in known.parents.items()}
     granted = Granted(caller, known.organizations)
     for key in order:
         if left_out and (key in left_out or not left_out.isdisjoint(parents[key])):
             left_out.add(key)
             continue
         try:
-            checked = _Registration(tasks[key], caller, known, before, declared, granted)
+            checked = _Registration(key, tasks[key], caller, known, before, declared, granted)
             registered, before[key] = checked.task(parents[key], now)
         except OrchestratorError as error:
             refuse(key, error)
@@ -181,6 +155,7 @@ class _Registration:
     """One task on its way in.
 
     Args:
+        key: its key.
         new: as the client wrote it.
         caller: its owner.
         known: what the call refers to.
@@ -191,6 +166,7 @@ class _Registration:
 
     def __init__(
         self,
+        key: str,
         new: pb.NewComputeTask,
         caller: str,
         known: Known,
@@ -198,13 +174,13 @@ class _Registration:
         declared: Mapping[str, Declared],
         granted: Granted,
     ) -> None:
+        self._key = key
         self._new = new
         self._caller = caller
         self._known = known
         self._tasks = tasks
         self._granted = granted
         self._function = self._usable_function()
-        self._all_declared = declared
         self._declared = declared[self._function.key]
 
     def task(self, parent_keys: tuple[str, ...], now: Timestamp) -> tuple[Registered, Parent]:
@@ -229,10 +205,10 @@ class _Registration:
             for readers in (*(parent.logs_permission for parent in parents), *self._readers_of_makers()):
                 if readers != logs:
                     logs = permissions.union(logs, readers)
-        outputs = self._outputs()
+        outputs = self._granted.outputs(self._new, self._function.key, self._outputs)
         rank = max((parent.rank + 1 for parent in parents), default=0)
         task = pb.ComputeTask(
-            key=self._new.key,
+            key=self._key,
             owner=self._caller,
             compute_plan_key=self._new.compute_plan_key,
             rank=rank,
@@ -248,13 +224,13 @@ class _Registration:
         status = states.initial_status(self._function.status, statuses)
         pending = sum(each != pb.STATUS_DONE for each in statuses)
         definition = task.SerializeToString()
-        fields.check_size(len(definition), f"task {self._new.key}")
+        fields.check_size(len(definition), f"task {self._key}")
         registered = Registered(self._new, worker, rank, status, definition, parent_keys, pending)
         # Nothing of the task's own message: any part of it keeps all of it in memory.
-        return registered, Parent(self._new.key, self._function.key, status, rank, logs, outputs)
+        return registered, Parent(self._key, self._declared, status, rank, logs, outputs)
 
     def _fail(self, what: str) -> str:
-        return f"task {self._new.key}: {what}"
+        return f"task {self._key}: {what}"
 
     def _usable_function(self) -> pb.Function:
         function = self._known.functions.get(self._new.function_key)
@@ -362,7 +338,7 @@ class _Registration:
     def _check_parent_output(self, ref: pb.ParentTaskOutputRef, spec: Input, worker: str) -> None:
         parent = self._tasks[ref.parent_task_key]
         shown = f"output {ref.output_identifier!r} of its parent {parent.key}"
-        output = self._all_declared[parent.function_key].outputs.get(ref.output_identifier)
+        output = parent.declared.outputs.get(ref.output_identifier)
         if output is None:
             raise InvalidAssetError(self._fail(f"{shown} does not exist"))
         if output.kind != spec.kind:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import continuations, origins, registration, reuse, wholes
+from orchestrator.compute import continuations, origins, reuse, wholes
 from orchestrator.compute.continuations import Next
 from orchestrator.compute.links import Continued
 from orchestrator.compute.origins import Origin
-from orchestrator.compute.wholes import Packed
+from orchestrator.compute.packed import Packed
+from orchestrator.compute.references import References
 from orchestrator.core.errors import InvalidAssetError
 from orchestrator.core.fields import parse_key
 from orchestrator.engine import graph
@@ -83,8 +84,7 @@ def submit(transaction: Transaction, parts: Iterable[pb.SubmitRerunParam]) -> pb
 
 
 def _order(packed: Packed) -> list[str]:
-    parents = registration.graph_of(packed.values())
-    order = graph.sort(parents)
+    order = graph.sort(References(packed.values()).graph)
     if len(order) < len(packed):
         stuck = next(key for key in packed if key not in set(order))
         raise InvalidAssetError(f"task {stuck}: it is part of a cycle, or waits for one")

@@ -1,5 +1,6 @@
 """What a task made: the rules that models and performances share."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -61,12 +62,27 @@ def not_doing(task: pb.ComputeTask) -> BadRequestError:
 
 
 def function_of(transaction: Transaction, task: pb.ComputeTask) -> pb.Function:
-    """Return the function of a task."""
-    return functions.get(transaction, UUID(task.function_key))
+    """Return the function of a task: of those of one call it is read once."""
+    key = UUID(task.function_key)
+    if key not in transaction.read:
+        transaction.read[key] = functions.get(transaction, key)
+    found: pb.Function = transaction.read[key]
+    return found
 
 
-def check_output(task: pb.ComputeTask, function: pb.Function, identifier: str, kind: "pb.AssetKind.ValueType") -> None:
+def check_output(
+    task: pb.ComputeTask,
+    function_outputs: Mapping[str, pb.FunctionOutput],
+    identifier: str,
+    kind: "pb.AssetKind.ValueType",
+) -> None:
     """Check that a task has an output, and of which kind.
+
+    Args:
+        task: which one.
+        function_outputs: what its function says of its outputs.
+        identifier: of the output.
+        kind: of what is to fill it.
 
     Raises:
         MissingOutputError: it has none of this name.
@@ -74,8 +90,8 @@ def check_output(task: pb.ComputeTask, function: pb.Function, identifier: str, k
     """
     if identifier not in task.outputs:
         raise MissingOutputError(f"task {task.key} has no output {identifier!r}")
-    if function.outputs[identifier].kind != kind:
-        wanted = pb.AssetKind.Name(function.outputs[identifier].kind)
+    if function_outputs[identifier].kind != kind:
+        wanted = pb.AssetKind.Name(function_outputs[identifier].kind)
         raise IncompatibleKindError(f"output {identifier!r} of task {task.key} takes a {wanted}")
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import organizations, plans, registration, task_registration, wholes
+from orchestrator.compute import organizations, plans, task_registration, wholes
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.assets import compute_plans
-from orchestrator.compute.wholes import Packed
+from orchestrator.compute.packed import Packed
+from orchestrator.compute.references import References
 from orchestrator.core import permissions
 from orchestrator.core.errors import BadRequestError, ConflictError
 from orchestrator.engine import tasks
@@ -66,8 +67,8 @@ def keep(transaction: Transaction, packed: Packed, *, as_parents: bool = False) 
     """
     if packed:
         # What is yielded would be the answer of the contract's call; ours names the plan alone.
-        graph = registration.graph_of(packed.values())
-        for _ in task_registration.write(transaction, packed, graph, as_parents=as_parents):
+        references = References(packed.values())
+        for _ in task_registration.write(transaction, packed, references, as_parents=as_parents):
             pass
 
 

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
+from io import BytesIO
 from itertools import islice
 from typing import ClassVar
 from uuid import UUID
@@ -12,6 +13,8 @@ from uuid import UUID
 from orchestrator import protos as pb
 from orchestrator.compute import assets, model_uses, models, organizations, registration, validation
 from orchestrator.compute import tasks as compute_tasks
+from orchestrator.compute.packed import Packed
+from orchestrator.compute.references import References
 from orchestrator.compute.registration import Registered
 from orchestrator.core import pokes, wire
 from orchestrator.core.errors import BadRequestError
@@ -23,6 +26,8 @@ from orchestrator.engine.transaction import Transaction
 
 # What is built of a call at a time: its memory does not grow with the call, but for the request and the answer.
 _SLICE = 2000
+# Of the keys that were met last: a parent lies a round or two before its children.
+_NEAR = 16 * 1024
 _TASKS = pb.RegisterTasksResponse.DESCRIPTOR.fields_by_name["tasks"].number
 
 
@@ -32,28 +37,41 @@ class Answer:
     message: ClassVar = pb.RegisterTasksResponse
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._tasks = BytesIO()
 
     def add(self, task: bytes) -> None:
         """Add a task, serialized."""
-        self._parts.append(wire.field(_TASKS, task))
+        self._tasks.write(wire.field(_TASKS, task))
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - as protobuf names it
         """Return its bytes."""
-        return b"".join(self._parts)
+        return self._tasks.getvalue()
 
 
-def register(transaction: Transaction, asked: pb.RegisterTasksParam) -> Answer:
-    """Register tasks in compute plans of the caller, in any order; answer parents before children."""
-    if not asked.tasks:
+def register(transaction: Transaction, asked: Iterable[pb.RegisterTasksParam]) -> Answer:
+    """Register tasks in compute plans of the caller, in any order; answer parents before children.
+
+    Args:
+        transaction: of the caller.
+        asked: all tasks, in parts.
+    """
+    packed = Packed()
+    references = References(_packing(packed, asked))
+    if not packed:
         raise BadRequestError("tasks: none given")
-    for new in asked.tasks:
-        prepare(new)
-    graph = registration.graph_of(asked.tasks)
     answer = Answer()
-    for snapshot in write(transaction, dict(zip(graph, asked.tasks, strict=True)), graph):
+    for snapshot in write(transaction, packed, references):
         answer.add(snapshot)
     return answer
+
+
+def _packing(packed: Packed, asked: Iterable[pb.RegisterTasksParam]) -> Iterator[pb.NewComputeTask]:
+    """Yield tasks when they are checked and packed."""
+    for part in asked:
+        for new in part.tasks:
+            prepare(new)
+            packed.add(new)
+            yield new
 
 
 def prepare(new: pb.NewComputeTask) -> None:
@@ -70,7 +88,7 @@ def prepare(new: pb.NewComputeTask) -> None:
 def write(
     transaction: Transaction,
     new: Mapping[str, pb.NewComputeTask],
-    graph: registration.Graph,
+    references: References,
     *,
     as_parents: bool = False,
 ) -> Iterator[bytes]:
@@ -79,18 +97,18 @@ def write(
     Args:
         transaction: of the caller.
         new: by their keys, prepared.
-        graph: theirs.
+        references: theirs.
         as_parents: see `submissions.keep`.
 
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks; nothing is to be kept then.
     """
-    known = look_up(transaction, new, graph)
+    known = look_up(transaction, references)
     if as_parents:
         makers = compute_tasks.get_many(transaction, _keys(model.compute_task_key for model in known.models.values()))
         known = replace(known, makers=makers)
     now = timestamp(transaction.now)
-    registered = registration.register(new, graph, transaction.organization, known, now)
+    registered = registration.register(new, references.graph, transaction.organization, known, now)
     parts, several = _parts(registered), len(new) > _SLICE
     outer = {UUID(key) for key in known.parents}
     for rows in _ahead(parts) if several else parts:
@@ -116,8 +134,8 @@ def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> It
 
 
 def _parts(registered: Iterator[Registered]) -> Iterator[list[NewTask]]:
-    # The same keys come again and again.
-    uuid_of = cache(UUID)
+    # The same keys come again and again, soon.
+    uuid_of = lru_cache(_NEAR)(UUID)
     while part := [_row(each, uuid_of) for each in islice(registered, _SLICE)]:
         yield part
 
@@ -163,41 +181,30 @@ def _keys(keys: Iterable[str]) -> list[UUID]:
     return [UUID(key) for key in dict.fromkeys(keys)]
 
 
-def look_up(
-    transaction: Transaction,
-    new_tasks: Mapping[str, pb.NewComputeTask],
-    graph: registration.Graph,
-    to_come: Plan | None = None,
-) -> registration.Known:
+def look_up(transaction: Transaction, references: References, to_come: Plan | None = None) -> registration.Known:
     """Return what tasks refer to outside of their call, locked until the transaction ends.
 
     Args:
         transaction: of the caller.
-        new_tasks: by their keys.
-        graph: theirs.
+        references: of the tasks.
         to_come: where given, the plan that is not there yet and that they would belong to: nothing is locked then.
 
     Raises:
         ConflictError: one of the tasks is there already.
     """
-    locks = to_come is None
+    locks, graph = to_come is None, references.graph
     parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
     # Function and plan of a task never change, so they may be read before the locks are taken.
     unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
-    functions = assets.functions.get_many(
-        transaction, _keys(new.function_key for new in new_tasks.values()), share=locks
-    )
+    functions = assets.functions.get_many(transaction, _keys(references.functions), share=locks)
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)
     if to_come is None:
-        plan_keys = _keys(
-            {new.compute_plan_key for new in new_tasks.values()} | {task.compute_plan_key for task in unlocked}
-        )
-        held = plans.hold(transaction, plan_keys)
+        held = plans.hold(transaction, _keys(references.plans.keys() | {task.compute_plan_key for task in unlocked}))
     else:
         held = {to_come.key: to_come}
     parents = compute_tasks.get_many(transaction, parent_keys)
-    given = _given(new_tasks.values(), functions)
+    given = _given(references, functions)
     return registration.Known(
         plans={str(key): plan for key, plan in held.items() if plan.kind == compute_tasks.KIND},
         functions=functions,
@@ -212,14 +219,11 @@ def look_up(
 
 
 def _given(
-    new_tasks: Iterable[pb.NewComputeTask], functions: Mapping[str, pb.Function]
+    references: References, functions: Mapping[str, pb.Function]
 ) -> Mapping["pb.AssetKind.ValueType", list[UUID]]:
     """Return the keys of the assets that tasks are given, by their kinds."""
-    kinds = {key: {name: spec.kind for name, spec in each.inputs.items()} for key, each in functions.items()}
     found: defaultdict[pb.AssetKind.ValueType, dict[str, None]] = defaultdict(dict)
-    for new in new_tasks:
-        declared = kinds.get(new.function_key, {})
-        for given in new.inputs:
-            if given.identifier in declared and given.WhichOneof("ref") == "asset_key":
-                found[declared[given.identifier]][given.asset_key] = None
+    for (function, identifier), keys in references.assets.items():
+        if function in functions and identifier in functions[function].inputs:
+            found[functions[function].inputs[identifier].kind] |= keys
     return defaultdict(list, {kind: _keys(keys) for kind, keys in found.items()})

@@ -6,18 +6,20 @@ from sqlalchemy import text
 
 from orchestrator.core import pokes
 from orchestrator.engine import nodes
+from orchestrator.engine.outbox import ANNOUNCED
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
-# A poke of each task that is To do lies in the outbox until it is claimed.
-_TO_DO = statement("""
+# A poke of each task that is To do is out, or still to be sent.
+_TO_DO = statement(
+    """
     SELECT count(DISTINCT poke.key)
-    FROM (SELECT key, attempt FROM outbox
-          WHERE queue = :queue AND message = 'task.run' AND claimed_at IS NULL AND sent_at IS NOT NULL
-          UNION ALL
-          SELECT key, attempt FROM outbox WHERE queue = :queue AND message = 'task.run' AND sent_at IS NULL) AS poke
+    FROM ($ANNOUNCED) AS poke
     JOIN task_states ON task_states.key = poke.key AND status = $TO_DO AND attempts + 1 = attempt
-""")
+    WHERE queue = :queue
+    """,
+    ANNOUNCED=ANNOUNCED,
+)
 _TO_BUILD = text("SELECT count(*) FROM functions WHERE status IN (1, 2) AND owner = :organization")
 
 

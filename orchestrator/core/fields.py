@@ -11,8 +11,11 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CHECKSUM = re.compile(r"[0-9a-fA-F]{64}")
 _LENGTH = 100
 
-LARGEST_ASSET = 32 * 1024 * 1024
-"""Bytes of one asset's message: it is a row of lists and a part of events, which are read in messages of 64 MiB."""
+LARGEST_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one message of a call, either way."""
+
+LARGEST_ASSET = LARGEST_MESSAGE // 2
+"""Bytes of one asset's message: it is a row of lists and a part of events, which are read in messages of calls."""
 
 
 def parse_key(key: str, field: str = "key") -> UUID:

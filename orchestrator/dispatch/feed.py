@@ -49,18 +49,33 @@ class _Window:
 
 
 @dataclass
+class _Reading:
+    """A batch that is being read from the database; `seen` is the newest position that was known when it began."""
+
+    seen: int
+    batch: asyncio.Task[list[Placed]]
+
+
+@dataclass
 class _Stream:
-    """A subscriber: whose events it follows, and the position of the last one that it was sent."""
+    """A subscriber: whose events it follows, the position of the last one that it was sent, and what is read ahead."""
 
     channel: str
     position: int
+    ahead: _Reading | None = None
+
+    def stop_reading(self) -> None:
+        if self.ahead is not None:
+            self.ahead.batch.cancel()
+            self.ahead = None
 
 
 class Feed:
     """Follows the order of readers, and lets any number of subscribers follow it from where they are.
 
     A channel has a window, of its newest events, as long as somebody follows it. A subscriber that is far behind, or
-    slow, reads from the database until it reaches the window; it holds nothing in memory but the batch that it sends.
+    slow, reads from the database until it reaches the window; it holds nothing in memory but the batch that it sends,
+    and the next one, which is read meanwhile.
 
     Args:
         database: where the events are.
@@ -192,17 +207,38 @@ class Feed:
     async def _next(self, stream: _Stream, check: Callable[[], None]) -> list[Placed]:
         """Return what comes next for a stream, at least one event; wait for it if need be."""
         while True:
-            seen = self._last
-            window = self._windows.get(stream.channel)
-            if window is not None and stream.position >= window.floor:
-                batch = window.after(stream.position, self._batch)
+            if self._within(stream.channel, stream.position):
+                stream.stop_reading()
+                batch = self._windows[stream.channel].after(stream.position, self._batch)
             else:
-                batch = await asyncio.to_thread(self._read, stream.position, stream.channel)
-                if not batch:
-                    stream.position = max(stream.position, seen)
+                batch = await self._next_read(stream)
             if batch:
                 return batch
             await self._wait(stream, check)
+
+    def _within(self, channel: str, position: int) -> bool:
+        """Whether all that comes after a position is in the window."""
+        window = self._windows.get(channel)
+        return window is not None and position >= window.floor
+
+    async def _next_read(self, stream: _Stream) -> list[Placed]:
+        """Return what comes next for a stream before the window, and begin to read what follows a full batch."""
+        reading, stream.ahead = stream.ahead or self._begin_reading(stream.channel, stream.position), None
+        try:
+            batch = await reading.batch
+        finally:
+            reading.batch.cancel()
+        if not batch:
+            stream.position = max(stream.position, reading.seen)
+        elif len(batch) == self._batch and not self._within(stream.channel, batch[-1].position):
+            stream.ahead = self._begin_reading(stream.channel, batch[-1].position)
+        return batch
+
+    def _begin_reading(self, channel: str, position: int) -> _Reading:
+        batch = asyncio.create_task(asyncio.to_thread(self._read, position, channel))
+        # A stream may end before it has looked at what went wrong.
+        batch.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return _Reading(self._last, batch)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
@@ -212,6 +248,7 @@ class Feed:
         try:
             yield
         finally:
+            stream.stop_reading()
             self._followed[stream.channel] -= 1
             if not self._followed[stream.channel]:
                 del self._followed[stream.channel]

@@ -108,7 +108,7 @@ class Relay:
             _stop(app, queue, [poke for _, poke in taken if poke.message == pokes.STOP_ATTEMPTS])
             if taken:
                 crash.point("relay.before_mark")
-            outbox.mark_sent(connection, [identity for identity, _ in taken])
+            outbox.mark_sent(connection, queue, [identity for identity, _ in taken])
         if taken:
             log.info("relay.sent", queue=queue, pokes=len(taken))
         return len(taken)

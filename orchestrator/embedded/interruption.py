@@ -2,9 +2,9 @@
 
 import atexit
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_CODE = 130
@@ -20,7 +20,9 @@ class Interrupted(SystemExit):
 def exit_on(*signals: signal.Signals) -> None:
     """Have these signals raise `Interrupted` in the main thread, from now on.
 
-    Not KeyboardInterrupt: click would make it an exit code of its own, Python a traceback.
+    Not KeyboardInterrupt: click would make it an exit code of its own, Python a traceback. What comes while the first
+    one takes effect has none: else it would break off the very clean-up that the first has begun, as where a terminal
+    that is closed sends SIGHUP and a supervisor SIGTERM at once.
     """
     for number in signals:
         signal.signal(number, _interrupt)
@@ -50,8 +52,17 @@ def shielded() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise Interrupted
+def _interrupt(*_: object) -> None:
+    if not _is_ending():
+        raise Interrupted
+
+
+def _is_ending() -> bool:
+    """Say whether this thread is in a block that cleans up after an interruption."""
+    handled: BaseException | None = sys.exception()
+    while handled is not None and not isinstance(handled, Interrupted):
+        handled = handled.__context__
+    return handled is not None
 
 
 def _ignore(*_: object) -> None:

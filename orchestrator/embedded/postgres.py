@@ -14,9 +14,10 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.postgres_binaries import find_binaries, make_reachable
 from orchestrator.embedded.processes import Process, ProcessError, launcher
+from orchestrator.embedded.server import Server
 from orchestrator.embedded.users import User, can_reach, unprivileged_user
 from orchestrator.files import whole
 from orchestrator.removal import remove
@@ -35,7 +36,7 @@ def forget_variables() -> None:
         del os.environ[name]
 
 
-class Postgres:
+class Postgres(Server):
     """A Postgres server on a port of 127.0.0.1, which stays the same over restarts.
 
     As root, the server runs as the user `nobody`. If that user cannot enter the folder (below a home of mode
@@ -62,26 +63,7 @@ class Postgres:
         self._folder = folder.absolute()
         self._settings = {**({} if fsync else _NO_FSYNC), **(settings or {})}
         self._user = unprivileged_user()
-        self._port = port
-        self._process: Process | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        if self._port is None:
-            self._port = free_port()
-        return self._port
-
-    @property
-    def process(self) -> Process:
-        """The server process.
-
-        Raises:
-            ProcessError: it was never started.
-        """
-        if self._process is None:
-            raise ProcessError("postgres was not started")
-        return self._process
+        super().__init__(port)
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of a database, with the password: never log it.
@@ -99,8 +81,7 @@ class Postgres:
             ProcessError: there are no programs, the folder cannot be used, another server uses it, or the
                 server does not answer; the message is one line.
         """
-        if self._process is not None and self._process.alive:
-            raise RuntimeError("postgres runs already")
+        self._check_down()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             home = self._find_home()
@@ -134,15 +115,6 @@ class Postgres:
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.url(name)
-
-    def check(self) -> None:
-        """Do nothing if it runs, else raise `ProcessError`."""
-        self.process.check()
-
-    def stop(self) -> None:
-        """End the server in good order, and its clients' sessions; without effect if it does not run."""
-        if self._process is not None:
-            self._process.stop()
 
     def destroy(self) -> None:
         """End the server and remove the folder with all its data, also what is kept elsewhere."""

@@ -11,8 +11,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.processes import Process, ProcessError
+from orchestrator.embedded.server import Server
 from orchestrator.files import whole
 
 BINARY_SETTING = "ORCHESTRATOR_VALKEY_BIN"
@@ -35,7 +36,7 @@ client-output-buffer-limit pubsub 8mb 4mb 30
 """
 
 
-class Valkey:
+class Valkey(Server):
     """A Valkey server on a port of 127.0.0.1 and with a password of its own, both kept over restarts.
 
     Args:
@@ -50,32 +51,13 @@ class Valkey:
     def __init__(self, folder: Path, *, persistent: bool = False, port: int | None = None) -> None:
         self._folder = folder.absolute()
         self._persistent = persistent
-        self._port = port
+        super().__init__(port)
         self._password = secrets.token_urlsafe(24)
-        self._process: Process | None = None
 
     @property
     def url(self) -> str:
         """The broker's URL, with the password: never log it."""
         return f"redis://:{self._password}@{HOST}:{self.port}/0"
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        if self._port is None:
-            self._port = free_port()
-        return self._port
-
-    @property
-    def process(self) -> Process:
-        """The server process.
-
-        Raises:
-            ProcessError: it was never started.
-        """
-        if self._process is None:
-            raise ProcessError("valkey was not started")
-        return self._process
 
     def start(self) -> None:
         """Start the server and wait until it answers.
@@ -83,8 +65,7 @@ class Valkey:
         Raises:
             ProcessError: there is no binary, the folder cannot be used, or the server does not answer.
         """
-        if self._process is not None and self._process.alive:
-            raise RuntimeError("valkey runs already")
+        self._check_down()
         binary = find_binary()
         configuration, users = self._folder / "valkey.conf", self._folder / "users.acl"
         try:
@@ -110,15 +91,6 @@ class Valkey:
         except BaseException:
             self.stop()
             raise
-
-    def check(self) -> None:
-        """Do nothing if it runs, else raise `ProcessError`."""
-        self.process.check()
-
-    def stop(self) -> None:
-        """End the server; without effect if it does not run."""
-        if self._process is not None:
-            self._process.stop()
 
     def _users(self, file: Path) -> str:
         """Return the server's users: those that it saved, and the administrator with our password."""

@@ -14,6 +14,8 @@ from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
 from orchestrator.engine import attempts, kinds, starts, tasks
 from orchestrator.engine.kinds import Policies
+from orchestrator.engine.starts import Claim
+from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
 
 _TOKEN_BYTES = 32
@@ -26,31 +28,60 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     Raises:
         IncompatibleStatusError: it is not To do, or another attempt of it is due.
     """
-    key = parse_key(asked.compute_task_key, "compute_task_key")
-    fields.check_text(asked.node, "node")
-    fields.check_text(asked.claim_id, "claim_id", least=1)
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    token = new_token()
+    claimed = checked(asked, token)
     start = partial(
         starts.start,
         transaction,
-        key,
-        attempt=asked.attempt,
-        node=asked.node,
-        claim_id=asked.claim_id,
-        token_hash=attempts.digest(token),
+        claimed.key,
+        attempt=claimed.attempt,
+        node=claimed.node,
+        claim_id=claimed.claim_id,
+        token_hash=claimed.token_hash,
         lease=transaction.rules.lease,
     )
     task = start()
-    if task is None and _admitted(transaction, key, asked.node):
+    if task is None and _admitted(transaction, claimed.key, asked.node):
         task = start(admitted=True)
     if task is not None:
-        number = task.attempts
-    else:
-        number = _claimed_before(transaction, key, asked, token)
-        task = tasks.get(transaction, key)
+        return answer(transaction, task, task.attempts, token)
+    number = _claimed_before(transaction, claimed)
+    return answer(transaction, tasks.get(transaction, claimed.key), number, token)
+
+
+def new_token() -> str:
+    """Return a token for an attempt."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def checked(asked: pb.ClaimTaskParam, token: str) -> Claim:
+    """Return what a worker claims.
+
+    Args:
+        asked: as it says so.
+        token: of the attempt, where it is begun.
+
+    Raises:
+        OrchestratorError: it makes no sense.
+    """
+    key = parse_key(asked.compute_task_key, "compute_task_key")
+    fields.check_text(asked.node, "node")
+    fields.check_text(asked.claim_id, "claim_id", least=1)
+    return Claim(key, asked.attempt, asked.node, asked.claim_id, attempts.digest(token))
+
+
+def answer(transaction: Transaction, task: Task, number: int, token: str) -> pb.ClaimTaskResponse:
+    """Return what a worker needs to run an attempt.
+
+    Args:
+        transaction: of the worker.
+        task: that it has claimed.
+        number: of the attempt.
+        token: of the attempt.
+    """
     kind = kinds.of(task.kind)
     answer = pb.ClaimTaskResponse(
-        attempt=pb.Attempt(compute_task_key=str(key), number=number, token=token),
+        attempt=pb.Attempt(compute_task_key=str(task.key), number=number, token=token),
         lease=duration(transaction.rules.lease),
         time_limit=_time_limit(transaction, kind.policies(transaction, task)),
     )
@@ -84,8 +115,9 @@ def _time_limit(transaction: Transaction, policies: Policies) -> Duration | None
     return duration(min(limits)) if limits else None
 
 
-def _claimed_before(transaction: Transaction, key: UUID, asked: pb.ClaimTaskParam, token: str) -> int:
-    number = attempts.repeat_claim(transaction, key, asked.claim_id, attempts.digest(token), transaction.rules.lease)
+def _claimed_before(transaction: Transaction, asked: Claim) -> int:
+    key = asked.key
+    number = attempts.repeat_claim(transaction, key, asked.claim_id, asked.token_hash, transaction.rules.lease)
     if number is not None:
         return number
     task = tasks.get(transaction, key)

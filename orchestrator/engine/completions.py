@@ -1,12 +1,12 @@
 """How a task becomes Done, and what follows for its children; see `engine.endings` for the other ways to end."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
-from orchestrator.engine import endings, kinds, plans, tasks, transitions
+from orchestrator.engine import endings, kinds, outbox, plans, tasks, transitions
 from orchestrator.engine.endings import Register
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
@@ -33,6 +33,67 @@ _PARTS = {
     "SHARED": plans.shared("plan_key"),
     "COUNTED": transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
 }
+
+# The same of many attempts. Plans are latched, and tasks locked, in the order of their keys; a child is told of the
+# last of its parents, in the order of the reports.
+_COMPLETE_MANY = statement(
+    """
+    WITH asked AS MATERIALIZED (
+             SELECT key, token_hash, report_hash, ordinal
+             FROM unnest(CAST(:keys AS uuid[]), CAST(:token_hashes AS bytea[]), CAST(:report_hashes AS bytea[]))
+                  WITH ORDINALITY AS each (key, token_hash, report_hash, ordinal)
+             LIMIT cardinality(CAST(:keys AS uuid[]))
+         ),
+         latch AS MATERIALIZED (
+             SELECT plan_key AS key, $SHARED AS extended
+             FROM (SELECT DISTINCT plan_key FROM tasks JOIN asked USING (key)
+                   WHERE channel = :channel ORDER BY plan_key) AS plan
+         ),
+         held AS MATERIALIZED (
+             SELECT task_states.key FROM asked JOIN tasks USING (key) JOIN task_states USING (key)
+             WHERE channel = :channel AND $GUARD
+               AND task_states.plan_key IN (SELECT key FROM latch JOIN plans USING (key, extended))
+             ORDER BY task_states.key FOR NO KEY UPDATE OF task_states
+         ),
+         ended AS (
+             UPDATE task_states SET status = $DONE, token_hash = NULL, due_at = NULL, poked_at = NULL
+             FROM held JOIN asked USING (key) JOIN tasks USING (key)
+             WHERE task_states.key = held.key AND $GUARD
+             RETURNING $RETURNED, asked.report_hash, asked.ordinal
+         ),
+         below AS (
+             SELECT child AS key, count(*) AS parents, max(ordinal) AS last
+             FROM edges JOIN ended ON parent = ended.key GROUP BY child
+         ),
+         child AS (
+             SELECT key, parents, last FROM task_states JOIN below USING (key)
+             ORDER BY key FOR NO KEY UPDATE OF task_states
+         ),
+         counted AS (
+             UPDATE task_states
+             SET pending_parents = pending_parents - parents,
+                 status = CASE WHEN status = $WAITING AND pending_parents = parents THEN $TO_DO ELSE status END,
+                 poked_at = CASE WHEN status = $WAITING AND pending_parents = parents
+                                 THEN CAST(:now AS timestamptz) END
+             FROM child JOIN tasks USING (key) WHERE task_states.key = child.key
+             RETURNING $RETURNED, rank, pending_parents, last
+         ),
+         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key),
+         attempt AS (
+             UPDATE attempts SET ended_at = :now, outcome = $DONE, report_hash = ended.report_hash
+             FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
+         )
+    SELECT $COLUMNS, ordinal, -1 AS rank FROM ended
+    UNION ALL
+    SELECT $COLUMNS, last, rank FROM counted WHERE status = $TO_DO AND pending_parents = 0
+    ORDER BY ordinal, rank, key
+    """,
+    COLUMNS=COLUMNS,
+    RETURNED=RETURNED,
+    SHARED=plans.shared("plan_key"),
+    GUARD="""kind = ANY(CAST(:quiet_kinds AS text[])) AND status = $DOING AND worker = :organization
+             AND task_states.token_hash = asked.token_hash""",
+)
 
 _COMPLETE_BY_ATTEMPT = statement(
     """
@@ -66,11 +127,7 @@ _COMPLETE_ALONE = statement(
              FROM ready JOIN $READY_STATES USING (kind)
          ),
          $MOVED,
-         poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
-             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
-             FROM ready ORDER BY rank, key
-         )
+         $POKE
     SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
     """,
     GUARD=f"kind = ANY(CAST(:quiet_kinds AS text[])) AND {endings.WITHOUT_ATTEMPT}",
@@ -78,43 +135,53 @@ _COMPLETE_ALONE = statement(
     DONE_STATES=kinds.states("done"),
     READY_STATES=kinds.states("to_do"),
     MOVED=events.MOVED,
+    POKE=outbox.written("""
+        SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
+        FROM ready ORDER BY rank, key
+    """),
     RUN_TASK=RUN_TASK,
     **_PARTS,
 )
 
 
-def complete_by_attempt(
-    transaction: Transaction,
-    key: UUID,
-    reason: str,
-    *,
-    token_hash: bytes,
-    report_hash: bytes,
-    register: Register,
-) -> bool:
-    """Make a task Done that an attempt of the calling worker runs, and those of its children To do that can be now.
+@dataclass(frozen=True)
+class Completion:
+    """That an attempt is complete.
 
     Args:
-        transaction: of the worker.
-        key: which task.
+        key: of its task.
         reason: why, for the event.
         token_hash: SHA-256 of the attempt's token.
         report_hash: SHA-256 of the report.
         register: registers what was made.
+    """
+
+    key: UUID
+    reason: str
+    token_hash: bytes
+    report_hash: bytes
+    register: Register
+
+
+def complete_by_attempt(transaction: Transaction, report: Completion) -> bool:
+    """Make a task Done that an attempt of the calling worker runs, and those of its children To do that can be now.
+
+    Args:
+        transaction: of the worker.
+        report: of the attempt.
 
     Returns:
         Whether the attempt held the task; nothing is changed otherwise.
     """
+    held = {"key": report.key, "token_hash": report.token_hash, "report_hash": report.report_hash}
     moved = tasks.of_rows(
         transaction.connection.execute(
             _COMPLETE_BY_ATTEMPT,
             {
-                "key": key,
+                **held,
                 "channel": transaction.channel,
                 "organization": transaction.organization,
                 "now": transaction.now,
-                "token_hash": token_hash,
-                "report_hash": report_hash,
             },
         )
     )
@@ -123,13 +190,49 @@ def complete_by_attempt(
         ended, *children = moved
     else:
         found = endings.end(
-            transaction, endings.BY_ATTEMPT, key, pb.STATUS_DONE, token_hash=token_hash, report_hash=report_hash
+            transaction,
+            endings.BY_ATTEMPT,
+            report.key,
+            pb.STATUS_DONE,
+            token_hash=report.token_hash,
+            report_hash=report.report_hash,
         )
         if found is None:
             return False
-        ended, children = found, transitions.release_children(transaction, key)
-    _follow(transaction, ended, children, reason, register)
+        ended, children = found, transitions.release_children(transaction, report.key)
+    _follow(transaction, ended, children, report.reason, report.register)
     return True
+
+
+def complete_many(transaction: Transaction, reports: Sequence[Completion]) -> set[UUID]:
+    """Make those of many tasks Done that can be at once, as `complete_by_attempt` does each; return their keys.
+
+    Those of a kind that does something when a task is Done are left.
+
+    Args:
+        transaction: of the worker.
+        reports: each of another task.
+    """
+    rows = transaction.connection.execute(
+        _COMPLETE_MANY,
+        {
+            "keys": [report.key for report in reports],
+            "token_hashes": [report.token_hash for report in reports],
+            "report_hashes": [report.report_hash for report in reports],
+            "quiet_kinds": _quiet_kinds(),
+            "channel": transaction.channel,
+            "organization": transaction.organization,
+            "now": transaction.now,
+        },
+    ).all()
+    transaction.locked()
+    moved: dict[int, list[Task]] = {}
+    for row, task in zip(rows, tasks.of_rows(rows), strict=True):
+        moved.setdefault(row.ordinal, []).append(task)
+    for ordinal, (ended, *children) in moved.items():
+        report = reports[ordinal - 1]
+        _follow(transaction, ended, children, report.reason, report.register)
+    return {ended.key for ended, *_ in moved.values()}
 
 
 def complete_by_worker(transaction: Transaction, key: UUID, reason: str) -> bool:
@@ -154,7 +257,8 @@ _COMPLETE_UNCLAIMED = statement(
          attempt AS (
              INSERT INTO attempts (task_key, number, claimed_at, ended_at, outcome)
              SELECT key, attempts, :now, :now, $DONE FROM ended
-         )
+         ),
+         unsettled_attempt AS (INSERT INTO unsettled (task_key, number) SELECT key, attempts FROM ended)
     SELECT $COLUMNS FROM ended
     """,
     COLUMNS=COLUMNS,
@@ -191,7 +295,7 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
             **kinds.state_parameters("done", pb.STATUS_DONE),
             **kinds.state_parameters("to_do", pb.STATUS_WAITING_FOR_EXECUTOR_SLOT),
             **events.moved_parameters(transaction.now, transaction.channel),
-            "quiet_kinds": [kind.name for kind in kinds.every() if not kind.follows_done],
+            "quiet_kinds": _quiet_kinds(),
             "key": key,
             "organization": transaction.organization,
             "reason": reason,
@@ -202,6 +306,10 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
         return False
     transaction.tells(EVENTS, *([POKES] if done.released else []))
     return True
+
+
+def _quiet_kinds() -> list[str]:
+    return [kind.name for kind in kinds.every() if not kind.follows_done]
 
 
 def _follow(

@@ -72,21 +72,48 @@ class Recorder:
         }
 
 
-WRITE = """
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
+def written(pokes: str) -> str:
+    """Return what stands in the WITH of a statement that writes pokes, as the table `poke` of their rows.
+
+    Args:
+        pokes: selects message, queue, priority, key, attempt, created_at and traceparent of each.
+    """
+    return f"""
+        poke AS (
+            INSERT INTO outbox (message, queue, priority, key, attempt, created_at, traceparent)
+            {pokes}
+            RETURNING id, queue, priority, message
+        ),
+        unsent_poke AS ({UNSENT} FROM poke)
+    """
+
+
+UNSENT = "INSERT INTO unsent_pokes (id, queue, priority, message) SELECT id, queue, priority, message"
+"""Before `FROM`: notes of rows of `outbox` that they are to be sent."""
+
+WRITE = written("""
     SELECT message, queue, priority, key, attempt, :now, CAST(:traceparent AS text)
     FROM unnest(CAST(:poke_messages AS text[]), CAST(:poke_queues AS text[]), CAST(:poke_priorities AS smallint[]),
                 CAST(:poke_keys AS uuid[]), CAST(:poke_attempts AS int[]))
          AS poke (message, queue, priority, key, attempt)
+""")
+"""What stands in the WITH of a statement that inserts the pokes of a transaction."""
+
+ANNOUNCED = """
+    SELECT outbox.id, open.queue, outbox.priority, outbox.key, outbox.attempt, created_at, sent_at
+    FROM (SELECT id, queue FROM sent_pokes
+          UNION ALL
+          SELECT id, queue FROM unsent_pokes WHERE message = 'task.run') AS open
+    JOIN outbox ON outbox.id = open.id
 """
-"""Inserts the pokes of a transaction."""
+"""The pokes that announce an attempt, and perhaps some that were claimed: the state of a task says which are due."""
 
 # One step in the index for each queue, however many pokes wait for one that nobody reads.
 _WAITING = statement("""
     WITH RECURSIVE waiting (queue) AS (
-        SELECT min(queue) FROM outbox WHERE sent_at IS NULL
+        SELECT min(queue) FROM unsent_pokes
         UNION ALL
-        SELECT (SELECT min(outbox.queue) FROM outbox WHERE sent_at IS NULL AND outbox.queue > waiting.queue)
+        SELECT (SELECT min(unsent_pokes.queue) FROM unsent_pokes WHERE unsent_pokes.queue > waiting.queue)
         FROM waiting WHERE queue IS NOT NULL
     )
     SELECT queue FROM waiting WHERE queue IS NOT NULL
@@ -114,14 +141,12 @@ _ROOM = statement(
              FROM node HAVING count(*) FILTER (WHERE heard AND slots IS NULL) = 0
          )
     SELECT $SPARE + $SPARE * slots
-           - (SELECT count(DISTINCT sent.key) FROM outbox AS sent JOIN task_states ON task_states.key = sent.key
-              WHERE sent.queue = :queue AND sent.message = '$RUN_TASK' AND claimed_at IS NULL
-                AND sent_at > (SELECT since FROM known)
+           - (SELECT count(DISTINCT sent.key) FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
+              WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
                 AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
                 AND NOT EXISTS (SELECT FROM outbox AS again WHERE again.key = sent.key AND again.sent_at IS NULL))
     FROM known WHERE slots IS NOT NULL
     """,
-    RUN_TASK=pokes.RUN_TASK,
     SPARE=str(2),
 )
 
@@ -147,20 +172,21 @@ def room(connection: Connection, queue: str, silence: timedelta) -> int | None:
 _TAKE = statement(
     """
     WITH runs AS (
-             SELECT id, message, queue, key, attempt, priority, traceparent FROM outbox
-             WHERE sent_at IS NULL AND queue = :queue AND message = '$RUN_TASK'
-             ORDER BY priority DESC, id LIMIT :room FOR UPDATE SKIP LOCKED
+             SELECT $TAKEN FROM unsent_pokes AS unsent JOIN outbox ON outbox.id = unsent.id
+             WHERE unsent.queue = :queue AND unsent.message = '$RUN_TASK' AND sent_at IS NULL
+             ORDER BY unsent.priority DESC, unsent.id LIMIT :room FOR UPDATE OF outbox SKIP LOCKED
          ),
          others AS (
-             SELECT id, message, queue, key, attempt, priority, traceparent FROM outbox
-             WHERE sent_at IS NULL AND queue = :queue AND message <> '$RUN_TASK'
-             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+             SELECT $TAKEN FROM unsent_pokes AS unsent JOIN outbox ON outbox.id = unsent.id
+             WHERE unsent.queue = :queue AND unsent.message <> '$RUN_TASK' AND sent_at IS NULL
+             ORDER BY unsent.id LIMIT :limit FOR UPDATE OF outbox SKIP LOCKED
          )
     SELECT id, message, queue, key, attempt, priority, traceparent FROM runs
     UNION ALL
     SELECT id, message, queue, key, attempt, priority, traceparent FROM others
     ORDER BY priority DESC, id
     """,
+    TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
 )
 
@@ -187,12 +213,39 @@ def take(connection: Connection, queue: str, limit: int, room: int | None = None
     return taken
 
 
-_MARK = statement("UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(:ids)")
+# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds.
+_MARK = statement(
+    """
+    WITH sent AS (
+             UPDATE outbox SET sent_at = clock_timestamp() WHERE id = ANY(CAST(:ids AS bigint[]))
+             RETURNING id, queue, priority, message, key, attempt, sent_at
+         ),
+         taken AS (
+             DELETE FROM unsent_pokes AS unsent USING sent
+             WHERE unsent.queue = sent.queue AND unsent.priority = sent.priority AND unsent.id = sent.id
+         ),
+         oldest AS (
+             SELECT queue, sent_at, key, attempt FROM sent_pokes
+             WHERE queue = :queue ORDER BY sent_at LIMIT 2 * cardinality(CAST(:ids AS bigint[]))
+         ),
+         over AS (
+             SELECT out.ctid FROM sent_pokes AS out JOIN oldest USING (queue, sent_at, key)
+             WHERE NOT EXISTS (SELECT FROM task_states
+                               WHERE key = oldest.key AND status = $TO_DO AND attempts + 1 = oldest.attempt)
+             FOR UPDATE OF out SKIP LOCKED
+         ),
+         claimed AS (DELETE FROM sent_pokes WHERE ctid IN (SELECT ctid FROM over))
+    INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
+    SELECT id, queue, priority, key, attempt, sent_at FROM sent WHERE message = '$RUN_TASK'
+    """,
+    RUN_TASK=pokes.RUN_TASK,
+)
 
 
-def mark_sent(connection: Connection, ids: list[int]) -> None:
-    """Note that pokes have been handed to the broker."""
-    connection.execute(_MARK, {"ids": ids})
+def mark_sent(connection: Connection, queue: str, ids: list[int]) -> None:
+    """Note that pokes of a queue have been handed to the broker."""
+    if ids:
+        connection.execute(_MARK, {"queue": queue, "ids": ids})
 
 
 _EARLIER = statement(
@@ -218,9 +271,14 @@ def earlier(connection: Connection, again: Collection[Poke]) -> dict[UUID, str]:
 # A poke that the relay holds is on its way; waiting for the broker would hold up the call.
 _DROP = statement(
     """
-    DELETE FROM outbox
-    WHERE id IN (SELECT id FROM outbox WHERE sent_at IS NULL AND message = '$RUN_TASK' AND key = ANY(:keys)
-                 FOR UPDATE SKIP LOCKED)
+    WITH dropped AS (
+             DELETE FROM outbox
+             WHERE id IN (SELECT id FROM outbox WHERE sent_at IS NULL AND message = '$RUN_TASK' AND key = ANY(:keys)
+                          FOR UPDATE SKIP LOCKED)
+             RETURNING id, queue, priority
+         )
+    DELETE FROM unsent_pokes AS unsent USING dropped
+    WHERE unsent.queue = dropped.queue AND unsent.priority = dropped.priority AND unsent.id = dropped.id
     """,
     RUN_TASK=pokes.RUN_TASK,
 )
@@ -241,13 +299,12 @@ def count_sent(connection: Connection) -> int:
 
 _DUE = statement(
     """
-    SELECT queue, count(DISTINCT outbox.key) AS count
-    FROM outbox JOIN task_states ON task_states.key = outbox.key
-    WHERE queue = ANY(:queues) AND message = '$RUN_TASK' AND claimed_at IS NULL
-      AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+    SELECT queue, count(DISTINCT poke.key) AS count
+    FROM ($ANNOUNCED) AS poke JOIN task_states ON task_states.key = poke.key
+    WHERE queue = ANY(:queues) AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
     GROUP BY queue
     """,
-    RUN_TASK=pokes.RUN_TASK,
+    ANNOUNCED=ANNOUNCED,
 )
 
 
@@ -260,18 +317,19 @@ _BEFORE = statement(
     """
     WITH own AS (
              SELECT id, priority, sent_at FROM outbox
-             WHERE key = :key AND attempt = :attempt AND message = '$RUN_TASK' AND claimed_at IS NULL
+             WHERE key = :key AND attempt = :attempt AND message = '$RUN_TASK'
              ORDER BY id DESC LIMIT 1
          )
     SELECT count(DISTINCT other.key)
-    FROM outbox AS other JOIN task_states ON task_states.key = other.key
-    WHERE queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL AND other.key <> :key
-      AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+    FROM ($ANNOUNCED) AS other JOIN task_states ON task_states.key = other.key
+    WHERE queue = :queue AND other.key <> :key AND status = $TO_DO AND attempts + 1 = attempt
+      AND poked_at IS NOT NULL
       AND (SELECT CASE WHEN own.sent_at IS NULL
                        THEN other.sent_at IS NOT NULL OR (-other.priority, other.id) < (-own.priority, own.id)
                        ELSE (other.sent_at, other.id) < (own.sent_at, own.id) END
            FROM own)
     """,
+    ANNOUNCED=ANNOUNCED,
     RUN_TASK=pokes.RUN_TASK,
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import outbox
 from orchestrator.engine.transaction import POKES, Transaction
 from orchestrator.store.statements import statement
 
@@ -41,12 +42,20 @@ _PUT_BEHIND = statement(
              DELETE FROM outbox
              WHERE id IN (SELECT id FROM outbox JOIN lowered ON outbox.key = lowered.key
                           WHERE sent_at IS NULL AND message = '$RUN_TASK' FOR UPDATE OF outbox SKIP LOCKED)
-         )
-    INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-    SELECT '$RUN_TASK', queue, priority, lowered.key, attempts + 1, :now
-    FROM lowered JOIN task_states ON task_states.key = lowered.key WHERE status = $TO_DO AND due_at IS NULL
-    ORDER BY lowered.key
+             RETURNING id, queue, priority
+         ),
+         taken AS (
+             DELETE FROM unsent_pokes AS unsent USING dropped
+             WHERE unsent.queue = dropped.queue AND unsent.priority = dropped.priority AND unsent.id = dropped.id
+         ),
+         $POKE
+    SELECT count(*) FROM poke
     """,
+    POKE=outbox.written("""
+        SELECT '$RUN_TASK', queue, priority, lowered.key, attempts + 1, CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM lowered JOIN task_states ON task_states.key = lowered.key WHERE status = $TO_DO AND due_at IS NULL
+        ORDER BY lowered.key
+    """),
     RUN_TASK=RUN_TASK,
 )
 
@@ -68,11 +77,17 @@ def put_behind(transaction: Transaction, keys: Collection[UUID], priority: int) 
 
 _ANNOUNCE_AGAIN = statement(
     """
-    UPDATE outbox SET sent_at = NULL FROM task_states
-    WHERE outbox.queue = :queue AND message = '$RUN_TASK' AND claimed_at IS NULL AND sent_at IS NOT NULL
-      AND task_states.key = outbox.key AND status = $TO_DO AND attempts + 1 = attempt
+    WITH again AS (
+             UPDATE outbox SET sent_at = NULL
+             FROM sent_pokes AS out JOIN task_states ON task_states.key = out.key
+             WHERE out.queue = :queue AND outbox.id = out.id AND outbox.sent_at IS NOT NULL
+               AND status = $TO_DO AND attempts + 1 = out.attempt
+             RETURNING outbox.id, outbox.queue, outbox.priority, outbox.message
+         ),
+         taken AS (DELETE FROM sent_pokes AS out USING again WHERE out.queue = :queue AND out.id = again.id)
+    $UNSENT FROM again
     """,
-    RUN_TASK=RUN_TASK,
+    UNSENT=outbox.UNSENT,
 )
 
 

@@ -13,6 +13,7 @@ from orchestrator.core.errors import IncompatibleStatusError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
 from orchestrator.engine import attempts, completions, endings, kinds, retrying, tasks
+from orchestrator.engine.completions import Completion
 from orchestrator.engine.kinds import Failure
 from orchestrator.engine.tasks import Task
 from orchestrator.engine.transaction import Transaction
@@ -28,18 +29,24 @@ def complete(transaction: Transaction, asked: pb.CompleteTaskParam) -> pb.Comple
         IncompatibleStatusError: the attempt does not hold the task.
         OrchestratorError: a result does not fit the task; nothing is kept.
     """
-    key = parse_key(asked.attempt.compute_task_key, "compute_task_key")
-    completed = completions.complete_by_attempt(
-        transaction,
-        key,
-        f"attempt {asked.attempt.number} completed",
+    if not completions.complete_by_attempt(transaction, completion(transaction, asked)):
+        _check_reported_before(transaction, asked.attempt, asked)
+    return pb.CompleteTaskResponse()
+
+
+def completion(transaction: Transaction, asked: pb.CompleteTaskParam) -> Completion:
+    """Return what a worker reports of an attempt that is complete.
+
+    Raises:
+        OrchestratorError: it names no task.
+    """
+    return Completion(
+        key=parse_key(asked.attempt.compute_task_key, "compute_task_key"),
+        reason=f"attempt {asked.attempt.number} completed",
         token_hash=attempts.digest(asked.attempt.token),
         report_hash=_report_hash(asked),
         register=lambda task: kinds.of(task.kind).complete(transaction, task, asked),
     )
-    if not completed:
-        _check_reported_before(transaction, asked.attempt, asked)
-    return pb.CompleteTaskResponse()
 
 
 def fail(transaction: Transaction, asked: pb.FailTaskParam) -> pb.FailTaskResponse:

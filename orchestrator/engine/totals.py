@@ -12,6 +12,8 @@ from sqlalchemy import text
 
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.core.vitals import AttemptTotals, QueueTotals, StateTotals, Totals
+from orchestrator.engine.attempts import UNACKNOWLEDGED
+from orchestrator.engine.outbox import ANNOUNCED
 from orchestrator.store.connection import Connection
 from orchestrator.store.statements import statement
 
@@ -47,16 +49,16 @@ _STATES = statement("""
           FROM plans LEFT JOIN worst ON plan_key = key) AS each_plan
     GROUP BY owner, state
 """)
-_QUEUES = statement("""
+_QUEUES = statement(
+    """
     INSERT INTO totals (name, organization, label, count, seconds)
-    SELECT 'queue', queue, '', count(DISTINCT outbox.key), extract(epoch FROM min(outbox.created_at))
-    FROM (SELECT queue, key, attempt, created_at FROM outbox
-          WHERE message = 'task.run' AND claimed_at IS NULL AND sent_at IS NOT NULL
-          UNION ALL
-          SELECT queue, key, attempt, created_at FROM outbox WHERE message = 'task.run' AND sent_at IS NULL) AS outbox
-    JOIN task_states ON task_states.key = outbox.key AND status = $TO_DO AND attempts + 1 = attempt
+    SELECT 'queue', queue, '', count(DISTINCT poke.key), extract(epoch FROM min(poke.created_at))
+    FROM ($ANNOUNCED) AS poke
+    JOIN task_states ON task_states.key = poke.key AND status = $TO_DO AND attempts + 1 = attempt
     GROUP BY queue
-""")
+    """,
+    ANNOUNCED=ANNOUNCED,
+)
 
 _COUNTED = text("""
     INSERT INTO totals (name, organization, label, count, seconds)
@@ -68,9 +70,14 @@ _SINCE = text("SELECT to_timestamp(seconds) FROM totals WHERE name = 'counted' F
 _ATTEMPTS = text("""
     WITH ended AS (
              SELECT worker, CAST(outcome AS text) || ':' || coalesce(fault, '') AS how,
-                    greatest(0, extract(epoch FROM attempts.ended_at - claimed_at)) AS seconds
-             FROM attempts JOIN tasks ON key = task_key
-             WHERE attempts.ended_at > :since AND attempts.ended_at <= :until
+                    greatest(0, extract(epoch FROM ended_at - claimed_at)) AS seconds
+             FROM unsettled
+             CROSS JOIN LATERAL (
+                 SELECT claimed_at, ended_at, outcome, fault FROM attempts
+                 WHERE task_key = unsettled.task_key AND number = unsettled.number LIMIT 1
+             ) AS attempt
+             JOIN tasks ON key = task_key
+             WHERE ended_at > :since AND ended_at <= :until
          )
     INSERT INTO totals (name, organization, label, count, seconds)
     SELECT 'attempt', worker, how, count(*), sum(seconds) FROM ended GROUP BY worker, how
@@ -80,6 +87,19 @@ _ATTEMPTS = text("""
     ON CONFLICT (name, organization, label)
     DO UPDATE SET count = totals.count + excluded.count, seconds = totals.seconds + excluded.seconds
 """)
+# What was counted is settled, but for a stop that is to be acknowledged; and so is what was forgotten.
+_SETTLE = statement(
+    """
+    DELETE FROM unsettled WHERE ctid IN (
+        SELECT unsettled.ctid FROM unsettled
+        LEFT JOIN LATERAL (
+            SELECT number, ended_at, $UNACKNOWLEDGED AS unacknowledged FROM attempts
+            WHERE task_key = unsettled.task_key AND number = unsettled.number LIMIT 1
+        ) AS attempt ON true
+        WHERE attempt.number IS NULL OR (ended_at <= :until AND NOT unacknowledged))
+    """,
+    UNACKNOWLEDGED=UNACKNOWLEDGED,
+)
 
 
 def count(connection: Connection, now: datetime) -> None:
@@ -97,6 +117,7 @@ def count(connection: Connection, now: datetime) -> None:
     connection.execute(_COUNTED, {"until": until})
     if since is not None and until > since:
         connection.execute(_ATTEMPTS, {"since": since, "until": until, "bounds": list(BUCKETS)})
+    connection.execute(_SETTLE, {"until": until})
     connection.execute(_CLEAR)
     connection.execute(_STATES)
     connection.execute(_QUEUES)

@@ -1,19 +1,22 @@
 """The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import structlog
 from sqlalchemy import TextClause, text
 
 from orchestrator.core import crash
-from orchestrator.core.errors import UnavailableError, UnknownKindError
+from orchestrator.core.errors import ConflictError, UnavailableError, UnknownKindError
 from orchestrator.core.rules import Rules
 from orchestrator.engine import outbox
 from orchestrator.engine.retries import DEFAULT_POLICIES, RetryPolicies
-from orchestrator.store import database
+from orchestrator.store import database, faults
 from orchestrator.store.clock import Clock
 from orchestrator.store.connection import Connection, Row
 from orchestrator.trace import events
@@ -28,27 +31,31 @@ EVENTS = "events"
 POKES = "pokes"
 """Written by a transaction, or made room for: the relay waits for its commit."""
 
-_WRITE = f"{events.WRITE}, poke AS ({outbox.WRITE})"
+_WRITE = f"{events.WRITE}, {outbox.WRITE}"
 _TELL = "pg_notify('orchestrator_written', '')"
 _EVENTS = text(f"WITH {events.WRITE} SELECT")
-_FLUSH = text(f"WITH {_WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
-_FLUSH_AND_NOTIFY = text(f"WITH {_WRITE} SELECT {_TELL}")
 
 
 @dataclass(frozen=True)
 class _Last:
-    """What a transaction writes last, with its events."""
+    """What a transaction writes last, with its events: how many rows, and who looks at those that were written."""
 
     change: str
-    parameters: Mapping[str, Any]
-    check: Callable[[Sequence[Row]], None]
+    parameters: Mapping[str, Sequence[Any]]
+    rows: int
+    checks: Sequence[Callable[[Sequence[Row]], None]]
 
 
 @cache
-def _flush_after(change: str, notify: bool) -> TextClause:
-    told = f", {_TELL}" if notify else ""
-    return text(f"WITH change AS ({change}), {_WRITE} SELECT change.key{told} FROM change")  # noqa: S608 - constants
+def _flush(poked: bool, notify: bool) -> TextClause:
+    return text(f"WITH {_WRITE if poked else events.WRITE} SELECT {_TELL if notify else ''}")
+
+
+@cache
+def _flush_after(change: str, poked: bool, notify: bool) -> TextClause:
+    written, told = _WRITE if poked else events.WRITE, f", {_TELL}" if notify else ""
+    return text(f"WITH change AS ({change}), {written} SELECT change.key{told} FROM change")  # noqa: S608 - constants
 
 
 class Transaction(database.Transaction):
@@ -66,11 +73,11 @@ class Transaction(database.Transaction):
         events: to tell.
         pokes: to send.
         traceparent: of the call, where it is traced; the pokes that it writes bear it.
-        waited: seconds that the task that it started was To do; None where it started none, or nobody knows.
+        read: what was read, by its key, for whoever of the same call reads it again and changes nothing by it.
+        waits: seconds that each task that it started was To do, where that is known.
     """
 
     traceparent: str | None = None
-    waited: float | None = None
 
     def __init__(
         self,
@@ -85,23 +92,58 @@ class Transaction(database.Transaction):
         self.retry_policies = retry_policies
         self.events = events.Recorder()
         self.pokes = outbox.Recorder()
-        self._told: set[str] = set()
+        self.read: dict[UUID, Any] = {}
+        self.waits: list[float] = []
+        self._told: frozenset[str] = frozenset()
         self._last: _Last | None = None
 
-    def last(self, change: str, parameters: Mapping[str, Any], check: Callable[[Sequence[Row]], None]) -> None:
-        """Write something together with the events, in one statement; one thing in a transaction.
+    def last(
+        self, change: str, parameters: Mapping[str, Sequence[Any]], rows: int, check: Callable[[Sequence[Row]], None]
+    ) -> None:
+        """Write rows together with the events, in one statement; of one sort in a transaction.
 
         Args:
             change: the statement, which returns the `key` of each row; nothing that the call reads later depends on it.
-            parameters: its own, whose names no other has.
-            check: is given the rows; what it raises, the call raises, and nothing is kept.
+            parameters: its own, whose names no other has: a list each, with an element for each row.
+            rows: how many are to be written.
+            check: is given those that were, where some were not; what it raises, the call raises, and nothing is kept.
 
         Raises:
-            ValueError: something else is to be written so already.
+            ValueError: rows of another sort are to be written so already.
         """
-        if self._last is not None:
-            raise ValueError("a transaction writes one thing last")
-        self._last = _Last(change, parameters, check)
+        before = self._last
+        if before is None:
+            self._last = _Last(change, parameters, rows, [check])
+        elif before.change == change:
+            more = {name: [*before.parameters[name], *values] for name, values in parameters.items()}
+            self._last = _Last(change, more, before.rows + rows, [*before.checks, check])
+        else:
+            raise ValueError("a transaction writes rows of one sort last")
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Do a part of the call, with all that it makes known, that is kept or undone by itself.
+
+        Raises:
+            OrchestratorError: what the part raises, or what Postgres has against a value of it; nothing of it is kept.
+            psycopg.Error: Postgres, or the way to it, is at fault: nothing of the call is kept.
+        """
+        told, waits = self._told, list(self.waits)
+        # It takes its time by its own locks.
+        self._told, self.now = frozenset(), self._clock.now()
+        try:
+            with self.connection.savepoint():
+                yield
+                self._write(notify=False)
+                told = told | self.written
+        except BaseException as error:
+            self.waits = waits
+            if isinstance(error, psycopg.Error) and (refused := faults.refusal(error)):
+                raise refused from error
+            raise
+        finally:
+            self.events.written()
+            self.pokes, self._last, self._told = outbox.Recorder(), None, told
 
     def write_part(self) -> None:
         """Write the events so far, so that a call with very many holds few of them; it has taken all its locks."""
@@ -114,7 +156,7 @@ class Transaction(database.Transaction):
 
     def tells(self, *names: str) -> None:
         """Note that a statement has written what `EVENTS` or `POKES` stands for."""
-        self._told.update(names)
+        self._told = self._told.union(names)
 
     @property
     def written(self) -> frozenset[str]:
@@ -126,14 +168,23 @@ class Transaction(database.Transaction):
         """Write the events and the pokes in one statement."""
         if self._told and notify:
             self.connection.execute(_NOTIFY)
+        self._write(notify)
+
+    def _write(self, notify: bool) -> None:
         if self.events or self.pokes or self._last:
-            written = {"now": self.now, "channel": self.channel, "traceparent": self.traceparent}
-            written |= self.events.parameters(self.now) | self.pokes.parameters()
+            written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
+            poked = bool(self.pokes)
+            if poked:
+                written |= {"traceparent": self.traceparent, **self.pokes.parameters()}
             if self._last is None:
-                self.connection.execute(_FLUSH_AND_NOTIFY if notify else _FLUSH, written)
+                self.connection.execute(_flush(poked, notify), written)
             else:
-                flush = _flush_after(self._last.change, notify)
-                self._last.check(self.connection.execute(flush, {**written, **self._last.parameters}).all())
+                flush = _flush_after(self._last.change, poked, notify)
+                kept = self.connection.execute(flush, {**written, **self._last.parameters}).all()
+                if len(kept) < self._last.rows:
+                    for check in self._last.checks:
+                        check(kept)
+                    raise ConflictError("one of them was given twice")
 
 
 class Database(database.Database[Transaction]):

@@ -10,11 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator import log
-from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.calls.call import Calls
 from orchestrator.calls.refusals import Refusal
 from orchestrator.core import errors
-from orchestrator.core.fields import shown
+from orchestrator.core.fields import LARGEST_MESSAGE, shown
 from orchestrator.gateway.identity import Identity
 from orchestrator.gateway.routes import ROUTES, Served
 
@@ -96,8 +95,8 @@ async def _body(request: Request, takes: str) -> bytes:
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_MESSAGE_BYTES:
-                raise TooLargeError(f"a body of more than {MAX_MESSAGE_BYTES} bytes is not taken")
+            if len(body) > LARGEST_MESSAGE:
+                raise TooLargeError(f"a body of more than {LARGEST_MESSAGE} bytes is not taken")
     except ClientDisconnect as error:
         raise errors.BadRequestError("the call ended without a request") from error
     return bytes(body)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from orchestrator import health
 from orchestrator.core.errors import BusyError
+from orchestrator.health import pages
 
 _SCRAPES = 4
 _OPENMETRICS = "application/openmetrics-text"
@@ -20,7 +21,7 @@ _OPENMETRICS = "application/openmetrics-text"
 def routes(
     ready: health.Ready,
     exposed: Callable[..., bytes] | None,
-    told: health.Told = health.nothing,
+    told: health.Told = pages.nothing,
     *,
     exemplars: bool = False,
 ) -> list[Route]:
@@ -32,7 +33,7 @@ def routes(
         told: returns what `/ready` says besides.
         exemplars: whether whoever takes OpenMetrics gets that, with exemplars.
     """
-    made = health.routes(ready, told)
+    made = pages.routes(ready, told)
     if exposed is not None:
         made.append(Route("/metrics", _metrics(exposed, exemplars)))
     return made

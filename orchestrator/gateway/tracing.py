@@ -1,7 +1,6 @@
 """A span for each request to the HTTP API, within the caller's."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,17 +17,24 @@ def traced(routes: Sequence[Route]) -> Sequence[Route]:
 
 
 def _traced(route: Route) -> Route:
-    answer: Any = route.endpoint
-
     async def endpoint(request: Request) -> Response:
-        # Not the path itself: there may be keys and names in it.
-        about = {names.HTTP_METHOD: request.method, names.HTTP_ROUTE: route.path}
-        within = valid(request.headers.get(NAME))
-        with spans.span(f"{request.method} {route.path}", Kind.SERVER, about, within=within) as span:
-            response: Response = await answer(request)
-            span.note(names.HTTP_STATUS, response.status_code)
-            if response.status_code >= 500:
-                span.fail(str(response.status_code))
-            return response
+        return await answered(request, route.path, route.endpoint)
 
     return Route(route.path, endpoint, methods=list(route.methods or ()))
+
+
+async def answered(request: Request, route: str, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Answer a request within a span of its own.
+
+    Args:
+        request: which.
+        route: its path, without the keys and names that are in it.
+        answer: answers it.
+    """
+    about = {names.HTTP_METHOD: request.method, names.HTTP_ROUTE: route}
+    with spans.span(f"{request.method} {route}", Kind.SERVER, about, within=valid(request.headers.get(NAME))) as span:
+        response = await answer(request)
+        span.note(names.HTTP_STATUS, response.status_code)
+        if response.status_code >= 500:
+            span.fail(str(response.status_code))
+        return response

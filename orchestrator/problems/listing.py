@@ -21,12 +21,26 @@ _PROBLEMS = """
     WHERE problems.deployment = :deployment AND $WHICH
     ORDER BY problems.problem DESC LIMIT :limit
 """
-_PAGE = statement(_PROBLEMS, WHICH="problems.problem < :before")
 _ONE = statement(_PROBLEMS, WHICH="problems.problem = :problem")
+_PAGE = statement(
+    """
+    WITH listed AS ($PROBLEMS),
+         sized AS (SELECT listed.*, sum(octet_length(user_input)) OVER (ORDER BY problem DESC) AS size FROM listed)
+    SELECT problem, created_at, state, iteration, count, user_input FROM sized
+    WHERE size - octet_length(user_input) < :bytes ORDER BY problem DESC
+    """,
+    PROBLEMS=_PROBLEMS.replace("$WHICH", "problems.problem < :before"),
+)
+_MORE = statement("SELECT EXISTS (SELECT FROM problems WHERE deployment = :deployment AND problem < :last)")
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page begins no other problem once the inputs of those on it come to as much: one may have as much alone."""
 
 
-def problems(transaction: Transaction, deployment: str, limit: int, before: int | None = None) -> Sequence[pb.Problem]:
-    """Return problems, the newest first.
+def problems(
+    transaction: Transaction, deployment: str, limit: int, before: int | None = None
+) -> tuple[Sequence[pb.Problem], bool]:
+    """Return a page of problems, the newest first, and whether there are older ones.
 
     Args:
         transaction: of the caller.
@@ -37,8 +51,12 @@ def problems(transaction: Transaction, deployment: str, limit: int, before: int 
     deployments.enter(transaction, deployment)
     first = ids.GREATEST if before is None else min(before, ids.GREATEST)
     # The greatest number counts where nothing says otherwise.
-    parameters = {"deployment": deployment, "limit": limit, "before": first + (before is None)}
-    return [_problem(row) for row in transaction.connection.execute(_PAGE, parameters)]
+    parameters = {"deployment": deployment, "limit": limit, "before": first + (before is None), "bytes": PAGE_BYTES}
+    found = [_problem(row) for row in transaction.connection.execute(_PAGE, parameters)]
+    if not found:
+        return found, False
+    last = {"deployment": deployment, "last": found[-1].problem_id}
+    return found, bool(transaction.connection.execute(_MORE, last).scalar_one())
 
 
 def problem(transaction: Transaction, deployment: str, problem_id: int) -> pb.Problem:
@@ -79,11 +97,17 @@ _TASKS = statement("""
 
 
 def iterations(transaction: Transaction, deployment: str, problem_id: int) -> Sequence[pb.Iteration]:
-    """Return the iterations of a problem, in their order; see `problem`."""
+    """Return the iterations of a problem without their inputs, in their order; see `problem`."""
     problem(transaction, deployment, problem_id)
     parameters = {"deployment": deployment, "problem": problem_id}
-    found = transaction.connection.execute(_ITERATIONS, parameters).all()
-    return [rows.get(transaction, deployment, rows.task_id_of(row)) for row in found]
+    found = [rows.task_id_of(row) for row in transaction.connection.execute(_ITERATIONS, parameters)]
+    return [_without_input(rows.get(transaction, deployment, task_id)) for task_id in found]
+
+
+def _without_input(iteration: pb.Iteration) -> pb.Iteration:
+    # There may be many, and each input may take megabytes.
+    iteration.ClearField("user_input")
+    return iteration
 
 
 def task_ids(transaction: Transaction, deployment: str) -> Sequence[pb.TaskId]:

@@ -101,6 +101,16 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.FromString,
                 _registered_method=True)
+        self.ClaimTasks = channel.unary_unary(
+                '/orchestrator.WorkerService/ClaimTasks',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTasksParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTasksResponse.FromString,
+                _registered_method=True)
+        self.CompleteTasks = channel.unary_unary(
+                '/orchestrator.WorkerService/CompleteTasks',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.CompleteTasksParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.CompleteTasksResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -210,6 +220,21 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClaimTasks(self, request, context):
+        """Many ClaimTasks in one, for a worker with several slots. Each is answered as a call of its own would be, with what it
+        claims or with why not; one that is refused keeps none of the others from being claimed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteTasks(self, request, context):
+        """Many CompleteTasks in one, as ClaimTasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -277,6 +302,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.GetNodes,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.SerializeToString,
+            ),
+            'ClaimTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimTasks,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTasksParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTasksResponse.SerializeToString,
+            ),
+            'CompleteTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteTasks,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.CompleteTasksParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.CompleteTasksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -632,6 +667,60 @@ class WorkerService:
             '/orchestrator.WorkerService/GetNodes',
             orchestrator_dot_protos_dot_worker__pb2.GetNodesParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.GetNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/ClaimTasks',
+            orchestrator_dot_protos_dot_worker__pb2.ClaimTasksParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.ClaimTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/CompleteTasks',
+            orchestrator_dot_protos_dot_worker__pb2.CompleteTasksParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.CompleteTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -79,6 +79,12 @@ class WorkerServiceStub:
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _grpc.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]
     """The nodes of all organizations, and when each was heard last."""
+    ClaimTasks: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ClaimTasksParam, _worker_pb2.ClaimTasksResponse]
+    """Many ClaimTasks in one, for a worker with several slots. Each is answered as a call of its own would be, with what it
+    claims or with why not; one that is refused keeps none of the others from being claimed.
+    """
+    CompleteTasks: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CompleteTasksParam, _worker_pb2.CompleteTasksResponse]
+    """Many CompleteTasks in one, as ClaimTasks."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -131,6 +137,12 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """How far the cancellation of a compute plan, or of tasks of it, has reached the processes that ran."""
     GetNodes: _aio.UnaryUnaryMultiCallable[_worker_pb2.GetNodesParam, _worker_pb2.GetNodesResponse]  # type: ignore[assignment]
     """The nodes of all organizations, and when each was heard last."""
+    ClaimTasks: _aio.UnaryUnaryMultiCallable[_worker_pb2.ClaimTasksParam, _worker_pb2.ClaimTasksResponse]  # type: ignore[assignment]
+    """Many ClaimTasks in one, for a worker with several slots. Each is answered as a call of its own would be, with what it
+    claims or with why not; one that is refused keeps none of the others from being claimed.
+    """
+    CompleteTasks: _aio.UnaryUnaryMultiCallable[_worker_pb2.CompleteTasksParam, _worker_pb2.CompleteTasksResponse]  # type: ignore[assignment]
+    """Many CompleteTasks in one, as ClaimTasks."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """How an organization's worker takes a task, proves that it lives, and reports. Every call is made by the
@@ -258,5 +270,23 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.GetNodesResponse, _abc.Awaitable[_worker_pb2.GetNodesResponse]]:
         """The nodes of all organizations, and when each was heard last."""
+
+    @_abc_1.abstractmethod
+    def ClaimTasks(
+        self,
+        request: _worker_pb2.ClaimTasksParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ClaimTasksResponse, _abc.Awaitable[_worker_pb2.ClaimTasksResponse]]:
+        """Many ClaimTasks in one, for a worker with several slots. Each is answered as a call of its own would be, with what it
+        claims or with why not; one that is refused keeps none of the others from being claimed.
+        """
+
+    @_abc_1.abstractmethod
+    def CompleteTasks(
+        self,
+        request: _worker_pb2.CompleteTasksParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.CompleteTasksResponse, _abc.Awaitable[_worker_pb2.CompleteTasksResponse]]:
+        """Many CompleteTasks in one, as ClaimTasks."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

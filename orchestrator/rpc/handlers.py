@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from orchestrator import log
-from orchestrator.calls import call
+from orchestrator.calls import call, parts
 from orchestrator.calls.admission import Receive, ReceivePart
 from orchestrator.calls.call import Calls, Flow, Gathering, Identify, Operation, Streaming
 from orchestrator.calls.gate import Caller, Gate
@@ -177,6 +177,30 @@ class Unary(Generic[Request, Response]):
         """Return its handler."""
         read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
         return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane, self.large))
+
+
+@dataclass(frozen=True)
+class Listed(Generic[Request, Response]):
+    """A method whose request is a long list, which it is given in parts, and that is answered once.
+
+    Args:
+        request: the type of the request, whose only field is the list, and of each part.
+        use_case: what it does, in a transaction; the parts may be iterated over again and again.
+    """
+
+    request: type[Request]
+    use_case: Callable[[Transaction, Iterable[Request]], Response]
+    streams: ClassVar[bool] = False
+    takes_stream: ClassVar[bool] = False
+
+    def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Return its handler."""
+        size_of = partial(parsed_size, self.request)
+        return handlers.unary(Operation(name, self._cut, size_of, self.use_case, _write, lane))
+
+    def _cut(self, body: bytes) -> parts.Parts[Request]:
+        (field,) = self.request.DESCRIPTOR.fields
+        return parts.Parts(parts.Cut(body, field.number), partial(_parse, self.request))
 
 
 @dataclass(frozen=True)

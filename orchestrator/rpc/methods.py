@@ -32,7 +32,8 @@ from orchestrator.compute import (
     times,
 )
 from orchestrator.engine import claims, heartbeats, reports, task_events
-from orchestrator.rpc.handlers import Method, Parts, Stream, Unary
+from orchestrator.rpc import batches
+from orchestrator.rpc.handlers import Listed, Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
 METHODS: Mapping[str, Mapping[str, Method]] = {
@@ -63,7 +64,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetDataSample": Unary(pb.GetDataSampleParam, data_samples.get),
     },
     "ComputeTaskService": {
-        "RegisterTasks": Unary(pb.RegisterTasksParam, task_registration.register),
+        "RegisterTasks": Listed(pb.RegisterTasksParam, task_registration.register),
         "QueryTasks": Unary(pb.QueryTasksParam, tasks.query),
         "GetTask": Unary(pb.GetTaskParam, tasks.show),
         "ApplyTaskAction": Unary(pb.ApplyTaskActionParam, task_actions.apply),
@@ -126,6 +127,8 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),
         "GetCancellation": Unary(pb.GetCancellationParam, nodes.cancellation),
         "GetNodes": Unary(pb.GetNodesParam, nodes.get_all),
+        "ClaimTasks": Unary(pb.ClaimTasksParam, batches.claim),
+        "CompleteTasks": Unary(pb.CompleteTasksParam, batches.complete),
     },
 }
 """By service and method. One that the contract has and this table has not is answered with UNIMPLEMENTED."""

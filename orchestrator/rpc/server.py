@@ -10,10 +10,10 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator import protos as pb
-from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.calls.call import Flow
 from orchestrator.calls.turns import Lane
 from orchestrator.core.errors import UnimplementedError
+from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.engine import kinds
 from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.certificates import CertificateFiles
@@ -55,8 +55,8 @@ def make_server(
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE),
             ("grpc.so_reuseport", int(settings.processes > 1)),
             ("grpc.max_allowed_incoming_connections", settings.grpc_connections),
             ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_time * 1000)),

@@ -1,4 +1,5 @@
-"""A span for each call that is answered once, within the caller's; streams last for days, and have none."""
+"""A span for each call that is answered once, within the caller's; streams last for days, and have none, nor have
+the calls that come again and again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +25,7 @@ def traced(name: str, handler: "grpc.RpcMethodHandler[bytes, bytes]") -> "grpc.R
         name: of the method, with its package and service.
         handler: of it.
     """
-    if not spans.on() or handler.response_streaming:
+    if not spans.on() or handler.response_streaming or name in names.PERIODIC:
         return handler
     answer: Any = handler.stream_unary
     attributes = {names.RPC_SYSTEM: names.GRPC, names.RPC_METHOD: name}

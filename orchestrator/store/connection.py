@@ -24,6 +24,9 @@ from orchestrator.store import faults
 
 _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 
+_SAVEPOINT, _RELEASE = sqlalchemy.text("SAVEPOINT part"), sqlalchemy.text("RELEASE SAVEPOINT part")
+_UNDO = sqlalchemy.text("ROLLBACK TO SAVEPOINT part")
+
 _ARRAY = re.compile(r"CAST\(%\((\w+)\)s AS (\w+)\[\]\)")
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -150,7 +153,8 @@ class Connection:
         return found
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
-        cursor = self.driver.cursor(row_factory=namedtuple_row)
+        # As text, bytes would come twice as long, as digits.
+        cursor = self.driver.cursor(row_factory=namedtuple_row, binary=True)
         if isinstance(parameters, Sequence):
             cursor.executemany(_sql(query), parameters)
         else:
@@ -169,6 +173,22 @@ class Connection:
             cursor.itersize = part
             cursor.execute(_sql(query), parameters)
             yield from cursor
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Do a part of the transaction; what it raises undoes the part, and leaves what was before it.
+
+        Raises:
+            psycopg.Error: Postgres, or the way to it, is at fault.
+        """
+        self.execute(_SAVEPOINT)
+        try:
+            yield
+        except BaseException:
+            if self.driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                self.execute(_UNDO)
+            raise
+        self.execute(_RELEASE)
 
     def read_only(self) -> None:
         """Read as of one moment from the first statement on, and change nothing."""

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from orchestrator.core.errors import BadRequestError, ConflictError, UnavailableError
+from orchestrator.core.errors import UnavailableError
 from orchestrator.core.rules import Rules
 from orchestrator.store import connecting, faults
 from orchestrator.store.clock import Clock, ticks
@@ -182,15 +182,11 @@ class Database(ABC, Generic[Call]):
         except PoolTimeoutError as error:
             raise UnavailableError("every database connection is busy; try again later") from error
         except psycopg.Error as error:
-            match faults.verdict(error):
-                case Verdict.PASSES:
-                    log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error))
-                    raise UnavailableError("the database is not available; try again later") from error
-                case Verdict.CONFLICT:
-                    # No detail: what is there already may be another channel's.
-                    raise ConflictError("it exists already") from error
-                case Verdict.VALUE:
-                    raise BadRequestError(f"a value cannot be kept: {_first_line(error)}") from error
+            if faults.verdict(error) is Verdict.PASSES:
+                log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error))
+                raise UnavailableError("the database is not available; try again later") from error
+            if refused := faults.refusal(error):
+                raise refused from error
             raise
 
     def measure(self, connection: Connection) -> datetime:

@@ -9,6 +9,8 @@ from enum import Enum
 
 import psycopg
 
+from orchestrator.core.errors import BadRequestError, ConflictError, OrchestratorError
+
 
 class Verdict(Enum):
     """What a fault means for the call that met it."""
@@ -109,6 +111,17 @@ def verdict(error: BaseException | None) -> Verdict:
     if isinstance(error, psycopg.DataError):
         return Verdict.VALUE
     return Verdict.PASSES if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) else Verdict.LASTS
+
+
+def refusal(error: psycopg.Error) -> OrchestratorError | None:
+    """Return what a caller is told whose values are at fault; None where something else is."""
+    match verdict(error):
+        case Verdict.CONFLICT:
+            # No detail: what is there already may be another channel's.
+            return ConflictError("it exists already")
+        case Verdict.VALUE:
+            return BadRequestError(f"a value cannot be kept: {str(error).partition(chr(10))[0]}")
+    return None
 
 
 def drops(error: psycopg.Error) -> bool:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 # Theirs are among the tables that the metadata know, once they are imported.
-from orchestrator.store import execution_tables, problem_tables, trace_tables  # noqa: F401
+from orchestrator.store import execution_tables, poke_tables, problem_tables, trace_tables  # noqa: F401
 
 metadata = trace_tables.metadata
 """Of all tables, those of the trace and of the products too."""
@@ -148,14 +148,22 @@ attempts = Table(
     Column("delivered_at", DateTime(timezone=True)),
     Column("stopped_at", DateTime(timezone=True)),
     Column("poked_at", DateTime(timezone=True)),
-    Index("attempts_open", "task_key", postgresql_where=text("ended_at IS NULL")),
-    Index("attempts_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
-    Index("attempts_to_stop", "ended_at", postgresql_where=text("outcome IN (5, 6) AND stopped_at IS NULL")),
+    Index("attempts_claimed", "claimed_at"),
+    postgresql_with={"fillfactor": 50},
 )
-"""One run of a task. `outcome` is the state it left the task in; `fault` is what ended it (`engine.retries`);
-`report_hash` the SHA-256 of the call that ended it; `delivered_at` and `stopped_at` say when its node was told to stop,
-and when it had, `poked_at` when it was told again; token and lease are absent where a client without attempts started
-the task (`ApplyTaskAction`)."""
+"""One run of a task. What changes is in no index, as in `task_states`. `outcome` is the state it left the task in;
+`fault` is what ended it (`engine.retries`); `report_hash` the SHA-256 of the call that ended it; `delivered_at` and
+`stopped_at` say when its node was told to stop, and when it had, `poked_at` when it was told again; token and lease are
+absent where a client without attempts started the task (`ApplyTaskAction`)."""
+
+unsettled = Table(
+    "unsettled",
+    metadata,
+    Column("task_key", Uuid, nullable=False),
+    Column("number", Integer, nullable=False),
+)
+"""The attempts that run, or whose end is yet to be counted (`engine.totals`) or to be acknowledged: written with the
+attempt, and taken out by the sweep that counts. They are few, and read whole: an index would only cost."""
 
 declines = Table(
     "declines",
@@ -321,29 +329,3 @@ totals = Table(
 )
 """What a sweep has counted for metrics, see `engine.totals`: how many of what `name` says are in the state, or ended in
 the way, that `label` says."""
-
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("message", Text, nullable=False),
-    Column("queue", Text, nullable=False),
-    Column("priority", SmallInteger, nullable=False, server_default=text("0")),
-    Column("key", Uuid, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("sent_at", DateTime(timezone=True)),
-    Column("claimed_at", DateTime(timezone=True)),
-    Column("traceparent", Text),
-    Index(
-        "outbox_out",
-        "queue",
-        "sent_at",
-        postgresql_where=text("message = 'task.run' AND claimed_at IS NULL AND sent_at IS NOT NULL"),
-    ),
-    Index("outbox_unsent", "queue", text("priority DESC"), "id", postgresql_where=text("sent_at IS NULL")),
-    Index("outbox_key", "key"),
-)
-"""Pokes to send: a `message` of `core.pokes`, or `purge` (empty the queue); when each was handed to the broker, and
-when the attempt was claimed that it announced; `traceparent` is of the call that wrote it, then of its claim, where
-that was traced."""

@@ -4,6 +4,8 @@ They are written here and nowhere else, as constants, since whoever is not trace
 attribute holds a token, a checksum, the path or the address of an asset, or words of a function.
 """
 
+from urllib.parse import urlsplit
+
 RPC_SYSTEM = "rpc.system.name"
 RPC_METHOD = "rpc.method"
 RPC_STATUS = "rpc.response.status_code"
@@ -12,6 +14,7 @@ GRPC = "grpc"
 HTTP_METHOD = "http.request.method"
 HTTP_ROUTE = "http.route"
 HTTP_STATUS = "http.response.status_code"
+HTTP_PORTS = {"http": 80, "https": 443}
 
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
@@ -36,6 +39,16 @@ TASK = "orchestrator.task.key"
 FUNCTION = "orchestrator.function.key"
 ATTEMPT = "orchestrator.task.attempt"
 
+PERIODIC = frozenset(
+    {
+        f"{NAMESPACE}.WorkerService/Heartbeat",
+        f"{NAMESPACE}.ModuleService/ReportModule",
+        f"{NAMESPACE}.ExecutionService/BeginLook",
+        f"{NAMESPACE}.ExecutionService/EndLook",
+    }
+)
+"""The methods that are called again and again, whatever happens: no part of anything, and without spans."""
+
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """In a line of the log: the span in which it was written."""
 
@@ -54,3 +67,19 @@ def messaging(operation: str, queue: str, *, on_redis: bool) -> dict[str, str | 
         MESSAGING_OPERATION: operation,
         MESSAGING_OPERATION_TYPE: operation,
     }
+
+
+def request(method: str, address: str) -> dict[str, str | int]:
+    """Return the attributes of a request to somebody else's HTTP, without the path of what is asked for.
+
+    Args:
+        method: of HTTP.
+        address: the URL.
+    """
+    parts = urlsplit(address)
+    standard = HTTP_PORTS.get(parts.scheme, 443)
+    try:
+        port = parts.port or standard
+    except ValueError:
+        port = standard
+    return {HTTP_METHOD: method, SERVER_ADDRESS: parts.hostname or "", SERVER_PORT: port}

@@ -148,6 +148,11 @@ def span(
     return program.span(name, kind.name, attributes)
 
 
+def nothing() -> AbstractContextManager[Span]:
+    """Return a block that is no part of any trace."""
+    return _NOTHING
+
+
 @contextmanager
 def calling(name: str, attributes: Mapping[str, Value], headers: MutableMapping[str, str]) -> Iterator[Span]:
     """Trace a block that calls somebody else, and add to what is sent where it stands."""

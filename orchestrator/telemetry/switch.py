@@ -10,6 +10,11 @@ _DISABLED = "OTEL_SDK_DISABLED"
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_FILES = tuple(
+    f"OTEL_EXPORTER_OTLP_{part}{name}"
+    for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+    for part in ("TRACES_", "")
+)
 _OTLP, _NONE, _GRPC = "otlp", "none", "grpc"
 
 
@@ -37,4 +42,8 @@ def wanted(environment: Mapping[str, str] = os.environ) -> str | None:
     for name in _PROTOCOLS:
         if environment.get(name, "") not in ("", _GRPC):
             raise SwitchError(f"{name} is wrong: expected {_GRPC}, which collectors take at port 4317")
+    for name in _FILES:
+        # The exporter itself would go on, and trust others than it was told.
+        if environment.get(name) and not os.access(environment[name], os.R_OK):
+            raise SwitchError(f"{name} is wrong: expected a file that can be read")
     return variable

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -30,9 +31,12 @@ from opentelemetry.trace import (
 
 from orchestrator import __version__
 from orchestrator.telemetry import names
+from orchestrator.telemetry.switch import SwitchError
 
 _SCOPE = InstrumentationScope("orchestrator", __version__)
 _LAST_SECONDS = 3.0
+# A proxy that the environment names is for other programs.
+_DIRECT: Any = (("grpc.enable_http_proxy", 0),)
 _FAILED, _NEUTRAL = Status(StatusCode.ERROR), Status(StatusCode.UNSET)
 
 
@@ -87,7 +91,11 @@ class Tracing:
 
     @classmethod
     def exporting(cls, service: str, attributes: Mapping[str, str]) -> "Tracing":
-        """Return one whose spans are sent to a collector by OTLP over gRPC, as OpenTelemetry's variables say."""
+        """Return one whose spans are sent to a collector by OTLP over gRPC, as OpenTelemetry's variables say.
+
+        Raises:
+            SwitchError: one of them is wrong.
+        """
         own = {
             names.SERVICE: f"{names.NAMESPACE}-{service}",
             names.SERVICE_NAMESPACE: names.NAMESPACE,
@@ -97,8 +105,11 @@ class Tracing:
         # What the operator says of a process goes before what it says of itself.
         resource = Resource.create(own).merge(OTELResourceDetector().detect())
         known = _Known(resource.attributes, resource.schema_url)
-        provider = TracerProvider(resource=known, shutdown_on_exit=False)
-        return cls(provider, BatchSpanProcessor(OTLPSpanExporter()))
+        try:
+            provider = TracerProvider(resource=known, shutdown_on_exit=False)
+            return cls(provider, BatchSpanProcessor(OTLPSpanExporter(channel_options=_DIRECT)))
+        except Exception as error:
+            raise SwitchError(f"a variable of OpenTelemetry (OTEL_…) is wrong: {error}") from error
 
     @contextmanager
     def span(

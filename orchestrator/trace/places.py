@@ -6,16 +6,15 @@ Nothing that a reader has is ever joined by something before it: who resumes aft
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
-from orchestrator import protos as pb
-from orchestrator.core import wire
 from orchestrator.core.errors import NotFoundError
-from orchestrator.store.connection import Connection, Row
+from orchestrator.store.connection import Connection
 from orchestrator.store.statements import statement
-from orchestrator.trace import events
+from orchestrator.trace import envelopes, events
 
 # One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
 # length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
@@ -69,8 +68,7 @@ def lag(connection: Connection, now: datetime) -> float:
     return 0.0 if seconds is None else max(0.0, float(seconds))
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """An event as subscribers get it: its place, and its serialized message, empty where they must not see it."""
 
     channel: str
@@ -82,9 +80,8 @@ class Placed:
 _READ_BYTES = 4 * 1024 * 1024
 # Each event is looked up by its id, so that a batch costs the same however many are stored.
 _READ = """
-    SELECT id, channel, position, created_at, kind, asset_kind, asset_key, asset, metadata, of_contract
-    FROM (SELECT events.id, place.channel, position, created_at, kind, asset_kind, asset_key, asset, metadata,
-                 $OF_CONTRACT AS of_contract,
+    SELECT position, of_contract, id, channel, kind, asset_kind, asset_key, asset, metadata, created_at
+    FROM (SELECT position, $OF_CONTRACT AS of_contract, $COLUMNS,
                  sum(octet_length(asset)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(asset)
                      AS before
           FROM (SELECT position, channel, event FROM places
@@ -95,7 +92,7 @@ _READ = """
           ) AS events) AS read
     WHERE before < $READ_BYTES ORDER BY position
 """
-_PARTS = {"OF_CONTRACT": events.OF_CONTRACT, "READ_BYTES": str(_READ_BYTES)}
+_PARTS = {"OF_CONTRACT": events.OF_CONTRACT, "COLUMNS": envelopes.COLUMNS, "READ_BYTES": str(_READ_BYTES)}
 _READ_ALL = statement(_READ, CHANNEL="true", **_PARTS)
 _READ_CHANNELS = statement(_READ, CHANNEL="channel = ANY(CAST(:channels AS text[]))", **_PARTS)
 
@@ -116,7 +113,7 @@ def read_after(
         rows = connection.execute(_READ_ALL, parameters)
     else:
         rows = connection.execute(_READ_CHANNELS, {**parameters, "channels": list(channels)})
-    return [Placed(row.channel, row.position, _serialized(row) if row.of_contract else b"") for row in rows]
+    return [Placed(row.channel, row.position, envelopes.serialized(row) if row.of_contract else b"") for row in rows]
 
 
 @dataclass(frozen=True)
@@ -157,15 +154,6 @@ def read_own_after(
     return [
         Own(row.position, row.created_at, row.asset_kind, row.asset) for row in connection.execute(_READ_OWN, asked)
     ]
-
-
-def _serialized(row: Row) -> bytes:
-    """Return a row as the bytes of its message; those of its snapshot are as they were stored."""
-    snapshot: bytes = row.asset
-    return events.header(row).SerializeToString() + wire.field(_NUMBER_OF_KIND[row.asset_kind], snapshot)
-
-
-_NUMBER_OF_KIND = {kind: pb.Event.DESCRIPTOR.fields_by_name[name].number for kind, name in events.FIELD_OF_KIND.items()}
 
 
 def last_position(connection: Connection) -> int:

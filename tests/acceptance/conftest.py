@@ -17,7 +17,7 @@ from tests.kit.collector import Collector, collecting
 from tests.kit.network import Network
 from tests.kit.temporary import passable
 
-TIME_LIMIT_SECONDS = 3
+TIME_LIMIT_SECONDS = 10
 
 
 @pytest.fixture(scope="package")

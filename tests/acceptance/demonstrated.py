@@ -13,8 +13,9 @@ from sqlalchemy import Row, text
 
 from orchestrator import protos as pb
 from orchestrator.cli.experiment import AGGREGATOR, HOSPITALS, Experiment, Preparation
-from orchestrator.cli.reading import pages
+from orchestrator.cli.story import Telling
 from orchestrator.client import Client
+from orchestrator.client.lists import pages
 from orchestrator.embedded.federation import Federation
 from orchestrator.store.connecting import make_engine
 
@@ -76,9 +77,11 @@ def run(federation: Federation) -> Iterator[Demonstrated]:
     """Start a federation, and let the demo run in it before anything else does."""
     printed = io.StringIO()
     preparation = Preparation(ROUNDS)
+    console = Console(file=printed, width=120)
+    telling = Telling(federation.folder, federation.data, console, ROUNDS, stays=True)
     with federation:
         with Listened(federation.places.broker_url) as listened:
-            faults = Experiment(federation, Console(file=printed, width=120), ROUNDS).run(preparation, True)
+            faults = Experiment(federation, telling, preparation).tell()
         yield Demonstrated(
             federation, faults, printed.getvalue(), listened.commands, _events(federation), _attempts(federation)
         )

@@ -4,10 +4,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.timeout(240)
-
 
 def test_the_executions_of_the_demo_end_as_they_should_and_leave_nothing(tmp_path):
     data = tmp_path / "data"

@@ -4,10 +4,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
-pytestmark = pytest.mark.timeout(240)
-
 
 def test_the_demo_compares_three_ways_and_leaves_nothing(tmp_path):
     # The data folder is not named: it is one of this folder, and the modules run elsewhere.

@@ -26,6 +26,9 @@ PAGE = (OPERATE / "deploy.md").read_text()
 RIGHTS = re.findall(r"^```sql\n(.*?)^```$", (OPERATE / "database.md").read_text(), re.DOTALL | re.MULTILINE)[0]
 NOOP = Path(__file__).parents[2] / "charts/orchestrator-organization/files/noop_task.py"
 OPERATOR, HOSPITALS = "operator", ("hospital-1", "hospital-2")
+# The program is here.
+EVERYWHERE = "everywhere"
+PORTS = ("server", "http", "beat", "proxy", "api", "problems", "runtime", "flower")
 AS_WORKER = "set -a; . /etc/orchestrator/worker.env; set +a;"
 # What `systemctl` does here: it starts what a unit says, with its settings, and ends it.
 SYSTEMCTL = """
@@ -35,26 +38,31 @@ root = Path(os.environ["MACHINE"])
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 for name in words[1:]:
     unit, note = root / "units" / f"{name}.service", root / f"{name}.pid"
-    lines = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line)
-    if words[0] in ("enable", "start"):
-        pairs = [line.split("=", 1) for line in Path(lines["EnvironmentFile"]).read_text().splitlines()
-                 if line and not line.startswith("#")]
-        log = (root / f"{name}.log").open("ab")
-        process = subprocess.Popen(lines["ExecStart"].split(), env={**os.environ, **dict(pairs)},
-                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        note.write_text(str(process.pid))
-    else:
+    lines = [line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line]
+    if words[0] in ("stop", "restart"):
         os.kill(int(note.read_text()), signal.SIGTERM)
         while Path(f"/proc/{note.read_text()}/status").exists() and "zombie" not in Path(
             f"/proc/{note.read_text()}/status").read_text():
             time.sleep(0.05)
         note.unlink()
+    if words[0] in ("enable", "start", "restart"):
+        files = [Path(value.removeprefix("-")) for key, value in lines if key == "EnvironmentFile"
+                 if not value.startswith("-") or Path(value[1:]).exists()]
+        pairs = [line.split("=", 1) for file in files for line in file.read_text().splitlines()
+                 if line and not line.startswith("#")]
+        log = (root / f"{name}.log").open("ab")
+        process = subprocess.Popen(dict(lines)["ExecStart"].split(), env={**os.environ, **dict(pairs)},
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        note.write_text(str(process.pid))
 """
 
 
+BLOCKS = re.findall(r"^```(sh|ini|yaml|text) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+"""The kind of each block of the page, what stands behind it, and the block."""
+
+
 def blocks(kind: str) -> list[tuple[str, str]]:
-    """Return what stands behind the kind of each block of the page, and the block."""
-    return re.findall(rf"^```{kind} (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return [(where, text) for each, where, text in BLOCKS if each == kind]
 
 
 class Machines:
@@ -68,7 +76,7 @@ class Machines:
 
     def __init__(self, root: Path, postgres: Postgres, valkey: Valkey) -> None:
         self.root, self.postgres, self.valkey = root, postgres, valkey
-        self._ports = {name: free_port() for name in ("server", "http", "beat", "proxy")}
+        self._ports = {name: free_port() for name in PORTS}
         self._own = {name: {port: free_port() for port in (9443, 8486, 8487)} for name in HOSPITALS}
         self.database = f"orchestrator_{free_port()}"
         for name in (OPERATOR, *HOSPITALS):
@@ -99,9 +107,17 @@ class Machines:
             "orchestrator.example:9000": f"127.0.0.1:{self._ports['server']}",
             "0.0.0.0:9000": f"127.0.0.1:{self._ports['server']}",
             "0.0.0.0:9001": f"127.0.0.1:{self._ports['proxy']}",
+            "0.0.0.0:8080": f"127.0.0.1:{self._ports['api']}",
+            "orchestrator.example:8080": f"127.0.0.1:{self._ports['api']}",
+            # On a loopback address problems need no credentials, and have no TLS.
+            "0.0.0.0:5001": f"0.0.0.0:{self._ports['problems']}",
+            "orchestrator.example:5001": f"127.0.0.1:{self._ports['problems']}",
             "port 8484": f"port {self._ports['http']}",
             "127.0.0.1:8484": f"127.0.0.1:{self._ports['http']}",
             "127.0.0.1:8485": f"127.0.0.1:{self._ports['beat']}",
+            "127.0.0.1:8488": f"127.0.0.1:{self._ports['runtime']}",
+            "127.0.0.1:5555": f"127.0.0.1:{self._ports['flower']}",
+            "FLOWER_PORT=5555": f"FLOWER_PORT={self._ports['flower']}",
             "0.0.0.0:9443": f"127.0.0.1:{own.get(9443)}",
             "127.0.0.1:8486": f"127.0.0.1:{own.get(8486)}",
             "127.0.0.1:8487": f"127.0.0.1:{own.get(8487)}",
@@ -128,29 +144,32 @@ class Machines:
             },
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=240,
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}\n{self.logs()}"
         return done.stdout
 
-    def hand_over(self) -> None:
-        """Do what people do between the commands: put settings, units and certificates where they belong."""
+    def write(self, path: str, content: str) -> None:
+        """Put settings or a unit where they belong."""
         urls = yaml.safe_load((self.root / OPERATOR / "etc" / "brokers.yaml").read_text())
-        for path, content in [*blocks("ini"), *blocks("yaml")]:
-            unit = path.endswith(".service")
-            operators = path.rpartition("/")[2].split(".")[0] in {
-                *("server", "beat", "channels"),
-                *("orchestrator-server", "orchestrator-beat"),
-            }
-            for machine in (OPERATOR,) if operators else HOSPITALS:
-                if machine == HOSPITALS[1] and path.endswith("consent.yaml"):
-                    content = content.replace("hospital-2", "hospital-1")
-                told = self.told(machine, content)
-                told = told.replace("=MAINTENANCE\n", f"={urls['maintenance']}\n")
-                own = urls["organizations"].get(machine)
-                told = re.sub(r"=HOSPITAL-\d\n", f"={own}\n", told)
-                target = self.root / machine / "units" / path if unit else Path(self.told(machine, path))
-                target.write_text(told)
+        name = path.rpartition("/")[2].split(".")[0].removeprefix("orchestrator-")
+        for machine in HOSPITALS if name in ("worker", "store", "consent") else (OPERATOR,):
+            if machine == HOSPITALS[1] and path.endswith("consent.yaml"):
+                content = content.replace("hospital-2", "hospital-1")
+            told = self.told(machine, content)
+            for word, url in {
+                "MAINTENANCE": urls["maintenance"],
+                "FLOWER": urls["flower"],
+                "EXECUTIONS": urls.get("queues", {}).get("executions.central"),
+                HOSPITALS[0].upper(): urls["organizations"].get(machine),
+            }.items():
+                told = told.replace(f"ORCHESTRATOR_BROKER_URL={word}\n", f"ORCHESTRATOR_BROKER_URL={url}\n")
+            is_unit = path.endswith(".service")
+            target = self.root / machine / "units" / path if is_unit else Path(self.told(machine, path))
+            target.write_text(told)
+
+    def exchange(self) -> None:
+        """Have all give away what authorities they have made."""
         authorities = {name: (self.root / name / "etc/tls/ca.crt").read_text() for name in HOSPITALS}
         for machine in (OPERATOR, *HOSPITALS):
             etc = self.root / machine / "etc"
@@ -185,21 +204,28 @@ def machines(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_a_network_of_two_organizations_comes_of_the_page(machines: Machines) -> None:
-    handed_over = False
-    commands = blocks("sh")
-    assert len(commands) >= 8
-    for machine, text in commands:
-        if "systemctl" in text and not handed_over:
-            machines.hand_over()
-            handed_over = True
+    assert len(blocks("sh")) >= 12
+    exchanged = False
+    for kind, machine, text in BLOCKS:
+        if kind in ("ini", "yaml"):
+            if not exchanged:
+                machines.exchange()
+                exchanged = True
+            machines.write(machine, text)
+        if kind != "sh" or machine == EVERYWHERE:
+            continue
         if "pg_dump" in text:
             # What is dumped is a network that has worked.
             assert "it is Done" in noop(machines)
         for each in HOSPITALS if machine == HOSPITALS[0] else (machine,):
             printed = machines.run(each, text)
-        if "node list" in text:
+        if "org list" in text:
             wait_until(lambda: alive(machines) == 2, timeout=30, message="both nodes to be heard")
             assert "hospital-2 is registered in oncology" in printed
+        if "/status" in text:
+            assert f"{OPERATOR}-node" in printed
+            assert '"count": 0' in printed
+            assert "APP_REQUIREMENTS" in printed
     # Restored, it goes on.
     assert "it is Done" in noop(machines)
     for log in machines.root.glob("*/*.log"):
@@ -230,7 +256,7 @@ def test_a_proxy_of_the_page_passes_tls_through(machines: Machines) -> None:
         assert "hospital-1-node" in listed
     finally:
         proxy.terminate()
-        proxy.wait(20)
+        proxy.wait(60)
 
 
 def test_systemd_can_read_the_units(tmp_path: Path) -> None:
@@ -238,7 +264,7 @@ def test_systemd_can_read_the_units(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("needs systemd-analyze")
     units = [(name, content) for name, content in blocks("ini") if name.endswith(".service")]
-    assert len(units) == 4
+    assert len(units) == 6
     for name, content in units:
         # Neither the program nor the user is here.
         told = content.replace("/opt/orchestrator/bin/orchestrator", sys.executable).replace("User=orchestrator\n", "")

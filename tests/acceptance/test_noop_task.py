@@ -23,6 +23,6 @@ def test_the_task_of_helm_test_is_done(network):
         "STORE_URL": places.store_url("org-b"),
     }
     told = clean_environment({f"ORCHESTRATOR_{name}": str(value) for name, value in settings.items()})
-    done = subprocess.run([sys.executable, SCRIPT], env=told, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, SCRIPT], env=told, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "it is Done" in done.stdout

@@ -38,7 +38,7 @@ def test_the_page_on_security_does_what_it_says(network: Network, tmp_path: Path
         env={"PATH": path, "HOME": str(tmp_path), "ORCHESTRATOR_DATABASE_URL": database},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

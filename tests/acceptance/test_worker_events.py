@@ -43,11 +43,11 @@ def seen(network: Network, told: dict[str, list[str]]) -> Iterator[State]:
         thread = threading.Thread(target=receiver.capture, daemon=True)
         thread.start()
         try:
-            assert hearing.wait(20)
+            assert hearing.wait(60)
             yield state
         finally:
             receiver.should_stop = True
-            thread.join(20)
+            thread.join(60)
             app.close()
 
 

@@ -71,7 +71,7 @@ class Installation:
 
     def call(self, files: Certificates, organization: str) -> str:
         """Ask the server as an organization on a new connection; return `ok` or what stands in the way."""
-        with Client(self.address, organization, CHANNEL, files, timeout=5) as client:
+        with Client(self.address, organization, CHANNEL, files, timeout=30) as client:
             return ask(client)
 
     def start_another(self) -> str:
@@ -79,7 +79,7 @@ class Installation:
         addresses = {f"ORCHESTRATOR_{kind}_ADDRESS": f"127.0.0.1:{free_port()}" for kind in ("GRPC", "HTTP")}
         command = [sys.executable, "-m", "orchestrator", "serve"]
         environment = processes.clean_environment({**self.settings, **addresses})
-        ended = subprocess.run(command, env=environment, capture_output=True, timeout=60, text=True)
+        ended = subprocess.run(command, env=environment, capture_output=True, timeout=120, text=True)
         assert ended.returncode
         return ended.stderr.strip().splitlines()[-1]
 
@@ -87,7 +87,7 @@ class Installation:
         """A connection to the asset store, kept alive."""
         context = ssl.create_default_context(cafile=self.layout.peers)
         context.load_cert_chain(files.certificate, files.key)
-        return httpx.Client(verify=context, base_url=self.store, trust_env=False)
+        return httpx.Client(verify=context, base_url=self.store, trust_env=False, timeout=60)
 
     def read(self, files: Certificates) -> int:
         """Read a file of the owner's store that others may not read; 0 where there is no connection."""
@@ -119,7 +119,7 @@ class Stream:
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
-        assert self._begun.wait(20), self.end
+        assert self._begun.wait(60), self.end
 
     def _follow(self) -> None:
         try:

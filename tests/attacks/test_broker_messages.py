@@ -227,7 +227,7 @@ class Victim:
         url = flower if self.on_redis or self.account == pokes.MAINTENANCE else elsewhere(flower, "a")
         with Celery("test", set_as_current=False) as app:
             app.conf.update(monitor.settings(url, accounts))
-            inspect = app.control.inspect([self.container.node], timeout=10, limit=1)
+            inspect = app.control.inspect([self.container.node], timeout=30, limit=1)
             return (question(inspect) or {}).get(self.container.node)
 
 
@@ -461,5 +461,5 @@ def test_what_an_organization_says_is_no_end_of_flower(used: Provisioned, victim
                     for one in publish:
                         one()
                     receiver.should_stop = False
-                    receiver.capture(limit=None, timeout=20, wakeup=limit == 0)
+                    receiver.capture(limit=None, timeout=60, wakeup=limit == 0)
     assert victims["worker"].container.node in heard

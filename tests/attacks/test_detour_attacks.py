@@ -105,7 +105,7 @@ class Attacked:
         files = self.places.certificates.peer(who)
         context = ssl.create_default_context(cafile=files.authority)
         context.load_cert_chain(files.certificate, files.key)
-        return httpx.get(url, verify=context, trust_env=False)
+        return httpx.get(url, verify=context, trust_env=False, timeout=60)
 
     def url(self, organization: str, name: str) -> str:
         return f"{self.places.store_url(organization)}/{name}"

@@ -23,7 +23,7 @@ from tests.kit.waiting import wait_until
 CHANNEL = "channel"
 GREEDY, MODEST = "org-1", "org-2"
 CALLS = 20
-MESSAGE_SECONDS = 2
+MESSAGE_SECONDS = 5
 SUBSCRIPTIONS = 5
 MIB = 1024 * 1024
 
@@ -35,8 +35,6 @@ SETTINGS = {
     "ORCHESTRATOR_PARSED_BYTES": str(256 * 1024 * 1024),
     "ORCHESTRATOR_METRICS_ENABLED": "true",
 }
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +85,19 @@ async def _registered(client: AsyncClient) -> object:
 def test_too_many_calls_of_one_are_refused_and_nobody_else_notices(runner, address, http_address, stuck):
     async def attack() -> list[CallError]:
         async with (
-            AsyncClient(address, GREEDY, CHANNEL, timeout=30) as greedy,
-            AsyncClient(address, MODEST, CHANNEL, timeout=5) as modest,
+            AsyncClient(address, GREEDY, CHANNEL, timeout=90) as greedy,
+            AsyncClient(address, MODEST, CHANNEL, timeout=30) as modest,
         ):
             calls = [register(greedy) for _ in range(3 * CALLS)]
-            refused, _ = await asyncio.wait(calls, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            refused, _ = await asyncio.wait(calls, timeout=60, return_when=asyncio.FIRST_COMPLETED)
             while len(refused) < 2 * CALLS:
-                more, _ = await asyncio.wait(set(calls) - refused, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+                more, _ = await asyncio.wait(set(calls) - refused, timeout=60, return_when=asyncio.FIRST_COMPLETED)
                 assert more, f"{len(refused)} of {len(calls)} were answered"
                 refused |= more
             for _ in range(20):
                 await modest.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
             # Whatever its organization asks for, a worker keeps its leases.
-            await greedy.worker.Heartbeat(pb.HeartbeatParam(node="node-1"), timeout=5)
+            await greedy.worker.Heartbeat(pb.HeartbeatParam(node="node-1"), timeout=30)
             stuck.rollback()
             await asyncio.gather(*(call for call in calls if call not in refused))
             return [error for error in (call.exception() for call in refused) if isinstance(error, CallError)]
@@ -108,7 +106,7 @@ def test_too_many_calls_of_one_are_refused_and_nobody_else_notices(runner, addre
     assert len(errors) == 2 * CALLS
     assert {(error.status, error.oe_code) for error in errors} == {(grpc.StatusCode.UNAVAILABLE, "OE0201")}
     assert all(0.5 <= error.pause <= 1.5 for error in errors)
-    shown = httpx.get(f"http://{http_address}/metrics").text
+    shown = httpx.get(f"http://{http_address}/metrics", timeout=60).text
     assert f'orchestrator_calls_refused_total{{organization="{GREEDY}"}}' in shown
     assert f'organization="{MODEST}"' not in shown
 
@@ -117,7 +115,7 @@ def test_our_own_clients_come_again_after_the_pause(runner, address, stuck):
     """Reads do so inside gRPC, the others in the SDK."""
 
     async def attack() -> None:
-        async with AsyncClient(address, GREEDY, CHANNEL, timeout=30) as greedy:
+        async with AsyncClient(address, GREEDY, CHANNEL, timeout=90) as greedy:
             full = [register(greedy) for _ in range(CALLS)]
             await asyncio.sleep(0)
             more: list[Awaitable[object]] = [
@@ -149,7 +147,7 @@ def test_subscriptions_of_one_are_limited(runner, address):
             assert await modest.events.SubscribeToEvents(pb.SubscribeToEventsParam()).read()
             streams[0].cancel()
             # The place is free as soon as the server knows.
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not await _subscribes(greedy):
                     await asyncio.sleep(0.1)
 
@@ -222,7 +220,7 @@ def test_large_requests_are_taken_one_after_another(runner, address):
     with growing(server) as grown:
         runner.run(attack())
     assert grown() < 600 * MIB
-    wait_until(lambda: server.memory_info().rss - before < 40 * MIB, 20, "the memory to come back")
+    wait_until(lambda: server.memory_info().rss - before < 40 * MIB, 60, "the memory to come back")
 
 
 def test_a_request_that_would_take_much_more_memory_than_bytes_is_never_parsed(address: str):
@@ -248,18 +246,20 @@ def process_behind(address: str) -> psutil.Process:
 
 
 def test_scrapes_that_wait_for_the_database_are_limited(database_url, http_address, address):
-    async def scrape() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=f"http://{http_address}", timeout=30) as scraper:
-            asked = [asyncio.create_task(scraper.get("/metrics")) for _ in range(10)]
-            refused, _ = await asyncio.wait(asked, timeout=5)
+    async def scrape() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        async with httpx.AsyncClient(base_url=f"http://{http_address}", timeout=60) as scraper:
+            waiting = {asyncio.create_task(scraper.get("/metrics")) for _ in range(10)}
+            refused: list[httpx.Response] = []
+            while len(refused) < 6:
+                answered, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                refused += [answer.result() for answer in answered]
             holder.rollback()
-            await asyncio.wait(asked)
-            return [answer.result() for answer in refused]
+            return refused, await asyncio.gather(*waiting)
 
     with psycopg.connect(database_url) as holder:
         holder.execute("LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE")
-        answers = asyncio.run(scrape())
-    assert len(answers) == 6
+        answers, late = asyncio.run(scrape())
+    assert [answer.status_code for answer in late] == [200] * 4
     assert {answer.status_code for answer in answers} == {429}
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
     assert all(answer.json()["error"].startswith("OE0201") for answer in answers)

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.conformance.executions.conftest import Portal, new_execution, new_schema
-from tests.kit.servers import serving
+from tests.kit.portal import Portal, new_execution, new_schema, served
 from tests.kit.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -45,21 +42,8 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def portal(postgres: Postgres, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    folder = tmp_path_factory.mktemp("portal")
-    host = f"127.0.0.1:{free_port()}"
-    settings = {
-        "ORCHESTRATOR_HTTP_ADDRESS": host,
-        "ORCHESTRATOR_API_IDENTITY": "open",
-        "ORCHESTRATOR_API_ORGANIZATION": "central",
-        "ORCHESTRATOR_API_CHANNEL": "project",
-        "MEDIA_ROOT": str(media),
-    }
-    database = postgres.create_database(f"portal_{uuid.uuid4().hex}")
-    with (
-        serving(folder, database, {"project": ["central"]}, settings),
-        httpx.Client(base_url=f"http://{host}", timeout=60) as http,
-    ):
-        yield Portal(http, media, host)
+    with served(postgres, tmp_path_factory.mktemp("portal"), media) as portal:
+        yield portal
 
 
 def nothing_incoming(portal: Portal) -> bool:
@@ -98,7 +82,7 @@ def test_a_hundred_clients_upload_at_once(portal: Portal):
     assert done > 0
     assert portal.get("/api/executions/", params={"schema": schema["name"], "page_size": 1}).json()["count"] == done
     assert len(portal.kept() - before) == 2 * done, "two files each, and none of those that were turned away"
-    wait_until(lambda: nothing_incoming(portal), 10, "what was turned away to be gone")
+    wait_until(lambda: nothing_incoming(portal), 60, "what was turned away to be gone")
     portal.http.delete(schema["url"])
     assert portal.kept() == alone
 
@@ -118,14 +102,14 @@ def test_many_half_requests_take_no_memory(portal: Portal):
     host, _, port = portal.host.partition(":")
     with contextlib.ExitStack() as connections:
         for _ in range(50):
-            connection = connections.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            connection = connections.enter_context(socket.create_connection((host, int(port)), timeout=60))
             connection.sendall(f"{head}{part}".encode())
         incoming = portal.root / ".incoming"
-        wait_until(lambda: len(list(incoming.iterdir())) >= 50, 20, "all to have begun")
+        wait_until(lambda: len(list(incoming.iterdir())) >= 50, 60, "all to have begun")
         grown = server.memory_info().rss - before
         assert portal.get("/api/schemas/", params={"name": "none"}).status_code == 200, "others are answered"
     assert grown < 100 * MIB
-    wait_until(lambda: nothing_incoming(portal), 10, "what was cut off to be gone")
+    wait_until(lambda: nothing_incoming(portal), 60, "what was cut off to be gone")
 
 
 def test_names_of_files_lead_nowhere(portal: Portal):

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import yaml
 from google.protobuf.message import Message
 
@@ -110,7 +109,6 @@ def connected(address: str, organization: str) -> Iterator[Connection]:
         connection.close()
 
 
-@pytest.mark.timeout(120)
 def test_calls_that_are_taken_back_at_once_cost_nobody_else_an_answer(database: Database, tmp_path: Path):
     channels = tmp_path / "channels.yaml"
     channels.write_text(yaml.safe_dump({"channels": {CHANNEL: [GREEDY, MODEST]}}))

@@ -3,12 +3,12 @@
 import ctypes
 import os
 import platform
+import resource
 import signal
 import socket
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -31,8 +31,6 @@ from workers.executors.lease import clock
 from workers.executors.subprocess import short_home
 
 from .contained import EXECUTORS, LIMITS, Contained, limited, processes_with
-
-pytestmark = pytest.mark.timeout(90)
 
 LOOKS = """
 import ctypes
@@ -220,7 +218,7 @@ def test_a_launcher_that_is_hurt_from_outside_takes_the_sandbox_along(
     thread = threading.Thread(target=lambda: outcomes.append(contained.run(source, limited(time=20.0))))
     thread.start()
     # Bubblewrap's own command lines do not hold it.
-    (pid,) = wait_until(lambda: (contained.seen / "ready").exists() and processes_with(mark), 20)
+    (pid,) = wait_until(lambda: (contained.seen / "ready").exists() and processes_with(mark), 60)
     os.kill(launcher_of(pid), number)
     contained.stop.set()
     thread.join(30)
@@ -387,17 +385,18 @@ def test_where_no_control_group_can_be_made_the_setting_is_refused(tmp_path: Pat
 
 
 def test_a_start_stays_cheap(tmp_path: Path) -> None:
-    """Not seconds, which a busy machine stretches: next to what the launcher alone takes."""
+    """In processor time, which a busy machine does not stretch, next to what the launcher alone takes."""
     took = {}
     for kind in EXECUTORS:
         (tmp_path / kind).mkdir()
         contained = Contained(tmp_path / kind, kind)
         contained.run("pass")
-        begun = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         for _ in range(5):
             assert contained.run("pass", LIMITS) == Outcome(Ending.EXITED, 0)
-        took[kind] = (time.monotonic() - begun) / 5
-    print(f"seconds a start: {took}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took[kind] = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 5
+    print(f"seconds of processor time a start: {took}")
     assert took["sandbox"] < 4 * took["subprocess"]
 
 

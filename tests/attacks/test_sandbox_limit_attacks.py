@@ -15,8 +15,6 @@ from workers.run import outputs
 
 from .contained import EXECUTORS, Contained, limited, processes_with
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def test_300_processes(tmp_path: Path) -> None:
     contained, mark = Contained(tmp_path), uuid.uuid4().hex

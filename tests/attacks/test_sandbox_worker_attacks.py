@@ -23,8 +23,6 @@ from tests.kit.world import TRAINS, World
 
 from .contained import Contained, processes_with
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -68,9 +66,9 @@ def test_a_sandbox_ends_with_its_launcher_though_nobody_is_left_to_end_it(tmp_pa
     source = f"subprocess.Popen({daemon!r}, env={{}}, start_new_session=True)\ntime.sleep(600)"
     contained.executor.start(contained.job(source))
     try:
-        (pid,) = wait_until(lambda: processes_with(mark), 20, "the daemon")
+        (pid,) = wait_until(lambda: processes_with(mark), 60, "the daemon")
         os.kill(launcher_of(pid), signal.SIGKILL)
-        wait_until(lambda: not processes_with(mark), 20, "the daemon to end")
+        wait_until(lambda: not processes_with(mark), 60, "the daemon to end")
     finally:
         assert contained.executor.end(tmp_path, 0)
 

@@ -1,6 +1,9 @@
 """A network that moves here from another server of the contract: what it had, and who followed its events."""
 
+import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import islice
 from uuid import uuid4
@@ -22,12 +25,18 @@ from tests.kit.messages import (
     by_key,
     new_function,
     new_performance,
+    new_task,
     output,
     task_failure,
+    tasks,
 )
 from tests.kit.organization import ORGANIZATIONS, Organization
 from tests.kit.servers import serving
 from tests.kit.transports import Direct, Wire, connect
+
+SIZE = int(os.environ.get("ORCHESTRATOR_TEST_ADOPTED", "200"))
+"""How many tasks a network has that clients go on writing to; 20000 takes minutes."""
+_AT_ONCE = 2000
 
 
 @pytest.fixture
@@ -93,10 +102,10 @@ def doing(network: dict[str, Organization]) -> pb.ComputeTask:
     return second
 
 
-def adopt(client: Client, url: str, *options: str) -> str:
+def adopt(client: Client, url: str, *options: str, codes: tuple[int, ...] = (0,)) -> str:
     arguments = ("adopt", client.address, "--org", client.organization, "--channel", client.channel, *options)
     done = commands.run(*arguments, environment={"ORCHESTRATOR_DATABASE_URL": url})
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in codes, done.stdout + done.stderr
     return done.stdout
 
 
@@ -136,6 +145,46 @@ def test_a_network_goes_on_here_and_who_followed_its_events_hears_the_rest_once(
 
 def _parent(task: pb.ComputeTask) -> str:
     return task.inputs[0].parent_task_output.parent_task_key if task.inputs else ""
+
+
+@pytest.mark.timeout(120 + SIZE / 5)
+def test_a_network_is_read_while_clients_write_to_it(
+    client: Client, network: dict[str, Organization], url: str, here: Database, tmp_path
+):
+    org = network["org-1"]
+    function = org.register_function()
+    for first in range(0, SIZE, _AT_ONCE):
+        plan = org.register_plan()
+        org.send(tasks(*(new_task(function, plan) for _ in range(min(_AT_ONCE, SIZE - first)))))
+    there, ended = len(org.events()), threading.Event()
+    written: list[pb.ComputeTask] = []
+
+    def write() -> None:
+        while not ended.is_set():
+            written.append(org.register_task(function, org.register_plan()))
+            org.complete(written[-1])
+
+    with ThreadPoolExecutor(1) as clients:
+        writing = clients.submit(write)
+        try:
+            # 1: what came meanwhile differs, and it may be run again.
+            adopt(client, url, codes=(0, 1))
+            meanwhile = len(written)
+        finally:
+            ended.set()
+        writing.result()
+    assert meanwhile > 0
+    table = adopt(client, url, "--switch")
+    assert [line.split()[-1] for line in table.splitlines()[1:9]] == ["0"] * 8, table
+    told = org.events()
+    assert len(told) > there
+    half = len(told) // 2
+    with serving(tmp_path, url, {client.channel: ORGANIZATIONS}) as address, connect(address) as transport:
+        new = Organization(Wire(transport), "org-1", client.channel)
+        rest = islice(new.subscribe(told[half].id, timeout=60 + SIZE / 20), len(told) - half - 1)
+        assert [event.id for event in rest] == [event.id for event in told[half + 1 :]]
+        assert new.task(written[-1]) == org.task(written[-1])
+    assert not faults(here, client.channel)
 
 
 def test_it_is_interrupted_anywhere_and_goes_on(

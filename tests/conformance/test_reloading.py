@@ -28,7 +28,7 @@ def layout(tmp_path):
 
 def answers(address: str, files: Certificates) -> bool:
     """Tell whether a new connection with these files is let in."""
-    with Client(address, "org-1", "channel", files, timeout=2) as client:
+    with Client(address, "org-1", "channel", files, timeout=30) as client:
         try:
             client.organizations.GetAllOrganizations(ASKED)
         except CallError:
@@ -77,14 +77,14 @@ def test_sigterm_ends_streams_with_unavailable_and_the_process_with_0(postgres, 
             client.organizations.RegisterOrganization(pb.RegisterOrganizationParam())
             subscriber = threading.Thread(target=subscribe)
             subscriber.start()
-            assert following.wait(20)
+            assert following.wait(60)
             server.send_signal(signal.SIGTERM)
             statuses = []
             with pytest.raises(grpc.RpcError):
                 statuses += [answer.status for answer in watched]
-            subscriber.join(20)
+            subscriber.join(60)
         assert ended == [grpc.StatusCode.UNAVAILABLE]
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
     log = (tmp_path / "server.log").read_text()
     assert "server.stopped" in log
     assert "Traceback" not in log

@@ -24,6 +24,6 @@ def ends_right(stage: Stage, monkey: Monkey) -> None:
         time.sleep(0.3)
     assert strikes
     stage.restore()
-    plan.wait(90)
+    plan.wait(200)
     assert plan.faults() == []
     assert stage.violations() == []

@@ -7,8 +7,6 @@ from tests.kit.waiting import wait_until
 
 SHARE = 0.05
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def lossy(stage):

@@ -28,10 +28,8 @@ from tests.kit.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs/operate/backup.md").read_text()
 BLOCKS = dict(re.findall(r"^```(?:sh|ini) (\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-SECONDS = 1.5
+SECONDS = 3.0
 SERVING = ("beat", "serve")
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def run(name: str, words: dict[str, str], settings: dict[str, str] | None = None) -> str:
@@ -45,7 +43,7 @@ def run(name: str, words: dict[str, str], settings: dict[str, str] | None = None
         env={**clean_environment(settings), "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -22,8 +22,6 @@ from tests.kit.waiting import wait_until
 
 ROUNDS, WIDTH = 2, 2
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def around(method: str, times: int) -> tuple[str, str]:
     """Return the points before and after the commit of a call of the server."""
@@ -79,7 +77,7 @@ def busy(stage: Stage, function=None) -> Iterator[list[Followed]]:
 
 def check(stage: Stage, *plans: Followed) -> None:
     for plan in plans:
-        plan.wait(60)
+        plan.wait()
         assert plan.faults() == []
     assert stage.violations() == []
 

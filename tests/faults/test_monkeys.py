@@ -10,8 +10,6 @@ from tests.faults.hurt import ends_right
 from tests.faults.monkeys import MONKEYS, Monkey
 from tests.kit.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.mark.parametrize("monkey", MONKEYS, ids=lambda monkey: monkey.__name__)
 def test_a_plan_ends_right_in_spite_of_a_monkey(stage, monkey: Monkey):

@@ -13,7 +13,7 @@ import pytest
 import migrations
 from orchestrator import protos as pb
 from orchestrator.client import PUBLIC, Client, Event, Plan
-from orchestrator.client.connection import options
+from orchestrator.client.transport import options
 from orchestrator.embedded.certificates import Layout, lay_out
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
@@ -31,8 +31,6 @@ CHANNEL, ORGANIZATION = "channel", "org-1"
 TASKS = 120
 BETWEEN_SECONDS = 0.1
 SOME = 4
-
-pytestmark = pytest.mark.timeout(180)
 
 
 class Servers:

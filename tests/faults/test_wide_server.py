@@ -11,8 +11,6 @@ from tests.kit.stage import Stage
 
 PROCESSES = "ORCHESTRATOR_PROCESSES"
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module", autouse=True)
 def wide(whole_stage: Stage) -> Iterator[None]:

@@ -85,7 +85,7 @@ class Container:
 
     @property
     def log(self) -> str:
-        done = subprocess.run([*ENGINE, "logs", self.name], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*ENGINE, "logs", self.name], capture_output=True, text=True, timeout=120)
         return done.stdout + done.stderr
 
     @property

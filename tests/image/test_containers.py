@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.core.pokes import RUN_TASK
-from orchestrator.embedded.valkey import Valkey
 from tests.integration.workers.conftest import pool  # noqa: F401 - a fixture
 from tests.kit import engines
-from tests.kit.node import node
 from tests.kit.pool import Pool
 from tests.kit.recorded import serving
 from tests.kit.temporary import attempt_folder
@@ -27,7 +24,6 @@ from workers.executors.executor import Job, Limits, Outcome, UnfitError
 from workers.executors.image import Image
 from workers.executors.image_store import NAME
 from workers.executors.lease import clock
-from workers.folder import places
 
 pytestmark = [
     pytest.mark.skipif(not engines.IMAGE, reason=engines.NEEDED),
@@ -153,35 +149,12 @@ def test_an_image_that_is_nowhere_is_the_networks_fault(world: World) -> None:
     assert "the image localhost:1/nowhere:1 cannot be fetched" in world.said
 
 
-def test_a_worker_that_is_killed_leaves_no_container(world: World) -> None:
-    function = world.function("open(outputs['model'].with_name('began'), 'w'); time.sleep(600)", DOCKERFILE)
-    function.metadata["image"] = IMAGE
-    world.claim(function)
-    with world.agent(), world.process() as process:
-        wait_until(lambda: containers(world), timeout=60, message="a container")
-        wait_until(
-            lambda: list(world.settings.node_folder.glob("*/outputs/began")),
-            timeout=60,
-            message="the function to begin",
-        )
-        os.kill(process.pid, signal.SIGKILL)
-        wait_until(lambda: world.recorded.failed, timeout=60, message="the agent to report it lost")
-        assert world.recorded.failed[0].lost
-        assert containers(world) == []
-    assert not places(world.settings.node_folder)
-
-
-def test_a_worker_that_starts_again_ends_what_the_one_before_has_left(
-    world: World, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("container_engine", "consent_policy"):
-        monkeypatch.setenv(f"ORCHESTRATOR_{name.upper()}", str(getattr(world.settings, name)))
+def test_a_container_says_whose_it_is_and_not_by_its_token(world: World) -> None:
     function = world.function("outputs['model'].with_name('began').touch(); time.sleep(600)")
     function.metadata["image"] = IMAGE
     world.claim(function).lease.FromSeconds(60)
-    with node(world, valkey.url) as worker:
-        worker.poke(RUN_TASK, task=world.task, attempt=2)
-        began = wait_until(
+    with world.process():
+        wait_until(
             lambda: list(world.settings.node_folder.glob("*/outputs/began")),
             timeout=60,
             message="the function to begin",
@@ -191,11 +164,6 @@ def test_a_worker_that_starts_again_ends_what_the_one_before_has_left(
     assert labels["orchestrator.task"] == world.task
     assert labels["orchestrator.attempt"] == "2"
     assert "token" not in labels.values()
-    with node(world, valkey.url):
-        wait_until(lambda: world.recorded.failed, timeout=60, message="it to be reported lost")
-        assert world.recorded.failed[0].lost
-        assert containers(world) == []
-        wait_until(lambda: not began[0].exists(), timeout=20, message="its folder to be removed")
 
 
 @pytest.fixture

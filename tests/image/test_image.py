@@ -89,7 +89,7 @@ def files(certificates, tmp_path_factory) -> Path:
     """What the containers may read and write, as their user."""
     root = tmp_path_factory.mktemp("image")
     shutil.copytree(certificates.root, root / "certificates")
-    for name in ("store", "work", "configuration"):
+    for name in ("store", "work", "media", "configuration"):
         (root / name).mkdir()
     (root / "configuration/channels.yaml").write_text(yaml.safe_dump({"channels": {"channel": [ORGANIZATION]}}))
     shutil.copy(CHARTS / "orchestrator-organization/files/noop_task.py", root / "configuration")
@@ -100,9 +100,10 @@ def files(certificates, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
-    """Server, beat, worker and asset store."""
+    """Server, beat, worker, asset store, runtime and Flower; all products are served."""
     database = {"DATABASE_URL": postgres.create_database("image")}
     grpc, http, store = free_port(), free_port(), free_port()
+    problems, runtime, flower = free_port(), free_port(), free_port()
     certificates = "/certificates"
     organization = {
         "ORGANIZATION": ORGANIZATION,
@@ -120,6 +121,7 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
         files / "configuration": "/configuration:ro",
         files / "store": "/var/lib/orchestrator/store",
         files / "work": "/var/lib/orchestrator/working",
+        files / "media": "/var/lib/orchestrator/media",
     }
     server = {
         **database,
@@ -134,6 +136,15 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
         "TLS_CLIENT_CA_CERT_DIR": f"{certificates}/clients",
         "VERIFY_CLIENT_MSP_ID": "true",
         "METRICS_ENABLED": "true",
+        "API_IDENTITY": "open",
+        "API_ORGANIZATION": ORGANIZATION,
+        "API_CHANNEL": "channel",
+        "MEDIA_ROOT": "/var/lib/orchestrator/media",
+        "EXECUTIONS_RUNTIME": "on",
+        "EXECUTIONS_ORGANIZATION": ORGANIZATION,
+        "PROBLEMS_ADDRESS": f"127.0.0.1:{problems}",
+        "PROBLEMS_ORGANIZATION": ORGANIZATION,
+        "PROBLEMS_CHANNEL": "channel",
     }
     stores = {
         "STORE_ADDRESS": f"127.0.0.1:{store}",
@@ -146,8 +157,9 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
         assert migration.wait() == 0, migration.log
     with ExitStack() as stack:
 
-        def start(command: str, settings: dict[str, str]) -> Container:
-            container = Container(IMAGE, command, settings=settings, folders=folders, sandbox=command == "worker")
+        def start(command: str, settings: dict[str, str], *more: str) -> Container:
+            sandbox = command == "worker"
+            container = Container(IMAGE, command, *more, settings=settings, folders=folders, sandbox=sandbox)
             return stack.enter_context(container)
 
         running = {
@@ -155,21 +167,35 @@ def network(files, postgres, valkey) -> Iterator[dict[str, Container]]:
             "beat": start("beat", {**database, **broker}),
             "store": start("store", {**organization, **stores}),
             "worker": start("worker", {**organization, **broker, **works}),
+            "runtime": start(
+                "runtime", {**organization, **broker, "NODE": "runtime-0", "HEALTH_ADDRESS": f"127.0.0.1:{runtime}"}
+            ),
+            "flower": start(
+                "flower", {**broker, "ORGANIZATIONS": ORGANIZATION}, "--address=127.0.0.1", f"--port={flower}"
+            ),
         }
-        wait_until(lambda: ready(http) or not running["serve"].running, STARTS, "the server is ready", 0.2)
-        assert running["serve"].running, running["serve"].log
+        for name, url in {
+            "serve": f"{http}/ready",
+            "runtime": f"{runtime}/ready",
+            "flower": f"{flower}/healthcheck",
+        }.items():
+            wait_until(lambda: answer(url) or not running[name].running, STARTS, f"{name} is ready", 0.2)  # noqa: B023
+            assert running[name].running, running[name].log
         task = Container(
             IMAGE, "/configuration/noop_task.py", settings=organization, folders=folders, entrypoint="python3"
         )
+        assert json.loads(answer(f"{http}/api/schemas/"))["results"] == []
+        assert "ML_MODEL" in json.loads(answer(f"{problems}/status"))["status"]
         yield {**running, "task": stack.enter_context(task)}
 
 
-def ready(port: int) -> bool:
+def answer(place: str) -> str:
+    """Return what is answered at a port and path of this machine; nothing where that is no 200."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"http://127.0.0.1:{place}", timeout=5) as answered:
+            return str(answered.read().decode()) if answered.status == 200 else ""
     except OSError:
-        return False
+        return ""
 
 
 def test_a_task_runs_through_all_of_it_and_all_end_when_they_are_told(network):

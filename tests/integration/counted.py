@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
@@ -30,6 +31,28 @@ class Counted(Organization):
 
     def start(self, task: Any) -> int:
         return self.count(pb.ApplyTaskActionParam(compute_task_key=task.key, action=pb.TASK_ACTION_EXECUTING))
+
+
+@contextmanager
+def committing() -> Iterator[list[str]]:
+    """Note a word for each transaction that this process commits meanwhile, but for questions that are one alone."""
+    commits: list[str] = []
+    execute, commit = psycopg.Cursor.execute, psycopg.Connection.commit
+
+    def noted(cursor: Any, query: Any, *given: Any, **options: Any) -> Any:
+        if cursor.connection.autocommit and not bytes(query).lstrip().startswith(b"SELECT"):
+            commits.append("alone")
+        return execute(cursor, query, *given, **options)
+
+    def noted_commit(connection: Any) -> None:
+        if connection.info.transaction_status is TransactionStatus.INTRANS:
+            commits.append("several")
+        commit(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", noted)
+        patch.setattr(psycopg.Connection, "commit", noted_commit)
+        yield commits
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,7 @@ from tests.integration.test_races import await_blocked
 from tests.kit import messages
 from tests.kit.database import deadlocks
 from tests.kit.member import Member, after, at_once, made
+from tests.kit.stalling import stalled
 
 TIMES = 12
 TERMINAL = {"Done": pb.STATUS_DONE, "Failed": pb.STATUS_FAILED, "Cancelled": pb.STATUS_CANCELED}
@@ -321,28 +321,6 @@ def test_a_stuck_task_and_its_claim(network: Member):
         assert network.word(left) == ("Cancelled" if claim == "OE0104" else "Doing")
 
 
-@contextmanager
-def stalled_completion(database: Database) -> Iterator[Callable[[], None]]:
-    """Hold up a completion that has locked its task, and not yet its attempt, until the function given is called."""
-    with psycopg.connect(database.url, autocommit=True) as holder:
-        holder.execute("""
-            CREATE FUNCTION stall_done() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(45); RETURN NEW; END $$
-        """)
-        holder.execute("""
-            CREATE TRIGGER stall_done BEFORE UPDATE ON task_states FOR EACH ROW
-            WHEN (NEW.status = 4) EXECUTE FUNCTION stall_done()
-        """)
-        holder.execute("SELECT pg_advisory_lock(45)")
-        try:
-            yield lambda: holder.execute("SELECT pg_advisory_unlock_all()")
-        finally:
-            holder.execute("SELECT pg_advisory_unlock_all()")
-            holder.execute("SET lock_timeout = '9s'")
-            holder.execute("DROP TRIGGER stall_done ON task_states")
-            holder.execute("DROP FUNCTION stall_done()")
-
-
 @pytest.mark.parametrize("attempts", ["3", "1"])
 def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Database, network: Member, attempts: str):
     (task,) = network.register(metadata={"orchestrator.retry.lost.attempts": attempts})
@@ -351,7 +329,8 @@ def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Dat
     with (
         psycopg.connect(database.url, autocommit=True) as observer,
         ThreadPoolExecutor() as threads,
-        stalled_completion(database) as release,
+        # It has locked its task, and not yet its attempt.
+        stalled(database.url, "UPDATE ON task_states", "NEW.status = 4") as release,
     ):
         completing = threads.submit(completion(network, task, attempt))
         await_blocked(observer, 1, completing)
@@ -360,5 +339,5 @@ def test_a_sweep_does_not_wait_for_a_completion_that_is_on_its_way(database: Dat
         assert swept.done()
         assert swept.result() == 0
         release()
-        completing.result(20)
+        completing.result(60)
     assert network.word(task) == "Done"

@@ -220,7 +220,7 @@ def test_a_function_that_was_not_built_must_be_replaced(network: Member):
     broken = network.call(functions.register, messages.new_function(name="train"))
     plan = network.new_plan()
     new = messages.new_task(broken, plan)
-    network.call(task_registration.register, messages.tasks(new))
+    network.call(task_registration.register, [messages.tasks(new)])
     for action in (pb.FUNCTION_ACTION_BUILDING, pb.FUNCTION_ACTION_FAILED):
         network.act(broken, action)
     asked = pb.RetryPlanParam(compute_plan_key=plan.key, key=messages.new_key())
@@ -339,7 +339,7 @@ def test_the_logs_of_what_runs_again_are_for_those_of_the_first(network: Member,
     plan = network.new_plan()
     inputs = [messages.by_key("opener", manager), messages.by_key("samples", sample)]
     new = messages.new_task(function, plan, inputs=inputs)
-    network.call(task_registration.register, messages.tasks(new))
+    network.call(task_registration.register, [messages.tasks(new)])
     (top,) = network.register(1, [new.key], plan)
     network.run(UUID(new.key))
     network.fail(network.claim(top).attempt, pb.ERROR_TYPE_EXECUTION)

@@ -110,7 +110,7 @@ def test_a_parent_of_an_early_part_is_done_while_a_late_one_is_written(
         completing = threads.submit(outcome, lambda: org.send(done))
         await_blocked(observer, 2, completing)
         holder.rollback() if kept else holder.commit()
-        assert (registering.result(20), completing.result(20)) == ("OK" if kept else "OE0006", "OK")
+        assert (registering.result(60), completing.result(60)) == ("OK" if kept else "OE0006", "OK")
         observer.execute("DELETE FROM task_states WHERE key = %s AND status = 4", [taken])
     if not kept:
         org.send(tasks(*new))

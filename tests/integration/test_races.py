@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from orchestrator.engine.transaction import Database
 from tests.integration.counted import Counted
 from tests.kit.database import deadlocks
 from tests.kit.messages import PUBLIC, models, new_model, new_task, output, tasks
+from tests.kit.stalling import stalled
 from tests.kit.waiting import wait_until
 
 BLOCKED = """
@@ -75,29 +75,7 @@ def test_a_model_is_not_disabled_under_a_child_that_comes_just_now(
         registering = threads.submit(outcome, lambda: org.send(tasks(late)))
         await_blocked(observer, 2, registering)
         holder.rollback()
-        assert (disabling.result(20), registering.result(20)) in (("OK", "OE0101"), ("OE0108", "OK"))
-
-
-@contextmanager
-def stalled_heartbeat(database: Database) -> Iterator[Callable[[], None]]:
-    """Hold up a heartbeat at the first attempt whose lease it renews, until the function given is called."""
-    with psycopg.connect(database.url, autocommit=True) as holder:
-        holder.execute("""
-            CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(44); RETURN NEW; END $$
-        """)
-        holder.execute("""
-            CREATE TRIGGER stall BEFORE UPDATE ON attempts FOR EACH ROW
-            WHEN (NEW.lease_until <> OLD.lease_until) EXECUTE FUNCTION stall()
-        """)
-        holder.execute("SELECT pg_advisory_lock(44)")
-        try:
-            yield lambda: holder.execute("SELECT pg_advisory_unlock_all()")
-        finally:
-            holder.execute("SELECT pg_advisory_unlock_all()")
-            holder.execute("SET lock_timeout = '9s'")
-            holder.execute("DROP TRIGGER stall ON attempts")
-            holder.execute("DROP FUNCTION stall()")
+        assert (disabling.result(60), registering.result(60)) in (("OK", "OE0101"), ("OE0108", "OK"))
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -115,15 +93,17 @@ def test_a_heartbeat_and_a_cancelled_plan_do_not_wait_for_each_other(
         org.send(pb.ClaimTaskParam(compute_task_key=task.key, claim_id="claim")).attempt
         for task in sorted(new, key=lambda task: task.key, reverse=backwards)
     ]
-    with stalled_heartbeat(database) as release, ThreadPoolExecutor() as threads:
+    # At the first attempt whose lease it renews.
+    renewing = stalled(database.url, "UPDATE ON attempts", "NEW.lease_until <> OLD.lease_until")
+    with renewing as release, ThreadPoolExecutor() as threads:
         beating = threads.submit(org.send, pb.HeartbeatParam(attempts=held))
         await_blocked(observer, 1, beating)
         cancel = pb.ApplyPlanActionParam(key=plan.key, action=pb.PLAN_ACTION_CANCELED)
         cancelling = threads.submit(org.send, cancel)
         await_blocked(observer, 2, cancelling)
         release()
-        assert not beating.result(20).stops
-        cancelling.result(20)
+        assert not beating.result(60).stops
+        cancelling.result(60)
     stops = org.send(pb.HeartbeatParam(attempts=held)).stops
     assert [stop.reason for stop in stops] == ["the task is Cancelled"] * 20
     observer.close()
@@ -143,7 +123,7 @@ def test_a_rename_and_a_failure_of_a_compute_plan_keep_both(
         renaming = threads.submit(outcome, lambda: org.send(rename))
         await_blocked(observer, 2, renaming)
         holder.rollback()
-        assert (failing.result(20), renaming.result(20)) == ("OK", "OK")
+        assert (failing.result(60), renaming.result(60)) == ("OK", "OK")
     kept = org.send(pb.GetComputePlanParam(key=plan.key))
     assert kept.name == "renamed"
     assert kept.HasField("failure_date")
@@ -169,8 +149,8 @@ def test_a_parent_s_completion_and_a_child_in_another_plan_see_each_other(
                 completing = threads.submit(outcome, lambda: org.send(act(parent, pb.TASK_ACTION_DONE)))
                 await_blocked(observer, 2, completing)
             holder.rollback()
-            assert registering.result(20) == "OK"
-            assert completing.result(20) == "OK"
+            assert registering.result(60) == "OK"
+            assert completing.result(60) == "OK"
     assert [org.status(child) for child in (early, late)] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT] * 2
     observer.close()
     assert deadlocks(database) == 0
@@ -203,5 +183,5 @@ def test_a_completion_waits_for_a_child_that_has_seen_its_parent_run(
         completing = threads.submit(outcome, lambda: org.send(done))
         await_blocked(observer, 2, completing)
         holder.rollback()
-        assert (registering.result(20), completing.result(20)) == ("OK", "OK")
+        assert (registering.result(60), completing.result(60)) == ("OK", "OK")
     assert org.status(child) == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT

@@ -60,7 +60,7 @@ def test_data_may_be_replaced_where_another_organization_has_them(network: Membe
     plan = network.new_plan()
     inputs = [messages.by_key("opener", mine[0]), messages.by_key("samples", mine[1])]
     new = messages.new_task(function, plan, inputs=inputs)
-    network.call(task_registration.register, messages.tasks(new))
+    network.call(task_registration.register, [messages.tasks(new)])
     network.run(UUID(new.key))
     asked = pb.RerunPlanParam(
         compute_plan_key=plan.key, key=messages.new_key(), replacements=dict(zip(mine, theirs, strict=True))

@@ -117,7 +117,7 @@ def test_what_came_by_the_calls_of_the_contract_is_the_same_content(network: Mem
     registered = network.new_plan(key=plan.key)
     with refused("OE0006", f"task {new[0].key} is not in it"):
         submit(network, plan, new)
-    network.call(task_registration.register, tasks(*copies(new)))
+    network.call(task_registration.register, [tasks(*copies(new))])
     before = stored(network)
     assert submit(network, plan, new).plan == registered
     assert stored(network) == before

@@ -26,7 +26,7 @@ from tests.kit.waiting import wait_until
 
 CHANNELS = {"channel": ["org-1"]}
 TWO = {"ORCHESTRATOR_PROCESSES": "2", "ORCHESTRATOR_METRICS_ENABLED": "true"}
-END_SECONDS = 30
+END_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def test_processes_share_both_addresses(siblings: Siblings):
     both = siblings.all_of(2)
     http = siblings.supervisor.environ()["ORCHESTRATOR_HTTP_ADDRESS"]
     assert siblings.listening(http) == both
-    assert httpx.get(f"http://{http}/health").json() == {"status": "ok"}
-    assert httpx.get(f"http://{http}/ready").json()["status"] == "ok"
+    assert httpx.get(f"http://{http}/health", timeout=60).json() == {"status": "ok"}
+    assert httpx.get(f"http://{http}/ready", timeout=60).json()["status"] == "ok"
 
 
 def test_each_process_says_whether_it_serves(siblings: Siblings):

@@ -192,7 +192,7 @@ def test_the_server_shows_them(postgres: Postgres, tmp_path: Path):
         with Client(address, "org-1", "channel") as client:
             client.worker.ClaimTask(pb.ClaimTaskParam(compute_task_key=str(task), claim_id="one"))
         database.close()
-        page = httpx.get(f"http://{http}/metrics", headers={"accept": _OPENMETRICS}, trust_env=False)
+        page = httpx.get(f"http://{http}/metrics", headers={"accept": _OPENMETRICS}, trust_env=False, timeout=60)
         assert page.headers["content-type"].startswith("text/plain")
         shown = parsed(page.text)
     assert shown["orchestrator_task_schedule_to_start_seconds_count", "org-1"] == 1

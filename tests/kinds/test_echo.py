@@ -28,7 +28,7 @@ from tests.kit.waiting import wait_until
 ORGANIZATION, CHANNEL = "org-1", "ours"
 # What waits in production waits less here.
 SETTINGS = {
-    "LEASE": "2s",
+    "LEASE": "5s",
     "EXPIRED_LEASE_PERIOD": "300ms",
     "DUE_RETRY_PERIOD": "200ms",
     "LOST_POKE_PERIOD": "500ms",
@@ -135,7 +135,7 @@ class Installation:
             "ORCHESTRATOR_CHANNEL": CHANNEL,
         }
         environment = clean_environment(settings)
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def messages() -> ModuleType:

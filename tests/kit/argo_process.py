@@ -58,7 +58,7 @@ def argo_process(folder: Path, port: int, fate: str = LIVES) -> "Iterator[subpro
     """
     command = [sys.executable, "-m", __name__, str(port), str(folder / "workflows.json"), fate]
     with processes.running(command, {}, folder / f"argo-{fate}.log") as process:
-        wait_until(lambda: listens(port, process), 20, "the server to listen")
+        wait_until(lambda: listens(port, process), 60, "the server to listen")
         yield process
 
 

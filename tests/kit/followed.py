@@ -67,7 +67,7 @@ class Followed:
         """Whether the watcher has seen the plan's end, or failed."""
         return not self._thread.is_alive()
 
-    def wait(self, seconds: float = 60.0) -> None:
+    def wait(self, seconds: float = 120.0) -> None:
         """Wait for the plan's end.
 
         Raises:

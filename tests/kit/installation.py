@@ -19,9 +19,9 @@ from orchestrator.core.pokes import key_prefix
 from orchestrator.core.states import TASK_WORDS
 from orchestrator.embedded.ports import free_port
 from orchestrator.executions.sweeps import old_topics
-from tests.conformance.executions.conftest import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.argo import FakeArgo
 from tests.kit.database import opened
+from tests.kit.portal import PARTNERS, Portal, new_execution, new_schema
 from tests.kit.processes import clean_environment, running
 from tests.kit.servers import server_process
 from tests.kit.waiting import wait_until
@@ -41,7 +41,7 @@ spec:
 """
 # What waits in production waits less here.
 _SETTINGS = {
-    "LEASE": "2s",
+    "LEASE": "5s",
     "EXPIRED_LEASE_PERIOD": "500ms",
     "DUE_RETRY_PERIOD": "500ms",
     "LOST_POKE_PERIOD": "1s",
@@ -208,7 +208,7 @@ class Installation:
         state: dict[str, Any] = self.portal.get(f"/api/executions/{execution['id']}/").json()["state"]
         return state
 
-    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 30) -> str:
+    def await_state(self, execution: dict[str, Any], status: str, seconds: float = 60) -> str:
         """Wait until an execution is in a state, and return its message."""
 
         def found() -> dict[str, Any] | None:
@@ -260,7 +260,7 @@ class Installation:
             "ORCHESTRATOR_CHANNEL": CHANNEL,
         }
         environment = clean_environment(settings)
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def await_killed(process: "subprocess.Popen[bytes]") -> None:

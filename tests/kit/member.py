@@ -21,12 +21,20 @@ from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from tests.kit import messages
 
-_SEND = text("""
-    UPDATE outbox SET sent_at = now() WHERE sent_at IS NULL RETURNING id, message, queue, key, attempt, priority
-""")
 _HISTORY = text("""
     SELECT asset, metadata FROM events WHERE asset_kind = :kind AND asset_key = :key ORDER BY sequence, id
 """)
+
+
+def sent(database: Database) -> list[outbox.Poke]:
+    """Send what the outbox holds, to nowhere, in the order in which it was written."""
+    taken = []
+    with database.begin() as connection:
+        for queue in outbox.waiting(connection):
+            part = outbox.take(connection, queue, 100_000)
+            outbox.mark_sent(connection, queue, [identity for identity, _ in part])
+            taken += part
+    return [poke for _, poke in sorted(taken, key=lambda each: each[0])]
 
 
 def after(seconds: float) -> datetime:
@@ -68,7 +76,7 @@ class Member:
     ) -> list[UUID]:
         """Tasks of the plan that take the model of each parent."""
         new = [messages.new_task(self.function, plan or self.plan, parents, **changes) for _ in range(count)]
-        self.call(task_registration.register, messages.tasks(*new))
+        self.call(task_registration.register, [messages.tasks(*new)])
         return [UUID(task.key) for task in new]
 
     def below(self, *parents: UUID, plan: pb.ComputePlan | None = None) -> UUID:
@@ -161,9 +169,7 @@ class Member:
 
     def send(self) -> list[outbox.Poke]:
         """Send what the outbox holds, to nowhere."""
-        with self.database.engine.begin() as connection:
-            sent = connection.execute(_SEND).all()
-        return [outbox.Poke(*poke) for _, *poke in sorted(tuple(row) for row in sent)]
+        return sent(self.database)
 
     def snapshot(self, task: UUID) -> object:
         """All that is kept of a task, to see that nothing changed."""
@@ -190,7 +196,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     barrier = Barrier(len(calls))
 
     def begin(call: Callable[[], Any]) -> Any:
-        barrier.wait(10)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:

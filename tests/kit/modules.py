@@ -37,7 +37,7 @@ SETTINGS = {
     "PROBLEMS_LARGEST_OUTPUT": 6_000_000,
     # A server that starts beside many tests may take longer than modules are missed for by default.
     "MODULE_SILENCE": "60s",
-    "PROBLEMS_HARD_LIMITS": "CARBON_FOOTPRINT=3s",
+    "PROBLEMS_HARD_LIMITS": "CARBON_FOOTPRINT=10s",
     "LOST_POKE_AGE": "1s",
     "LOST_POKE_PERIOD": "1s",
 }
@@ -85,6 +85,9 @@ def do(what, inputs, status, output):
                 pass
     if word == "hold":
         ctypes.PyDLL(None).sleep(600)
+    if word == "until":
+        while not any(call.split()[:1] + call.split()[-3:-2] == [KIND, value] for call in (FOLDER / "calls").open()):
+            time.sleep(0.01)
     if word == "child":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (FOLDER / "child").write_text(str(child.pid))
@@ -170,7 +173,7 @@ class Script:
         """The id of its process."""
         return self.process.pid
 
-    def end(self, number: signal.Signals = signal.SIGINT, timeout: float = 15.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGINT, timeout: float = 60.0) -> int:
         """Send it a signal, and return its exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
@@ -242,7 +245,7 @@ class Modules:
         """The state of a module."""
         return pb.ModuleState.Name(self.replica(kind, name).state).removeprefix("MODULE_")
 
-    def await_state(self, kind: str, name: str, state: str, timeout: float = 30.0) -> None:
+    def await_state(self, kind: str, name: str, state: str, timeout: float = 60.0) -> None:
         """Wait until a module is in a state."""
         wait_until(lambda: self.state(kind, name) == state, timeout, f"{kind}/{name} {state}")
 
@@ -290,7 +293,7 @@ class Modules:
                 script.process.send_signal(signal.SIGINT)
         for script in self.scripts:
             try:
-                script.process.wait(15)
+                script.process.wait(30)
             except subprocess.TimeoutExpired:
                 script.process.kill()
                 script.process.wait()

@@ -30,7 +30,7 @@ def naming(name: str, addresses: Sequence[str]) -> Iterator[str]:
             yield f"{host}:{port}"
         finally:
             udp.sendto(b"", udp.getsockname())
-            thread.join(5)
+            thread.join(60)
 
 
 def _answer(udp: socket.socket, name: str, addresses: Sequence[str]) -> None:

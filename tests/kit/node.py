@@ -50,7 +50,7 @@ class Node:
         with self._app() as app:
             arguments = {"tasks": [self._world.task]}
             answers = app.control.broadcast(
-                STOP_ATTEMPTS, arguments, destination=[name], reply=True, timeout=5, limit=1
+                STOP_ATTEMPTS, arguments, destination=[name], reply=True, timeout=30, limit=1
             )
         return list(answers)
 
@@ -63,7 +63,7 @@ class Node:
     def unacknowledged(self) -> bool:
         """Whether the worker still holds back the acknowledgement of the poke of the world's task."""
         with self._app() as app:
-            active = app.control.inspect(timeout=10, limit=1).active() or {}
+            active = app.control.inspect(timeout=30, limit=1).active() or {}
         (requests,) = active.values()
         return any(
             request["kwargs"]["task"] == self._world.task and not request["acknowledged"] for request in requests
@@ -83,7 +83,7 @@ class Node:
         """Wait for its agent; return the id of its process."""
         return wait_until(
             lambda: next((pid for pid, command in self.children().items() if "workers.node.agent" in command), 0),
-            timeout=30,
+            timeout=60,
         )
 
     def _app(self) -> Celery:

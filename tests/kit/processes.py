@@ -10,7 +10,7 @@ import psutil
 
 SELF = "f'{os.readlink(\"/proc/self/ns/pid\")} {os.getpid()}'"
 """What a function writes, in Python, for `outside` to find it; it must have imported os."""
-STOP_SECONDS = 40
+STOP_SECONDS = 60
 
 
 def clean_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -150,6 +150,8 @@ class Recorded(
     def CompleteTask(self, request: pb.CompleteTaskParam, context: Any) -> pb.CompleteTaskResponse:
         if self.completion_refused:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.completion_refused)
+        if request in self.completed:
+            return pb.CompleteTaskResponse()
         self._report(request.attempt, context)
         self.completed.append(request)
         return pb.CompleteTaskResponse()

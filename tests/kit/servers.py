@@ -17,7 +17,7 @@ from orchestrator.embedded.ports import free_port
 from tests.kit import processes
 from tests.kit.transports import connect
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 def settings_for_tls(layout: Layout) -> dict[str, str]:

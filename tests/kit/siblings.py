@@ -9,7 +9,7 @@ import psutil
 from tests.kit.processes import lives
 from tests.kit.waiting import wait_until
 
-START_SECONDS = 30
+START_SECONDS = 60
 # The kernel chooses; each turn misses half of the processes of two.
 _TURNS = 60
 _OWN = [("grpc.use_local_subchannel_pool", 1)]

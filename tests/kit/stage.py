@@ -197,7 +197,7 @@ class Stage:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert migration.returncode == 0, migration.stderr
 
@@ -351,7 +351,7 @@ class Stage:
         """Return what the trace and the rows say that must not be."""
         channel = self.federation.channel
         with self.database() as database:
-            wait_until(lambda: _unplaced(database) == 0, 20, "all events to have a place")
+            wait_until(lambda: _unplaced(database) == 0, 60, "all events to have a place")
             with database.engine.connect() as connection:
                 while placed := places.read_after(connection, self._position, _READ, [channel]):
                     for event in filter(lambda event: event.message, placed):

@@ -18,7 +18,7 @@ from orchestrator.embedded.ports import free_port
 from tests.kit.waiting import wait_until
 
 _SCRIPT = (
-    "import sys; from workers.settings import StoreSettings; from workers.assets.store_server import serve; "
+    "import sys; from workers.assets.settings import StoreSettings; from workers.assets.store_server import serve; "
     "sys.exit(serve(StoreSettings()))"
 )
 
@@ -45,7 +45,7 @@ class Store:
     def peer_with(self, certificates: Certificates) -> httpx.Client:
         context = ssl.create_default_context(cafile=certificates.authority)
         context.load_cert_chain(certificates.certificate, certificates.key)
-        return httpx.Client(verify=context, base_url=self.address, trust_env=False)
+        return httpx.Client(verify=context, base_url=self.address, trust_env=False, timeout=60)
 
 
 def log_of(root: Path) -> Path:
@@ -94,11 +94,11 @@ def stored(
     ):
         store = Store(f"https://127.0.0.1:{port}", root, layout, process)
         try:
-            wait_until(lambda: _answers(store, organization), timeout=20, message="the store's server to answer")
+            wait_until(lambda: _answers(store, organization), timeout=60, message="the store's server to answer")
             yield store
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(15) in (0, -signal.SIGKILL)
+        assert process.wait(60) in (0, -signal.SIGKILL)
 
 
 def _answers(store: Store, organization: str) -> bool:

@@ -10,9 +10,9 @@ from google.protobuf.message_factory import GetMessageClass
 from orchestrator import protos as pb
 from orchestrator.engine.transaction import Database
 from orchestrator.rpc import methods
-from orchestrator.rpc.handlers import Parts, Unary
+from orchestrator.rpc.handlers import Listed, Parts, Unary
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 _SERVICES = [
@@ -85,11 +85,11 @@ class Direct:
     def method(self, request: Any) -> Callable[..., Any]:
         found = _ALL[request.DESCRIPTOR.full_name]
         behind = methods.METHODS[found.containing_service.name][found.name]
-        assert isinstance(behind, Unary | Parts), f"{found.name} streams"
+        assert isinstance(behind, Unary | Parts | Listed), f"{found.name} streams"
 
         def call(request: Any, metadata: tuple[tuple[str, str], ...], timeout: float) -> Any:
             told = dict(metadata)
-            asked = [request] if isinstance(behind, Parts) else request
+            asked = [request] if isinstance(behind, Parts | Listed) else request
             answer = self.database.run(
                 told["mspid"], told["channel"], lambda transaction: behind.use_case(transaction, asked)
             )

@@ -10,7 +10,7 @@ _SHARE = 0.05
 _LONGEST_SECONDS = 0.25
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10.0, message: str = "", interval: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 60.0, message: str = "", interval: float = 0.02) -> T:
     """Return the condition's value as soon as it is true.
 
     The longer it was waited for, the seldomer it is asked: many conditions are calls of servers, and what they take is
@@ -18,7 +18,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, message: str =
 
     Args:
         condition: asked again and again.
-        timeout: seconds until the test fails.
+        timeout: seconds until the test fails; a machine that is busy with other tests may take most of them.
         message: what was waited for.
         interval: seconds between the first two questions, and the least between any.
 

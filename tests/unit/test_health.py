@@ -1,6 +1,7 @@
 """When a process says that it can do its work, and where it says so."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -23,13 +24,13 @@ def test_a_worker_that_has_told_nothing_for_long_does_not_read(monkeypatch: pyte
 
 
 def test_a_check_that_hangs_is_not_waited_for():
-    begin = time.monotonic()
-    hangs = health.in_thread(lambda: time.sleep(1), 0.05)
+    over = threading.Event()
+    hangs = health.in_thread(lambda: over.wait(60), 0.05)
 
     async def check() -> None:
         with pytest.raises(UnavailableError, match=r"no answer for 0\.05 s"):
             await hangs
-        assert time.monotonic() - begin < 0.9
+        over.set()
 
     asyncio.run(check())
 

@@ -65,7 +65,7 @@ def test_what_is_written_to_a_connection_is_sent_at_once(address: str):
 
         server = await asyncio.get_running_loop().create_server(Server, sock=Listener(address, LIMITS))
         host, port = address.split(":")
-        async with asyncio.timeout(10), server:
+        async with asyncio.timeout(60), server:
             _, writer = await asyncio.open_connection(host, int(port))
             connection = await connected
             off = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -73,3 +73,14 @@ def test_what_is_written_to_a_connection_is_sent_at_once(address: str):
             return off
 
     assert asyncio.run(delay_is_off())
+
+
+def test_who_is_silent_is_asked_whether_anybody_is_there(address: str):
+    host, port = address.split(":")
+    with Listener(address, LIMITS) as listener, socket.create_connection((host, int(port))):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            # By default a client whose machine is gone would hold its place for hours.
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000

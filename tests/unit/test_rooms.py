@@ -99,14 +99,14 @@ MAY_IMPORT = {
     VERSION: set(),
     "beat": {BROKER, COMPUTE, EXECUTIONS, PROBLEMS, *ENGINES, SETTINGS, LOG, HEALTH, SCHEMA},
     WORKERS: {*OUTSIDE, ASSETS, EXECUTORS},
-    EXECUTORS: {WORKERS},
+    EXECUTORS: {CORE, WORKERS},
     ASSETS: {*OUTSIDE, WORKERS},
     CONSENT: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS},
     FUNCTIONS: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT},
     RUN: {*OUTSIDE, WORKERS, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "workers.runtime": {*OUTSIDE, WORKERS},
     # A distribution of its own: the rooms of its client, and the file by which a federation of this machine is found.
-    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, "orchestrator.embedded"},
+    "workers.modules": {BROKER, CLIENT, CORE, PROTOS, LOG, TELEMETRY, "orchestrator.embedded"},
     "workers.node": {*OUTSIDE, WORKERS, RUN, EXECUTORS, ASSETS, CONSENT, FUNCTIONS},
     "migrations": {STORE, PROTOS},
     "benchmarks": None,
@@ -164,7 +164,7 @@ def test_a_module_imports_only_rooms_below_its_own(file):
 
 
 # SQL stands with the noun whose table it changes or reads, and runs through one door.
-WITHOUT_SQL = ("rpc", "gateway", "calls", "dispatch", "cli", "embedded", "client", "broker")
+WITHOUT_SQL = ("adoption", "rpc", "gateway", "calls", "dispatch", "cli", "embedded", "client", "broker")
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)

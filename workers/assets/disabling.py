@@ -9,10 +9,11 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist, lost
 from orchestrator.core import crash
 from workers.assets.addresses import model_name
 from workers.assets.store import AssetStore
-from workers.channels import Channels, insist, lost
+from workers.channels import Channels
 from workers.folder import WorkingFolder
 from workers.record import Record
 from workers.settings import WorkerSettings

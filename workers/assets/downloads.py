@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -52,7 +51,7 @@ class Downloads:
             client = self._connected()
         headers = {"Accept-Encoding": "identity"}
         with (
-            spans.calling("GET", _about(address), headers) as span,
+            spans.calling("GET", names.request("GET", address), headers) as span,
             client.stream("GET", address, headers=headers) as answer,
         ):
             span.note(names.HTTP_STATUS, answer.status_code)
@@ -97,13 +96,3 @@ class Downloads:
 
     def _tls(self) -> ssl.SSLContext:
         return calling_context(*self._files())
-
-
-def _about(address: str) -> dict[str, str | int]:
-    """Return the attributes of a request, without the path of what is asked for."""
-    parts = urlsplit(address)
-    try:
-        port = parts.port or 443
-    except ValueError:
-        port = 443
-    return {names.HTTP_METHOD: "GET", names.SERVER_ADDRESS: parts.hostname or "", names.SERVER_PORT: port}

@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 import tenacity
 
+from orchestrator.client.insistence import insist
 from workers.assets.addresses import Asset, check_store_url
 from workers.assets.downloads import Downloads
 from workers.assets.kept import Kept
 from workers.assets.peers import Peers
 from workers.assets.store import AssetStore, url
-from workers.channels import insist
 from workers.errors import AddressFault, ChecksumFault, InternalFault, RefusedFault
 from workers.settings import WorkerSettings
 

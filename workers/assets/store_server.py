@@ -40,12 +40,12 @@ from orchestrator.telemetry.spans import Kind
 from orchestrator.telemetry.switch import SwitchError
 from workers.assets import metrics, task_logs
 from workers.assets.access import Access
+from workers.assets.settings import StoreSettings
 from workers.assets.store import AssetStore
 from workers.assets.unnamed import Unnamed, is_named
 from workers.assets.upload_server import Removal, UploadServer
 from workers.assets.uploads import Uploads
 from workers.channels import Channels, connect
-from workers.settings import StoreSettings
 
 log = structlog.get_logger()
 

@@ -14,7 +14,8 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
-from workers.channels import Channels, insist
+from orchestrator.client.insistence import insist
+from workers.channels import Channels
 from workers.consent.policy import Asked, Consent, Missing
 
 log = structlog.get_logger()

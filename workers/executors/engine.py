@@ -41,6 +41,11 @@ class State:
     pid: int
 
     @property
+    def is_new(self) -> bool:
+        """Whether it was made, and has never begun."""
+        return self.status in ("created", "configured", "initialized")
+
+    @property
     def goes_on(self) -> bool:
         """Whether anything of it may go on, or can be made to."""
         return self.status not in ("created", "configured", "exited", "dead", "stopped", "initialized")

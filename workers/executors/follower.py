@@ -1,5 +1,6 @@
 """Follows the pod of one job: how it is, and what it says."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import structlog
 
+from workers.executors import pods
 from workers.executors.cluster import Cluster, ClusterError, Ear, Object
 from workers.executors.launcher.log import Cut
 from workers.executors.manifest import RUN
+from workers.folder import write
 
 log = structlog.get_logger()
 
@@ -19,6 +22,8 @@ _ENDED = ("Succeeded", "Failed")
 
 class Follower:
     """Looks at the pods of a job, one after another, until it is closed.
+
+    Where each begins in the log stands in a file beside it, for who goes on with the job after this process.
 
     Args:
         cluster: that has them.
@@ -32,6 +37,8 @@ class Follower:
         self._name = name
         self._log = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._cut = Cut(log_size, self._log)
+        self._file = output.with_name("heard")
+        self._places = _read(self._file)
         self._changed = threading.Condition()
         self._pods: dict[str, Object] = {}
         self._heard: dict[str, threading.Thread] = {}
@@ -112,14 +119,31 @@ class Follower:
             if not self._closed:
                 self._changed.wait(_PAUSE_SECONDS)
 
-    def _see(self, pods: dict[str, Object]) -> None:
+    def _see(self, found: dict[str, Object]) -> None:
         with self._changed:
-            self._pods = pods
-            for name, pod in pods.items():
-                if name not in self._heard and began(pod) and not self._closed:
+            self._pods = found
+            for name, pod in found.items():
+                if name not in self._heard and pods.began(pod) and not self._closed and self._is_to_hear(name):
                     self._heard[name] = threading.Thread(target=self._hear, args=(name,), daemon=True)
                     self._heard[name].start()
             self._changed.notify_all()
+
+    def _is_to_hear(self, name: str) -> bool:
+        """Say whether a pod is to be heard from its beginning, and note where in the log that is.
+
+        Where another process has taken down a part of it, that is taken away again: the cluster has all of it.
+        """
+        if (place := self._places.get(name)) is not None:
+            if place < max(self._places.values()):
+                return False
+            os.ftruncate(self._log, place)
+            return True
+        self._places[name] = os.fstat(self._log).st_size
+        try:
+            write(self._file, json.dumps(self._places))
+        except OSError as error:
+            log.warning("pod.place_not_kept", job=self._name, reason=str(error))
+        return True
 
     def _hear(self, name: str) -> None:
         """Take down what a pod says, from its beginning to its end; what was taken down is passed over."""
@@ -129,7 +153,7 @@ class Follower:
             try:
                 pod = self._pods.get(name)
                 # Not after it: what it said last would be missed.
-                over = pod is None or terminated(pod) is not None or pod["status"].get("phase") in _ENDED
+                over = pod is None or pods.terminated(pod) is not None or pod["status"].get("phase") in _ENDED
                 for chunk in self._cluster.log(name, self._ear):
                     seen += len(chunk)
                     new = chunk[max(0, len(chunk) - max(0, seen - taken)) :]
@@ -148,18 +172,8 @@ class Follower:
             self._pause()
 
 
-def status(pod: Object) -> Object:
-    """Return how the container of a pod is; empty before it is known."""
-    found = pod.get("status", {}).get("containerStatuses") or [{}]
-    state: Object = found[0].get("state") or {}
-    return state
-
-
-def began(pod: Object) -> bool:
-    """Say whether a pod's container has begun."""
-    return bool({"running", "terminated"} & status(pod).keys())
-
-
-def terminated(pod: Object) -> Object | None:
-    """Return how a pod's container has ended; None before."""
-    return status(pod).get("terminated")
+def _read(file: Path) -> dict[str, int]:
+    try:
+        return {str(name): int(place) for name, place in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -11,10 +11,11 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist
 from workers.assets.downloads import Downloads
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore, Stored, url
-from workers.channels import Channels, insist
+from workers.channels import Channels
 from workers.consent.policy import Consent
 from workers.errors import AwayFault, Fault, InternalFault
 from workers.executors import registry

@@ -36,6 +36,8 @@ from workers.node.cleanup import Cleanup
 from workers.node.heartbeat import Heartbeat
 from workers.node.readiness import Readiness
 from workers.node.retention import Retention
+from workers.node.seats import Seats
+from workers.node.succession import Succession
 from workers.run import orders
 from workers.settings import WorkerSettings
 
@@ -83,6 +85,8 @@ class Agent:
         ]
         clients = {client.channel: client for client in channels.clients}
         self._cleanup = Cleanup(clients, settings.store_root, registry.make(settings), settings.task_kill_grace)
+        self._succession = Succession(settings)
+        self._seats = Seats(settings)
         self._adoption = Adoption(settings)
         self._retention = Retention(settings)
         self._reconsideration = Reconsideration(channels, settings.organization, Consent.of(settings))
@@ -95,12 +99,15 @@ class Agent:
         self._cleaning: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:
+        self._succession.find()
         for beat in self._beats:
             beat.start()
         self._reconsideration.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._succession.close()
+        self._seats.clear()
         self._cleaner.shutdown()
         for beat in self._beats:
             beat.end()
@@ -123,11 +130,13 @@ class Agent:
         seconds = 0.0 if again or command is Command.QUIT else self._settings.drain_seconds
         self._drained = time.monotonic() + seconds
         self._cleanup.leaving = True
+        if self._succession.lasts:
+            self._seats.leave()
         self.readiness.end()
         log.info("worker.draining", seconds=seconds)
 
     def look(self) -> bool:
-        """Look at the folder once, and do what is due; return whether anything is left in it."""
+        """Look at the folder once, and do what is due; return whether anything is left in it, but for other workers."""
         self._cleaning = {path: work for path, work in self._cleaning.items() if not _over(path, work)}
         if self._adoption.due():
             self._adoption.touch()
@@ -136,12 +145,13 @@ class Agent:
                 self._clean(nodes, self._adoption.run)
         if self._retention.due() and _LOGS not in self._cleaning:
             self._clean(_LOGS, self._retention.run)
+        self._succession.bury()
         found = folder.places(self._folder)
         for place in found:
             if place.folder not in self._cleaning and (lock := self._cleanup.seize(place)) is not None:
-                self._clean(place.folder, partial(self._cleanup.clean_up, place, lock))
+                self._bury(place, lock)
             if self._drained is not None and time.monotonic() >= self._drained:
-                orders.give(place, orders.Kind.RELEASE, "its worker ends")
+                self._give_back(place)
             self._end_if_hanging(place)
             self._end_if_frozen(place)
         self._frozen = {place: seconds for place, seconds in self._frozen.items() if place in found}
@@ -150,13 +160,35 @@ class Agent:
             self.obey(Command.BEAT)
         self._receipts = receipts
         folder.tidy(self._folder)
-        return bool(found or receipts)
+        left = [place for place in found if self._keeps and self._succession.has(place)]
+        return len(found) > len(left) or bool(receipts)
 
     def finish(self) -> None:
         """See to what is left when the worker has ended, for a limited time."""
         deadline = time.monotonic() + self._settings.task_kill_grace + FINISH_SECONDS
+        if self._drained is None:
+            self._succession.leave()
         while self.look() and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether what outlives its process is to be gone on with: not where the worker ends, and gives all back."""
+        return self._drained is None or self._settings.leave_runs
+
+    def _give_back(self, place: Place) -> None:
+        """Have an attempt end for which the worker has no more time, or leave it to the next worker."""
+        if self._keeps and self._succession.has(place):
+            self._succession.leave()
+            owner = self._owner(place)
+            if (owner is not None and processes.end(*owner)) or not place.lives():
+                return
+        orders.give(place, orders.Kind.RELEASE, "its worker ends")
+
+    def _bury(self, place: Place, lock: int) -> None:
+        """Have somebody go on with what was abandoned, or clean up after it."""
+        if not self._keeps or not self._succession.begin(place, lock):
+            self._clean(place.folder, partial(self._cleanup.clean_up, place, lock))
 
     def _clean(self, path: Path, work: Callable[[], None]) -> None:
         self._cleaning[path] = self._cleaner.submit(contextvars.copy_context().run, work)
@@ -166,20 +198,27 @@ class Agent:
         patience = self._settings.task_kill_grace + _HANGING_SECONDS
         if order is None or time.monotonic() < order.given + patience:
             return
-        record = place.record()
-        if record is not None and processes.end(record.pid, record.born):
-            log.error("attempt.hangs", task=record.task, attempt=record.number, killed=record.pid)
+        owner = self._owner(place)
+        if owner is not None and processes.end(*owner):
+            log.error("attempt.hangs", folder=place.folder.name, killed=owner[0])
 
     def _end_if_frozen(self, place: Place) -> None:
-        record = place.record()
-        if record is None or not processes.frozen(record.pid, record.born):
+        owner = self._owner(place)
+        if owner is None or not processes.frozen(*owner):
             self._frozen.pop(place, None)
             return
         # Counted in looks: when the whole machine was frozen, we were too.
         self._frozen[place] = self._frozen.get(place, 0.0) + _LOOK_SECONDS
         patience = max(beat.lease for beat in self._beats)
-        if self._frozen[place] > patience and processes.end(record.pid, record.born):
-            log.error("attempt.frozen", task=record.task, attempt=record.number, killed=record.pid)
+        if self._frozen[place] > patience and processes.end(*owner):
+            log.error("attempt.frozen", folder=place.folder.name, killed=owner[0])
+
+    def _owner(self, place: Place) -> tuple[int, str] | None:
+        """Return the process that has a folder, its id and when it started; None where that is not known."""
+        if (successor := self._succession.process(place)) is not None:
+            return successor
+        record = place.record()
+        return None if record is None else (record.pid, record.born)
 
 
 def run(settings: WorkerSettings, commands: IO[bytes]) -> None:

@@ -14,6 +14,7 @@ from celery.signals import worker_process_init, worker_process_shutdown
 from orchestrator import health
 from orchestrator import log as logs
 from orchestrator.broker import connection, own_words, reading
+from orchestrator.broker.tracing import processing
 from orchestrator.core.pokes import BUILD_FUNCTION, DISABLE_OUTPUTS, RUN_TASK, on_redis, queue
 from orchestrator.telemetry import names, spans
 from workers.assets import disabling
@@ -23,13 +24,14 @@ from workers.consent.policy import Consent
 from workers.errors import BuildFault
 from workers.executors import registry, strays
 from workers.executors.executor import UnfitError
+from workers.executors.lasting import Lasting
 from workers.executors.launcher.kernel import become_subreaper, die_with_parent
 from workers.folder import clear
 from workers.functions import building
 from workers.node import drain, pool
 from workers.node.acknowledgement import Acknowledgement
+from workers.node.seats import Seats
 from workers.node.supervisor import Supervisor
-from workers.node.tracing import processing
 from workers.run import attempt as attempts
 from workers.run.container import check_entry
 from workers.run.slot import Slot
@@ -52,6 +54,12 @@ class _Process:
         self._channels: Channels | None = None
         self._asking: Asking | None = None
         self.slot = Slot(settings)
+        self._seats = Seats(settings)
+
+    def is_seated(self) -> bool:
+        """Wait until one attempt more may run here; say whether it may, or the worker ends first."""
+        # Of others nothing runs on when its process has gone.
+        return not isinstance(self.slot.executor, Lasting) or self._seats.wait()
 
     @property
     def channels(self) -> Channels:
@@ -96,10 +104,10 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         settings: the worker's.
         consent: its files, checked: the processes of the pool know which were there when the worker started.
     """
-    url = settings.broker_url.get_secret_value()
+    url, own_queue = settings.broker_url.get_secret_value(), queue(settings.organization)
     app = Celery("worker", set_as_current=False)
     app.conf.update(
-        **connection.queue(url, queue(settings.organization)),
+        **connection.queue(url, own_queue),
         worker_prefetch_multiplier=1,
         # On Redis a free process takes the next message, and a waiting one can be taken by another node. Other
         # transports do not know it, and say so at each start.
@@ -133,8 +141,10 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         Raises:
             TaskFailedError: it was run, and reported as failed.
         """
+        if not process.is_seated():
+            return
         try:
-            with processing(settings, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
+            with processing(own_queue, url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
                 failure = attempts.run(
                     settings,
                     process.asking,
@@ -160,7 +170,7 @@ def make_app(settings: WorkerSettings, consent: Consent) -> Celery:
         Args:
             function: its key.
         """
-        with processing(settings, self.request, {names.FUNCTION: function}):
+        with processing(own_queue, url, self.request, {names.FUNCTION: function}):
             building.build(
                 settings,
                 process.channels,

@@ -10,11 +10,11 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import lost
 from orchestrator.core import crash
 from orchestrator.removal import remove
 from workers.assets import disabling
 from workers.assets.store import AssetStore
-from workers.channels import lost
 from workers.executors.executor import Executor
 from workers.folder import Place
 from workers.record import Record

@@ -9,9 +9,9 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import lost
 from orchestrator.core import crash
 from workers import folder
-from workers.channels import lost
 from workers.executors.lease import clock
 from workers.folder import Place
 from workers.record import Record

@@ -4,18 +4,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from workers.folder import Place, places
 from workers.node.agent import FINISH_SECONDS, Command
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
 
 _PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 
 
 class Supervisor:
@@ -44,6 +47,8 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._ending:
+            self._await_runs()
         self._closed.set()
         os.close(self._pipe)
         self._pipe = -1
@@ -52,6 +57,12 @@ class Supervisor:
             log.error("agent.hangs", pid=self._process.pid)
             self._process.kill()
             self._thread.join()
+
+    def _await_runs(self) -> None:
+        """Wait for what still runs by no process of the pool, as long as it may: the agent ends it then."""
+        deadline = time.monotonic() + self._settings.drain_seconds + self._patience
+        while time.monotonic() < deadline and any(_runs(place) for place in places(self._settings.node_folder)):
+            time.sleep(_LOOK_SECONDS)
 
     def beat(self) -> None:
         """Have it beat at once."""
@@ -104,3 +115,8 @@ class Supervisor:
                 self._start()
             except OSError as error:
                 log.error("agent.not_started", error=str(error))
+
+
+def _runs(place: Place) -> bool:
+    record = place.record()
+    return record is not None and record.runs and place.lives()

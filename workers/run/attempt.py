@@ -13,10 +13,10 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist
 from orchestrator.core import crash
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
-from workers.channels import insist
 from workers.consent.declines import Asking
 from workers.errors import Stopped
 from workers.executors.lease import clock

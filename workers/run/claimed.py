@@ -1,6 +1,7 @@
 """One claimed attempt in its working folder, whatever its kind of work: its run from there to its report."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,10 +17,12 @@ from workers.assets.task_logs import Copying
 from workers.errors import ExecutionFault, Fault, InternalFault, Released, Stopped, TimeLimitFault
 from workers.executors import watch
 from workers.executors.executor import LOG, Ending, Job, Limits, Outcome
+from workers.executors.lasting import Lasting, LostRunError
 from workers.folder import WorkingFolder, places
 from workers.run import orders
+from workers.run.handover import Handover
 from workers.run.orders import Orders
-from workers.run.outputs import JOURNAL, Results
+from workers.run.outputs import JOURNAL, Results, announced
 from workers.run.report import Report
 from workers.run.slot import Slot
 from workers.run.stopwatch import Stopwatch
@@ -45,6 +48,7 @@ class Claimed:
     Attributes:
         orders: what it hears.
         results: what it has made.
+        handover: what it leaves to who goes on with it after this process.
         stopwatch: with its steps.
     """
 
@@ -72,6 +76,10 @@ class Claimed:
         self.limits = slot.limits(seconds)
         self._working = working
         self._report = report
+        self._claim = claim
+        self.handover = Handover(working.path)
+        # Of a run that ends with its process nobody could make anything.
+        self._notes = self.handover if isinstance(slot.executor, Lasting) else None
         self._log = log.bind(task=claim.attempt.compute_task_key, attempt=claim.attempt.number)
 
     def run(self, work: "Work") -> str:
@@ -80,16 +88,50 @@ class Claimed:
         Returns:
             Why it failed; empty where it did not.
         """
+        return self._conclude(work, self._do, (Stopped, Released))
+
+    def go_on(self, work: "Work") -> str:
+        """Go on with the work where a process that has gone has left it, as `run` would have.
+
+        Returns:
+            Why it failed; empty where it did not.
+
+        Raises:
+            LostRunError: there is nothing to go on with.
+        """
+        return self._conclude(work, self._do_the_rest, (Stopped, Released, LostRunError))
+
+    def _do(self, work: "Work") -> None:
+        (self.folder / LOG).touch(mode=0o600)
+        self._end_earlier_runs()
+        work.produce(self)
+        self.orders.obey()
+        self._report.complete(self.results, self.stopwatch, self.orders)
+
+    def _do_the_rest(self, work: "Work") -> None:
+        self.results.stored += announced(self.folder / JOURNAL)
+        if (told := self.handover.told(self.attempt.token)) is not None:
+            self._end_run()
+            self._report.repeat(told, self.orders)
+            return
+        # Nobody knows them, and they are made again.
+        self.results.discard(self.store)
+        self.results.stored.clear()
+        self.stopwatch.steps[:] = [
+            pb.ProfilingStep(asset_key=self.attempt.compute_task_key, step=step, duration=duration)
+            for step, duration in self.handover.begun().steps
+        ]
+        work.resume(self)
+        self.orders.obey()
+        self._report.complete(self.results, self.stopwatch, self.orders)
+
+    def _conclude(self, work: "Work", do: Callable[["Work"], None], passed: tuple[type[Exception], ...]) -> str:
         try:
             try:
-                (self.folder / LOG).touch(mode=0o600)
-                self._end_earlier_runs()
-                work.produce(self)
-                self.orders.obey()
-                self._report.complete(self.results, self.stopwatch, self.orders)
+                do(work)
             except Fault as fault:
                 return self._fail(work, fault)
-            except (Stopped, Released):
+            except passed:
                 raise
             except Exception as error:
                 self._log.exception("task.worker_error")
@@ -118,17 +160,59 @@ class Claimed:
             Stopped: the orchestrator wants the attempt to end.
             Released: this worker ends.
         """
-        key, number = self.attempt.compute_task_key, self.attempt.number
         crash.point("worker.before_run")
-        about = {"task": key, "attempt": number}
-        said = Copying(self.store, task_logs.name(key, number), self.folder / LOG, about, again=number > 1)
-        with self.stopwatch.step("execution"), bound_contextvars(**about), said:
+        if self._notes is not None:
+            self.handover.begin(self._claim, self.limits.time, self.stopwatch.steps)
+
+        def run() -> Outcome:
             where = spans.current()
             variables = {} if where is None else {traceparent.VARIABLE: where}
-            outcome = watch.run(self.executor, replace(job, variables=variables), self.orders)
+            return watch.run(self.executor, replace(job, variables=variables), self.orders, self._notes)
+
+        self._watched(run, job.limits, what)
+
+    def take_over(self, what: str) -> None:
+        """Bring a run to its end that a process has begun which has gone.
+
+        Args:
+            what: it is, for people.
+
+        Raises:
+            LostRunError: there is nothing to go on with.
+            Fault: it has not ended as it should.
+            Stopped: the orchestrator wants the attempt to end.
+            Released: this worker ends.
+        """
+        begun = self.handover.begun()
+        limits = replace(self.limits, time=begun.seconds)
+        job = Job(self.folder, (), limits, lease=self.lease, about=self.about)
+
+        def run() -> Outcome:
+            outcome = self.handover.outcome()
+            if outcome is not None:
+                self._end_run()
+                return outcome
+            if not isinstance(self.executor, Lasting):
+                raise LostRunError(f"the executor {self.settings.executor} goes on with no runs of others")
+            self._log.info("task.taken_over", seconds=round(begun.moment.ago, 3))
+            return watch.go_on(self.executor, job, self.orders, self.handover, begun.left)
+
+        self._watched(run, limits, what, since=begun.moment.ago)
+
+    def _end_run(self) -> None:
+        """See to it that nothing is left of a run that has ended."""
+        if not self.executor.end(self.folder, 0.0):
+            self._log.error("function.not_ended", folder=self.folder.name)
+
+    def _watched(self, run: Callable[[], Outcome], limits: Limits, what: str, since: float = 0.0) -> None:
+        key, number = self.attempt.compute_task_key, self.attempt.number
+        about = {"task": key, "attempt": number}
+        said = Copying(self.store, task_logs.name(key, number), self.folder / LOG, about, again=number > 1)
+        with self.stopwatch.step("execution", since), bound_contextvars(**about), said:
+            outcome = run()
         crash.point("worker.ran")
         self.orders.obey()
-        _judge(outcome, job.limits, what)
+        _judge(outcome, limits, what)
 
     @property
     def about(self) -> dict[str, str]:
@@ -166,6 +250,17 @@ class Work(Protocol):
 
         Raises:
             Fault: it cannot be done, or has failed.
+            Stopped: the orchestrator wants the attempt to end.
+            Released: this worker ends.
+        """
+        ...
+
+    def resume(self, claimed: Claimed) -> None:
+        """Go on with it where a process that has gone has left it (see `Claimed.take_over`).
+
+        Raises:
+            LostRunError: there is nothing to go on with.
+            Fault: it has failed.
             Stopped: the orchestrator wants the attempt to end.
             Released: this worker ends.
         """

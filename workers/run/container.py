@@ -62,6 +62,17 @@ class ContainerRun:
         )
         claimed.execute(job, "command")
 
+    def resume(self, claimed: Claimed) -> None:
+        """Go on with it to its end.
+
+        Raises:
+            LostRunError: there is nothing to go on with.
+            Fault: it has failed.
+            Stopped: the orchestrator wants the attempt to end.
+            Released: this worker ends.
+        """
+        claimed.take_over("command")
+
     def close(self, claimed: Claimed) -> None:
         """Do nothing: what it holds is in its folder."""
 

@@ -6,12 +6,14 @@ from orchestrator import protos as pb
 from orchestrator.core import crash
 from workers.assets.fetching import Fetcher
 from workers.consent.policy import ConsentPolicy
-from workers.executors.executor import Job
+from workers.executors.executor import Job, Resource
+from workers.executors.lasting import LostRunError
 from workers.functions import program
 from workers.functions.environments import Held
 from workers.run import inputs, outputs
 from workers.run.claimed import Claimed
-from workers.run.slot import FOLDERS
+from workers.run.handover import MOST_COLLECTIONS
+from workers.run.slot import FOLDERS, OUTPUTS
 
 # Of a key: what commands take for it.
 _SHORT = 8
@@ -96,6 +98,24 @@ class FunctionRun:
         # From here on it is the executor's.
         self._prepared = None
         claimed.execute(job, "function")
+        self._collect(claimed, written)
+
+    def resume(self, claimed: Claimed) -> None:
+        """Go on with it; its models lie in the own store then.
+
+        Raises:
+            LostRunError: there is nothing to go on with.
+            Fault: it has failed.
+            Stopped: the orchestrator wants the attempt to end.
+            Released: this worker ends.
+        """
+        claimed.take_over("function")
+        self._collect(claimed, outputs.places(self._claim.function.outputs, claimed.folder / OUTPUTS))
+
+    def _collect(self, claimed: Claimed, written: list[Resource]) -> None:
+        claim, settings = self._claim, claimed.settings
+        if claimed.handover.is_there and claimed.handover.collect() >= MOST_COLLECTIONS:
+            raise LostRunError(f"its outputs were collected {MOST_COLLECTIONS} times, and its worker died each time")
         with claimed.stopwatch.step("save_outputs"):
             outputs.check(written, settings.output_size_limit)
             outputs.save(

@@ -8,13 +8,14 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import insist, lost
 from orchestrator.core import crash
 from workers.assets import task_logs
 from workers.assets.store import AssetStore, url
-from workers.channels import insist, lost
 from workers.errors import AddressFault, Fault, InternalFault, Stopped, TimeLimitFault
 from workers.folder import WorkingFolder
 from workers.run import orders
+from workers.run.handover import Handover
 from workers.run.orders import Orders
 from workers.run.outputs import Results
 from workers.run.stopwatch import Stopwatch
@@ -91,6 +92,37 @@ class Report:
         )
         if (done := self._done()) is not None:
             param.results.Pack(done)
+        self._keep_told(param)
+        self._complete(param, told)
+
+    def repeat(self, report: pb.CompleteTaskParam | pb.FailTaskParam, told: Orders) -> None:
+        """Tell what a process was about to tell that has gone: if it did, nothing changes.
+
+        Args:
+            report: its very words.
+            told: what the attempt hears meanwhile.
+
+        Raises:
+            Stopped: it does not hold the task any more.
+            InternalFault: the results were refused.
+        """
+        if isinstance(report, pb.CompleteTaskParam):
+            self._complete(report, told)
+            return
+        fail(self._client, report)
+        self._working.settle()
+
+    def _keep_told(self, report: pb.CompleteTaskParam | pb.FailTaskParam) -> None:
+        """Keep a report for who goes on after this process, where anybody can."""
+        handover = Handover(self._working.path)
+        try:
+            if handover.is_there:
+                handover.tell(report)
+        except OSError as error:
+            # As on a full disk: it is told all the same.
+            self._log.warning("task.report_not_kept", error=str(error))
+
+    def _complete(self, param: pb.CompleteTaskParam, told: Orders) -> None:
         crash.point("worker.before_report")
         try:
             # As long as it takes: a training may be in it. An order to end it is obeyed, but only after one more time:
@@ -110,7 +142,7 @@ class Report:
             raise InternalFault(f"the orchestrator refused the results: {error.details()}") from error
         crash.point("worker.reported")
         self._working.settle()
-        self._log.info("task.done", models=len(results.models))
+        self._log.info("task.done", models=len(param.models))
 
     def fail(self, fault: Fault, results: Results, said: Path) -> str:
         """Report a fault, with the log in the store; what was made is discarded.
@@ -146,6 +178,7 @@ class Report:
             param.timed_out = False
         error_type = pb.ErrorType.Name(param.error_type)
         self._log.warning("task.failed", error_type=error_type, reason=str(fault))
+        self._keep_told(param)
         fail(self._client, param)
         self._working.settle()
         return f"{error_type.removeprefix('ERROR_TYPE_')}: {fault}"

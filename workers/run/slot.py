@@ -18,7 +18,9 @@ log = structlog.get_logger()
 # Nobody renews the lease of an attempt before it has its folder.
 _READY_SECONDS = 2.0
 
-FOLDERS = ("function", "inputs", "outputs", "home")
+OUTPUTS = "outputs"
+"""The folder, in that of an attempt, for what its function writes."""
+FOLDERS = ("function", "inputs", OUTPUTS, "home")
 """What is in the folder of an attempt, see `executor.Job`."""
 
 

@@ -26,9 +26,14 @@ class Stopwatch:
         self.steps: list[pb.ProfilingStep] = []
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Measure the block, unless it raises; it is a span in any case."""
-        start = time.perf_counter_ns()
+    def step(self, name: str, before: float = 0.0) -> Iterator[None]:
+        """Measure the block, unless it raises; it is a span in any case.
+
+        Args:
+            name: of the step.
+            before: seconds that it has taken in another process, which are added.
+        """
+        start = time.perf_counter_ns() - int(before * 1e9)
         with spans.span(name):
             yield
         microseconds = (time.perf_counter_ns() - start) // 1000

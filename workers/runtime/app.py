@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_shutting_down
 from celery.worker.control import control_command
 
 from orchestrator import health
 from orchestrator import log as logs
 from orchestrator.broker import connection, own_words, reading
+from orchestrator.broker.tracing import processing
 from orchestrator.core.errors import UnavailableError
 from orchestrator.core.pokes import RUN_TASK, STOP_ATTEMPTS
+from orchestrator.telemetry import names, spans
 from workers.channels import connect
 from workers.runtime.argo import Argo, ArgoSettings
 from workers.runtime.attempt import Attempts
@@ -45,9 +47,10 @@ def make_app(settings: RuntimeSettings, attempts: Attempts) -> Celery:
         settings: its own.
         attempts: runs what pokes announce.
     """
+    url, own_queue = settings.broker_url.get_secret_value(), queue(settings.organization)
     app = Celery("runtime", set_as_current=False)
     app.conf.update(
-        **connection.queue(settings.broker_url.get_secret_value(), queue(settings.organization)),
+        **connection.queue(url, own_queue),
         worker_prefetch_multiplier=1,
         worker_consumer="orchestrator.broker.consumer:Consumer",
         worker_redirect_stdouts=False,
@@ -56,15 +59,17 @@ def make_app(settings: RuntimeSettings, attempts: Attempts) -> Celery:
         broker_connection_max_retries=None,
     )
 
-    @app.task(name=RUN_TASK, shared=False)  # type: ignore[untyped-decorator]
-    def run_task(task: str, attempt: int) -> None:
+    @app.task(name=RUN_TASK, shared=False, bind=True)  # type: ignore[untyped-decorator]
+    def run_task(self: Task, task: str, attempt: int) -> None:
         """Run an attempt at a step.
 
         Args:
             task: its key.
             attempt: the number of the attempt that is due.
         """
-        attempts.run(task, attempt)
+        with processing(own_queue, url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
+            if kind := attempts.run(task, attempt):
+                span.fail(kind)
 
     return app
 
@@ -81,11 +86,14 @@ def main(settings: RuntimeSettings, argo: ArgoSettings, kafka: KafkaSettings) ->
 
     Raises:
         AddressError: the address for its health cannot be listened on.
+        SwitchError: traces are wanted that cannot be had.
         OSError: the files of Argo's certificates cannot be read.
     """
     logs.configure_process(settings.log_level)
     running, signs = Running(), health.Signs()
     with ExitStack() as held:
+        spans.begin("runtime", {names.ORGANIZATION: settings.organization, names.SERVICE_INSTANCE: settings.node})
+        held.callback(spans.end)
         channels = held.enter_context(connect(settings))
         workflows = Argo(argo)
         held.callback(workflows.close)

@@ -12,6 +12,7 @@ import structlog
 from pydantic import AliasChoices, AliasGenerator, Field, FilePath, NonNegativeInt, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestrator.telemetry import names, spans
 from workers.runtime.errors import ExistsError, RefusedError, UnreachableError
 from workers.runtime.workflows import LABEL, Workflow
 
@@ -153,7 +154,13 @@ class Argo:
             headers["Content-Type"] = "application/json"
         deadline = time.monotonic() + self._settings.argo_workflows_timeout
         try:
-            with self._client.stream(method, f"{self._host}{path}", headers=headers, **request) as answer:
+            with (
+                spans.calling(method, names.request(method, self._host), headers) as span,
+                self._client.stream(method, f"{self._host}{path}", headers=headers, **request) as answer,
+            ):
+                span.note(names.HTTP_STATUS, answer.status_code)
+                if answer.is_error:
+                    span.fail(str(answer.status_code))
                 body = _body(answer, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             reason = str(error) or type(error).__name__

@@ -9,11 +9,10 @@ from typing import Any
 from substra import exceptions
 
 from orchestrator import protos as pb
-from orchestrator.client import places
+from orchestrator.client import failures, places
 from orchestrator.client.connection import Client as Connection
 from orchestrator.client.steps import Steps, Work
 from orchestrator.client.stores import Stores
-from orchestrator.client.substra import rows
 from orchestrator.client.substra.faults import translated
 from orchestrator.client.substra.lists import Lists
 
@@ -67,7 +66,7 @@ class Downloads(Lists):
 
     def _log(self, key: str, target: Path) -> Path:
         task = self._task(key)
-        report = rows.failure(self.connection, task)
+        report = failures.report_of(self.connection, task)
         if report is None or not report.HasField("logs_address"):
             return self._said(task, target)
         # One for each attempt, under a name that bears its number.

@@ -6,6 +6,7 @@ from typing import Any
 from substra import schemas
 
 from orchestrator import protos as pb
+from orchestrator.client import lists
 from orchestrator.client.connection import Client as Connection
 from orchestrator.client.substra import models, rows, selection
 from orchestrator.client.substra.faults import translated
@@ -34,7 +35,7 @@ class Lists(Reading):
             ascending: the oldest first.
         """
         wanted = selection.check(schemas.Type.Function, filters)
-        found = self._chosen(rows.functions(self.connection), wanted, lambda task: [task.function_key])
+        found = self._chosen(lists.functions(self.connection), wanted, lambda task: [task.function_key])
         return selection.ordered(map(models.function, found), "creation_date", ascending)
 
     def list_dataset(self, filters: dict[str, Any] | None = None, ascending: bool = False) -> list[Any]:
@@ -48,7 +49,7 @@ class Lists(Reading):
         if samples := wanted.pop("data_sample_key", None):
             linked = {key for sample in rows.data_samples(self.connection, samples) for key in sample.data_manager_keys}
             wanted["key"] = sorted(linked.intersection(wanted.get("key", linked)))
-        found = self._chosen(rows.datasets(self.connection), wanted, _assets_of)
+        found = self._chosen(lists.datasets(self.connection), wanted, _assets_of)
         return selection.ordered(map(models.dataset, found), "creation_date", ascending)
 
     def list_data_sample(self, filters: dict[str, Any] | None = None, ascending: bool = False) -> list[Any]:
@@ -93,7 +94,7 @@ class Lists(Reading):
         """
         wanted = selection.check(schemas.Type.ComputePlan, filters, order_by)
         statuses = wanted.pop("status", None)
-        chosen = self._chosen(rows.plans(self.connection), wanted, lambda task: [task.compute_plan_key])
+        chosen = self._chosen(lists.plans(self.connection), wanted, lambda task: [task.compute_plan_key])
         found = self._plans(chosen)
         return selection.ordered(
             (plan for plan in found if statuses is None or plan.status.value in statuses), order_by, ascending

@@ -7,8 +7,10 @@ from substra import exceptions
 from substra import models as theirs
 
 from orchestrator import protos as pb
+from orchestrator.client import failures
 from orchestrator.client import models as ours
 from orchestrator.client.connection import Client as Connection
+from orchestrator.client.lists import pages
 from orchestrator.client.substra import models, rows
 from orchestrator.client.substra.faults import translated
 from orchestrator.client.substra.waiting import Waiting
@@ -99,7 +101,7 @@ class Reading(Waiting):
             self.wait_task(key)
         self._task(key)
         asked = pb.QueryPerformancesParam(filter=pb.PerformanceQueryFilter(compute_task_key=key))
-        performances = rows.pages(self.connection.performances.QueryPerformances, asked, "Performances")
+        performances = pages(self.connection.performances.QueryPerformances, asked, "Performances")
         measured = {each.compute_task_output_identifier: each.performance_value for each in performances}
         return [
             theirs.OutputAsset(
@@ -146,7 +148,7 @@ class Reading(Waiting):
                 task,
                 functions[task.function_key],
                 spans.get(task.key, models.Span()),
-                rows.failure(self.connection, task),
+                failures.report_of(self.connection, task),
             )
             for task in found
         ]

@@ -1,51 +1,19 @@
 """What the orchestrator has: rows of its lists, and what no list of it tells."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator import protos as pb
+from orchestrator.client import lists
 from orchestrator.client.connection import Client
 from orchestrator.client.errors import CallError
+from orchestrator.client.lists import PAGE, pages
 from orchestrator.client.substra.models import Span, moment
 from orchestrator.core.states import TERMINAL
 
-_PAGE = 1000
 _FEW = 10
 _UNKNOWN = "OE0002"
 _BEGUN = frozenset({*TERMINAL, pb.STATUS_EXECUTING})
-
-
-def pages(query: Callable[[Any], Any], request: Any, field: str) -> Iterator[Any]:
-    """Yield all rows of a list.
-
-    Args:
-        query: the call.
-        request: its request; becomes that of page after page.
-        field: what the answer calls its rows.
-    """
-    request.page_size = _PAGE
-    while True:
-        answer = query(request)
-        yield from getattr(answer, field)
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
-
-
-def functions(client: Client, plan: str = "") -> Iterator[pb.Function]:
-    """Yield the functions of the channel, or those that a compute plan uses."""
-    wanted = pb.FunctionQueryFilter(compute_plan_key=plan)
-    return pages(client.functions.QueryFunctions, pb.QueryFunctionsParam(filter=wanted), "Functions")
-
-
-def plans(client: Client) -> Iterator[pb.ComputePlan]:
-    """Yield the compute plans of the channel."""
-    return pages(client.plans.QueryPlans, pb.QueryPlansParam(), "plans")
-
-
-def datasets(client: Client) -> Iterator[pb.DataManager]:
-    """Yield the data managers of the channel."""
-    return pages(client.data_managers.QueryDataManagers, pb.QueryDataManagersParam(), "data_managers")
 
 
 def data_samples(client: Client, keys: Sequence[str] = ()) -> Iterator[pb.DataSample]:
@@ -57,7 +25,7 @@ def data_samples(client: Client, keys: Sequence[str] = ()) -> Iterator[pb.DataSa
 def failed(client: Client, plan: str) -> list[pb.ComputeTask]:
     """Return the tasks of a compute plan that failed."""
     wanted = pb.TaskQueryFilter(compute_plan_key=plan, status=pb.STATUS_FAILED)
-    return list(pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks"))
+    return list(lists.tasks(client, wanted))
 
 
 def tasks(client: Client, filters: Mapping[str, list[str]] | None = None) -> Iterator[pb.ComputeTask]:
@@ -72,7 +40,7 @@ def tasks(client: Client, filters: Mapping[str, list[str]] | None = None) -> Ite
         for worker in filters.get("worker", [""]):
             for function in filters.get("function_key", [""]):
                 wanted = pb.TaskQueryFilter(compute_plan_key=plan, worker=worker, function_key=function)
-                yield from pages(client.tasks.QueryTasks, pb.QueryTasksParam(filter=wanted), "tasks")
+                yield from lists.tasks(client, wanted)
 
 
 def _task(client: Client, key: str) -> pb.ComputeTask | None:
@@ -94,8 +62,8 @@ def models(client: Client) -> Iterator[pb.Model]:
 def counts(client: Client, plans: Sequence[str]) -> "dict[str, Mapping[pb.ComputeTaskStatus.ValueType, int]]":
     """Return how many tasks of compute plans have each status, by the keys of the plans."""
     found: dict[str, Mapping[pb.ComputeTaskStatus.ValueType, int]] = {}
-    for begin in range(0, len(plans), _PAGE):
-        some = pb.CountTasksParam(compute_plan_keys=plans[begin : begin + _PAGE])
+    for begin in range(0, len(plans), PAGE):
+        some = pb.CountTasksParam(compute_plan_keys=plans[begin : begin + PAGE])
         for plan in client.inspection.CountTasks(some).counts:
             found[plan.compute_plan_key] = {each.status: each.count for each in plan.tasks}
     return found
@@ -154,16 +122,3 @@ def _events(client: Client, tasks: Collection[pb.ComputeTask]) -> Iterator[pb.Ev
     else:
         first = min(tasks, key=lambda task: task.creation_date.ToNanoseconds())
         yield from those(start=first.creation_date)
-
-
-def failure(client: Client, task: pb.ComputeTask) -> pb.FailureReport | None:
-    """Return why a task failed, or why its function did; None where it did not, or nobody has reported it yet."""
-    if task.status != pb.STATUS_FAILED:
-        return None
-    for key in (task.key, task.function_key):
-        try:
-            return client.failure_reports.GetFailureReport(pb.GetFailureReportParam(asset_key=key))
-        except CallError as error:
-            if error.oe_code != _UNKNOWN:
-                raise
-    return None

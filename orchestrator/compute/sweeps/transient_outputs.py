@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchestrator.core.pokes import DISABLE_OUTPUTS
+from orchestrator.engine.outbox import written
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -28,12 +29,14 @@ _DISABLE = statement(
              ORDER BY models.key LIMIT :limit FOR NO KEY UPDATE OF models SKIP LOCKED
          ),
          marked AS (UPDATE models SET poked_at = :now FROM idle WHERE models.key = idle.key),
-         poke AS (
-             INSERT INTO outbox (message, queue, key, attempt, created_at)
-             SELECT DISTINCT '$MESSAGE', queue, task_key, 1, CAST(:now AS timestamptz) FROM idle
-         )
+         $POKE
     SELECT count(*), pg_notify('orchestrator_written', '') FROM idle HAVING count(*) > 0
     """,
+    POKE=written("""
+        SELECT DISTINCT '$MESSAGE', queue, CAST(0 AS smallint), task_key, 1, CAST(:now AS timestamptz),
+                        CAST(NULL AS text)
+        FROM idle
+    """),
     MESSAGE=DISABLE_OUTPUTS,
 )
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import outbox
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -19,12 +20,13 @@ _DUE = statement(
              FROM due JOIN tasks USING (key) WHERE task_states.key = due.key
              RETURNING queue, priority, tasks.key, attempts
          ),
-         poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$RUN_TASK', queue, priority, key, attempts + 1, :now FROM again
-         )
+         $POKE
     SELECT count(*), pg_notify('orchestrator_written', '') FROM again HAVING count(*) > 0
     """,
+    POKE=outbox.written("""
+        SELECT '$RUN_TASK', queue, priority, key, attempts + 1, CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM again
+    """),
     RUN_TASK=RUN_TASK,
 )
 

@@ -10,8 +10,13 @@ from orchestrator.store.sweep import Sweep
 
 # Where no server has ever noted that it serves (see engine.presence), nobody can tell when it was away.
 _EXPIRED = statement("""
-    SELECT task_key, number, attempts.token_hash, channel
-    FROM attempts JOIN tasks ON tasks.key = task_key JOIN task_states ON task_states.key = task_key
+    SELECT task_key, number, attempt.token_hash, channel
+    FROM unsettled
+    CROSS JOIN LATERAL (
+        SELECT token_hash, ended_at, lease_until FROM attempts
+        WHERE task_key = unsettled.task_key AND number = unsettled.number LIMIT 1
+    ) AS attempt
+    JOIN tasks ON tasks.key = task_key JOIN task_states ON task_states.key = task_key
     WHERE ended_at IS NULL AND lease_until < :now AND status = $DOING AND task_key <> ALL(CAST(:failed AS uuid[]))
       AND NOT EXISTS (SELECT FROM service
                       WHERE served_since > now() - CAST(:lease AS interval)

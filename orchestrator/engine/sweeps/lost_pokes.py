@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import TextClause
 
 from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine.outbox import UNSENT, written
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -33,27 +34,28 @@ _POKED = "poked_at = :now, pokes = CASE WHEN returned THEN 0 ELSE least(pokes + 
 # The same row is sent again: so it keeps its place before those that were never sent.
 _REPEAT = """
     WITH lost AS (
-             SELECT key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority,
+             SELECT key, $QUEUE AS queue, $ATTEMPT AS attempt, $PRIORITY AS priority, $SENT_AT AS sent_at,
                     coalesce(poked_at < since, false) AS returned
              FROM $SOURCE LEFT JOIN queues ON queues.name = $QUEUE
              WHERE $WHERE AND $DUE FOR NO KEY UPDATE OF $TABLE SKIP LOCKED
          ),
          again AS (
              UPDATE $TABLE SET $POKED FROM lost WHERE $TABLE.key = lost.key
-             RETURNING lost.key, lost.queue, lost.attempt, lost.priority
+             RETURNING lost.key, lost.queue, lost.attempt, lost.priority, lost.sent_at
          ),
          kept AS (
              UPDATE outbox SET sent_at = NULL FROM again
              WHERE outbox.id = (SELECT max(id) FROM outbox AS sent
                                 WHERE sent.key = again.key AND sent.message = '$MESSAGE'
                                   AND sent.attempt = again.attempt)
-             RETURNING again.key
+             RETURNING outbox.id, outbox.queue, outbox.priority, outbox.message, outbox.key
          ),
-         poke AS (
-             INSERT INTO outbox (message, queue, priority, key, attempt, created_at)
-             SELECT '$MESSAGE', queue, priority, key, attempt, CAST(:now AS timestamptz) FROM again
-             WHERE key NOT IN (SELECT key FROM kept)
-         )
+         taken AS (
+             DELETE FROM sent_pokes AS out USING again
+             WHERE out.queue = again.queue AND out.sent_at = again.sent_at AND out.key = again.key
+         ),
+         unsent_again AS ($UNSENT FROM kept),
+         $POKE
     SELECT count(*), pg_notify('orchestrator_written', '') FROM lost HAVING count(*) > 0
 """
 
@@ -66,7 +68,8 @@ def repeating(
     *,
     source: str = "",
     attempt: str = "1",
-    priority: str = "0",
+    priority: str = "CAST(0 AS smallint)",
+    sent_at: str = "CAST(NULL AS timestamptz)",
     order: str = "poked_at",
 ) -> TextClause:
     """Return the statement that pokes again for rows whose last poke was lost.
@@ -79,6 +82,7 @@ def repeating(
         source: the table with what is joined to it; itself by default.
         attempt: that is due of a row, in SQL.
         priority: of a row, in SQL.
+        sent_at: when the poke of a row was sent that is out, in SQL; NULL where it is none that announces an attempt.
         order: in which they are found, in SQL.
     """
     return statement(
@@ -95,23 +99,28 @@ def repeating(
         MESSAGE=message,
         ATTEMPT=attempt,
         PRIORITY=priority,
+        SENT_AT=sent_at,
+        UNSENT=UNSENT,
+        POKE=written("""
+            SELECT '$MESSAGE', queue, priority, key, attempt, CAST(:now AS timestamptz), CAST(NULL AS text) FROM again
+            WHERE key NOT IN (SELECT key FROM kept)
+        """),
     )
 
 
-# No index knows the states of tasks: a poke of each that is To do lies in the outbox until it is claimed. Lost ones are
-# found in the order of the index of those that are out, which they leave when they are repeated: so a batch reads
-# little more than it repeats, however many are lost.
+# No index knows the states of tasks: a poke of each that is To do is out, or still to be sent. Lost ones are found in
+# the order of those that are out, which they leave when they are repeated: so a batch reads little more than it
+# repeats, however many are lost.
 _TASKS = repeating(
     "task_states",
     "out.queue",
-    """
-    status = $TO_DO AND out.message = '$MESSAGE' AND claimed_at IS NULL AND sent_at IS NOT NULL
-    """,
+    "status = $TO_DO",
     RUN_TASK,
-    source="outbox AS out JOIN task_states USING (key)",
+    source="sent_pokes AS out JOIN task_states USING (key)",
     attempt="attempts + 1",
     priority="out.priority",
-    order="out.queue, sent_at",
+    sent_at="out.sent_at",
+    order="out.queue, out.sent_at",
 )
 
 

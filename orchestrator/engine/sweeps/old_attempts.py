@@ -15,11 +15,13 @@ _FORGET = statement(
     WITH old AS (
              SELECT key FROM attempts AS latest
              JOIN task_states ON key = latest.task_key AND task_states.attempts = latest.number
-             WHERE latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval) AND status IN ($ENDED)
+             WHERE latest.claimed_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+               AND latest.ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
+               AND status IN ($ENDED)
                AND NOT EXISTS (
                    SELECT FROM attempts AS one WHERE one.task_key = key AND $UNACKNOWLEDGED
                      AND one.ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval))
-             ORDER BY latest.ended_at LIMIT :limit FOR UPDATE SKIP LOCKED
+             ORDER BY latest.claimed_at LIMIT :limit FOR UPDATE SKIP LOCKED
          ),
          gone AS (DELETE FROM attempts USING old WHERE task_key = key)
     SELECT count(*) FROM old

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from orchestrator.engine.outbox import PURGE
+from orchestrator.engine.outbox import PURGE, written
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -15,18 +15,18 @@ _EMPTY = statement(
              SELECT name FROM queues
              WHERE heard_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                AND (emptied_at IS NULL OR emptied_at < CAST(:now AS timestamptz) - CAST(:age AS interval))
-               AND NOT EXISTS (SELECT FROM outbox
-                               WHERE outbox.queue = queues.name AND sent_at IS NULL AND message = '$PURGE')
+               AND NOT EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = queues.name AND message = '$PURGE')
              ORDER BY name LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
          ),
          emptied AS (UPDATE queues SET emptied_at = :now FROM stale WHERE queues.name = stale.name),
-         poke AS (
-             INSERT INTO outbox (message, queue, key, attempt, created_at)
-             SELECT '$PURGE', name, '00000000-0000-0000-0000-000000000000', 0, CAST(:now AS timestamptz)
-             FROM stale
-         )
+         $POKE
     SELECT count(*), pg_notify('orchestrator_written', '') FROM stale HAVING count(*) > 0
     """,
+    POKE=written("""
+        SELECT '$PURGE', name, CAST(0 AS smallint), CAST('00000000-0000-0000-0000-000000000000' AS uuid), 0,
+               CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM stale
+    """),
     PURGE=PURGE,
 )
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from orchestrator.core.pokes import STOP_ATTEMPTS
 from orchestrator.engine.attempts import UNACKNOWLEDGED
+from orchestrator.engine.outbox import written
 from orchestrator.store.database import Database
 from orchestrator.store.statements import statement
 from orchestrator.store.sweep import Sweep
@@ -18,26 +19,26 @@ from orchestrator.store.sweep import Sweep
 _STOP = statement(
     """
     WITH running AS (
-             SELECT task_key, number FROM attempts
+             SELECT task_key, number FROM unsettled JOIN attempts USING (task_key, number)
              WHERE $UNACKNOWLEDGED
                AND ended_at < CAST(:now AS timestamptz) - CAST(:age AS interval)
                AND ended_at > CAST(:now AS timestamptz) - CAST(:deadline AS interval)
                AND (poked_at IS NULL OR poked_at <= ended_at + (CAST(:now AS timestamptz) - ended_at) / 2)
                AND NOT EXISTS (SELECT FROM outbox WHERE key = task_key AND message = '$STOP' AND sent_at IS NULL)
-             ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+             ORDER BY ended_at LIMIT :limit FOR NO KEY UPDATE OF attempts SKIP LOCKED
          ),
          marked AS (
              UPDATE attempts SET poked_at = :now FROM running
              WHERE attempts.task_key = running.task_key AND attempts.number = running.number
          ),
-         poke AS (
-             INSERT INTO outbox (message, queue, key, attempt, created_at)
-             SELECT '$STOP', queue, task_key, number, :now FROM running JOIN tasks ON key = task_key
-             RETURNING id
-         )
+         $POKE
     SELECT count(*), pg_notify('orchestrator_written', '') FROM poke HAVING count(*) > 0
     """,
     UNACKNOWLEDGED=UNACKNOWLEDGED,
+    POKE=written("""
+        SELECT '$STOP', queue, CAST(0 AS smallint), task_key, number, CAST(:now AS timestamptz), CAST(NULL AS text)
+        FROM running JOIN tasks ON key = task_key
+    """),
     STOP=STOP_ATTEMPTS,
 )
 
@@ -45,7 +46,7 @@ _STOP = statement(
 _UNBEGUN = statement(
     """
     WITH unbegun AS (
-             SELECT task_key, number FROM attempts
+             SELECT task_key, number FROM unsettled JOIN attempts USING (task_key, number)
              JOIN tasks ON key = task_key
              JOIN nodes ON nodes.channel = tasks.channel AND organization = worker AND name = node
              WHERE $UNACKNOWLEDGED AND delivered_at IS NULL

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.engine.transaction import Database, Transaction, one_by_one
 from orchestrator.executions import states
+from orchestrator.executions.sweeps import unstarted
 from orchestrator.executions.tasks import task_runs
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
@@ -56,15 +57,7 @@ def fail(database: Database, now: datetime, limit: int, *, after: timedelta) -> 
     return one_by_one(database, find, repair)
 
 
-class Settings(Protocol):
-    """What it must be told; see `beat.settings`."""
-
-    unstarted_execution_period: float
-    execution_start_limit: float
-    sweep_batch: int
-
-
-def make(settings: Settings) -> Sweep:
+def make(settings: unstarted.Settings) -> Sweep:
     """Return the sweep."""
     run = partial(fail, after=timedelta(seconds=settings.execution_start_limit))
     return Sweep("sweep.deserted_runs", settings.unstarted_execution_period, settings.sweep_batch, run)

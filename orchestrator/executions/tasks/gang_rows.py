@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import nodes
 from orchestrator.engine.transaction import Transaction
 from orchestrator.executions.tasks.gangs import Gang, Room
@@ -58,15 +57,14 @@ _HELD = statement("""
 _BUSY = statement(
     """
     SELECT queue, plan, count(DISTINCT key) AS count
-    FROM (SELECT queue, plan_key AS plan, key FROM attempts JOIN tasks ON key = task_key
+    FROM (SELECT queue, plan_key AS plan, key
+          FROM unsettled JOIN attempts USING (task_key, number) JOIN tasks ON key = task_key
           WHERE attempts.ended_at IS NULL AND queue = ANY(CAST(:queues AS text[]))
           UNION ALL
-          SELECT outbox.queue, plan_key, key FROM outbox JOIN task_states USING (key)
-          WHERE outbox.queue = ANY(CAST(:queues AS text[])) AND message = '$RUN_TASK' AND claimed_at IS NULL
-            AND sent_at IS NOT NULL AND status = $TO_DO AND attempts + 1 = attempt) AS busy
+          SELECT queue, plan_key, key FROM sent_pokes JOIN task_states USING (key)
+          WHERE queue = ANY(CAST(:queues AS text[])) AND status = $TO_DO AND attempts + 1 = attempt) AS busy
     GROUP BY queue, plan
-    """,
-    RUN_TASK=RUN_TASK,
+    """
 )
 
 

@@ -98,6 +98,9 @@ def _check_head(template: Mapping[str, Any]) -> None:
                 raise TemplateError(f"`metadata.labels`: {name}, or its value, is none that a label may have")
 
 
+_MERGE = "<<"
+
+
 @dataclass
 class _Open:
     """A list or a mapping that is not whole yet.
@@ -106,18 +109,37 @@ class _Open:
         anchor: that it has, if any.
         before: how many nodes came before it.
         deepest: the level of the deepest node in it so far.
+        keys: of a mapping, those that it has so far; None of a list.
+        awaits_key: whether a mapping's next node is a key.
     """
 
     anchor: str | None
     before: int
     deepest: int
+    keys: set[str] | None
+    awaits_key: bool = True
+
+    def take(self, event: yaml.NodeEvent) -> None:
+        """Note that a node begins in it.
+
+        Raises:
+            TemplateError: it is a key that is there already: of two values one would be left out without a word.
+        """
+        if self.keys is None:
+            return
+        # What is merged into a mapping may come from several places.
+        if self.awaits_key and isinstance(event, yaml.ScalarEvent) and event.value != _MERGE:
+            if event.value in self.keys:
+                raise TemplateError(f"the key {event.value} is there a second time, {_where(event)}")
+            self.keys.add(event.value)
+        self.awaits_key = not self.awaits_key
 
 
 def _measure(data: bytes) -> None:
     """Check what a file comes to, before anything is built of it: an alias counts as much as what it stands for.
 
     Raises:
-        TemplateError: that is too much, too deep, or without an end.
+        TemplateError: that is too much, too deep, without an end, or the same key twice.
         YAMLError: it is no YAML.
     """
     nodes = 0
@@ -126,8 +148,12 @@ def _measure(data: bytes) -> None:
     within: list[_Open] = []
     for event in yaml.parse(data, Loader=yaml.CSafeLoader):
         level = len(within) + 1
+        if within and isinstance(event, yaml.NodeEvent):
+            within[-1].take(event)
         if isinstance(event, yaml.CollectionStartEvent):
-            within.append(_Open(event.anchor, nodes, level))
+            within.append(
+                _Open(event.anchor, nodes, level, set() if isinstance(event, yaml.MappingStartEvent) else None)
+            )
             # Of two things of one name an alias would stand for the one that it lies in.
             known.pop(event.anchor or "", None)
             nodes += 1

@@ -18,7 +18,9 @@ from orchestrator import log as logs
 from orchestrator.calls.refusals import refusal
 from orchestrator.core.errors import OrchestratorError, UnavailableError
 from orchestrator.executions.settings import ExecutionSettings
+from orchestrator.gateway import tracing
 from orchestrator.gateway.executions import refused
+from orchestrator.telemetry import spans
 
 log = structlog.get_logger()
 
@@ -26,7 +28,9 @@ Handler = Callable[..., Awaitable[Response]]
 """From a request and the parts of its path to the answer."""
 
 _ANY_METHOD: Sequence[str] = ()
+_NO_ROUTE = "/api/{rest:rest}"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::[0-9]*)?")
+_GROUP = re.compile(r"\([^()]*\)")
 _READ_ON_BYTES = 64 * 1024 * 1024
 _READ_ON_SECONDS = 2.0
 _JSON_RANGES = frozenset({"*/*", "*", "application/*", "application/json"})
@@ -51,6 +55,11 @@ class Path:
     def of(cls, pattern: str, *, file: bool = False, **handlers: Handler) -> Self:
         """Return a path by a regular expression."""
         return cls(re.compile(pattern), handlers, file)
+
+    @property
+    def route(self) -> str:
+        """The path without the ids that are in it."""
+        return _GROUP.sub("{id}", self.pattern.pattern)
 
     @property
     def allowed(self) -> str:
@@ -86,7 +95,7 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
     async def endpoint(request: Request) -> Response:
         peer = request.client.host if request.client else ""
         called = logs.begin_request(request.headers.get(logs.REQUEST), peer)
-        response = await answered(request)
+        response = await answer(request)
         await _read_on(request)
         response.headers[logs.REQUEST] = called
         return response
@@ -101,7 +110,12 @@ def routes(paths: Sequence[Path], settings: ExecutionSettings, challenge: str) -
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             return refused.whole(507 if full else 500, "the disk is full" if full else "a file cannot be used")
 
-    return [Route(path, endpoint, methods=_ANY_METHOD) for path in ("/api", "/api/{rest:rest}")]
+    async def traced(request: Request) -> Response:
+        found = _find(paths, request.scope["path"])
+        return await tracing.answered(request, found[0].route if found else _NO_ROUTE, answered)
+
+    answer = traced if spans.on() else answered
+    return [Route(path, endpoint, methods=_ANY_METHOD) for path in ("/api", _NO_ROUTE)]
 
 
 async def _answer(request: Request, paths: Sequence[Path], settings: ExecutionSettings) -> Response:

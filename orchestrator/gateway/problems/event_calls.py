@@ -1,7 +1,7 @@
 """The stream of events: Server-Sent Events that resume after the last one that a client had."""
 
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -11,7 +11,6 @@ from starlette.responses import Response, StreamingResponse
 from orchestrator.calls.call import Calls, Flow, Streaming
 from orchestrator.calls.refusals import Refusal
 from orchestrator.core import kinds
-from orchestrator.engine.transaction import Transaction
 from orchestrator.gateway.problems import forms, native_shapes, plain
 from orchestrator.gateway.problems.answering import Answering
 from orchestrator.gateway.problems.documents import FormError
@@ -119,29 +118,25 @@ class EventCalls:
                 await self._answering.identify(request)
                 checked = now
             events = [event for event in batch if wanted.wants(event)]
+            for event in events:
+                # One output after another: each may take megabytes.
+                yield _written(event, await self._made(flow, event))
             if events:
-                for shown in await self._shown(flow, events):
-                    yield shown
                 said = now
             elif now - said >= BEAT_SECONDS - 1:
                 yield _COMMENT
                 said = now
 
-    async def _shown(self, flow: Flow, events: Sequence[Told]) -> list[bytes]:
-        """Return events as they are written, with the outputs that they stand for."""
-        made: dict[int, Message | None] = {}
-        named = [event for event in events if event.kind == kinds.STAGE_OUTPUT]
-        if named:
-
-            def use(transaction: Transaction) -> None:
-                for event in named:
-                    said = event.message
-                    made[event.position] = outputs.of_run(
-                        transaction, self._answering.deployment, said.task_id, said.kind, said.run
-                    )
-
-            await flow.run(use)
-        return [_written(event, made.get(event.position)) for event in events]
+    async def _made(self, flow: Flow, event: Told) -> Message | None:
+        """Return the output that an event stands for, None where it stands for none."""
+        if event.kind != kinds.STAGE_OUTPUT:
+            return None
+        said = event.message
+        return await flow.run(
+            lambda transaction: outputs.of_run(
+                transaction, self._answering.deployment, said.task_id, said.kind, said.run
+            )
+        )
 
 
 async def _whole(first: bytes, stream: AsyncGenerator[bytes | Refusal, None]) -> AsyncGenerator[bytes, None]:

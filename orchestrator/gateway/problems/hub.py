@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -55,7 +56,7 @@ class Hub:
         token = self._settings.model_hub_token
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         turns = asyncio.Semaphore(_AT_ONCE)
-        async with httpx.AsyncClient(headers=headers, timeout=MODEL_SECONDS, trust_env=False) as client:
+        async with _client(MODEL_SECONDS, headers) as client:
 
             async def one(model: str) -> dict[str, Any]:
                 async with turns:
@@ -107,7 +108,7 @@ class Hub:
         }
         async with (
             asyncio.timeout(COMPARISON_SECONDS),
-            httpx.AsyncClient(timeout=COMPARISON_SECONDS, trust_env=False) as client,
+            _client(COMPARISON_SECONDS) as client,
         ):
             status, content = await _sent(client, "POST", self._settings.language_model_address or "", asked)
         if status != httpx.codes.OK:
@@ -121,6 +122,11 @@ class Hub:
             "model_cards": [_card(row["model_id"], by_model.get(row["model_id"], {})) for row in table],
             "comparison_table": table,
         }
+
+
+def _client(seconds: float, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    """Return a client that trusts whom this system does, or whom SSL_CERT_FILE names."""
+    return httpx.AsyncClient(headers=headers, timeout=seconds, verify=ssl.create_default_context(), trust_env=False)
 
 
 async def _sent(client: httpx.AsyncClient, method: str, url: str, document: Any = None) -> tuple[int, bytes]:

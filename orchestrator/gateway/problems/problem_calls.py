@@ -71,11 +71,11 @@ class ProblemCalls:
         query, deployment = request.query_params, self._answering.deployment
         limit, after = forms.limit(query), forms.after(query, int)
         before = after[0] if after else None
-        found = await self._answering.done(
-            request, "ListProblems", lambda tx: [*listing.problems(tx, deployment, limit + 1, before)]
+        found, is_more = await self._answering.done(
+            request, "ListProblems", lambda tx: listing.problems(tx, deployment, limit, before)
         )
-        following = forms.mark(found[limit - 1].problem_id) if len(found) > limit else None
-        return answer({"problems": [native_shapes.problem(each) for each in found[:limit]], "next": following})
+        following = forms.mark(found[-1].problem_id) if is_more else None
+        return answer({"problems": [*map(native_shapes.problem, found)], "next": following})
 
     async def problem(self, request: Request) -> Response:
         """Show a problem with its iterations."""

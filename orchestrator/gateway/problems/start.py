@@ -27,6 +27,7 @@ from orchestrator.gateway.problems.settings import ProblemsHttpSettings
 from orchestrator.gateway.problems.submission_calls import SubmissionCalls
 from orchestrator.gateway.problems.waiting import Waiting
 from orchestrator.gateway.problems.watch import Watch
+from orchestrator.gateway.tracing import traced
 
 DESCRIPTION = "/openapi/problems.json"
 """Where the native calls are described; for anybody, since it says nothing of what is kept."""
@@ -75,7 +76,7 @@ def serving(calls: Calls, identity: Identity, database: Database, place: Place) 
     caller = Caller(place.organization, place.channel, None)
     answering = Answering(calls, identity, caller, place.deployment, waiting)
     doors = Doors.of(place.address, place.is_loopback, settings.hosts, settings.origins)
-    return Application(_routes(calls, answering, settings, watch), doors), watch
+    return Application(traced(_routes(calls, answering, settings, watch)), doors), watch
 
 
 def _routes(calls: Calls, answering: Answering, settings: ProblemsHttpSettings, watch: Watch) -> Sequence[Route]:

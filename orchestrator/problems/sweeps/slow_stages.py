@@ -23,21 +23,31 @@ _RUNNING = """
     ORDER BY started_at LIMIT :limit
 """
 _SLOW = statement(_RUNNING, WHICH="slow_at IS NULL")
-_OVER = statement(_RUNNING, WHICH="true")
+# A module that was not heard since may be lost, or have done it in time; none is heard while the orchestrator is away.
+_OVER = statement(
+    _RUNNING,
+    WHICH="""
+        CAST(:now AS timestamptz) - make_interval(secs => :grace)
+            > greatest(started_at + make_interval(secs => seconds), (SELECT served_since FROM service))
+        AND EXISTS (SELECT FROM modules
+                    WHERE (modules.deployment, modules.kind, modules.name) = (stages.deployment, stages.kind, replica)
+                      AND heard_at >= started_at + make_interval(secs => seconds))
+    """,
+)
 
 
 def find(database: Database, now: datetime, limit: int) -> int:
     """Tell of slow stages, and end those that were told to stop by now; return how many of both.
 
-    A module stops what is beyond its hard limit by itself, after a grace; what it has not stopped after twice that is
-    ended here.
+    A module stops what is beyond its hard limit by itself, after a grace; what a module that is heard has not stopped
+    after twice that is ended here. The twice begins anew where the orchestrator was away.
     """
     said = settings.current()
     soft = {kind: said.soft_limit(kind) for kind in graph.KINDS}
-    hard = {kind: said.hard_limit(kind) + 2 * said.problems_grace for kind in graph.KINDS}
+    hard = {kind: said.hard_limit(kind) for kind in graph.KINDS}
 
     def running(query: Any, limits: dict[int, float], connection: Connection, failed: Sequence[Any]) -> Sequence[Row]:
-        parameters = {"kinds": list(limits), "limits": list(limits.values())}
+        parameters = {"kinds": list(limits), "limits": list(limits.values()), "grace": 2 * said.problems_grace}
         found = connection.execute(query, {**parameters, "now": now, "limit": limit, "failed": list(failed)})
         return list(found)
 

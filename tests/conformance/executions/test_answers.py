@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from .conftest import Portal, new_execution, new_schema
+from tests.kit.portal import Portal, new_execution, new_schema
 
 ELSEWHERE = "portal.example:81"
 EVERYTHING = {"platform_data": True, "external_data": True, "report_metadata": True}

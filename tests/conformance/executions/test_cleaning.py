@@ -52,10 +52,10 @@ class Runs:
     def make(self, *names: str) -> None:
         new = [NewTopic(name, 1) for name in {*names} - self.topics]
         for future in self.admin.create_topics(new).values() if new else ():
-            future.result(20)
+            future.result(60)
 
     def remove(self, name: str) -> None:
-        self.admin.delete_topics([name])[name].result(20)
+        self.admin.delete_topics([name])[name].result(60)
 
     @property
     def topics(self) -> set[str]:

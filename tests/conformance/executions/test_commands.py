@@ -9,8 +9,7 @@ import pytest
 
 from orchestrator.embedded.running import Running
 from tests.kit import commands
-
-from .conftest import Portal, new_execution, new_schema
+from tests.kit.portal import Portal, new_execution, new_schema
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import PARTNERS, Portal, new_execution, new_schema, partner
+from tests.kit.portal import PARTNERS, Portal, new_execution, new_schema, partner
 
 ALL = {"platform_data": True, "external_data": True, "report_metadata": True}
 MODEL = {"ai_model": True}

@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.gateway.executions import ranges
-
-from .conftest import Portal
+from tests.kit.portal import Portal
 
 SIZE = 300_000
 

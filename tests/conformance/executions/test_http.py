@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.gateway.executions import edge
-
-from .conftest import Portal, new_schema
+from tests.kit.portal import Portal, new_schema
 
 
 def test_the_root_says_where_the_lists_are(portal: Portal):
@@ -323,7 +322,7 @@ def test_a_request_that_breaks_off_leaves_nothing(portal: Portal):
 
 def test_expect_100_continue_is_answered(portal: Portal):
     host, _, port = portal.host.partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(
             b"POST /api/executions/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             b"Content-Length: 7\r\nExpect: 100-continue\r\n\r\n"
@@ -355,7 +354,7 @@ def test_whatever_is_sent_gives_no_fault_of_ours(portal: Portal, value: object, 
 
 
 def test_the_hosts_that_are_allowed(portal: Portal):
-    with httpx.Client(base_url=f"http://{portal.host}") as http:
+    with httpx.Client(base_url=f"http://{portal.host}", timeout=60) as http:
         assert http.get("/api/", headers={"Host": "any.example"}).status_code == 200, "any, where none is named"
 
 

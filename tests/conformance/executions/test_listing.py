@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from .conftest import Portal
+from tests.kit.portal import Portal
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,16 @@
 
 import json
 import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from tests.kit.servers import serving
-
-from .conftest import Portal, new_execution, new_schema
+from tests.kit.portal import Portal, new_execution, new_schema, served
 
 VERSION = {
     "id": 4,
@@ -83,23 +78,9 @@ def maas(running_maas: Maas) -> Maas:
 
 @pytest.fixture(scope="module")
 def asking(running_maas: Maas, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    folder: Path = tmp_path_factory.mktemp("maas")
-    host = f"127.0.0.1:{free_port()}"
-    settings = {
-        "ORCHESTRATOR_HTTP_ADDRESS": host,
-        "ORCHESTRATOR_API_IDENTITY": "open",
-        "ORCHESTRATOR_API_ORGANIZATION": "central",
-        "ORCHESTRATOR_API_CHANNEL": "project",
-        "MEDIA_ROOT": str(folder / "media"),
-        "VALIDATE_WITH_MAAS": "y",
-        "MAAS_API_HOSTNAME": running_maas.host,
-    }
-    database = postgres.create_database(f"maas_{uuid.uuid4().hex}")
-    with (
-        serving(folder, database, {"project": ["central"]}, settings),
-        httpx.Client(base_url=f"http://{host}", timeout=30) as http,
-    ):
-        yield Portal(http, folder / "media", host)
+    settings = {"VALIDATE_WITH_MAAS": "y", "MAAS_API_HOSTNAME": running_maas.host}
+    with served(postgres, tmp_path_factory.mktemp("maas"), **settings) as portal:
+        yield portal
 
 
 def create(portal: Portal, engines: int = 1) -> httpx.Response:

@@ -6,8 +6,7 @@ from typing import Any
 from orchestrator.executions.settings import ExecutionSettings
 from orchestrator.gateway.executions.openapi import document
 from tests.kit.fuzzing import fuzzed
-
-from .conftest import Portal
+from tests.kit.portal import Portal
 
 MAKES = {"ai_model": True, "evaluation_metrics": True, "generic_file": True}
 TAKES = {"platform_data": True, "external_data": True, "report_metadata": True}

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import Portal, new_schema
+from tests.kit.portal import Portal, new_schema
 
 FILE = {"auxiliary_file": b"no workflow, and nobody looks"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+0[12]:00")

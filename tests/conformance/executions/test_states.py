@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Portal
+from tests.kit.portal import Portal
 
 MAKES = {"ai_model": True, "evaluation_metrics": True, "generic_file": True}
 MADE = {

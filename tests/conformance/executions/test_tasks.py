@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.executions.conftest import Portal, new_execution, new_schema
+from tests.kit.portal import Portal, new_execution, new_schema
 
 RUNS = b"""
 metadata: {generateName: train-}

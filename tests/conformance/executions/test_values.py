@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Portal, new_execution, new_schema
+from tests.kit.portal import Portal, new_execution, new_schema
 
 FEDERATED = {"platform_data": True, "federated_learning_configuration": True}
 

@@ -33,7 +33,7 @@ def runtime(installation: Installation) -> "Iterator[subprocess.Popen[bytes]]":
 def test_a_broker_that_is_killed_in_mid_start(installation: Installation, broker: Valkey):
     with installation.asked_for(lambda: installation.started(inputs=FEDERATED)) as claimed:
         os.killpg(broker.process.pid, signal.SIGKILL)
-        wait_until(lambda: not broker.process.alive, 10, "the broker to be gone")
+        wait_until(lambda: not broker.process.alive, 60, "the broker to be gone")
         # Its poke finds no broker.
         waiting = installation.started(inputs=FEDERATED)
     name = installation.await_workflow(claimed)

@@ -1,6 +1,5 @@
 """The sweep of lost pokes, with a clock of its own."""
 
-import time
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from orchestrator.compute.sweeps import lost_builds
 from orchestrator.core.pokes import BUILD_FUNCTION, RUN_TASK
 from orchestrator.engine import claims, outbox
 from orchestrator.engine.sweeps import lost_pokes
+from orchestrator.engine.transaction import Database
 from orchestrator.store.sweep import Sweep
 from tests.kit import messages
 from tests.kit.member import Member, after, at_once, made
@@ -210,9 +210,9 @@ def test_many_tasks_of_an_organization_that_is_away_cost_little(database, networ
     network.send()
     away(network)
     many(network)
-    begin = time.perf_counter()
+    # Those that are looked at, and the same number again in each step of their one pass.
+    assert sum(rows_of(explained(database))) < 10 * 10_001
     assert sweep.sweep(database, after(3600)) == 0
-    assert time.perf_counter() - begin < 1
     network.heartbeat()
     assert made(lost_pokes, database, sweep_batch=500).sweep(database, after(1)) == 10_001
 
@@ -221,18 +221,26 @@ def test_a_batch_reads_little_more_than_it_pokes_for_however_many_are_lost(datab
     network.register(1)
     network.send()
     many(network)
-    given = {"now": after(3600), "age": timedelta(seconds=AGE), "limit": 100, "silence": timedelta(seconds=AGE)}
-    with database.engine.connect() as connection, connection.begin():
-        explained = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {lost_pokes._TASKS}"), given)
-        parts = explained.scalar_one()[0]["Plan"]["Plans"]
+    parts = explained(database)["Plans"]
     (lost,) = (part for part in parts if part.get("Subplan Name") == "CTE lost")
     assert 100 <= max(rows_of(lost)) < 1000
 
 
+def explained(database: Database) -> dict[str, Any]:
+    """Look for a hundred lost pokes, an hour from now; return the plan of the statement, which changes nothing."""
+    given = {"now": after(3600), "age": timedelta(seconds=AGE), "limit": 100, "silence": timedelta(seconds=AGE)}
+    with database.engine.connect() as connection, connection.begin() as begun:
+        asked = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {lost_pokes._TASKS}"), given)
+        plan: dict[str, Any] = asked.scalar_one()[0]["Plan"]
+        begun.rollback()
+    return plan
+
+
 def rows_of(node: dict[str, Any]) -> list[float]:
-    """How many rows each node of a plan has given."""
+    """How many rows each node of a plan has given, or looked at in vain."""
     below = [count for each in node.get("Plans", ()) for count in rows_of(each)]
-    return [node["Actual Rows"] * node["Actual Loops"], *below]
+    looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)
+    return [looked_at * node["Actual Loops"], *below]
 
 
 def many(network: Member) -> None:
@@ -251,9 +259,14 @@ def many(network: Member) -> None:
              state AS (
                  INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
                  SELECT new_key, plan_key, status, pending_parents, poked_at FROM new
+             ),
+             poke AS (
+                 INSERT INTO outbox (message, queue, key, attempt, created_at, sent_at)
+                 SELECT 'task.run', queue, new_key, 1, created_at, poked_at FROM new
+                 RETURNING id, queue, priority, key, attempt, sent_at
              )
-        INSERT INTO outbox (message, queue, key, attempt, created_at, sent_at)
-        SELECT 'task.run', queue, new_key, 1, created_at, poked_at FROM new
+        INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
+        SELECT id, queue, priority, key, attempt, sent_at FROM poke
     """)
     network.execute("ANALYZE")
 

@@ -295,7 +295,7 @@ def test_a_stream_that_begins_is_waited_for(database: Database, sweep: Sweep):
         sweeping = threads.submit(sweep.sweep, database, now)
         wait_until(lambda: blocked(database), message="the sweep behind the stream")
         connection.commit()
-        sweeping.result(10)
+        sweeping.result(60)
     assert len(kept(database)) == 6
 
 
@@ -312,7 +312,7 @@ def test_a_stream_that_begins_while_events_are_forgotten_is_told(database: Datab
         wait_until(lambda: blocked(database), message="the stream behind the sweep")
         connection.commit()
         with pytest.raises(NotFoundError, match="forgotten"):
-            beginning.result(10)
+            beginning.result(60)
 
 
 def test_a_reader_that_goes_on_for_long_only_puts_off_the_dropping(database: Database, sweep: Sweep):
@@ -323,8 +323,8 @@ def test_a_reader_that_goes_on_for_long_only_puts_off_the_dropping(database: Dat
         assert len(reader.execute(text("SELECT * FROM events")).all()) == 6
         sweeping = threads.submit(sweep.sweep, database, now)
         wait_until(lambda: blocked(database), message="the sweep behind the reader")
-        threads.submit(writer.write, "meanwhile").result(5)
-        assert sweeping.result(5) == 2 + 4
+        threads.submit(writer.write, "meanwhile").result(60)
+        assert sweeping.result(60) == 2 + 4
         assert len(reader.execute(text("SELECT * FROM events")).all()) == 6
     reader.close()
     writer.commit()

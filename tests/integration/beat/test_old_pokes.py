@@ -16,7 +16,7 @@ def sweep(database) -> Sweep:
 
 
 def sent(network: Member, count: int) -> None:
-    network.execute("TRUNCATE outbox")
+    network.execute("TRUNCATE outbox, unsent_pokes, sent_pokes")
     tasks = network.register(count)
     assert len(network.send()) == count
     for task in tasks:

@@ -65,10 +65,7 @@ def test_a_queue_is_as_deep_as_tasks_are_to_do_in_it_and_as_old_as_the_first(
     network.claim(first)
     network.end(second, pb.TASK_ACTION_CANCELED)
     # Poked once more, and still one task.
-    network.execute(
-        "INSERT INTO outbox (message, queue, key, attempt, created_at) "
-        "SELECT message, queue, key, attempt, now() FROM outbox WHERE claimed_at IS NULL"
-    )
+    database.run("org-1", "ours", lambda transaction: transaction.pokes.run("org.org-1", third, 1))
     (queue,) = counted(database).queues
     assert (queue.name, queue.depth) == ("org.org-1", 1)
     assert 3690 < queue.oldest < 3760

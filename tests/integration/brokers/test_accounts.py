@@ -179,7 +179,11 @@ def test_flower_takes_nothing_from_the_queues_of_rabbitmq(on_rabbitmq: Provision
 def test_the_queue_on_rabbitmq_is_a_quorum_queue(on_rabbitmq: Provisioned, rabbitmq: RabbitMQ) -> None:
     send(on_rabbitmq.url("a"), "a", str(uuid.uuid4()))
     assert receive(on_rabbitmq.url("a"), "a")
-    queue = httpx.get(f"{rabbitmq.management_url}/api/queues/org.a/org.a", auth=rabbitmq.auth).raise_for_status().json()
+    queue = (
+        httpx.get(f"{rabbitmq.management_url}/api/queues/org.a/org.a", auth=rabbitmq.auth, timeout=60)
+        .raise_for_status()
+        .json()
+    )
     assert (queue["type"], queue["durable"]) == ("quorum", True)
 
 

@@ -121,7 +121,8 @@ def test_a_worker_answers_whoever_asks_its_own_organization(
         url = flower if on_redis else elsewhere(flower, organization)
         with Celery("test", set_as_current=False) as app:
             app.conf.update(monitor.settings(url, [pokes.account(organization)]))
-            assert app.control.ping(timeout=1) == [{workers[organization].node: {"ok": "pong"}}]
+            answers = wait_until(lambda app=app: app.control.ping(timeout=1), message="an answer")
+            assert answers == [{workers[organization].node: {"ok": "pong"}}]
 
 
 def test_workers_meet_no_refusal(workers: Mapping[str, WorkerContainer]) -> None:
@@ -145,14 +146,14 @@ def test_flower_hears_and_asks_all_organizations_with_its_own_account(
 
     with Celery("test", set_as_current=False) as app:
         app.conf.update(monitor.settings(used.credentials.flower, accounts))
-        answers = app.control.inspect(list(nodes), timeout=10, limit=len(nodes)).active_queues() or {}
+        answers = app.control.inspect(list(nodes), timeout=30, limit=len(nodes)).active_queues() or {}
         assert {node: [queue["name"] for queue in queues] for node, queues in answers.items()} == {
             "a@node-1": ["org.a"],
             "b@node-1": ["org.b"],
         }
         with app.connection_for_read() as connection:
             receiver = app.events.Receiver(connection, handlers={"*": on_event})
-            receiver.capture(timeout=30)
+            receiver.capture(timeout=60)
     assert heard == nodes
 
 
@@ -163,7 +164,7 @@ def test_flower_asks_the_organization_whose_vhost_it_is_in(
     for organization in ORGANIZATIONS:
         with Celery("test", set_as_current=False) as app:
             app.conf.update(monitor.settings(elsewhere(used.credentials.flower, organization), ()))
-            answers = app.control.inspect(timeout=10, limit=1).active_queues() or {}
+            answers = app.control.inspect(timeout=30, limit=1).active_queues() or {}
         assert {node: [queue["name"] for queue in queues] for node, queues in answers.items()} == {
             workers[organization].node: [pokes.queue(organization)]
         }
@@ -196,7 +197,11 @@ def test_a_poke_whose_worker_is_killed_before_its_claim_is_answered_comes_again(
 def test_a_vhost_holds_no_queues_for_delays(
     used: Provisioned, workers: Mapping[str, WorkerContainer], rabbitmq: RabbitMQ
 ) -> None:
-    queues = httpx.get(f"{rabbitmq.management_url}/api/queues/org.b", auth=rabbitmq.auth).raise_for_status().json()
+    queues = (
+        httpx.get(f"{rabbitmq.management_url}/api/queues/org.b", auth=rabbitmq.auth, timeout=60)
+        .raise_for_status()
+        .json()
+    )
     names = {queue["name"] for queue in queues}
     assert "org.b" in names
     assert not [name for name in names if name.startswith("celery_delayed")]

@@ -64,7 +64,7 @@ class Cluster(CeleryTestSetup):
         self.poke(organization, pokes.RUN_TASK, task=task, attempt=1)
         return f'"task": "{task}", "attempt": 1, "reason": "OE0002: task {task} does not exist"'
 
-    def inspect(self, question: str, timeout: float = 10.0) -> dict[str, Any]:
+    def inspect(self, question: str, timeout: float = 30.0) -> dict[str, Any]:
         """Return the answer of each worker's node to a question of Celery's remote control.
 
         Args:

@@ -43,7 +43,7 @@ def address(folder: Path, broker_container: BrokerContainer, orchestrator: Orche
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{url}/healthcheck").status_code == httpx.codes.OK
+            return httpx.get(f"{url}/healthcheck", timeout=60).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -102,14 +102,14 @@ def test_it_shows_their_tasks_under_readable_names(celery_setup: Cluster, flower
 def test_it_shows_nothing_without_the_password(celery_setup: Cluster, flower: httpx.Client, path: str) -> None:
     assert flower.get(path).status_code == 200
     for auth in (None, ("user", "wrong"), ("other", PASSWORD)):
-        answer = httpx.get(str(flower.base_url.join(path)), auth=auth)
+        answer = httpx.get(str(flower.base_url.join(path)), auth=auth, timeout=60)
         assert answer.status_code == 401
         assert "node-1" not in answer.text
 
 
 def test_it_obeys_nobody_without_the_password(celery_setup: Cluster, flower: httpx.Client) -> None:
     worker = celery_setup.worker_of("a")
-    answer = httpx.post(str(flower.base_url.join(f"/api/worker/shutdown/{worker.hostname()}")))
+    answer = httpx.post(str(flower.base_url.join(f"/api/worker/shutdown/{worker.hostname()}")), timeout=60)
     assert answer.status_code == 401
     worker.assert_log_exists(celery_setup.poke_in_vain("a"))
 
@@ -119,7 +119,7 @@ def test_its_metrics_are_open_and_tell_no_keys(celery_setup: Cluster, flower: ht
     key = str(uuid.uuid4())
     sent = celery_setup.poke("a", RUN_TASK, task=key, attempt=1)
     wait_until(lambda: sent in ask(flower, "/api/tasks"), timeout=30, message="the task in Flower")
-    metrics = httpx.get(str(flower.base_url.join("/metrics")))
+    metrics = httpx.get(str(flower.base_url.join("/metrics")), timeout=60)
     assert metrics.status_code == 200
     assert f'task="{RUN_TASK}"' in metrics.text
     assert key not in metrics.text

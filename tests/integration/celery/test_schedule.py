@@ -38,12 +38,8 @@ RAN = "Task sweep.due_retries"
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path / "valkey")
-    server.start()
-    try:
+    with Valkey(tmp_path / "valkey") as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

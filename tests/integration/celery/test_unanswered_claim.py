@@ -42,7 +42,7 @@ def test_a_worker_that_waits_for_a_claim_survives_a_restart_of_the_broker(celery
     worker.wait_for_log(f"Task {RUN_TASK}[{sent}] received")
     pid = worker.container.process.pid
     celery_setup.broker.restart()
-    wait_until(lambda: celery_setup.inspect("ping", timeout=1), timeout=30, message="an answer to a ping")
+    wait_until(lambda: celery_setup.inspect("ping", timeout=5), timeout=60, message="an answer to a ping")
     assert worker.container.status == "running"
     assert worker.container.process.pid == pid
     (active,) = celery_setup.inspect("active").values()

@@ -107,7 +107,7 @@ def test_events_tell_the_life_of_a_task(celery_setup: Cluster) -> None:
 
     with celery_setup.connection() as connection:
         receiver = celery_setup.app.events.Receiver(connection, handlers={"*": on_event})
-        receiver.capture(timeout=30)
+        receiver.capture(timeout=60)
     assert [event["type"] for event in seen] == ["task-received", "task-started", "task-succeeded"]
     assert {event["hostname"] for event in seen} == {"a@node-1"}
     assert seen[0]["name"] == RUN_TASK

@@ -184,6 +184,6 @@ class Cluster:
 
 
 def _run(command: list[str], given: str | None) -> str:
-    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=CHARTS, timeout=60 * (MINUTES + 2))
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=CHARTS, timeout=120 * (MINUTES + 2))
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -27,7 +27,7 @@ def helm(*arguments: str, values: str = "") -> str:
     Raises:
         RefusedError: it failed.
     """
-    done = subprocess.run([HELM, *arguments], capture_output=True, text=True, input=values, cwd=CHARTS, timeout=60)
+    done = subprocess.run([HELM, *arguments], capture_output=True, text=True, input=values, cwd=CHARTS, timeout=120)
     if done.returncode:
         raise RefusedError(done.stderr)
     return done.stdout

@@ -257,5 +257,5 @@ def test_each_alert_fires_on_its_own_trouble_and_none_when_all_is_well(tmp_path:
     }
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(cases))
     for arguments in (["check", "rules", "rules.yaml"], ["test", "rules", "test.yaml"]):
-        done = subprocess.run([promtool, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([promtool, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -8,7 +8,8 @@ import yaml
 from beat.settings import BeatSettings
 from orchestrator.embedded.certificates import lay_out
 from orchestrator.settings import DatabaseSettings, ServerSettings
-from workers.settings import OrganizationSettings, StoreSettings, WorkerSettings
+from workers.assets.settings import StoreSettings
+from workers.settings import OrganizationSettings, WorkerSettings
 
 FOLDER = Path(__file__).parents[3] / "examples/compose"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())

@@ -45,10 +45,11 @@ from tests.integration.charts.setting_values import (
 )
 from tests.integration.charts.values import CONSENT, MATRIX, ORCHESTRATOR, ORGANIZATION
 from tests.kit.issuing import authority, revocation_list
+from workers.assets.settings import StoreSettings
 from workers.runtime.argo import ArgoSettings
 from workers.runtime.kafka import KafkaSettings
 from workers.runtime.settings import RuntimeSettings
-from workers.settings import StoreSettings, WorkerSettings
+from workers.settings import WorkerSettings
 
 AUTHORITY = authority("hospital-1")
 # Why a setting is in no chart.
@@ -265,9 +266,9 @@ def test_the_password_of_the_database_may_stand_beside_its_url(postgres):
     url = parts._replace(netloc=f"{parts.username}@{parts.hostname}:{parts.port}").geturl()
     environment = {**os.environ, "ORCHESTRATOR_DATABASE_URL": url, "PGPASSWORD": str(parts.password)}
     command = [sys.executable, "-m", "orchestrator", "migrate"]
-    assert subprocess.run(command, env=environment, timeout=60).returncode == 0
+    assert subprocess.run(command, env=environment, timeout=120).returncode == 0
     del environment["PGPASSWORD"]
-    assert subprocess.run(command, env=environment, capture_output=True, timeout=60).returncode == 1
+    assert subprocess.run(command, env=environment, capture_output=True, timeout=120).returncode == 1
 
 
 def test_the_times_that_a_worker_ends_by_are_the_settings_defaults():

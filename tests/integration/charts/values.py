@@ -168,6 +168,7 @@ _O_FULL = merged(
         },
         "flower": {
             **_SIDECARS,
+            **_PLACED,
             "enabled": True,
             "settings": {"organizations": "hospital-1,hospital-2", "queues": "executions.central"},
             "basicAuthSecret": {"name": "flower"},

@@ -39,7 +39,7 @@ def test_who_waits_for_the_database_obeys_term_as_the_first_process():
             assert "the database cannot be reached" in waiting.stderr.readline()
             (first,) = psutil.Process(waiting.pid).children()
             first.terminate()
-            assert waiting.wait(timeout=20) == 128 + signal.SIGTERM
+            assert waiting.wait(timeout=60) == 128 + signal.SIGTERM
         finally:
             if waiting.poll() is None:
                 for process in psutil.Process(waiting.pid).children():

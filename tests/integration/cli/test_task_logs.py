@@ -91,7 +91,7 @@ def store(network: Partners, certificates: Layout, tmp_path: Path, port: int) ->
 
     def answers() -> bool:
         try:
-            return httpx.get(f"{address}/nothing", verify=context, trust_env=False).status_code == 404
+            return httpx.get(f"{address}/nothing", verify=context, trust_env=False, timeout=60).status_code == 404
         except httpx.TransportError:
             return False
 
@@ -103,7 +103,7 @@ def store(network: Partners, certificates: Layout, tmp_path: Path, port: int) ->
             yield Store(address, tmp_path)
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def failed_task(network: Partners, store: Store, **report: object) -> str:
@@ -237,7 +237,7 @@ def test_a_task_of_another_worker_has_no_log_here(network: Partners, store: Stor
     network.start(other)
     store.say(other, 1, b"not ours")
     context = tls(certificates.client("org-2"), certificates.peers)
-    answer = httpx.get(f"{store.address}/task_logs/{other}", verify=context, trust_env=False)
+    answer = httpx.get(f"{store.address}/task_logs/{other}", verify=context, trust_env=False, timeout=60)
     assert answer.status_code == 404
     assert "org-2 runs that task" in answer.text
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,6 +122,75 @@ def test_data_stay_at_home_and_are_known_by_their_content(home: Home, tmp_path: 
         home.client.add_dataset(empty, name="no opener")
 
 
+def another(home: Home, certificates: Layout) -> Client:
+    return Client(home.client.address, "org-1", home.client.channel, certificates.client("org-1"))
+
+
+def test_who_adds_the_same_folder_at_the_same_time_adds_it_once(
+    home: Home, tmp_path: Path, certificates: Layout
+) -> None:
+    dataset = home.client.add_dataset(__file__, name="patients")
+    folders = folders_in(tmp_path, b"one", b"two", b"three", b"four")
+    barrier = threading.Barrier(4)
+
+    def add(first: int) -> list[pb.DataSample]:
+        with another(home, certificates) as client:
+            client.ping()
+            barrier.wait(20)
+            return client.add_samples(folders[first:] + folders[:first], dataset)
+
+    with ThreadPoolExecutor(4) as pool:
+        added = list(pool.map(add, range(4)))
+    keys = home.client.datasets.GetDataset(pb.GetDatasetParam(key=dataset.key)).data_sample_keys
+    assert len(keys) == len(folders)
+    for first, samples in enumerate(added):
+        assert samples[4 - first :] + samples[: 4 - first] == added[0]
+    assert {sample.key for sample in added[0]} == set(keys) <= home.samples()
+
+
+def test_what_another_has_added_meanwhile_is_not_added_again(home: Home, tmp_path: Path, certificates: Layout) -> None:
+    """Between the look at what is there and the registration."""
+    dataset = home.client.add_dataset(__file__, name="patients")
+    folders = folders_in(tmp_path, b"one", b"two", b"three")
+    first: list[pb.DataSample] = []
+    with another(home, certificates) as late:
+        register = late.data_samples.RegisterDataSamples
+
+        def registered(new: pb.RegisterDataSamplesParam) -> pb.RegisterDataSamplesResponse:
+            first.extend([] if first else home.client.add_samples(folders[:2], dataset))
+            return register(new)
+
+        late.data_samples.RegisterDataSamples = registered
+        added = late.add_samples(folders, dataset)
+    assert len(first) == 2
+    assert added[:2] == first
+    keys = home.client.datasets.GetDataset(pb.GetDatasetParam(key=dataset.key)).data_sample_keys
+    assert sorted(keys) == sorted(sample.key for sample in added)
+
+
+def test_a_stranger_keeps_no_content_out(home: Home, tmp_path: Path) -> None:
+    """Who knows a content and the data set knows the key that it would get."""
+    dataset = home.client.add_dataset(__file__, name="patients")
+    (folder,) = folders_in(tmp_path, b"guessed")
+    known = sources.of_folder(folder).checksum
+    theirs = home.other.register(
+        pb.NewDataManager(
+            key=str(uuid.uuid4()),
+            name="theirs",
+            new_permissions=pb.NewPermissions(),
+            logs_permission=pb.NewPermissions(),
+            description=dataset.description,
+            opener=dataset.opener,
+        )
+    )
+    taken = str(uuid.uuid5(uuid.UUID(dataset.key), known))
+    home.other.register(pb.NewDataSample(key=taken, data_manager_keys=[theirs.key], checksum=known))
+    (sample,) = home.client.add_samples([folder], dataset)
+    assert (sample.owner, sample.checksum, sample.data_manager_keys) == ("org-1", known, [dataset.key])
+    assert sample.key != taken
+    assert home.client.add_samples([folder], dataset) == [sample]
+
+
 def test_asyncio_does_the_same(home: Home, tmp_path: Path, certificates: Layout, served_address: str) -> None:
     async def run() -> None:
         async with AsyncClient(served_address, "org-1", home.client.channel, certificates.client("org-1")) as client:
@@ -163,7 +233,7 @@ def sending(home: Home, tmp_path: Path, size: int) -> "tuple[Future[list[pb.Data
     def come() -> bool:
         return any(path.stat().st_size for path in (home.store.root / ".uploads").glob("*.partial"))
 
-    wait_until(come, timeout=20, message="a part of it to come")
+    wait_until(come, timeout=60, message="a part of it to come")
     home.proxy.cut()
     return adding, content
 
@@ -221,7 +291,7 @@ def test_a_store_that_is_killed_and_comes_back_is_gone_on_with(
             home = Home(client, client, store, proxy, url)
             adding, content = sending(home, tmp_path, 32 * MIB)
             store.process.send_signal(signal.SIGKILL)
-            store.process.wait(10)
+            store.process.wait(60)
         assert not adding.done()
         proxy.sever()
         proxy.mend()
@@ -263,7 +333,7 @@ def test_functions_are_waited_for(home: Home, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(home.client.wait_ready, one, other.key)
         home.built(other)
-        assert [function.status for function in waiting.result(20)] == 2 * [pb.FUNCTION_STATUS_READY]
+        assert [function.status for function in waiting.result(60)] == 2 * [pb.FUNCTION_STATUS_READY]
     home.act(broken, pb.FUNCTION_ACTION_BUILDING)
     name = f"logs/{broken.key}-1"
     log = home.store.root / name

@@ -60,7 +60,7 @@ def test_the_commands_of_the_page(home: Home, folder: Path, certificates: Layout
         "ORCHESTRATOR_PEER_CA_CERT": str(certificates.peers),
     }
     command = ["bash", "-euo", "pipefail", "-c", blocks("sh")]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "average  org-1" in re.sub(r" +", "  ", done.stdout)
     assert '"complete":true' in done.stdout
@@ -77,7 +77,7 @@ def test_the_programs_of_the_page(folder: Path) -> None:
     assert words
     given = ["--inputs", json.dumps(inputs), "--outputs", json.dumps(outputs)]
     command = [sys.executable, *json.loads(words[1])[1:], *given]
-    done = subprocess.run(command, cwd=folder / "average", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder / "average", capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("averaged 2 models\n")
     assert json.loads((folder / "model").read_text()) == {"weight": 2}

@@ -58,7 +58,7 @@ class Scene:
 
 async def take(stream: Any, amount: int) -> None:
     for _ in range(amount):
-        await asyncio.wait_for(anext(stream), 10)
+        await asyncio.wait_for(anext(stream), 60)
 
 
 async def waiting(stream: Any) -> "asyncio.Task[bytes]":
@@ -69,7 +69,7 @@ async def waiting(stream: Any) -> "asyncio.Task[bytes]":
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.001)
 
@@ -109,7 +109,7 @@ def test_a_stream_of_a_quiet_channel_goes_on_with_the_others(database: Database)
 
         await until(is_there)
         await scene.write("quiet", 1)
-        await asyncio.wait_for(resting, 10)
+        await asyncio.wait_for(resting, 60)
         assert await scene.position(identity) == 61
         await stream.aclose()
 
@@ -190,7 +190,8 @@ def test_a_stream_whose_events_were_forgotten_ends_and_says_so(database: Databas
         await take(stream, 3)
         await asyncio.to_thread(forget, database, 10)
         with pytest.raises(NotFoundError, match=r"forgotten, .*: subscribe again"):
-            await take(stream, 1)
+            # A batch may have been read ahead, while its events were there.
+            await take(stream, 4)
 
     asyncio.run(scenario())
 
@@ -225,7 +226,7 @@ def test_channels_that_were_forgotten_whole_go_on(database: Database):
         _, stream = await scene.follow("ours")
         resting = await waiting(stream)
         await scene.write("ours", 1)
-        assert key_of(await asyncio.wait_for(resting, 10)) == "0"
+        assert key_of(await asyncio.wait_for(resting, 60)) == "0"
         await stream.aclose()
 
     asyncio.run(scenario())

@@ -68,7 +68,7 @@ class Subscriber:
             self.heard.extend(events)
 
     async def hears(self, amount: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.heard) < amount and not self.task.done():
                 await asyncio.sleep(0.001)
 
@@ -78,7 +78,7 @@ async def end(feed: Feed, subscribers: list[Subscriber]) -> None:
     for subscriber in subscribers:
         subscriber.reads.set()
         with pytest.raises(ClosedError):
-            await asyncio.wait_for(subscriber.task, 10)
+            await asyncio.wait_for(subscriber.task, 60)
 
 
 bursts = st.lists(st.tuples(st.sampled_from(CHANNELS), st.integers(1, 12)), max_size=8)

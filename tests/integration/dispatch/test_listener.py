@@ -25,7 +25,7 @@ def query(database: Database, statement: str) -> list[int]:
 
 
 async def holds(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.01)
 

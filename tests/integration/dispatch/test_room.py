@@ -61,7 +61,11 @@ class Poked:
     def age(self, seconds: float) -> None:
         """Let time go by for the pokes that were sent."""
         self.member.execute(
-            "UPDATE outbox SET sent_at = sent_at - CAST(:age AS interval) WHERE queue = :queue",
+            """WITH aged AS (
+                   UPDATE outbox SET sent_at = sent_at - CAST(:age AS interval) WHERE queue = :queue
+                   RETURNING id, sent_at
+               )
+               UPDATE sent_pokes SET sent_at = aged.sent_at FROM aged WHERE sent_pokes.id = aged.id""",
             age=timedelta(seconds=seconds),
             queue=self.queue,
         )
@@ -70,7 +74,13 @@ class Poked:
     def prefer(self, task: UUID, priority: int) -> None:
         """Give a task, and its poke, a priority."""
         self.member.execute("UPDATE tasks SET priority = :priority WHERE key = :key", key=task, priority=priority)
-        self.member.execute("UPDATE outbox SET priority = :priority WHERE key = :key", key=task, priority=priority)
+        self.member.execute(
+            """WITH preferred AS (UPDATE outbox SET priority = :priority WHERE key = :key RETURNING id, priority)
+               UPDATE unsent_pokes SET priority = preferred.priority FROM preferred
+               WHERE unsent_pokes.id = preferred.id""",
+            key=task,
+            priority=priority,
+        )
 
 
 @pytest.fixture
@@ -252,12 +262,8 @@ def test_what_is_poked_again_takes_the_room_that_it_had(poked):
 
 def test_a_purge_keeps_its_place_among_what_has_room(poked):
     before = poked.register(1)
-    poked.member.execute(
-        """INSERT INTO outbox (message, queue, key, attempt, created_at)
-           VALUES (:purge, :queue, '00000000-0000-0000-0000-000000000000', 0, now())""",
-        purge=outbox.PURGE,
-        queue=poked.queue,
-    )
+    purge = outbox.Poke(outbox.PURGE, poked.queue, UUID(int=0), 0)
+    poked.member.database.run("org-1", "ours", lambda transaction: transaction.pokes.pokes.append(purge))
     after_it = poked.register(1)
     poked.prefer(after_it[0], 5)
     with poked.member.database.engine.begin() as connection:

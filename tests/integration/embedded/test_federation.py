@@ -40,10 +40,8 @@ START_SECONDS = 60.0
 HEARD: list[pb.Node] = []
 """The nodes that the orchestrator had heard as soon as the federation was ready."""
 
+
 # A federation is a dozen processes, which start slowly where other tests run beside.
-pytestmark = pytest.mark.timeout(240)
-
-
 @pytest.fixture(scope="module")
 def federation() -> Iterator[Federation]:
     with tempfile.TemporaryDirectory(prefix="orchestrator-test-") as folder:
@@ -132,7 +130,7 @@ def context_of(certificates: Certificates) -> ssl.SSLContext:
 
 
 def status_of(url: str, certificates: Certificates) -> int:
-    with httpx.Client(verify=context_of(certificates), trust_env=False) as client:
+    with httpx.Client(verify=context_of(certificates), trust_env=False, timeout=60) as client:
         return client.get(url).status_code
 
 
@@ -320,7 +318,7 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
         # What it tells people to try, as it stands there.
         told = wait_until(
             lambda: re.search(r"^Try in another terminal, in this folder: orchestrator (.*)\n", said(), re.MULTILINE),
-            10,
+            60,
             "advice",
         )
         with command(*shlex.split(told[1])) as tried:
@@ -328,7 +326,7 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
             assert tried.returncode == 0
         assert first.flower in said()
         (metrics,) = re.findall(r"^metrics +(\S+)", said(), re.MULTILINE)
-        assert "orchestrator_database_reachable 1.0" in httpx.get(metrics, trust_env=False).text
+        assert "orchestrator_database_reachable 1.0" in httpx.get(metrics, trust_env=False, timeout=60).text
         check_revived(psutil.Process(up.pid), said)
         # A federation that is killed leaves no process, and all its data.
         family = family_of(up.pid)
@@ -342,7 +340,7 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
     with up_logged(open_folder / "second.log", *up_one, "--executions", **elsewhere) as (up, said):
         again = until_ready(folder, up)
         for each in (r"argo_workflows +http://argo\.example:2746 *\n", r"Kafka +kafka\.example:9092 *\n"):
-            wait_until(lambda told=each: re.search(told, said()), 10, "what runs executions to be told")
+            wait_until(lambda told=each: re.search(told, said()), 60, "what runs executions to be told")
         commands = {" ".join(each.cmdline()): each for each in family_of(up.pid)}
         assert not any("tansu" in words for words in commands)
         (runtime,) = (each for words, each in commands.items() if " -m orchestrator runtime" in words)
@@ -380,15 +378,17 @@ def test_up_looks_after_its_federation_is_found_again_and_ended_from_elsewhere(o
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, number):
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]], ids=len)
+def test_a_start_that_is_interrupted_leaves_nothing(open_folder, gone, numbers):
     folder = open_folder / "data"
     with command("demo", "--data", str(folder)) as demo:
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith("Starting the database")
         assert demo.stdout.readline().startswith("Starting the orchestrator")
         family = wait_until(lambda: family_of(demo.pid), START_SECONDS)
-        demo.send_signal(number)
+        # It stands still meanwhile, so that they come at once.
+        for number in (signal.SIGSTOP, *numbers, signal.SIGCONT):
+            demo.send_signal(number)
         output, _ = demo.communicate(timeout=START_SECONDS)
         gone(family)
     assert demo.returncode == 130

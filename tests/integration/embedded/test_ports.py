@@ -63,7 +63,7 @@ def test_grpc_can_listen_on_it():
 
     server.start()
     with grpc.insecure_channel(f"{HOST}:{port}") as channel:
-        grpc.channel_ready_future(channel).result(timeout=10)
+        grpc.channel_ready_future(channel).result(timeout=60)
     server.stop(0).wait()
 
 

@@ -183,7 +183,7 @@ def test_the_members_of_a_stage_are_stopped_at_the_same_time():
 
     class Waiting(Recorder):
         def stop(self) -> None:
-            together.wait(timeout=10)
+            together.wait(timeout=60)
             super().stop()
 
     record: list[str] = []

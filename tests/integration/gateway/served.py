@@ -71,7 +71,7 @@ class Served:
     @contextmanager
     def client(self, organization: str, channel: str = HERE) -> Iterator[Client]:
         """A connection to gRPC."""
-        with Client(self.grpc, organization, channel, self.layout.client(organization), timeout=20) as client:
+        with Client(self.grpc, organization, channel, self.layout.client(organization), timeout=60) as client:
             yield client
 
     def token(self, organization: str, *channels: str) -> str:

@@ -57,7 +57,7 @@ def test_a_stream_is_told_of_when_it_opens_and_when_it_ends(served: Served, plan
         stream = client.events.SubscribeToEvents(pb.SubscribeToEventsParam(), metadata=(("x-request-id", given),))
         next(stream)
         stream.cancel()
-    told = wait_until(lambda: found if len(found := lines(served, given)) == 2 else None, 20, "the end of the stream")
+    told = wait_until(lambda: found if len(found := lines(served, given)) == 2 else None, 60, "the end of the stream")
     assert [line["event"] for line in told] == ["stream.opened", "call.left"]
 
 
@@ -86,7 +86,7 @@ def test_what_is_no_call_has_an_id_and_a_reason_too(served: Served, plan: str, m
 def test_whatever_comes_to_its_ports_each_line_of_the_log_is_json(served: Served) -> None:
     for address in (served.grpc, served.api, served.http):
         host, _, port = address.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as caller:
+        with socket.create_connection((host, int(port)), timeout=60) as caller:
             caller.sendall(b"\x00\xffthis is no TLS, and no HTTP\r\n\r\n")
             while caller.recv(1024):
                 pass

@@ -18,7 +18,7 @@ from .served import CALLS, HERE, Served
 
 def counted(served: Served) -> dict[tuple[str, str], float]:
     """How many calls were answered, by method and code."""
-    shown = httpx.get(f"http://{served.http}/metrics").text
+    shown = httpx.get(f"http://{served.http}/metrics", timeout=60).text
     (family,) = (each for each in text_string_to_metric_families(shown) if each.name == "orchestrator_calls")
     return {
         (sample.labels["method"], sample.labels["code"]): sample.value
@@ -55,7 +55,7 @@ def test_too_many_calls_of_one_are_refused_whichever_edge_they_come_by(served: S
         wanted = pb.GetComputePlanParam(key=plan.rpartition("/")[2])
         waiting = [threads.submit(client.plans.GetPlan, wanted) for _ in range(CALLS)]
         # Until all of them are in hand, a question about a task is answered.
-        answer = wait_until(lambda: full(caller), 10, "the calls to be in hand")
+        answer = wait_until(lambda: full(caller), 60, "the calls to be in hand")
         assert answer.json()["code"] == "OE0201"
         assert 1 <= int(answer.headers["retry-after"]) <= 2
         assert other.get(f"/v1/tasks/{uuid.uuid4()}").status_code == 404
@@ -70,9 +70,9 @@ def full(caller: httpx.Client) -> httpx.Response | None:
 
 def test_connections_that_say_nothing_make_room_for_others(served: Served, plan: str):
     host, _, port = served.api.rpartition(":")
-    held = [socket.create_connection((host, int(port)), 10) for _ in range(40)]
+    held = [socket.create_connection((host, int(port)), 60) for _ in range(40)]
     try:
-        wait_until(lambda: all(closed(each) for each in held), 20, "the handshakes to be given up")
+        wait_until(lambda: all(closed(each) for each in held), 60, "the handshakes to be given up")
     finally:
         for each in held:
             each.close()
@@ -83,7 +83,7 @@ def test_connections_that_say_nothing_make_room_for_others(served: Served, plan:
 def test_half_a_request_is_given_up(served: Served):
     host, _, port = served.api.rpartition(":")
     with (
-        socket.create_connection((host, int(port)), 20) as plain,
+        socket.create_connection((host, int(port)), 60) as plain,
         served.context("org-2").wrap_socket(plain, server_hostname=host) as connection,
     ):
         connection.sendall(b"GET /v1/plans/a HTTP/1.1\r\nHost: x\r\nX-Slow: ")

@@ -44,7 +44,7 @@ class Told:
 
 def scraped(siblings: Siblings) -> Told:
     http = siblings.supervisor.environ()["ORCHESTRATOR_HTTP_ADDRESS"]
-    text = httpx.get(f"http://{http}/metrics").raise_for_status().text
+    text = httpx.get(f"http://{http}/metrics", timeout=60).raise_for_status().text
     told = Told({})
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

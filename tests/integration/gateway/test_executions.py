@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.executions.conftest import new_execution, new_schema, partner
+from tests.kit.portal import new_execution, new_schema, partner
 
 from .served import HERE, Served
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.calls.admission import MAX_MESSAGE_BYTES
 from orchestrator.client import CallError, Client
+from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from tests.kit.servers import serving
@@ -44,7 +44,7 @@ def served(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def client(served: tuple[str, str]) -> Iterator[Client]:
-    with Client(served[0], "org-1", "channel", timeout=20) as client:
+    with Client(served[0], "org-1", "channel", timeout=60) as client:
         yield client
 
 
@@ -103,7 +103,7 @@ def test_a_part_that_does_not_come_is_given_up_and_too_many_at_once_are_refused(
 
     def slow() -> Iterator[pb.RegisterOrganizationParam]:
         yield pb.RegisterOrganizationParam(address="https://0.example")
-        silent.wait(20)
+        silent.wait(60)
 
     def told(parts: Iterator[pb.RegisterOrganizationParam]) -> str:
         try:
@@ -114,7 +114,7 @@ def test_a_part_that_does_not_come_is_given_up_and_too_many_at_once_are_refused(
     with ThreadPoolExecutor(12) as threads:
         waiting = [threads.submit(told, slow()) for _ in range(12)]
         try:
-            answers = [each.result(20) for each in waiting]
+            answers = [each.result(60) for each in waiting]
         finally:
             silent.set()
     refused = [answer for answer in answers if "requests in parts in hand" in answer]
@@ -151,7 +151,7 @@ def test_what_a_page_of_somebody_else_can_make_a_browser_send_is_refused(http: h
 
 def test_a_body_that_is_too_large_is_refused(http: httpx.Client):
     def chunks() -> Iterator[bytes]:
-        for _ in range(MAX_MESSAGE_BYTES // 2**20 + 1):
+        for _ in range(LARGEST_MESSAGE // 2**20 + 1):
             yield b" " * 2**20
 
     answer = http.post("/v1/plans", content=chunks(), headers={"content-type": "application/json"})
@@ -160,7 +160,7 @@ def test_a_body_that_is_too_large_is_refused(http: httpx.Client):
 
 def test_a_body_that_does_not_arrive_is_given_up(served: tuple[str, str]):
     host, _, port = served[1].rpartition(":")
-    with socket.create_connection((host, int(port)), 20) as connection:
+    with socket.create_connection((host, int(port)), 60) as connection:
         connection.sendall(
             b"POST /v1/plans HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
         )

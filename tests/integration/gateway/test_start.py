@@ -25,7 +25,7 @@ def test_an_open_api_on_every_address_is_warned_of_at_each_start(postgres: Postg
     settings = {**OPEN, "ORCHESTRATOR_API_ADDRESS": f"0.0.0.0:{port}"}
     database = postgres.create_database(f"start_{uuid.uuid4().hex}")
     with serving(tmp_path, database, CHANNELS, settings):
-        answer = httpx.get(f"http://127.0.0.1:{port}/v1/plans/{uuid.uuid4()}")
+        answer = httpx.get(f"http://127.0.0.1:{port}/v1/plans/{uuid.uuid4()}", timeout=60)
         assert (answer.status_code, answer.json()["code"]) == (404, "OE0002")
     log = (tmp_path / "server.log").read_text()
     assert "whoever reaches it acts for org-1 in channel" in log
@@ -42,7 +42,7 @@ def test_a_server_that_stops_answers_the_calls_that_are_open_and_takes_no_others
     def let_go_at_the_end() -> httpx.Response:
         """Ask while the server stops, and only then let the call go that waits."""
         try:
-            wait_until(lambda: "server.stopping" in (tmp_path / "server.log").read_text(), 20, "the server to stop")
+            wait_until(lambda: "server.stopping" in (tmp_path / "server.log").read_text(), 60, "the server to stop")
             return wait_until(lambda: answer if (answer := ask("tasks")).status_code == 503 else None, 8, "a refusal")
         finally:
             holder.rollback()
@@ -51,7 +51,7 @@ def test_a_server_that_stops_answers_the_calls_that_are_open_and_takes_no_others
         with serving(tmp_path, database, CHANNELS, {**OPEN, "ORCHESTRATOR_HTTP_ADDRESS": http}):
             holder.execute("LOCK TABLE compute_plans IN ACCESS EXCLUSIVE MODE")
             waiting = threads.submit(ask, "plans")
-            wait_until(lambda: waits(database), 20, "the call to wait")
+            wait_until(lambda: waits(database), 60, "the call to wait")
             late = threads.submit(let_go_at_the_end)
         assert (waiting.result().status_code, waiting.result().json()["code"]) == (404, "OE0002")
         assert int(late.result().headers["retry-after"]) >= 1

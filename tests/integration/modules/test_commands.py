@@ -72,7 +72,7 @@ def test_a_module_is_stopped_when_it_has_finished_and_started_again(modules):
     assert modules.state("ML_MODEL_METADATA") == "INACTIVE"
     assert modules.replica("ML_MODEL_METADATA", "first").present
     waits = modules.submit()
-    wait_until(lambda: modules.stage(waits, "HW_CONSTRAINTS").state == pb.STAGE_SUCCEEDED, 20)
+    wait_until(lambda: modules.stage(waits, "HW_CONSTRAINTS").state == pb.STAGE_SUCCEEDED, 60)
     assert modules.stage(waits, "ML_MODEL_METADATA").state == pb.STAGE_WAITING
     assert give(modules, cmd_node=pb.START_NODE, target_node="ML_MODEL_METADATA").state == pb.COMMAND_APPLIED
     assert modules.ended(waits).state == pb.STAGE_SUCCEEDED
@@ -83,22 +83,22 @@ def test_a_module_is_stopped_when_it_has_finished_and_started_again(modules):
 def test_a_module_is_terminated_when_it_has_finished(modules):
     module = modules.started("ML_MODEL", "doomed")
     assert give(modules, cmd_node=pb.TERMINATE_NODE, target_node="ML_MODEL/doomed").state == pb.COMMAND_APPLIED
-    assert module.process.wait(15) == 0
+    assert module.process.wait(60) == 0
     assert modules.state("ML_MODEL", "doomed") == "INACTIVE"
-    assert modules.state("ML_MODEL") == "IDLE"
+    modules.await_state("ML_MODEL", "first", "IDLE")
 
 
 def test_a_question_is_answered_beside_a_task(modules):
     task = begun(modules, "HW_RESOURCES", "once sleep:4")
     number = modules.deployment.ask(configuration.ask, 3, "hardwares", 30.0)
     began = time.monotonic()
-    answer = wait_until(lambda: modules.deployment.ask(configuration.answer_of, number), 20)
+    answer = wait_until(lambda: modules.deployment.ask(configuration.answer_of, number), 60)
     assert time.monotonic() - began < 20
     assert (answer.success, answer.err_code, answer.node_id, answer.transaction_id) == (True, 0, 3, number)
     assert '"asked": "hardwares"' in answer.configuration
     assert modules.stage(task, "HW_RESOURCES").state in (pb.STAGE_RUNNING, pb.STAGE_SUCCEEDED)
     number = modules.deployment.ask(configuration.ask, 3, "raise", 30.0)
-    answer = wait_until(lambda: modules.deployment.ask(configuration.answer_of, number), 20)
+    answer = wait_until(lambda: modules.deployment.ask(configuration.answer_of, number), 60)
     assert (answer.success, answer.err_code) == (False, 1)
     assert answer.configuration == '{"error": "ValueError: no such thing"}'
     assert modules.ended(task).state == pb.STAGE_SUCCEEDED

@@ -35,7 +35,9 @@ def front(address):
 
 def test_a_script_prepares_and_starts_a_problem_and_reads_what_became_of_it(modules, front):
     node, heard = front
-    first = {heard.get(timeout=20)[:2] for _ in range(6)}
+    first = set()
+    while len(first) < 6:
+        first.add(heard.get(timeout=60)[:2])
     assert first == {("status", kind) for kind in range(6)}
     task, user_input = node.prepare_new_task()
     assert task.problem_id() > 0
@@ -46,7 +48,7 @@ def test_a_script_prepares_and_starts_a_problem_and_reads_what_became_of_it(modu
     assert node.start_task(task, user_input) is True
     outputs = {}
     while len(outputs) < 6:
-        what, id, data = heard.get(timeout=30)
+        what, id, data = heard.get(timeout=60)
         if what == "output":
             assert id not in outputs
             outputs[id] = data

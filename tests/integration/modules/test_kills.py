@@ -2,13 +2,9 @@
 
 import contextlib
 
-import pytest
-
 from tests.faults.problems import Harmed
 from tests.kit.modules import CLASSES, Modules
 from tests.kit.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def test_what_was_accepted_ends_whoever_is_killed(modules: Modules) -> None:

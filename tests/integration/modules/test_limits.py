@@ -18,7 +18,7 @@ def test_a_callback_beyond_its_hard_limit_is_stopped(modules):
     assert modules.ended(task).state == pb.STAGE_ERROR
     error = modules.stage(task, "CARBON_FOOTPRINT").error
     assert error.code == pb.STAGE_ERROR_TIMEOUT
-    assert "limit of 3 s" in error.message
+    assert "limit of 10 s" in error.message
     assert modules.ended(modules.submit()).state == pb.STAGE_SUCCEEDED
 
 
@@ -41,11 +41,11 @@ def test_modules_are_workers_that_flower_sees(modules):
     places = modules.federation.places
     queues = places.broker.queues
     accounts = [pokes.account_of(queue) for queue in queues]
+    wanted = {f"{queue}@first" for queue in queues if "domain-0" in queue}
     # Not Flower's own app: it changes what Kombu makes of a URL in all of its process.
     with Celery("onlooker", set_as_current=False) as onlooker:
         onlooker.conf.update(monitor.settings(places.broker.flower, accounts))
-        seen = onlooker.control.ping(timeout=3)
-    assert {name for each in seen for name in each} >= {f"{queue}@first" for queue in queues if "domain-0" in queue}
+        wait_until(lambda: {name for each in onlooker.control.ping(timeout=3) for name in each} >= wanted)
 
 
 def test_a_result_waits_for_a_server_and_a_broker_that_are_away(modules):
@@ -77,7 +77,7 @@ def test_a_module_of_another_deployment_sees_nothing_of_this_one(modules):
 @pytest.mark.parametrize("wrong", [{"SUSTAINML_DOMAIN_ID": "x"}, {"SUSTAINML_NODE_NAME": "a/b"}])
 def test_a_wrong_setting_is_said(modules, wrong):
     module = modules.start("HW_CONSTRAINTS", "wrong", **wrong)
-    assert module.process.wait(20) == 0
+    assert module.process.wait(60) == 0
     (variable,) = wrong
     assert f"ValueError: {variable} is" in module.said()
 

@@ -11,7 +11,7 @@ from orchestrator.problems import commands
 from orchestrator.problems.sweeps import open_commands
 from tests.integration.problems.given import give, obey, shown
 from tests.kit.deployment import APP, MODEL, Deployment, Module, task
-from tests.kit.member import after
+from tests.kit.member import after, sent
 
 
 def test_a_kind_is_stopped_and_started(deployment: Deployment):
@@ -187,14 +187,14 @@ def test_what_waits_is_announced_again_to_whoever_takes_work_again(deployment: D
     module = Module(deployment, APP)
     deployment.submit()
     record = give(deployment, pb.STOP_NODE, "APP_REQUIREMENTS/m0")
-    deployment.change("UPDATE outbox SET sent_at = now()")
+    sent(deployment.database)
     obey(module)
     assert (shown(deployment, record)[0], unsent(deployment)) == ("APPLIED", 1)
-    deployment.change("UPDATE outbox SET sent_at = now()")
+    sent(deployment.database)
     give(deployment, pb.START_NODE, "APP_REQUIREMENTS")
     assert unsent(deployment) == 1
     for phase, expected in ((pb.PHASE_INITIALIZING, 0), (pb.PHASE_SPINNING, 1), (pb.PHASE_SPINNING, 0)):
-        deployment.change("UPDATE outbox SET sent_at = now()")
+        sent(deployment.database)
         module.phase = phase
         module.report()
         assert unsent(deployment) == expected

@@ -24,17 +24,17 @@ def held(deployment: Deployment, use_case: Any, *arguments: Any) -> Iterator[tup
     def run(transaction: Any) -> Any:
         result = use_case(transaction, *arguments)
         done.set()
-        assert go.wait(20)
+        assert go.wait(60)
         return result
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(deployment.call, run)
         try:
-            wait_until(lambda: done.is_set() or future.done(), 20)
+            wait_until(lambda: done.is_set() or future.done(), 60)
             yield future, go.set
         finally:
             go.set()
-        future.result(20)
+        future.result(60)
 
 
 def waits(deployment: Deployment, count: int = 1) -> None:
@@ -42,7 +42,7 @@ def waits(deployment: Deployment, count: int = 1) -> None:
     blocked = (
         "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
-    wait_until(lambda: deployment.rows(blocked)[0].count >= count, 20)
+    wait_until(lambda: deployment.rows(blocked)[0].count >= count, 60)
 
 
 def stop(deployment: Deployment, transaction: Any, command: int, task_id: pb.TaskId) -> Any:
@@ -84,8 +84,8 @@ def test_one_iterates_while_an_output_asks_for_the_next(deployment: Deployment):
             completed = pool.submit(deployment.call, reporting.complete, parts(claimed.attempt, output))
             waits(deployment)
             go()
-            completed.result(20)
-        assert iterated.result(20).task_id == task(1, 2)
+            completed.result(60)
+        assert iterated.result(60).task_id == task(1, 2)
     assert deployment.get(first).next_task_id == task(1, 3)
 
 
@@ -97,7 +97,7 @@ def test_a_completion_before_a_stop(deployment: Deployment):
         stopped = pool.submit(deployment.call, lambda transaction: stop(deployment, transaction, pb.STOP_TASK, task_id))
         waits(deployment)
         go()
-        stopped.result(20)
+        stopped.result(60)
     found = deployment.get(task_id)
     assert (found.state, found.stages[APP].state) == (pb.STAGE_STOPPED, pb.STAGE_SUCCEEDED)
     assert deployment.output(task_id, APP) is not None
@@ -116,7 +116,7 @@ def test_a_command_before_a_completion(deployment: Deployment, command: int):
         waits(deployment)
         go()
         with pytest.raises(IncompatibleStatusError):
-            completed.result(20)
+            completed.result(60)
     assert deployment.output(task_id, APP) is None
     expected = pb.STAGE_STOPPED if command == pb.STOP_TASK else pb.STAGE_WAITING
     assert deployment.get(task_id).stages[APP].state == expected
@@ -130,7 +130,7 @@ def test_a_completion_before_a_reset(deployment: Deployment):
         again = pool.submit(deployment.call, lambda transaction: stop(deployment, transaction, pb.RESET_TASK, task_id))
         waits(deployment)
         go()
-        again.result(20)
+        again.result(60)
     assert deployment.output(task_id, APP) is None
     deployment.finish(modules)
     assert (deployment.state(task_id), deployment.get(task_id).run) == ("SUCCEEDED", 2)
@@ -149,7 +149,7 @@ def test_a_claim_waits_for_a_stop_of_its_kind(deployment: Deployment):
         waits(deployment)
         go()
         with pytest.raises(IncompatibleStatusError, match="stopped"):
-            claimed.result(20)
+            claimed.result(60)
 
 
 def test_all_three_inputs_at_once(deployment: Deployment):

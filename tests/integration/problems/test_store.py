@@ -30,9 +30,11 @@ def test_lists(deployment: Deployment):
     deployment.submit(problem_short_description="b")
     deployment.iterate(first, problem_short_description="a again")
     deployment.submit(start=False)
-    found = deployment.ask(listing.problems, 2)
+    found, is_more = deployment.ask(listing.problems, 2)
     assert [(each.problem_id, each.iteration_count) for each in found] == [(3, 1), (2, 1)]
-    (last,) = deployment.ask(listing.problems, 5, 2)
+    assert is_more
+    (last,), is_more = deployment.ask(listing.problems, 5, 2)
+    assert not is_more
     assert (last.problem_short_description, last.iteration_count, last.last_iteration) == ("a again", 2, 2)
     assert deployment.ask(listing.problem, 1) == last
     assert [each.task_id.iteration_id for each in deployment.ask(listing.iterations, 1)] == [1, 2]
@@ -41,6 +43,21 @@ def test_lists(deployment: Deployment):
     for problem in (0, 9, 2**40):
         with pytest.raises(NotFoundError):
             deployment.ask(listing.problem, problem)
+
+
+def test_a_page_has_few_problems_where_each_is_large(deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listing, "PAGE_BYTES", 50_000)
+    for description in ("small", "x" * 30_000, "y" * 60_000, "small", "small"):
+        deployment.submit(problem_short_description=description, start=False)
+    pages, before, is_more = [], None, True
+    while is_more:
+        found, is_more = deployment.ask(listing.problems, 500, before)
+        before = found[-1].problem_id
+        pages.append([each.problem_id for each in found])
+    # The one that makes a page too large ends it.
+    assert pages == [[5, 4, 3], [2, 1]]
+    deployment.iterate(task(3, 1), start=False)
+    assert not any(each.HasField("user_input") for each in deployment.ask(listing.iterations, 3))
 
 
 def test_what_is_deleted_keeps_its_number(deployment: Deployment):
@@ -154,7 +171,7 @@ def test_values_that_cannot_be(deployment: Deployment, extra: dict):
         deployment.submit(extra)
     with pytest.raises(BadRequestError):
         deployment.submit(priority=101)
-    assert deployment.ask(listing.problems, 10) == []
+    assert deployment.ask(listing.problems, 10) == ([], False)
 
 
 def test_no_number_and_no_text(deployment: Deployment):

@@ -7,9 +7,9 @@ or waited for, something comes after it.
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from threading import Event
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestrator.core.errors import NotFoundError
 from orchestrator.engine.transaction import Database, Transaction
 from orchestrator.trace import places
 from tests.kit.database import Writer, forget_events, names_of, tell
+from tests.kit.stalling import stalled
 from tests.kit.waiting import wait_until
 
 
@@ -60,35 +61,9 @@ def blocked(database: Database) -> int:
         return int(connection.execute(text(query)).scalar_one())
 
 
-@contextmanager
-def stall(database: Database, name: str) -> Iterator[Callable[[], None]]:
-    """Hold up whoever writes the event of this name, between two rows; until the function given is called."""
-    with database.engine.begin() as connection:
-        connection.execute(
-            text(f"""
-                CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$
-                BEGIN
-                    IF NEW.asset_key = '{name}' THEN PERFORM pg_advisory_xact_lock_shared(42); END IF;
-                    RETURN NEW;
-                END $$;
-                CREATE TRIGGER stall BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION stall()
-            """)
-        )
-    holder = database.engine.connect()
-    try:
-        holder.execute(text("SELECT pg_advisory_lock(42)"))
-
-        def release() -> None:
-            holder.execute(text("SELECT pg_advisory_unlock_all()"))
-
-        yield release
-    finally:
-        holder.invalidate()
-        holder.close()
-        with database.engine.begin() as connection:
-            connection.execute(
-                text("SET LOCAL lock_timeout = '9s'; DROP TRIGGER stall ON events; DROP FUNCTION stall()")
-            )
+def stalled_event(database: Database, name: str) -> AbstractContextManager[Callable[[], None]]:
+    """Hold up whoever writes the event of this name, between two rows."""
+    return stalled(database.url, "INSERT ON events", f"NEW.asset_key = '{name}'")
 
 
 def test_who_draws_first_and_commits_last_changes_nothing_for_readers(database: Database):
@@ -149,13 +124,13 @@ def test_an_event_without_a_place_cannot_be_resumed_from_yet(database: Database)
 
 
 def test_the_events_of_a_call_are_neighbours_even_if_another_wrote_in_between(database: Database):
-    with stall(database, "a2") as release, ThreadPoolExecutor() as threads:
+    with stalled_event(database, "a2") as release, ThreadPoolExecutor() as threads:
         slow, quick = Writer(database), Writer(database)
         writing = threads.submit(slow.write, "a1", "a2", "a3")
         wait_until(lambda: blocked(database), message="the slow writer between its rows")
         quick.write("b1", "b2")
         release()
-        writing.result(10)
+        writing.result(60)
         slow.commit()
         quick.commit()
     place(database)
@@ -163,13 +138,13 @@ def test_the_events_of_a_call_are_neighbours_even_if_another_wrote_in_between(da
 
 
 def test_a_batch_does_not_cut_a_call(database: Database):
-    with stall(database, "a3") as release, ThreadPoolExecutor() as threads:
+    with stalled_event(database, "a3") as release, ThreadPoolExecutor() as threads:
         slow, quick = Writer(database), Writer(database)
         writing = threads.submit(slow.write, *(f"a{number}" for number in range(8)))
         wait_until(lambda: blocked(database), message="the slow writer between its rows")
         quick.write("b1", "b2")
         release()
-        writing.result(10)
+        writing.result(60)
         slow.commit()
         place(database, limit=2)
         quick.commit()
@@ -190,7 +165,7 @@ def test_what_waited_for_a_lock_comes_after_what_it_waited_for(database: Databas
 
         def hold(transaction: Transaction) -> None:
             rename("1")(transaction)
-            assert go.wait(20)
+            assert go.wait(60)
 
         holder = threads.submit(database.run, "org-1", "ours", hold)
         wait_until(lambda: holds_a_row(database))
@@ -203,7 +178,7 @@ def test_what_waited_for_a_lock_comes_after_what_it_waited_for(database: Databas
         place(database)
         go.set()
         for future in (holder, *waiting):
-            future.result(20)
+            future.result(60)
     place(database)
     told = [pb.Event.FromString(event.message) for event in read(database)]
     names = [event.compute_plan.name for event in told if event.asset_key == key]
@@ -242,7 +217,7 @@ def test_a_second_sequencer_waits_and_goes_on_after_the_first(database: Database
         assert read(database) == []
         transaction.commit()
         connection.close()
-        assert second.result(10) == 1
+        assert second.result(60) == 1
     assert order(database) == ["a1", "a2", "b"]
 
 
@@ -373,7 +348,7 @@ def test_many_writers_two_sequencers_and_readers_that_resume(database: Database)
         wait_until(lambda: len(read(database)) == total, timeout=30, message="every event in its place")
         stop.set()
         for sequencer in sequencers:
-            sequencer.result(10)
+            sequencer.result(60)
         heard = [reader.result(30) for reader in readers]
     whole = read(database)
     assert [event.position for event in whole] == list(range(1, total + 1))

@@ -1,10 +1,13 @@
 """A server and a beat whose role may read and write rows, and nothing else, as the page on the database says."""
 
+import json
 import re
+import socket
 import uuid
 from pathlib import Path
 
 import grpc
+import httpx
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -15,6 +18,7 @@ from beat import sweeps
 from beat.settings import BeatSettings
 from orchestrator import protos as pb
 from orchestrator.embedded import postgres_binaries
+from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.store import fitness
 from orchestrator.store.connection import transaction_on
@@ -84,6 +88,76 @@ def test_a_server_and_every_sweep_work_with_rows_alone(roles: Roles, tmp_path: P
                 sweep.sweep(database, after(seconds))
     assert not [line for line in logs if line["event"] == "sweep.not_allowed"]
     assert [line for line in logs if line["event"] == "partitions.dropped"]
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_problems_and_executions_are_served_with_rows_alone_and_over_ipv6(roles: Roles, tmp_path: Path) -> None:
+    problems, executions = f"[::1]:{free_port()}", f"[::1]:{free_port()}"
+    settings = {
+        "ORCHESTRATOR_PROBLEMS_ADDRESS": problems,
+        "ORCHESTRATOR_PROBLEMS_IDENTITY": "open",
+        "ORCHESTRATOR_PROBLEMS_ORGANIZATION": "org-1",
+        "ORCHESTRATOR_PROBLEMS_CHANNEL": "channel",
+        "ORCHESTRATOR_HTTP_ADDRESS": executions,
+        "ORCHESTRATOR_API_IDENTITY": "open",
+        "ORCHESTRATOR_API_ORGANIZATION": "org-1",
+        "ORCHESTRATOR_API_CHANNEL": "channel",
+        "ORCHESTRATOR_EXECUTIONS_RUNTIME": "on",
+        "MEDIA_ROOT": str(tmp_path / "media"),
+        "ALLOWED_HOSTS": "[::1]",
+    }
+    url = roles.url(SERVER)
+    with serving(tmp_path, url, {"channel": ["org-1"]}, settings, address=f"[::1]:{free_port()}", migrate=False) as at:
+        with grpc.insecure_channel(at) as transport:
+            Organization(Wire(transport), "org-1", "channel").send(pb.RegisterOrganizationParam())
+        with httpx.Client(base_url=f"http://{problems}", trust_env=False, timeout=30) as front:
+            assert front.post("/user_input", json={"problem_short_description": "a"}).status_code == 200
+            task = {"problem_id": 1, "iteration_id": 1}
+            for command in ("PREEMPT_TASK", "RESET_TASK", "TERMINATE_TASK"):
+                assert front.post("/api/control", json={"cmd_task": command, "task_id": task}).status_code == 202
+            assert front.post("/api/control", json={"cmd_node": "STOP_NODE", "target_node": "ALL"}).status_code == 202
+            assert front.post("/api/problems/1/iterations", json={"from": 1, "start": False}).status_code == 201
+            assert front.delete("/api/problems/1/iterations/1").status_code == 204
+            assert front.get("/api/problems").json()["problems"][0]["iterations"] == 1
+        with httpx.Client(base_url=f"http://{executions}", trust_env=False, timeout=30) as portal:
+            assert (kept := stored(portal)).status_code == 201, kept.text
+            parts = {"data": (None, json.dumps(_EXECUTION)), "main_version_user_vars": ("v.json", b"{}")}
+            started = portal.post("/api/executions/", files=parts)
+            assert started.status_code == 201, started.text
+            assert started.json()["url"] == f"http://{executions}/api/executions/1/"
+            assert portal.patch(started.json()["url"] + "update_to_running/").status_code == 200
+            assert portal.delete("/api/schemas/ours/").status_code == 204
+    log = (tmp_path / "server.log").read_text()
+    assert "permission denied" not in log
+    assert "Traceback" not in log
+
+
+_INPUTS = {"platform_data": False, "external_data": False, "federated_learning_configuration": False}
+_SCHEMA = {
+    "name": "ours",
+    "type": "individual",
+    "implementation": "argo_workflows",
+    "description": "takes nothing",
+    "input_elements": _INPUTS,
+    "ai_elements": {
+        "ai_engines": [
+            {"descriptor": "main", "role_type": "*", "functionalities": ["training_from_scratch"], "ai_model": False}
+        ]
+    },
+    "output_elements": {"ai_model": False, "evaluation_metrics": False, "generic_file": False},
+}
+_EXECUTION = {
+    "schema": "ours",
+    "input_elements": {},
+    "ai_elements": {"ai_engines": [{"descriptor": "main", "version": 1}]},
+    "output_elements": {},
+}
+
+
+def stored(portal: httpx.Client) -> httpx.Response:
+    workflow = b"kind: Workflow\nmetadata: {generateName: a-}\nspec: {entrypoint: main, templates: []}"
+    files = {"data": (None, json.dumps(_SCHEMA)), "auxiliary_file": ("w.yaml", workflow)}
+    return portal.post("/api/schemas/", files=files)
 
 
 def test_the_role_of_a_server_changes_no_table_and_makes_no_other(roles: Roles) -> None:

@@ -25,7 +25,7 @@ class Meeting:
 
     def attend(self) -> None:
         with suppress(BrokenBarrierError):
-            self._barrier.wait(10)
+            self._barrier.wait(60)
         self._barrier.abort()
 
 
@@ -48,7 +48,7 @@ def test_the_victim_of_a_deadlock_is_tried_again(database: Database):
     before = deadlocks(database)
     with ThreadPoolExecutor() as threads:
         calls = [threads.submit(rename, keys, name) for keys, name in (((first, second), "a"), ((second, first), "b"))]
-        assert [call.result(20) for call in calls] == ["a", "b"]
+        assert [call.result(60) for call in calls] == ["a", "b"]
     assert deadlocks(database) > before, "the calls did not meet"
     # The winner's names were both overwritten by the one that was tried again, and each rename is told once.
     names = {plan.name for plan in (get(database, first), get(database, second))}

@@ -68,13 +68,11 @@ def order(database: Database) -> list[str]:
 
 
 def expand(database: Database) -> None:
-    migrations.upgrade(database.url, "expand")
-    assert migrations.state(database.url).revision == migrations.state(database.url).needed
+    to(database.url, "0026")
 
 
 def contract(database: Database) -> None:
-    migrations.upgrade(database.url, "contract")
-    assert migrations.state(database.url).revision == migrations.state(database.url).newest
+    to(database.url, "0028")
 
 
 def test_what_the_release_before_placed_keeps_its_place(database: Database):
@@ -114,7 +112,10 @@ def test_all_that_reads_places_does_so_in_both_halves(database: Database, until:
         part = forgotten.Part(0, first.position)
         forgotten.note(connection, forgotten.ends(connection, part))
         assert forgotten.next_part(connection, datetime.now(UTC)) is None
-    assert [each.rule for each in stored.check(database, "ours", timedelta(days=1))] == [Rule.ROW_AS_TOLD] * 4
+    if until is contract:
+        # It reads tables of later releases, too.
+        migrations.upgrade(database.url)
+        assert [each.rule for each in stored.check(database, "ours", timedelta(days=1))] == [Rule.ROW_AS_TOLD] * 4
     made(old_events, database, event_retention=1.0).sweep(database, datetime.now(UTC))
     assert order(database) == list("bcde")
     if until is expand:

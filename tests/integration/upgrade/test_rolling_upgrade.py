@@ -65,7 +65,7 @@ class Load(threading.Thread):
 
     def ready(self) -> str:
         """Return what the server says of the tables, which must be that it can work with them."""
-        answer = httpx.get(f"http://{self.http}/ready")
+        answer = httpx.get(f"http://{self.http}/ready", timeout=60)
         assert (answer.status_code, answer.json()["status"]) == (200, "ok")
         return str(answer.json()["schema"])
 
@@ -73,7 +73,7 @@ class Load(threading.Thread):
         """Return what the server's metrics say of the tables."""
         return {
             line.split()[0].removeprefix("orchestrator_schema"): float(line.split()[1])
-            for line in httpx.get(f"http://{self.http}/metrics").text.splitlines()
+            for line in httpx.get(f"http://{self.http}/metrics", timeout=60).text.splitlines()
             if line.startswith("orchestrator_schema")
         }
 
@@ -155,7 +155,7 @@ def test_both_releases_serve_while_the_database_is_upgraded_and_either_way_back(
     with server(NEXT) as new:
         assert "9002" in migrate(url, "--contract")
         new.go_on()
-        assert wait_until(lambda: "not contracted" not in new.ready(), 10, "the server to see it")
+        assert wait_until(lambda: "not contracted" not in new.ready(), 60, "the server to see it")
         assert (new.metrics()["_serves"], new.metrics()["_contraction_pending"]) == (1, 0)
         for command in ("serve", "beat"):
             refused = run(OURS, url, command)

@@ -106,9 +106,9 @@ def test_the_agent_decides_again_when_the_policy_or_the_decisions_change(world: 
     )
     with world.agent():
         policy.write_text("organizations: [org-2]\nfunctions: approved\n")
-        wait_until(lambda: len(world.recorded.declined) == 2, 20, "the reason to be told anew")
+        wait_until(lambda: len(world.recorded.declined) == 2, 60, "the reason to be told anew")
         assert world.recorded.declined[1].reason == "org-1 has not approved function  of org-2"
         assert not world.recorded.reconsidered
         decide(world.settings.decisions_file, Kind.FUNCTIONS, function.archive.checksum, approved=True)
-        wait_until(lambda: world.recorded.reconsidered, 20, "the task to be reconsidered")
+        wait_until(lambda: world.recorded.reconsidered, 60, "the task to be reconsidered")
     assert set(world.recorded.reconsidered) == {world.task}

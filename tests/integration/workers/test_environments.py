@@ -128,7 +128,7 @@ def test_a_later_line_changes_what_an_earlier_one_installed(prepare: Prepare) ->
 def test_a_program_of_a_package_is_on_the_path(prepare: Prepare) -> None:
     held = prepare("RUN pip install beta")
     path = held.environment.programs(Path("/function"), Path("/nowhere"))
-    said = subprocess.run(["greet"], env={"PATH": path}, check=True, capture_output=True, timeout=30)
+    said = subprocess.run(["greet"], env={"PATH": path}, check=True, capture_output=True, timeout=120)
     assert said.stdout == b"hi\n"
     held.close()
 

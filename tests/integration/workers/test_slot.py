@@ -265,8 +265,7 @@ def test_when_a_worker_ends_nothing_that_it_prepared_is_left(
         (spare,) = wait_until(lambda: list(world.settings.node_folder.glob("spare-*.owner")), 30, "the next sandbox")
         agent = worker.agent()
         (child,) = worker.children().keys() - {agent}
-        prepared = psutil.Process(child).children(recursive=True)
-        assert prepared
+        prepared = wait_until(lambda: psutil.Process(child).children(recursive=True), message="its processes")
         os.kill(child if whom == "child" else worker.process.pid, number)
         wait_until(lambda: not any(lives(each) for each in prepared), 30, "all processes to end")
         if (whom, number) != ("worker", signal.SIGKILL):

@@ -100,7 +100,7 @@ def test_it_is_ready_while_the_orchestrator_answers_and_its_folder_can_be_read(r
 
 
 def test_it_tells_how_long_its_certificate_is_good(running: Running) -> None:
-    told = httpx.get(f"http://{running.health}/metrics", trust_env=False)
+    told = httpx.get(f"http://{running.health}/metrics", trust_env=False, timeout=60)
     (seconds,) = re.findall(r"^orchestrator_store_certificate_seconds (\S+)$", told.text, re.M)
     assert 0 < float(seconds) < 10 * 365 * 86400
 
@@ -119,10 +119,10 @@ def test_its_log_tells_of_each_request_under_the_id_that_the_answer_bears(runnin
         found = {line["event"]: line for line in lines if line.get("request") == request}
         return found if "request.answered" in found else None
 
-    lines = wait_until(lambda: told(read.headers["x-request-id"]), timeout=20, message="the line of the request")
+    lines = wait_until(lambda: told(read.headers["x-request-id"]), timeout=60, message="the line of the request")
     assert lines["request.answered"]["status"] == 200
     assert lines["asset.read"]["organizations"] == [OWNER]
-    lines = wait_until(lambda: told(given), timeout=20, message="the line of the refused request")
+    lines = wait_until(lambda: told(given), timeout=60, message="the line of the refused request")
     assert lines["request.answered"]["status"] == 403
     assert lines["request.refused"]["reason"] == refused.json()["error"]
 
@@ -321,7 +321,7 @@ def test_nothing_can_be_written(running: Running) -> None:
 def test_without_a_certificate_there_is_no_connection(running: Running) -> None:
     context = ssl.create_default_context(cafile=running.layout.peers)
     with (
-        httpx.Client(verify=context, trust_env=False) as peer,
+        httpx.Client(verify=context, trust_env=False, timeout=60) as peer,
         pytest.raises(httpx.TransportError),
     ):
         peer.get(f"{running.address}/models/{uuid.uuid4()}")

@@ -36,7 +36,7 @@ def configs(address: str, name: str) -> dict[str, str]:
     client = admin(address)
     [answered] = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)]).values()
     wanted = ("cleanup.policy", "compression.type", "max.message.bytes")
-    return {name: each.value for name, each in answered.result(20).items() if name in wanted}
+    return {name: each.value for name, each in answered.result(60).items() if name in wanted}
 
 
 @pytest.fixture(params=["light", "real"])
@@ -59,7 +59,7 @@ def test_topics_are_made_to_the_letter_and_removed(address):
     made.make(mine)
     made.make(other)
     # A broker may learn a little later what its controller has made.
-    wait_until(lambda: {STATUS, manager, clients, *kafka.pair(other)} <= {*made.names()}, 10)
+    wait_until(lambda: {STATUS, manager, clients, *kafka.pair(other)} <= {*made.names()}, 60)
     shared = configs(address, STATUS)
     assert {*shared.pop("cleanup.policy").split(",")} == {"compact", "delete"}
     assert shared["compression.type"] == "uncompressed"
@@ -71,10 +71,10 @@ def test_topics_are_made_to_the_letter_and_removed(address):
     described = somebody.list_topics(timeout=20).topics
     assert [len(described[name].partitions) for name in (STATUS, manager, clients)] == [1, 1, 1]
     [gone] = somebody.delete_topics([clients]).values()
-    gone.result(20)
+    gone.result(60)
     # One of a pair that is gone keeps nothing else from going.
     assert made.remove(mine) == [manager]
-    wait_until(lambda: not {manager, clients} & {*made.names()}, 10)
+    wait_until(lambda: not {manager, clients} & {*made.names()}, 60)
     assert made.remove(mine) == []
     assert {STATUS, *kafka.pair(other)} <= {*made.names()}
     assert made.remove(other) == [*kafka.pair(other)]
@@ -92,7 +92,7 @@ def test_a_pair_that_exists_stays_as_somebody_made_it(light_kafka):
     manager, _ = kafka.pair(mine)
     somebody = admin(light_kafka)
     [made] = somebody.create_topics([NewTopic(manager, 2)]).values()
-    made.result(20)
+    made.result(60)
     topics(light_kafka).make(mine)
     assert len(somebody.list_topics(timeout=20).topics[manager].partitions) == 2
 
@@ -124,4 +124,4 @@ def test_what_was_made_just_now_is_removed_though_it_is_not_listed_yet(real_kafk
         made.make(each)
         made.remove(each)
     gone = {name for each in adapters for name in kafka.pair(each)}
-    wait_until(lambda: not gone & {*made.names()}, 10)
+    wait_until(lambda: not gone & {*made.names()}, 60)

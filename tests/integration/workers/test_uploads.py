@@ -90,7 +90,7 @@ class Slow:
         pool.shutdown(wait=False)
         come = partial(store, self.content)
         try:
-            wait_until(lambda: come.exists() and come.stat().st_size, timeout=10, message="a part of it to come")
+            wait_until(lambda: come.exists() and come.stat().st_size, timeout=60, message="a part of it to come")
         except BaseException:
             self.goes_on.set()
             raise
@@ -140,7 +140,7 @@ def test_nobody_else_puts_anything_there(store: Store, tmp_path: Path) -> None:
             for answer in (peer.get(path), peer.put(path, content=content)):
                 assert (answer.status_code, "only org-1 may put" in answer.json()["error"]) == (403, True)
     context = ssl.create_default_context(cafile=store.layout.peers)
-    with httpx.Client(verify=context, trust_env=False) as peer, pytest.raises(httpx.TransportError):
+    with httpx.Client(verify=context, trust_env=False, timeout=60) as peer, pytest.raises(httpx.TransportError):
         peer.put(f"{store.address}{path}", content=content)
     assert not (store.root / name).exists()
     assert not partial(store, content).exists()
@@ -163,7 +163,7 @@ def test_an_upload_that_was_cut_off_goes_on(store: Store, owner: httpx.Client) -
     too_far = rest(owner, path, slow.content, come + 1)
     assert (too_far.status_code, too_far.headers["Upload-Offset"]) == (409, str(come))
     answer = wait_until(
-        lambda: answered(rest(owner, path, slow.content, come)), timeout=10, message="the store to let go"
+        lambda: answered(rest(owner, path, slow.content, come)), timeout=60, message="the store to let go"
     )
     assert answer.status_code == 201
     assert (store.root / name).read_bytes() == slow.content
@@ -194,7 +194,7 @@ def test_many_at_once_of_the_same_and_of_others(store: Store) -> None:
         named = name if number % 3 == 0 else archive()
         with store.peer(OWNER) as peer:
             return wait_until(
-                lambda: answered(peer.put(path_of(named, content), content=content)), timeout=20, message="its turn"
+                lambda: answered(peer.put(path_of(named, content), content=content)), timeout=60, message="its turn"
             ).status_code
 
     with ThreadPoolExecutor(12) as pool:
@@ -330,7 +330,7 @@ def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orch
     with stored(tmp_path, certificates, OWNER, orchestrator) as store:
         sending = slow.send(store, path)
         store.process.send_signal(signal.SIGKILL)
-        store.process.wait(10)
+        store.process.wait(60)
         slow.goes_on.set()
         with pytest.raises(httpx.TransportError):
             sending.result()
@@ -342,7 +342,7 @@ def test_an_upload_outlives_the_store(tmp_path: Path, certificates: Layout, orch
         assert 0 < come <= slow.half
         with pytest.raises(httpx.TransportError):
             rest(peer, path, slow.content, come)
-        store.process.wait(10)
+        store.process.wait(60)
     assert not (tmp_path / name).exists()
     with stored(tmp_path, certificates, OWNER, orchestrator) as store, store.peer(OWNER) as peer:
         assert peer.get(path).json()["offset"] == len(slow.content)
@@ -362,7 +362,7 @@ def test_curl_sends_and_goes_on(store: Store, tmp_path: Path) -> None:
 
     def curl(*words: object) -> str:
         command = ["curl", "--silent", "--show-error", "--fail", *files, *words, url]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     partial(store, content).write_bytes(content[:MIB])
     assert f"upload-offset: {MIB}" in curl("--head").lower()

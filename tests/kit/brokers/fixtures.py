@@ -41,12 +41,8 @@ def on_rabbitmq(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) ->
 def on_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
     """A Valkey of this folder's own, with accounts."""
     folder: Path = tmp_path_factory.mktemp("valkey")
-    server = Valkey(folder / "server")
-    try:
-        server.start()
+    with Valkey(folder / "server") as server:
         yield provisioned(Broker(server.url, (), {}), folder)
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])

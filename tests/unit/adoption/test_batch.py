@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from orchestrator import protos as pb
 from orchestrator.adoption import batch
-from orchestrator.adoption.batch import Move, Run
+from orchestrator.adoption.batch import Move
+from orchestrator.engine.adopted import Run
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 TO_DO, DOING, DONE = pb.STATUS_WAITING_FOR_EXECUTOR_SLOT, pb.STATUS_EXECUTING, pb.STATUS_DONE

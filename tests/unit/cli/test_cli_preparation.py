@@ -16,7 +16,7 @@ def test_what_goes_wrong_is_told_to_whoever_asks(monkeypatch: pytest.MonkeyPatch
     preparation = Preparation(1)
     for future in (preparation.hospitals, preparation.baselines):
         with pytest.raises(ValueError, match="no patients"):
-            future.result(10)
+            future.result(60)
 
 
 def test_nobody_waits_for_it_at_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch):
@@ -27,4 +27,4 @@ def test_nobody_waits_for_it_at_the_end_of_the_process(monkeypatch: pytest.Monke
     assert thread.daemon
     monkeypatch.setattr(experiment, "_measure", lambda *_: None)
     ended.set()
-    thread.join(10)
+    thread.join(60)

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from orchestrator.cli.connection import Connected, connection_options
+from orchestrator.cli.connected import Connected, connection_options
 
 
 @click.group(cls=Connected)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator import protos as pb
 from orchestrator.client import submission
+from orchestrator.client.parts import parts
 from orchestrator.client.task import Task
 
 PLAN = pb.NewComputePlan(key="plan", name="a plan")
@@ -19,13 +20,13 @@ def new_tasks(sizes: list[int]) -> list[pb.NewComputeTask]:
 @given(sizes=st.lists(st.integers(0, 400), max_size=30), most=st.integers(1, 600))
 def test_parts_hold_all_tasks_in_their_order_and_are_as_large_as_they_may_be(sizes: list[int], most: int) -> None:
     tasks = new_tasks(sizes)
-    parts = list(submission.parts(PLAN, tasks, pb.SubmitPlanParam, most))
-    assert [task for part in parts for task in part.tasks] == tasks
-    assert [part.HasField("head") for part in parts] == [True] + [False] * (len(parts) - 1)
-    assert (parts[0].head.plan, parts[0].head.tasks) == (PLAN, len(tasks))
-    weights = [sum(task.ByteSize() for task in part.tasks) for part in parts]
-    assert all(weight <= most or len(part.tasks) == 1 for weight, part in zip(weights, parts, strict=True))
-    for weight, (_, after) in zip(weights, itertools.pairwise(parts), strict=False):
+    sent = list(parts(PLAN, tasks, pb.SubmitPlanParam, most))
+    assert [task for part in sent for task in part.tasks] == tasks
+    assert [part.HasField("head") for part in sent] == [True] + [False] * (len(sent) - 1)
+    assert (sent[0].head.plan, sent[0].head.tasks) == (PLAN, len(tasks))
+    weights = [sum(task.ByteSize() for task in part.tasks) for part in sent]
+    assert all(weight <= most or len(part.tasks) == 1 for weight, part in zip(weights, sent, strict=True))
+    for weight, (_, after) in zip(weights, itertools.pairwise(sent), strict=False):
         assert weight + after.tasks[0].ByteSize() > most
 
 

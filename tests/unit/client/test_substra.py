@@ -39,7 +39,7 @@ def test_every_property_of_the_sdk_is_there() -> None:
 
 def test_without_the_package_substra_it_says_what_to_install() -> None:
     script = "import sys; sys.modules['substra'] = None; import orchestrator.client; import orchestrator.client.substra"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "ImportError: orchestrator.client.substra speaks with the types of the package `substra`" in done.stderr
 

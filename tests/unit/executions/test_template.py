@@ -83,6 +83,8 @@ def test_anchors_and_merges_are_resolved():
         "b": {"image": "x", "args": [1]},
         "c": {"image": "y", "args": [1]},
     }
+    # What is merged counts less than what stands there, and may come from two places.
+    assert spec("x: [&a {k: 1}, &b {l: 2}, {<<: *a, <<: *b, k: k}]")["x"][2] == {"k": "k", "l": 2}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,9 @@ def test_a_key_is_a_text():
         (b"spec: {}\n---\nspec: {}", "line 2"),
         (b"spec:\n  - a\n b: c", "line 3"),
         (b"spec: {x: {{workflow.parameters.y}}}", "needs quotes, in line 1"),
+        (b"spec: {x: 1}\nkind: Workflow\nspec: {}", "the key spec is there a second time, in line 3"),
+        (b"spec:\n  x: {args: [a], '1': b,\n  1: c}", "the key 1 is there a second time, in line 3"),
+        (b"a: &a {b: 1}\nspec: {x: *a, y: {z: *a}, x: 1}", "the key x is there a second time, in line 2"),
         (b"spec: &a {x: *a}", "*a stands for nothing, or for what it lies in, in line 1"),
         (b"spec: {x: *b}", "*b stands for nothing"),
         (b"a: &x 1\nspec: &x {y: *x}", "*x stands for nothing, or for what it lies in"),

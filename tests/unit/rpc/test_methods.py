@@ -8,16 +8,18 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from orchestrator.rpc.handlers import Parts, Stream, Unary
+from orchestrator.rpc.handlers import Listed, Parts, Stream, Unary
 from orchestrator.rpc.methods import METHODS
 from orchestrator.rpc.server import contract
 
 DESCRIPTORS = [method for service in contract() for method in service.methods]
 
+Behind: typing.TypeAlias = (
+    Unary[typing.Any, typing.Any] | Listed[typing.Any, typing.Any] | Parts[typing.Any, typing.Any] | Stream[typing.Any]
+)
 
-def behind(
-    method: MethodDescriptor,
-) -> Unary[typing.Any, typing.Any] | Parts[typing.Any, typing.Any] | Stream[typing.Any]:
+
+def behind(method: MethodDescriptor) -> Behind:
     return METHODS[method.containing_service.name][method.name]
 
 
@@ -34,7 +36,8 @@ def test_a_method_takes_and_gives_what_the_contract_says(method: MethodDescripto
     function = entry.source if isinstance(entry, Stream) else entry.use_case
     hints = typing.get_type_hints(function)
     returned = hints.pop("return")
-    taken = Iterable[entry.request] if method.client_streaming else entry.request
+    in_parts = isinstance(entry, Parts | Listed)
+    taken = Iterable[entry.request] if in_parts else entry.request
     assert list(hints.values())[1] == taken
     assert len(inspect.signature(function).parameters) == 2
     if not method.server_streaming:

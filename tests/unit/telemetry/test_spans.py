@@ -10,6 +10,7 @@ from orchestrator.telemetry import names, spans, traceparent
 OFF = """
 import sys
 import orchestrator.server, orchestrator.client, beat.app, workers.node.app, workers.assets.store_server
+import workers.runtime.app, orchestrator_modules.agent.main
 from orchestrator.telemetry import spans
 
 spans.begin("server")

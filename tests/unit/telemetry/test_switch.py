@@ -38,6 +38,8 @@ def test_a_collector_is_named_or_the_exporter(environment: dict[str, str], varia
     [
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER is wrong: expected otlp or none"),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "OTEL_EXPORTER_OTLP_PROTOCOL is wrong"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_CERTIFICATE": "/none"}, "OTLP_CERTIFICATE is wrong: expected a file"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY": "/none"}, "TRACES_CLIENT_KEY is wrong: expected a file"),
     ],
 )
 def test_what_cannot_be_had_is_said(environment: dict[str, str], said: str) -> None:

@@ -244,9 +244,9 @@ def test_what_was_refused_stays_refused_when_the_file_is_damaged_before_a_task_a
         consent = Consent(OWN, policy, decided)
         consent.follow()
         decide(decided, Kind.ORGANIZATIONS, "aggregator", approved=False)
-        wait_until(lambda: log, 10, "the decision to be seen though no task asked")
+        wait_until(lambda: log, 60, "the decision to be seen though no task asked")
         damage(decided)
-        wait_until(lambda: len(log) > 1, 10, "the line")
+        wait_until(lambda: len(log) > 1, 60, "the line")
         assert consent.judge(asked()).refused
         assert consent.judge(asked()).refused
         consent.end()

@@ -41,7 +41,7 @@ def test_what_is_said_is_there_soon_and_all_of_it_at_the_end(tmp_path: Path, sai
     with Copying(store, name, said, {}):
         assert not store.exists(name)
         said.write_bytes(b"one\n")
-        wait_until(lambda: store.exists(name) and content(store, name) == b"one\n", timeout=10, message="the copy")
+        wait_until(lambda: store.exists(name) and content(store, name) == b"one\n", timeout=60, message="the copy")
         with said.open("ab") as file:
             file.write(b"two\n" * 1000)
     assert content(store, name) == b"one\n" + b"two\n" * 1000

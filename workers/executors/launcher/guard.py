@@ -2,9 +2,13 @@
 
 The container is the engine's, no child of ours: so one that is paused, or that its worker has left, costs nothing, and
 goes on where this program does not. It holds a lock as long as it lives, and writes down how the container ended.
+
+A worker that is gone is seen by the end of a pipe. Another process may go on with the run: the file of the lease is
+that which the owner of an attempt keeps locked.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -27,7 +31,7 @@ _OVER = ("exited", "stopped", "dead", "created", "configured")
 
 
 class Guard:
-    """Guards a container that was made and has not begun.
+    """Guards a container that was made, and has not begun, or has lost its guard.
 
     Args:
         engine: words of its command.
@@ -37,6 +41,7 @@ class Guard:
         memory: bytes that it may use; 0 for no limit.
         program: that it runs; empty for the image's own.
         ending: a file that is there once somebody ends it.
+        begun: whether it runs: it is not to be started once more, should it have ended by now.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Guard:
         memory: int,
         program: str,
         ending: str,
+        begun: bool,
     ) -> None:
         self._engine = engine
         self._ending = ending
@@ -57,16 +63,19 @@ class Guard:
         self._log = Log(log_size)
         self._memory = memory
         self._paused = False
+        self._begun = begun
+        self._lapsed = False
 
     def run(self, worker: int) -> dict[str, Any]:
-        """Start it, and return how it ended: `code`, and `status` in the engine's words.
+        """Start it, and return how it ended: `code`, `status` in the engine's words, `lapsed` if its lease ended it.
 
         Args:
             worker: a descriptor that can be read when the worker has gone.
         """
-        starting = [*self._engine, "start", "--attach", self._name]
+        words = ("attach", "--no-stdin", "--sig-proxy=false") if self._begun else ("start", "--attach")
+        command, output = [*self._engine, *words, self._name], self._log.writer
         attached = subprocess.Popen(
-            starting, stdin=subprocess.DEVNULL, stdout=self._log.writer, stderr=self._log.writer,
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             # There are no threads here that it could deadlock with.
             preexec_fn=die_with_parent,
         )  # fmt: skip
@@ -91,7 +100,7 @@ class Guard:
             with contextlib.suppress(OSError):
                 print(f"[what could not be started is {self._program!r}]", file=sys.stderr)
         sys.stderr.flush()
-        return ended
+        return {**ended, "lapsed": self._lapsed} if ended else ended
 
     def _pace(self) -> float:
         seconds = left(self._lease)
@@ -100,7 +109,8 @@ class Guard:
     def _hold(self, *, alone: bool) -> None:
         """Pause it without a lease, and end it if nobody is left who could renew that."""
         over = left(self._lease) <= 0
-        if over and alone:
+        if over and alone and not self._is_owned():
+            self._lapsed = True
             self._ask("kill", "--signal=KILL", self._name)
             if self._paused:
                 # What is frozen dies when it thaws.
@@ -113,6 +123,17 @@ class Guard:
         elif not over and self._paused:
             self._ask("unpause", self._name)
             self._paused = False
+
+    def _is_owned(self) -> bool:
+        """Say whether somebody has the attempt, and could renew its lease."""
+        if self._lease is None:
+            return False
+        try:
+            fcntl.flock(self._lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        fcntl.flock(self._lease, fcntl.LOCK_UN)
+        return False
 
     def _ended(self, alone: Any) -> dict[str, Any]:
         """Wait for its end, if the engine's command has left it before; return how that was."""
@@ -155,12 +176,10 @@ def main(told: str) -> None:
         told: JSON, see `Guard`; `ended` is the file to write its end to, and `lease` a descriptor.
     """
     job = json.loads(told)
-    guard = Guard(
-        job["engine"], job["name"], job["lease"], job["log_size"], job["memory"], job["program"], job["ending"]
-    )
-    ended = guard.run(0)
+    file = job.pop("ended")
+    ended = Guard(**job).run(0)
     with contextlib.suppress(OSError):
-        draft = job["ended"] + ".draft"
-        with open(draft, "w") as file:
-            json.dump(ended, file)
-        os.rename(draft, job["ended"])
+        draft = file + ".draft"
+        with open(draft, "w") as output:
+            json.dump(ended, output)
+        os.rename(draft, file)

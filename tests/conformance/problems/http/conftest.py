@@ -18,7 +18,7 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
 from orchestrator.engine.transaction import Database
 from orchestrator.problems import graph
-from tests.kit.deployment import Deployment
+from tests.kit.deployment import Deployment, Module
 from tests.kit.servers import serving
 
 KINDS = [kind.name for kind in graph.KINDS.values()]
@@ -65,11 +65,14 @@ class Desk:
         return self.get(path_of(task)).json()
 
     def present(self) -> Any:
-        """Have one module of each kind, and return them by its number."""
+        """Have one module of each kind, also where a test before has ended one, and return them by its number."""
         if self.modules is None:
             self.modules = self.deployment.modules()
-        for module in self.modules.values():
-            module.report()
+        for kind, module in self.modules.items():
+            if module.phase == pb.PHASE_ENDED:
+                self.modules[kind] = Module(self.deployment, kind)
+            else:
+                module.report()
         return self.modules
 
     def leave(self) -> None:
@@ -145,7 +148,7 @@ def database_url(postgres: Postgres) -> str:
 def desk(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """One for all tests of a process: a test looks at its own tasks."""
     with desk_on(
-        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="60"
+        tmp_path_factory.mktemp("problems"), database_url, PROBLEMS_DATASET_FOLDERS="/data", PROBLEMS_LONGEST_WAIT="240"
     ) as found:
         yield found
 
@@ -172,7 +175,7 @@ class Listener:
 
     def __enter__(self) -> "Listener":
         self._thread.start()
-        assert self._open.wait(20)
+        assert self._open.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

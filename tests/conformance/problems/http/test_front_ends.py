@@ -83,7 +83,7 @@ def test_a_task_runs_to_results_for_all_who_wait(desk: Desk):
         ml_model=pb.MLModel(model="m", raw_model=b"12345"),
         carbon_footprint=pb.CO2Footprint(carbon_footprint=float("nan"), extra_data=b"\xff"),
     )
-    answers = [each.result(20) for each in waiting]
+    answers = [each.result(60) for each in waiting]
     assert [each.status_code for each in answers] == [200] * 7
     for kind, answer in zip(KINDS, answers[:6], strict=True):
         (name,) = answer.json()
@@ -108,7 +108,7 @@ def test_the_chain_names_its_next_task_which_can_be_asked_for_at_once(desk: Desk
     for kind in (APP, CONSTRAINTS, METADATA, MODEL, RESOURCES):
         desk.run(kind)
     desk.run(CARBON, pb.CO2Footprint(extra_data=extra))
-    found = last.result(20).json()["CARBON_FOOTPRINT"]
+    found = last.result(60).json()["CARBON_FOOTPRINT"]
     following = {**task, "iteration_id": 2}
     assert (found["next_task_id"], found["extra_data"]["num_outputs"]) == (following, 2)
     again = desk.result(following, 7).json()["ORCHESTRATOR"]
@@ -126,7 +126,7 @@ def test_a_failed_stage_answers_all_who_wait(desk: Desk):
     modules[METADATA].fail(claimed.attempt, pb.STAGE_ERROR_EXCEPTION, "ValueError: no")
     desk.run(APP)
     desk.run(CONSTRAINTS)
-    *single, every = [each.result(20) for each in waiting]
+    *single, every = [each.result(60) for each in waiting]
     assert {each.status_code for each in (*single, every)} == {200}
     model = single[MODEL].json()["ML_MODEL"]
     assert (model["model"], model["model_path"], model["status"]) == ("Error", "Error", "SKIPPED")
@@ -261,7 +261,7 @@ def test_stop_answers_who_waits_before_its_module_has_stopped(desk: Desk):
     assert stopped.status_code == 200
     assert (stopped.json()["status"], stopped.json()["task_id"]) == ("cancelled", task)
     assert stopped.json()["command_id"]
-    assert [each.result(5).status_code for each in waiting] == [200] * 3
+    assert [each.result(60).status_code for each in waiting] == [200] * 3
     assert waiting[0].result().json()["ML_MODEL_METADATA"]["status"] == "STOPPED"
     assert desk.post("/cancel", task).json()["status"] == "cancelled"
     module.report()

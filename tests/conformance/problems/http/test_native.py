@@ -148,7 +148,7 @@ def test_a_command_is_accepted_acknowledged_and_kept(desk: Desk):
     waiting = desk.pool.submit(desk.get, f"/api/control/{command}", params={"wait": 20})
     told = module.report()
     module.report(outcomes=[pb.CommandOutcome(command_id=each.command_id) for each in told.commands])
-    record = waiting.result(25).json()
+    record = waiting.result(60).json()
     assert record["state"] == "APPLIED"
     assert record["targets"][0]["state"] == "APPLIED"
     assert record["targets"][0]["at"] >= record["accepted_at"]

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, Task, bootsteps
 from celery.worker import state
 from celery.worker.control import control_command
 
 from orchestrator.broker import connection, own_words
+from orchestrator.broker.tracing import processing
 from orchestrator.core.pokes import RUN_TASK, STOP_ATTEMPTS, on_redis
+from orchestrator.telemetry import names
 from orchestrator_modules.wake import Wake
 
 
@@ -25,7 +27,7 @@ class Consumption:
         slots: how many stages are done at once.
         level: of the log.
         takes: whether stages are taken now.
-        run: called with the key of a task and the number of an attempt, in a thread.
+        run: called with the key of a task and the number of an attempt, in a thread; returns why it failed, or None.
         beat: called when some attempts must stop.
     """
 
@@ -37,7 +39,7 @@ class Consumption:
         slots: int,
         level: str,
         takes: Callable[[], bool],
-        run: Callable[[str, int], None],
+        run: Callable[[str, int], str | None],
         beat: Callable[[], None],
     ) -> None:
         self._queue = queue
@@ -47,6 +49,7 @@ class Consumption:
         self._running = self._heard = 0
         self._wake = Wake()
         self._ending, self._ended = threading.Event(), threading.Event()
+        count = self._count
         app = self._app = Celery("module", set_as_current=False)
         app.conf.update(
             **connection.queue(broker_url, queue),
@@ -62,19 +65,21 @@ class Consumption:
             broker_connection_max_retries=None,
         )
 
-        @app.task(name=RUN_TASK, shared=False)  # type: ignore[untyped-decorator]
-        def run_task(task: str, attempt: int) -> None:
+        @app.task(name=RUN_TASK, shared=False, bind=True)  # type: ignore[untyped-decorator]
+        def run_task(self: Task, task: str, attempt: int) -> None:
             """Run an attempt at a stage.
 
             Args:
                 task: its key.
                 attempt: the number of the attempt that is due.
             """
-            self._count(1)
+            count(1)
             try:
-                run(task, attempt)
+                with processing(queue, broker_url, self.request, {names.TASK: task, names.ATTEMPT: attempt}) as span:
+                    if kind := run(task, attempt):
+                        span.fail(kind)
             finally:
-                self._count(-1)
+                count(-1)
 
         @control_command(name=STOP_ATTEMPTS, args=[("tasks", list)])  # type: ignore[untyped-decorator]
         def stop_attempts(_: Any, **__: object) -> dict[str, str]:

@@ -4,16 +4,22 @@ A byte on its standard input says that the script ends.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import structlog
+from pydantic import ValidationError
 
 from orchestrator import log as logs
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.core.settings_errors import explain
+from orchestrator.telemetry import names, spans
+from orchestrator.telemetry.switch import SwitchError
 from orchestrator_modules import frames
 from orchestrator_modules.agent.consumption import Consumption
 from orchestrator_modules.agent.module import Module
@@ -28,6 +34,8 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
+_MOVED_SECONDS = 3.0
+_WRONG_SECONDS = 10.0
 
 
 class Agent:
@@ -54,6 +62,8 @@ class Agent:
         place = self._find()
         if place is None:
             return
+        self._trace(place)
+        threading.Thread(target=self._follow, args=(place,), name="place", daemon=True).start()
         client = Client(
             place.address,
             place.organization,
@@ -97,13 +107,25 @@ class Agent:
         )
         os._exit(os.EX_SOFTWARE)
 
+    def _follow(self, place: Place) -> None:
+        """End once the orchestrator is elsewhere, so that the script starts another agent, which finds it there."""
+        while not self._module.leaving.wait(_MOVED_SECONDS):
+            with suppress(NowhereError):
+                now = self._place()
+                # What is being reported is known to this one alone.
+                if now != place and not any(held.over.is_set() for held in self._module.attempts.all()):
+                    log.warning("orchestrator.moved", address=now.address, then="another agent is started")
+                    os._exit(os.EX_OK)
+
+    def _place(self) -> Place:
+        return Place(self._settings, KIND_OF[self._hello.kind].queue(self._hello.deployment))
+
     def _find(self) -> Place | None:
         """Wait until it is known where the orchestrator is."""
         complaint = ""
-        queue = KIND_OF[self._hello.kind].queue(self._hello.deployment)
         while not self._module.leaving.is_set():
             try:
-                found = Place(self._settings, queue)
+                found = self._place()
             except NowhereError as error:
                 if str(error) != complaint:
                     log.warning("orchestrator.not_found", reason=str(error), meanwhile="this module waits")
@@ -114,6 +136,13 @@ class Agent:
                 return found
             self._module.leaving.wait(_LOOK_SECONDS)
         return None
+
+    def _trace(self, place: Place) -> None:
+        try:
+            spans.begin("module", {names.ORGANIZATION: place.organization, names.SERVICE_INSTANCE: self._hello.name})
+        except SwitchError as error:
+            # Its script was started with somebody's variables, and does its work without traces.
+            log.warning("traces.not_made", reason=str(error))
 
     def _changed(self) -> None:
         if self._consumption is not None:
@@ -158,6 +187,7 @@ class Agent:
             reports.last(pb.PHASE_INITIALIZING if module.restarts else pb.PHASE_ENDED)
         if module.restarts:
             self._script.start_again(self._hello, module.restarted_for)
+        spans.end()
         os._exit(os.EX_OK)
 
 
@@ -167,11 +197,27 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     hello = connection.recv()
-    settings = Settings()  # type: ignore[call-arg]  # of the environment
-    logs.configure_process(settings.log_level, module=f"{hello.kind}/{hello.name}")
+    settings = _settings(f"{hello.kind}/{hello.name}")
     Agent(settings, hello, Script(connection, sys.stdin.fileno())).run()
     # Whatever else its threads do, they must not keep it once its script is gone.
     threading.Event().wait()
+
+
+def _settings(module: str) -> Settings:
+    """Return what this agent is told; where that is wrong, say so in one line, and end a while after it.
+
+    Its script starts another then: a file that is missing may be there by now.
+    """
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # of the environment
+    except ValidationError as error:
+        logs.configure_process("ERROR", module=module)
+        log.error("settings.wrong", reason=explain(error, Settings), meanwhile="this module takes nothing")
+        # Less, where the script ends.
+        select.select([sys.stdin], [], [], _WRONG_SECONDS)
+        sys.exit(os.EX_CONFIG)
+    logs.configure_process(settings.log_level, module=module)
+    return settings
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """What an agent is told by variables named `ORCHESTRATOR_…`; without them it looks on this machine."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, FilePath, SecretStr
+from pydantic import BeforeValidator, Field, FilePath
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.broker import credentials
 from orchestrator.client import Certificates
 from orchestrator.client.certificates import RenewedCertificates
+from orchestrator.core.broker_urls import BrokerUrl
 from orchestrator.embedded import running
 
 
 class NowhereError(Exception):
     """It is not known where the orchestrator or the broker is; the message is for people."""
+
+
+def _upper(value: object) -> object:
+    return {"WARN": "WARNING"}.get(str(value).upper(), str(value).upper())
 
 
 class Settings(BaseSettings):
@@ -29,10 +34,12 @@ class Settings(BaseSettings):
     client_ca_cert: FilePath | None = Field(None, description="the CA certificates of the orchestrator's server")
     client_cert: FilePath | None = Field(None, description="the organization's client certificate")
     client_key: FilePath | None = Field(None, description="its key")
-    broker_url: SecretStr | None = Field(None, description="the URL of the broker with the queue of the kind")
+    broker_url: BrokerUrl | None = Field(None, description="the URL of the broker with the queue of the kind")
     proxy_from_environment: bool = Field(False, description="whether to reach the orchestrator by a proxy")
     data: Path | None = Field(None, description="the folder of `orchestrator up`, where it is not looked for")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="what the agent says")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+        "WARNING", description="DEBUG, INFO, WARNING or ERROR: what the agent says"
+    )
 
 
 class Place:
@@ -66,6 +73,11 @@ class Place:
                     "ORCHESTRATOR_CLIENT_CA_CERT, ORCHESTRATOR_CLIENT_CERT and ORCHESTRATOR_CLIENT_KEY belong together"
                 )
             self.certificates = RenewedCertificates(ca, certificate, key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def _here(self, settings: Settings, queue: str) -> None:
         try:

@@ -9,10 +9,11 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
+from orchestrator.client.insistence import Answer, insist, lost
 from orchestrator.core import crash
+from orchestrator.telemetry import spans
 from orchestrator_modules import frames
 from orchestrator_modules.agent import wire
-from orchestrator_modules.agent.calls import Answer, insist, lost
 from orchestrator_modules.agent.held import Held
 from orchestrator_modules.agent.module import Module
 from orchestrator_modules.agent.reports import Reports
@@ -20,6 +21,9 @@ from orchestrator_modules.enums import Status, TaskStatus
 from orchestrator_modules.kinds import KIND_OF
 
 log = structlog.get_logger()
+
+Inputs = tuple[tuple[str, frames.Members], ...]
+"""What a callback gets, each with the name of its type."""
 
 _CLAIM_SECONDS = 60.0
 _RELEASE_SECONDS = 2.0
@@ -44,8 +48,8 @@ class Work:
         self._reports = reports
         self._output = KIND_OF[module.hello.kind].output
 
-    def run(self, task: str, number: int) -> None:
-        """Claim a stage that a poke announced, and see to it until it is reported.
+    def run(self, task: str, number: int) -> str | None:
+        """Claim a stage that a poke announced, and see to it until it is reported; return why it failed, or None.
 
         Args:
             task: its key.
@@ -65,7 +69,7 @@ class Work:
         except grpc.RpcError as error:
             # Ordinary: another replica has it, it was cancelled; or nobody answers, and it will be poked again.
             log.info("stage.not_claimed", task=task, attempt=number, reason=error.details())
-            return
+            return None
         crash.point("module.claimed")
         held = Held(self._client.channel, claim.attempt)
         self._module.attempts.add(held)
@@ -73,13 +77,19 @@ class Work:
             if not self._module.takes:
                 held.refused = True
                 self.release(held, "its module takes nothing")
-                return
-            self._begin(held, claim)
-            held.over.wait()
-            self._report(held)
+                return None
+            with spans.span("prepare_inputs"):
+                given = self._inputs(held)
+            if given is None:
+                return None
+            with spans.span("callback"):
+                self._begin(held, claim, given)
+                held.over.wait()
+            return self._report(held)
         except Exception as error:
             log.exception("stage.agent_error", job=held.job)
             self.lost(held, f"the agent of its module ran into an error of its own: {type(error).__name__}: {error}")
+            return type(error).__qualname__
         finally:
             self._module.attempts.remove(held)
             # Others wait to hear that nothing runs any more.
@@ -120,9 +130,8 @@ class Work:
         except grpc.RpcError as error:
             log.warning("stage.loss_not_told", job=held.job, reason=error.details())
 
-    def _begin(self, held: Held, claim: pb.ClaimTaskResponse) -> None:
-        stage = pb.StageWork()
-        claim.work.Unpack(stage)
+    def _inputs(self, held: Held) -> Inputs | None:
+        """Fetch what the callback gets; None where the orchestrator gives it no more."""
         try:
             inputs = pb.StageInputs.FromString(
                 self._insist(
@@ -135,8 +144,12 @@ class Work:
         except grpc.RpcError as error:
             log.warning("stage.no_inputs", job=held.job, reason=error.details())
             held.refused = True
-            held.over.set()
-            return
+            return None
+        return tuple(wire.parsed(each) for each in inputs.inputs)
+
+    def _begin(self, held: Held, claim: pb.ClaimTaskResponse, given: Inputs) -> None:
+        stage = pb.StageWork()
+        claim.work.Unpack(stage)
         status = {
             "node_status": Status.NODE_RUNNING,
             "task_status": TaskStatus.TASK_RUNNING,
@@ -145,7 +158,6 @@ class Work:
             "node_name": self._module.hello.name,
             "task_id": (stage.task_id.problem_id, stage.task_id.iteration_id),
         }
-        given = tuple(wire.parsed(each) for each in inputs.inputs)
         log.info("stage.begins", job=held.job, task=status["task_id"])
         crash.point("module.before_callback")
         if stage.HasField("hard_limit"):
@@ -153,42 +165,42 @@ class Work:
         held.began = time.monotonic()
         self._module.script.tell(frames.Task(held.job, held.frame, given, status))
 
-    def _report(self, held: Held) -> None:
+    def _report(self, held: Held) -> str | None:
+        """Tell what came of an attempt; return why it failed, or None."""
         outcome = held.outcome
         if held.refused or (outcome is None and not held.timed_out):
-            return
+            return None
         crash.point("module.before_report")
         try:
             if outcome is None or held.timed_out:
                 failure = _timeout(held)
-                self._fail(held, failure.code, failure.message)
-                return
+                return self._fail(held, failure.code, failure.message)
             output = b"" if outcome.output is None else self._serialized(outcome.output)
             if outcome.error:
-                self._fail(held, _CODES[outcome.error], outcome.message, output)
-            elif len(output) > self._reports.largest:
+                return self._fail(held, _CODES[outcome.error], outcome.message, output)
+            if len(output) > self._reports.largest:
                 words = (
                     f"the output takes {len(output)} bytes, most of them {wire.largest(outcome.output or {})}; "
                     f"at most {self._reports.largest} are kept"
                 )
-                self._fail(held, pb.STAGE_ERROR_INVALID_OUTPUT, words)
-            else:
-                answer = self._insist(
-                    held,
-                    lambda: self._client.modules.CompleteStage(
-                        wire.parts(held.attempt, output), timeout=_REPORT_SECONDS
-                    ),
-                )
-                if answer.HasField("error"):
-                    log.warning("stage.output_refused", job=held.job, reason=answer.error.message)
+                return self._fail(held, pb.STAGE_ERROR_INVALID_OUTPUT, words)
+            answer = self._insist(
+                held,
+                lambda: self._client.modules.CompleteStage(wire.parts(held.attempt, output), timeout=_REPORT_SECONDS),
+            )
+            if answer.HasField("error"):
+                log.warning("stage.output_refused", job=held.job, reason=answer.error.message)
+                return pb.StageErrorCode.Name(answer.error.code)
         except grpc.RpcError as error:
             # What holds its stage no more was stopped, perhaps, and has ended before it was told.
             held.told = not lost(error)
             log.warning("stage.not_held" if held.told else "stage.unanswered", job=held.job, reason=error.details())
+        return None
 
-    def _fail(self, held: Held, code: "pb.StageErrorCode.ValueType", message: str, output: bytes = b"") -> None:
+    def _fail(self, held: Held, code: "pb.StageErrorCode.ValueType", message: str, output: bytes = b"") -> str:
         # What a callback says may have a secret in it: people read that where it is hidden, at the orchestrator.
-        log.warning("stage.failed", job=held.job, code=pb.StageErrorCode.Name(code))
+        name = pb.StageErrorCode.Name(code)
+        log.warning("stage.failed", job=held.job, code=name)
         failure = pb.StageFailure(code=code, message=message)
         # Its output is for those who look for the reason; one that is too large tells them nothing.
         kept = output if len(output) <= self._reports.largest else b""
@@ -196,6 +208,7 @@ class Work:
             held,
             lambda: self._client.modules.FailStage(wire.parts(held.attempt, kept, failure), timeout=_REPORT_SECONDS),
         )
+        return name
 
     def _serialized(self, output: frames.Members) -> bytes:
         serialized: bytes = wire.message_of(self._output, output).SerializeToString()

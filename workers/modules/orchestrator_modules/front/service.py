@@ -3,6 +3,7 @@
 import json
 import os
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ _DEFAULT = "http://127.0.0.1:5001"
 _SECONDS = 60.0
 # The service says something every fifteen.
 _SILENCE_SECONDS = 45.0
+_FILES = ("CA_CERT", "CERT", "KEY")
 _OUTPUT = {kind.name: kind.output for kind in KINDS}
 
 
@@ -35,23 +37,50 @@ class ServiceError(RuntimeError):
 class Service:
     """Calls it; good in any thread.
 
-    It is where ORCHESTRATOR_PROBLEMS_URL says, or else where the federation is that runs here, or else on port 5001.
+    It is where ORCHESTRATOR_PROBLEMS_URL says, or else where the federation is that runs here, or else on port 5001:
+    there may be none yet, or another one later. Files of certificates are read again when they change.
     """
 
     def __init__(self) -> None:
-        self.root = (os.environ.get("ORCHESTRATOR_PROBLEMS_URL") or _here() or _DEFAULT).rstrip("/")
-        token = os.environ.get("ORCHESTRATOR_TOKEN")
-        self._client = httpx.Client(
-            base_url=self.root,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            verify=_trust() if self.root.startswith("https:") else True,
-            timeout=_SECONDS,
-            trust_env=False,
-        )
+        self._lock = threading.Lock()
+        self._place: tuple[object, ...] = ()
+        self._made: httpx.Client | None = None
+
+    @property
+    def root(self) -> str:
+        """Where it is now, without a slash at the end."""
+        return (os.environ.get("ORCHESTRATOR_PROBLEMS_URL") or _here() or _DEFAULT).rstrip("/")
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+
+    def _client(self) -> httpx.Client:
+        """Return what reaches it now.
+
+        Raises:
+            ServiceError: a file of certificates cannot be used.
+        """
+        root, files = self.root, [os.environ.get(f"ORCHESTRATOR_CLIENT_{name}") for name in _FILES]
+        token = os.environ.get("ORCHESTRATOR_TOKEN")
+        with self._lock:
+            try:
+                place = (root, token, *((each, Path(each).stat().st_mtime_ns) for each in files if each))
+                if self._made is None or place != self._place:
+                    # Who speaks by the one before may end.
+                    self._made = httpx.Client(
+                        base_url=root,
+                        headers={"Authorization": f"Bearer {token}"} if token else {},
+                        verify=_trust(*files) if root.startswith("https:") else True,
+                        timeout=_SECONDS,
+                        trust_env=False,
+                    )
+                    self._place = place
+            except OSError as error:
+                raise ServiceError(f"the certificates of ORCHESTRATOR_CLIENT_… cannot be used: {error}") from error
+            return self._made
 
     def call(self, method: str, path: str, document: Any = None, timeout: float = _SECONDS) -> Any:
         """Send a request, and return the document that is answered.
@@ -60,7 +89,7 @@ class Service:
             ServiceError: it is refused, or nothing answers.
         """
         try:
-            answer = self._client.request(method, path, json=document, timeout=timeout)
+            answer = self._client().request(method, path, json=document, timeout=timeout)
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise ServiceError(f"{method} {self.root}{path}: {error or type(error).__name__}") from error
@@ -76,7 +105,7 @@ class Service:
             ServiceError: nothing answers.
         """
         try:
-            answer = self._client.get(f"/api/problems/{problem}/iterations/{iteration}/raw_model")
+            answer = self._client().get(f"/api/problems/{problem}/iterations/{iteration}/raw_model")
         except httpx.HTTPError as error:
             raise ServiceError(str(error) or type(error).__name__) from error
         return answer.content if answer.is_success else b""
@@ -93,7 +122,7 @@ class Service:
         headers = {} if after is None else {"Last-Event-ID": after}
         timeout = httpx.Timeout(_SECONDS, read=_SILENCE_SECONDS)
         try:
-            with self._client.stream("GET", "/api/events", headers=headers, timeout=timeout) as answer:
+            with self._client().stream("GET", "/api/events", headers=headers, timeout=timeout) as answer:
                 if answer.is_error:
                     raise ServiceError(f"GET {self.root}/api/events: {answer.status_code}", answer.status_code)
                 yield "", "", None
@@ -161,9 +190,8 @@ def _here() -> str:
         return ""
 
 
-def _trust() -> ssl.SSLContext:
-    authority, certificate, key = (os.environ.get(f"ORCHESTRATOR_CLIENT_{name}") for name in ("CA_CERT", "CERT", "KEY"))
+def _trust(authority: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=authority)
     if certificate and key:
-        context.load_cert_chain(Path(certificate), Path(key))
+        context.load_cert_chain(certificate, key)
     return context

@@ -1,28 +1,23 @@
 """What tools of the operator ask of any process: `/health` (it lives), `/ready` (it can do its work).
 
 The server answers beside its other pages. Every other process answers from a thread of its own, so that it does so
-while it waits for a broker; a process that hangs as a whole answers no more.
+while it waits for a broker; a process that hangs as a whole answers no more. What serves the pages is imported where
+somebody is answered alone: it is a tenth of what the agent of a worker takes to start.
 """
 
 import asyncio
-import contextlib
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UnavailableError
-from orchestrator.listening import Limits, Listener, Protocol, runner
 
-_LIMITS = Limits(connections=32, of_one=16, seconds=5.0)
-_END_SECONDS = 5.0
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+    from orchestrator.listening import Listener
+
 # A worker that says for so long nothing does not read.
 _PATIENCE_SECONDS = 10.0
 
@@ -31,32 +26,7 @@ Ready = Callable[[], Awaitable[None]]
 
 
 Told = Callable[[], Mapping[str, str]]
-
-
-def nothing() -> Mapping[str, str]:
-    """Return nothing to say besides."""
-    return {}
-
-
-def routes(ready: Ready, told: Told = nothing) -> list[Route]:
-    """Return the routes of both.
-
-    Args:
-        ready: asked by `/ready`.
-        told: returns what its answer says besides.
-    """
-
-    async def live(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def is_ready(_: Request) -> Response:
-        try:
-            await ready()
-        except UnavailableError as error:
-            return JSONResponse({"status": str(error), **told()}, status_code=503)
-        return JSONResponse({"status": "ok", **told()})
-
-    return [Route("/health", live), Route("/ready", is_ready)]
+"""Returns what the answer of `/ready` says besides."""
 
 
 class AddressError(Exception):
@@ -73,16 +43,18 @@ def check_address(address: str | None) -> None:
         _listen(address).close()
 
 
-def _listen(address: str) -> Listener:
+def _listen(address: str) -> "Listener":
+    from orchestrator.health import pages
+
     try:
-        return Listener(address, _LIMITS)
+        return pages.listen(address)
     except OSError as error:
         reason = f"ORCHESTRATOR_HEALTH_ADDRESS {address} cannot be listened on: {error.strerror}"
         raise AddressError(reason) from error
 
 
 @contextmanager
-def answering(address: str | None, ready: Ready, more: Sequence[Route] = ()) -> Iterator[None]:
+def answering(address: str | None, ready: Ready, more: "Sequence[Route]" = ()) -> Iterator[None]:
     """Answer from a thread as long as the block runs.
 
     Args:
@@ -96,41 +68,10 @@ def answering(address: str | None, ready: Ready, more: Sequence[Route] = ()) -> 
     if address is None:
         yield
         return
-    listener = _listen(address)
-    # A process that is forked from this one would keep the address from the next.
-    os.register_at_fork(after_in_child=listener.close)
-    server = _Server(
-        uvicorn.Config(
-            Starlette(routes=[*routes(ready), *more]),
-            http=type("_Protocol", (Protocol,), {"patience": _LIMITS.seconds}),
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-    )
-    thread = threading.Thread(target=_serve, args=(server, listener), name="health", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(_END_SECONDS)
-        listener.close()
+    # Where nobody is answered it is not needed.
+    from orchestrator.health import pages
 
-
-def _serve(server: "_Server", listener: Listener) -> None:
-    with runner(_LIMITS) as running:
-        running.run(server.serve(sockets=[listener]))
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # They are the process's, and only its main thread can hear them.
+    with pages.served(_listen(address), ready, more):
         yield
 
 
