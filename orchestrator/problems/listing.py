@@ -25,7 +25,9 @@ _ONE = statement(_PROBLEMS, WHICH="problems.problem = :problem")
 _PAGE = statement(
     """
     WITH listed AS ($PROBLEMS),
-         sized AS (SELECT listed.*, sum(octet_length(user_input)) OVER (ORDER BY problem DESC) AS size FROM listed)
+         sized AS (SELECT problem, created_at, state, iteration, count, user_input,
+                          sum(octet_length(user_input)) OVER (ORDER BY problem DESC) AS size
+                   FROM listed)
     SELECT problem, created_at, state, iteration, count, user_input FROM sized
     WHERE size - octet_length(user_input) < :bytes ORDER BY problem DESC
     """,

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import resource
 import signal
 import socket
 import sys
@@ -30,7 +29,7 @@ from workers.executors.launching import ForkServer
 from workers.executors.lease import clock
 from workers.executors.subprocess import short_home
 
-from .contained import EXECUTORS, LIMITS, Contained, limited, processes_with
+from .contained import EXECUTORS, Contained, limited, processes_with
 
 LOOKS = """
 import ctypes
@@ -382,22 +381,6 @@ def test_a_control_group_ends_what_hides(tmp_path: Path, control_group: Path) ->
 def test_where_no_control_group_can_be_made_the_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoGroupError, match=r"ORCHESTRATOR_CGROUP=.*Delegate=memory pids"):
         cgroup.check(tmp_path / "nowhere")
-
-
-def test_a_start_stays_cheap(tmp_path: Path) -> None:
-    """In processor time, which a busy machine does not stretch, next to what the launcher alone takes."""
-    took = {}
-    for kind in EXECUTORS:
-        (tmp_path / kind).mkdir()
-        contained = Contained(tmp_path / kind, kind)
-        contained.run("pass")
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        for _ in range(5):
-            assert contained.run("pass", LIMITS) == Outcome(Ending.EXITED, 0)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took[kind] = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 5
-    print(f"seconds of processor time a start: {took}")
-    assert took["sandbox"] < 4 * took["subprocess"]
 
 
 def test_the_functions_processes_are_gone(tmp_path: Path) -> None:

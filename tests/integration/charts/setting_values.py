@@ -170,6 +170,7 @@ WORKER_SETTINGS = {
     "taskTimeLimit": 172800,
     "taskKillGrace": 2.5,
     "drainSeconds": 3600,
+    "leaveRuns": True,
     "sandboxProgram": "/usr/bin/env",
     "sandboxPaths": "/opt/cuda,/dev/nvidia0:rw",
     "sandboxSharedMemory": 2147483648,

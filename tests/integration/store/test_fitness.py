@@ -96,20 +96,20 @@ def test_problems_and_executions_are_served_with_rows_alone_and_over_ipv6(roles:
     settings = {
         "ORCHESTRATOR_PROBLEMS_ADDRESS": problems,
         "ORCHESTRATOR_PROBLEMS_IDENTITY": "open",
-        "ORCHESTRATOR_PROBLEMS_ORGANIZATION": "org-1",
+        "ORCHESTRATOR_PROBLEMS_ORGANIZATION": "org-6",
         "ORCHESTRATOR_PROBLEMS_CHANNEL": "channel",
         "ORCHESTRATOR_HTTP_ADDRESS": executions,
         "ORCHESTRATOR_API_IDENTITY": "open",
-        "ORCHESTRATOR_API_ORGANIZATION": "org-1",
+        "ORCHESTRATOR_API_ORGANIZATION": "org-6",
         "ORCHESTRATOR_API_CHANNEL": "channel",
         "ORCHESTRATOR_EXECUTIONS_RUNTIME": "on",
         "MEDIA_ROOT": str(tmp_path / "media"),
         "ALLOWED_HOSTS": "[::1]",
     }
     url = roles.url(SERVER)
-    with serving(tmp_path, url, {"channel": ["org-1"]}, settings, address=f"[::1]:{free_port()}", migrate=False) as at:
+    with serving(tmp_path, url, {"channel": ["org-6"]}, settings, address=f"[::1]:{free_port()}", migrate=False) as at:
         with grpc.insecure_channel(at) as transport:
-            Organization(Wire(transport), "org-1", "channel").send(pb.RegisterOrganizationParam())
+            Organization(Wire(transport), "org-6", "channel").send(pb.RegisterOrganizationParam())
         with httpx.Client(base_url=f"http://{problems}", trust_env=False, timeout=30) as front:
             assert front.post("/user_input", json={"problem_short_description": "a"}).status_code == 200
             task = {"problem_id": 1, "iteration_id": 1}

@@ -197,13 +197,13 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     hello = connection.recv()
-    settings = _settings(f"{hello.kind}/{hello.name}")
-    Agent(settings, hello, Script(connection, sys.stdin.fileno())).run()
+    script = Script(connection, sys.stdin.fileno())
+    Agent(_settings(f"{hello.kind}/{hello.name}", script), hello, script).run()
     # Whatever else its threads do, they must not keep it once its script is gone.
     threading.Event().wait()
 
 
-def _settings(module: str) -> Settings:
+def _settings(module: str, script: Script) -> Settings:
     """Return what this agent is told; where that is wrong, say so in one line, and end a while after it.
 
     Its script starts another then: a file that is missing may be there by now.
@@ -213,8 +213,11 @@ def _settings(module: str) -> Settings:
     except ValidationError as error:
         logs.configure_process("ERROR", module=module)
         log.error("settings.wrong", reason=explain(error, Settings), meanwhile="this module takes nothing")
-        # Less, where the script ends.
-        select.select([sys.stdin], [], [], _WRONG_SECONDS)
+        if any(select.select([sys.stdin], [], [], _WRONG_SECONDS)):
+            # Nothing was taken, so nothing is to be given back. Unheard, the script starts another for that.
+            script.tell(frames.Left())
+            for _ in script.said():
+                pass
         sys.exit(os.EX_CONFIG)
     logs.configure_process(settings.log_level, module=module)
     return settings
