@@ -218,10 +218,13 @@ def test_a_templates_own_parameters_follow_in_one_flat_list(
 
 def test_a_federated_run_has_its_topics_before_its_workflow_is_asked_for(installation: Installation, light_kafka: str):
     schema = installation.schema(inputs=FEDERATED)
+    client = AdminClient({"bootstrap.servers": light_kafka, "log_level": 0})
+    # Another may have made it in a way of its own, and it stays so then.
+    client.delete_topics(["status"])
+    wait_until(lambda: "status" not in installation.topics(), 60, "the topic to be removed")
     with installation.asked_for(lambda: installation.portal.execution(schema)) as execution:
         pair = [f"{adapter(execution)}_models_to_manager", f"{adapter(execution)}_models_to_clients"]
         assert installation.topics_of(execution) == {*pair}
-        client = AdminClient({"bootstrap.servers": light_kafka, "log_level": 0})
         for name, compression in (("status", "uncompressed"), (pair[0], "gzip"), (pair[1], "gzip")):
             [answered] = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)]).values()
             given = {key: each.value for key, each in answered.result(20).items()}
