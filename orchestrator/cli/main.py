@@ -7,7 +7,6 @@ store cannot be reached or refused; 130 it was interrupted.
 import gc
 import os
 import signal
-import sys
 from importlib import import_module
 
 import click
@@ -48,9 +47,6 @@ _COMMANDS = {
     "runtime": "orchestrator.cli.organization:runtime",
     "certs": "orchestrator.cli.certs:certs",
 }
-
-_SERVICES = {"serve", "beat", "worker", "store"}
-"""Those that log, and show nothing in colours."""
 
 _HELP = {"-h", "--help"}
 _OBJECTS_UNTIL_COLLECTION = 10_000
@@ -103,9 +99,6 @@ class _Lazy(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        if cmd_name in _SERVICES:
-            # structlog and httpx import it where it is there: for nothing, and a twelfth of what these take to start.
-            sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
         module, _, attribute = _COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
