@@ -99,6 +99,8 @@ class Agent:
         self._cleaning: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:
+        # One that was killed while it ended has left it.
+        self._seats.clear()
         self._succession.find()
         for beat in self._beats:
             beat.start()
@@ -180,9 +182,10 @@ class Agent:
         """Have an attempt end for which the worker has no more time, or leave it to the next worker."""
         if self._keeps and self._succession.has(place):
             self._succession.leave()
-            owner = self._owner(place)
-            if (owner is not None and processes.end(*owner)) or not place.lives():
-                return
+            if (owner := self._owner(place)) is not None:
+                processes.end(*owner)
+            # One that was ended may hold its folder for a moment more.
+            return
         orders.give(place, orders.Kind.RELEASE, "its worker ends")
 
     def _bury(self, place: Place, lock: int) -> None:

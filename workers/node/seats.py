@@ -38,11 +38,12 @@ class Seats:
         Returns:
             False when the worker ends first.
         """
-        while not self._is_free():
-            if (self._folder / _LEAVING).exists():
-                return False
+        while not self._leaves:
+            if self._is_free():
+                # It may be free because the worker ends, and all its runs have.
+                return not self._leaves
             time.sleep(_LOOK_SECONDS)
-        return True
+        return False
 
     def leave(self) -> None:
         """Say to all processes of the node that the worker ends."""
@@ -52,8 +53,12 @@ class Seats:
             log.error("worker.leaving_not_told", error=str(error))
 
     def clear(self) -> None:
-        """Take that back: it has ended."""
+        """Take that back: a worker begins, or has ended."""
         (self._folder / _LEAVING).unlink(missing_ok=True)
+
+    @property
+    def _leaves(self) -> bool:
+        return (self._folder / _LEAVING).exists()
 
     def _is_free(self) -> bool:
         records = [record for place in folder.places(self._folder) if (record := place.record()) and record.runs]
