@@ -110,7 +110,10 @@ def test_a_module_that_goes_while_it_is_asked_is_told_at_once(desk: Desk):
     module = desk.present()[MODEL]
     asked = {"configuration": "goal", "timeout": 60}
     waiting = [desk.later("/config_request", asked), desk.later("/api/nodes/ML_MODEL/configuration", asked)]
-    wait_until(lambda: module.report().requests, 20)
+    # Each is told of when the one before is answered.
+    kept = "SELECT 1 FROM configuration_requests WHERE kind = :kind AND answered_at IS NULL AND deadline_at > now()"
+    wait_until(lambda: len(desk.deployment.rows(kept, kind=MODEL)) == len(waiting), 60, "both requests to be there")
+    wait_until(lambda: module.report().requests, 60)
     module.phase = pb.PHASE_ENDED
     module.report()
     front, native = (each.result(20) for each in waiting)
