@@ -1,5 +1,6 @@
 """An HTTP service of one product, as its commands call it: where it is, and what its answers mean."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _NOT_OF_THE_REQUEST = (401, 403, 429, 500, 503)
 
 
 @dataclass(frozen=True)
-class HttpService:
+class HttpService(ABC):
     """What the command line and the environment say of a service; see `options`."""
 
     url: str | None
@@ -74,13 +75,13 @@ class HttpService:
         except (running.NowhereError, ValueError, OSError):
             return None
 
+    @abstractmethod
     def served_by(self, federation: "Running") -> str | None:
         """Return where a federation serves, None where it does not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, body: Any) -> str:
         """Return what the body of a refusal says, for people; empty where it says nothing."""
-        raise NotImplementedError
 
     @contextmanager
     def reached(self) -> Iterator[httpx.Client]:

@@ -1,5 +1,6 @@
 """A server of a federation on one machine: a process of ours on a port that stays the same over restarts."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -7,7 +8,7 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.processes import Process, ProcessError
 
 
-class Server:
+class Server(ABC):
     """What every such server has; how it starts, says its class. As a context manager it runs as long as the block.
 
     Args:
@@ -20,9 +21,9 @@ class Server:
         self._port = port
         self._process: Process | None = None
 
+    @abstractmethod
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self.start()
