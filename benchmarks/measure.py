@@ -46,7 +46,7 @@ class Row:
         tls: whether the server speaks mutual TLS.
         workers: whether the organizations' workers and asset stores run.
         once: whether repeating it says nothing new.
-        product: which it is of, `executions` or `problems`, that not every checkout serves; empty for compute.
+        needs: a product, `executions` or `problems`, or a method of gRPC that not every checkout serves; else empty.
     """
 
     name: str
@@ -55,4 +55,4 @@ class Row:
     tls: bool = False
     workers: bool = False
     once: bool = False
-    product: str = ""
+    needs: str = ""

@@ -125,8 +125,8 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
             for number in range(1 if row.once else stage.sizes.repeats):
                 stage.forget()
                 for side in stage.sides if number % 2 == 0 else reversed(stage.sides):
-                    if row.product and not side.checkout.serves(row.product):
-                        table.passed_over[row.name] = f"{side.name} serves no {row.product}"
+                    if row.needs and not side.checkout.serves(row.needs):
+                        table.passed_over[row.name] = f"{side.name} serves no {row.needs}"
                         tell(f"{row.name}: passed over, since {table.passed_over[row.name]}")
                         continue
                     tell(f"{row.name}: {row.about} ({side.name})")

@@ -85,9 +85,12 @@ class Checkout:
             answer = (asked.stdout + asked.stderr).strip()
             raise BenchError(f"{self.interpreter} does not run the code in {self.path}; run `make dev` there: {answer}")
 
-    def serves(self, product: str) -> bool:
-        """Whether its server knows a product: `executions` or `problems`."""
-        return (self.path / "orchestrator" / "gateway" / product).is_dir()
+    def serves(self, what: str) -> bool:
+        """Whether its server knows a product, `executions` or `problems`, or a method of gRPC, by its name."""
+        if (self.path / "orchestrator" / "gateway" / what).is_dir():
+            return True
+        contract = (self.path / "orchestrator" / "protos").glob("*.proto")
+        return any(f"rpc {what}(" in service.read_text() for service in contract)
 
     @cached_property
     def executor(self) -> str:

@@ -27,7 +27,12 @@ def rows(sizes: Sizes) -> list[Row]:
     """Return the rows: replay, resuming, the way of one event, and the fan-out."""
     return [
         Row("events replay", f"{sizes.replayed:,} events from the beginning to one subscriber", _replay),
-        Row("events replay batched", "the same, many events in a message", partial(_replay, batches=True)),
+        Row(
+            "events replay batched",
+            "the same, many events in a message",
+            partial(_replay, batches=True),
+            needs="SubscribeToEventBatches",
+        ),
         Row("events resume", "a subscriber that goes on from the middle of them", _resume),
         Row("events idle", "from the answer of a call to its event, nothing else going on", _idle),
         *(

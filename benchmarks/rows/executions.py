@@ -35,7 +35,7 @@ def rows(sizes: Sizes) -> list[Row]:
                 f"executions create {count}",
                 f"executions with a file of variables, each a multipart POST: {count} clients",
                 partial(_creations, count),
-                product="executions",
+                needs="executions",
             )
             for count in clients
         ),
@@ -44,7 +44,7 @@ def rows(sizes: Sizes) -> list[Row]:
                 f"executions report {count}",
                 f"that an execution runs, and that it has succeeded: {count} clients",
                 partial(_reports, count),
-                product="executions",
+                needs="executions",
             )
             for count in clients
         ),
@@ -52,7 +52,7 @@ def rows(sizes: Sizes) -> list[Row]:
             "executions list",
             f"a page of {_PAGE} of the {sizes.listed:,} executions of a schema",
             _pages,
-            product="executions",
+            needs="executions",
         ),
     ]
 

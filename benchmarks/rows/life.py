@@ -51,6 +51,7 @@ def rows(sizes: Sizes) -> list[Row]:
                 f"life batched {clients} plain",
                 f"the same by ClaimTasks and CompleteTasks of {_BATCH} tasks each: {clients} clients",
                 partial(_measure_batches, clients),
+                needs="ClaimTasks",
             )
             for clients in sizes.clients
         ),

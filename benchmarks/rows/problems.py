@@ -75,13 +75,13 @@ def rows(sizes: Sizes) -> list[Row]:
             "problems stages",
             f"{sizes.problems} problems at once, through six modules that do nothing, and who waits for each",
             _stages,
-            product="problems",
+            needs="problems",
         ),
         Row(
             "problems replicas",
             f"{sizes.problems} problems, one of whose stages takes {_PAUSE} s: two replicas of its module against one",
             _replicas,
-            product="problems",
+            needs="problems",
         ),
         # Last: what they submit waits for ever.
         *(
@@ -89,7 +89,7 @@ def rows(sizes: Sizes) -> list[Row]:
                 f"problems submit {count}",
                 f"problems submitted as front ends do: {count} clients",
                 partial(_submissions, count),
-                product="problems",
+                needs="problems",
             )
             for count in clients
         ),
