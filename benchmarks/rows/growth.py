@@ -22,7 +22,15 @@ _BATCH = 10
 
 
 def _lives(clients: int) -> Callable[[Stage, Side], Numbers]:
-    return lambda stage, side: {"lives": Number(life.rate(stage, side, "older", clients), "tasks/s")}
+    def measure(stage: Stage, side: Side) -> Numbers:
+        done = life.live(stage, side, "older", clients)
+        return {
+            "lives": Number(done.lives / done.seconds, "tasks/s"),
+            "server's processor": Number(done.server / done.lives * 1e6, "µs a task"),
+            "Postgres' processor": Number(done.database / done.lives * 1e6, "µs a task"),
+        }
+
+    return measure
 
 
 def _registration(stage: Stage, side: Side) -> Numbers:

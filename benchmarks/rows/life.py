@@ -60,16 +60,17 @@ def rows(sizes: Sizes) -> list[Row]:
 
 def rate(stage: Stage, side: Side, kind: str, clients: int) -> float:
     """Return how many lives a second so many clients make."""
-    done = _driven(stage, side, kind, clients)
+    done = live(stage, side, kind, clients)
     return done.lives / done.seconds
 
 
-def _driven(stage: Stage, side: Side, kind: str, clients: int) -> Driven:
+def live(stage: Stage, side: Side, kind: str, clients: int) -> Driven:
+    """Have so many clients make tasks Done; return what that took."""
     return driven(stage, side, clients, [KINDS[kind](key) for key in ready_tasks(side, stage.sizes.lives)])
 
 
 def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
-    done = _driven(stage, side, kind, clients)
+    done = live(stage, side, kind, clients)
     calls = len(KINDS[kind](function(side)))
     echoes, echo_processor = echo.measure(stage, clients, side.tls)
     floor, sql_processor, beside = None, None, ""
@@ -92,7 +93,7 @@ def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
 
 
 def _measure_batches(clients: int, stage: Stage, side: Side) -> Numbers:
-    one_by_one = _driven(stage, side, "claimed", clients)
+    one_by_one = live(stage, side, "claimed", clients)
     keys = ready_tasks(side, stage.sizes.lives)
     batches = [batched_lives(keys[start : start + _BATCH]) for start in range(0, len(keys), _BATCH)]
     done = driven(stage, side, clients, batches)
