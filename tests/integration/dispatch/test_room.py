@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.core.pokes import queue
@@ -270,6 +271,23 @@ def test_a_purge_keeps_its_place_among_what_has_room(poked):
         taken = [poke for _, poke in outbox.take(connection, poked.queue, 10, 10)]
     assert [poke.message == outbox.PURGE for poke in taken] == [False, True, False]
     assert [taken[0].key, taken[2].key] == [*before, *after_it]
+
+
+def test_however_many_are_out_few_of_them_are_read_when_more_are_sent(poked):
+    poked.register(100)
+    poked.member.execute(
+        """INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
+           SELECT -number, :queue, 0, gen_random_uuid(), 1, now() - number * interval '1 second'
+           FROM generate_series(1, 5000) AS number""",
+        queue=poked.queue,
+    )
+    with poked.member.database.begin() as connection:
+        outbox.mark_sent(
+            connection, poked.queue, [identity for identity, _ in outbox.take(connection, poked.queue, 100)]
+        )
+        # The rows that whole readings of the table have met in this transaction.
+        met = text("SELECT pg_stat_get_xact_tuples_returned('sent_pokes'::regclass)")
+        assert connection.execute(met).scalar_one() < 1_000
 
 
 def test_every_one_of_many_is_poked_for_in_the_end(poked):
