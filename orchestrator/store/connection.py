@@ -1,6 +1,6 @@
 """A connection inside a transaction: what every statement of ours runs on.
 
-Named statements go to psycopg as they are, which prepares those that come again; they are what runs in each call. What
+Named statements go to psycopg as they are, prepared; they are what runs in each call. What
 is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls sees
 one kind of error: psycopg's.
 """
@@ -161,7 +161,8 @@ class Connection:
             given = dict(parameters or {})
             for name, type_name in _arrays(query):
                 given[name] = arrays.written(type_name, given[name])
-            cursor.execute(_sql(query), given)
+            # Planning one takes longer than running it. By itself the driver waits until it has come five times.
+            cursor.execute(_sql(query), given, prepare=True)
         return Rows(cursor.fetchall() if cursor.description else (), cursor.rowcount)
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
