@@ -6,7 +6,6 @@ Every method parses its request and answers it; the stream sends as many message
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +15,7 @@ from orchestrator import protos as pb
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls, Flow
 from orchestrator.calls.gate import Gate
+from orchestrator.calls.threads import Threads
 from orchestrator.cli.configuration import configure
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers, Listed, Method, Stream, Unary
@@ -55,7 +55,7 @@ async def _serve(settings: ServerSettings) -> None:
     channels = read_channels(settings.channel_config)
     gate = Gate(lambda: channels, (lambda: trust.value) if trust else None)
     echoes = {service: {name: _echo(each) for name, each in methods.items()} for service, methods in METHODS.items()}
-    with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
+    with Threads(settings.database_pool_size, "call") as threads:
         no_events: Any = None
         calls = Calls(_Nothing(), no_events, Admission(settings, threads))
         server, _ = make_server(settings, Handlers(gate, calls), certificates, echoes)

@@ -18,6 +18,7 @@ from orchestrator.calls import metrics
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
 from orchestrator.calls.gate import Gate
+from orchestrator.calls.threads import Threads
 from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
@@ -139,7 +140,7 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     # A thread that waits for an answer of the database would hold up the end for as long as that takes.
     impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
     impatience.daemon = True
-    with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
+    with Threads(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
         calls = Calls(database, feed, Admission(settings, threads))

@@ -5,12 +5,11 @@ A message is read only when there is a place for it: until then it is left with 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
-from contextvars import copy_context
 from typing import TypeAlias, TypeVar
 
 from orchestrator.calls.parts import LARGEST_PART, Kept
+from orchestrator.calls.threads import Threads
 from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
 from orchestrator.core.errors import BadRequestError, UnavailableError
@@ -42,7 +41,7 @@ class Admission:
         threads: that calls run in.
     """
 
-    def __init__(self, settings: ServerSettings, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, settings: ServerSettings, threads: Threads) -> None:
         self._calls = {lane: InHand("calls", settings.calls_per_organization, settings.calls_in_all) for lane in Lane}
         self._subscriptions = InHand(
             "subscriptions", settings.subscriptions_per_organization, settings.subscriptions_in_all
@@ -166,13 +165,4 @@ class Admission:
     async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
         """Run a function in a thread when it is the organization's turn."""
         async with self._turns.turn(organization, lane):
-            work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function)
-            try:
-                return await asyncio.shield(work)
-            finally:
-                # The caller may be gone: a thread cannot be told, and holds its place to its end.
-                if not work.done():
-                    await asyncio.wait([work])
-                work.exception()
-                # Its error knows this frame: together they would keep the request until they are collected.
-                del work
+            return await self._threads.run(function)
