@@ -35,6 +35,7 @@ from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
+from orchestrator.gateway.loop import runner
 from orchestrator.gateway.metrics import RelayLag, exposition
 from orchestrator.gateway.problems import start as problems
 from orchestrator.gateway.problems.edge import Application
@@ -42,7 +43,7 @@ from orchestrator.gateway.problems.start import Place
 from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
 from orchestrator.gateway.tracing import traced
-from orchestrator.listening import Limits, Listener, make_room, runner
+from orchestrator.listening import Limits, Listener, make_room
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
