@@ -4,19 +4,21 @@ Run as `python -m benchmarks.echo` with the settings of `orchestrator serve`, of
 Every method parses its request and answers it; the stream sends as many messages as its request says, `count:size`.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 from google.protobuf.message import Message
 
+from orchestrator import log
 from orchestrator import protos as pb
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls, Flow
 from orchestrator.calls.gate import Gate
+from orchestrator.calls.threads import Threads
 from orchestrator.cli.configuration import configure
+from orchestrator.gateway.loop import runner
+from orchestrator.listening import Limits
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.handlers import Handlers, Listed, Method, Stream, Unary
 from orchestrator.rpc.methods import METHODS
@@ -55,7 +57,7 @@ async def _serve(settings: ServerSettings) -> None:
     channels = read_channels(settings.channel_config)
     gate = Gate(lambda: channels, (lambda: trust.value) if trust else None)
     echoes = {service: {name: _echo(each) for name, each in methods.items()} for service, methods in METHODS.items()}
-    with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
+    with Threads(settings.database_pool_size, "call") as threads:
         no_events: Any = None
         calls = Calls(_Nothing(), no_events, Admission(settings, threads))
         server, _ = make_server(settings, Handlers(gate, calls), certificates, echoes)
@@ -63,5 +65,13 @@ async def _serve(settings: ServerSettings) -> None:
         await server.wait_for_termination()
 
 
+def _main() -> None:
+    settings = configure(ServerSettings)
+    log.configure_process(settings.log_level)
+    limits = Limits(settings.http_connections, settings.http_connections_per_address, settings.http_request_time)
+    with runner(limits) as running:
+        running.run(_serve(settings))
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(configure(ServerSettings)))
+    _main()

@@ -142,11 +142,19 @@ class _Counted(socket.socket):
 
     def close(self) -> None:
         """Close it."""
+        self._end()
+        super().close()
+
+    def detach(self) -> int:
+        """Leave it to who closes it in its stead, as uvloop does."""
+        self._end()
+        return super().detach()
+
+    def _end(self) -> None:
         if self.fileno() >= 0:
             self._counts[self._peer] -= 1
             if not self._counts[self._peer]:
                 del self._counts[self._peer]
-        super().close()
 
 
 def _peer(address: str) -> str:

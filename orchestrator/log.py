@@ -2,10 +2,10 @@
 
 import logging
 import re
+import secrets
 import sys
 import threading
 from types import TracebackType
-from uuid import uuid4
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -91,7 +91,7 @@ def begin_request(given: str | None, peer: str) -> str:
         given: the id that the caller gives; where it is none, or looks like none, it gets one of ours.
         peer: the address that it comes from.
     """
-    request = given if given and _ID.fullmatch(given) else uuid4().hex
+    request = given if given and _ID.fullmatch(given) else secrets.token_hex(16)
     structlog.contextvars.bind_contextvars(request=request, peer=peer)
     return request
 

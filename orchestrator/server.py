@@ -19,6 +19,7 @@ from orchestrator.calls import metrics
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
 from orchestrator.calls.gate import Gate
+from orchestrator.calls.threads import Threads
 from orchestrator.core.errors import UnavailableError
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.cursors import Cursors
@@ -35,6 +36,7 @@ from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
 from orchestrator.gateway.executions import start as executions
 from orchestrator.gateway.identity import Identity, Ways
+from orchestrator.gateway.loop import runner
 from orchestrator.gateway.metrics import RelayLag, exposition
 from orchestrator.gateway.problems import start as problems
 from orchestrator.gateway.problems.edge import Application
@@ -42,7 +44,7 @@ from orchestrator.gateway.problems.start import Place
 from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
 from orchestrator.gateway.tracing import traced
-from orchestrator.listening import Limits, Listener, make_room, runner
+from orchestrator.listening import Limits, Listener, make_room
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
@@ -142,7 +144,7 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     # A thread that waits for an answer of the database would hold up the end for as long as that takes.
     impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
     impatience.daemon = True
-    with ThreadPoolExecutor(settings.database_pool_size, "call") as threads:
+    with Threads(settings.database_pool_size, "call") as threads:
         trust = files.certificates.trust if files.certificates and settings.verify_client_msp_id else None
         gate = Gate(lambda: files.channels.value, (lambda: trust.value) if trust else None)
         calls = Calls(database, feed, Admission(settings, threads))

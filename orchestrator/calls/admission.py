@@ -4,17 +4,15 @@ A message is read only when there is a place for it: until then it is left with 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import copy_context
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TypeAlias, TypeVar
 
-from orchestrator.calls import metrics
 from orchestrator.calls.parts import LARGEST_PART, Kept
+from orchestrator.calls.threads import Threads
 from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
-from orchestrator.core.errors import BadRequestError, BusyError, UnavailableError
+from orchestrator.core.errors import BadRequestError, UnavailableError
 from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.settings import ServerSettings
 
@@ -43,7 +41,7 @@ class Admission:
         threads: that calls run in.
     """
 
-    def __init__(self, settings: ServerSettings, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, settings: ServerSettings, threads: Threads) -> None:
         self._calls = {lane: InHand("calls", settings.calls_per_organization, settings.calls_in_all) for lane in Lane}
         self._subscriptions = InHand(
             "subscriptions", settings.subscriptions_per_organization, settings.subscriptions_in_all
@@ -58,37 +56,38 @@ class Admission:
         self._turns = Turns(settings.database_pool_size)
         self._threads = threads
 
-    @contextmanager
-    def call(self, organization: str, lane: Lane) -> Iterator[None]:
+    def call(self, organization: str, lane: Lane) -> AbstractContextManager[None]:
         """Have a call in hand as long as the block lasts.
 
         Raises:
             BusyError: there are too many.
         """
-        with _counted(self._calls[lane], organization):
-            yield
+        return self._calls[lane].one(organization)
 
-    @contextmanager
-    def subscription(self, organization: str) -> Iterator[None]:
+    def subscription(self, organization: str) -> AbstractContextManager[None]:
         """Have a subscription in hand as long as the block lasts.
 
         Raises:
             BusyError: there are too many.
         """
-        with _counted(self._subscriptions, organization):
-            yield
+        return self._subscriptions.one(organization)
 
-    @asynccontextmanager
     async def message(
-        self, receive: Receive, organization: str, lane: Lane, size_of: Callable[[bytes], int]
-    ) -> AsyncIterator[bytes]:
-        """Receive the one message of a call; a large one counts as long as the block lasts.
+        self,
+        receive: Receive,
+        organization: str,
+        lane: Lane,
+        size_of: Callable[[bytes], int],
+        work: Callable[[bytes], Awaitable[Result]],
+    ) -> Result:
+        """Receive the one message of a call and work on it; a large one counts until that is done.
 
         Args:
             receive: receives it.
             organization: whose turn it is.
             lane: whose places.
             size_of: tells how many bytes of memory it takes once it is parsed, at most.
+            work: is done with it.
 
         Raises:
             BadRequestError: it takes too much memory once it is parsed.
@@ -106,9 +105,8 @@ class Admission:
                 )
             if size > _LARGE:
                 async with self.large(organization, lane):
-                    yield body
-                return
-        yield body
+                    return await work(body)
+        return await work(body)
 
     @asynccontextmanager
     async def large(self, organization: str, lane: Lane) -> AsyncIterator[None]:
@@ -138,7 +136,7 @@ class Admission:
             BusyError: too many such requests are in hand.
             UnavailableError: a part does not arrive in time.
         """
-        with _counted(self._submissions, organization), Kept() as kept:
+        with self._submissions.one(organization), Kept() as kept:
             while (part := await self._part(receive, organization, lane)) is not None:
                 if len(part) > LARGEST_PART or size_of(part) > self._parsed_bytes:
                     raise BadRequestError(f"a part of the request has {len(part)} bytes, and may have {LARGEST_PART}")
@@ -167,24 +165,4 @@ class Admission:
     async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
         """Run a function in a thread when it is the organization's turn."""
         async with self._turns.turn(organization, lane):
-            work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function)
-            try:
-                return await asyncio.shield(work)
-            finally:
-                # The caller may be gone: a thread cannot be told, and holds its place to its end.
-                if not work.done():
-                    await asyncio.wait([work])
-                work.exception()
-                # Its error knows this frame: together they would keep the request until they are collected.
-                del work
-
-
-@contextmanager
-def _counted(hand: InHand, organization: str) -> Iterator[None]:
-    try:
-        counted = hand.one(organization)
-        with counted:
-            yield
-    except BusyError:
-        metrics.refused(organization)
-        raise
+            return await self._threads.run(function)

@@ -5,8 +5,8 @@ What the use case does happens in a thread, in one transaction.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -161,6 +161,24 @@ class Streaming(Generic[Request]):
     source: Callable[[Flow, Request], AsyncGenerator[bytes, None]]
 
 
+class _Open:
+    """Calls, each open as long as its block lasts."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.none = asyncio.Event()
+        self.none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self.none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self.none.set()
+
+
 class Calls:
     """Answers calls.
 
@@ -175,15 +193,13 @@ class Calls:
         self._events = events
         self._admission = admission
         self._loss = Loss()
-        self._open = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._open = _Open()
         self._closed = False
 
     async def finish(self) -> None:
         """Refuse new calls from now on, and wait until none is open, and no stream."""
         self._closed = True
-        await self._idle.wait()
+        await self._open.none.wait()
 
     async def answer(
         self, operation: Operation[Request, Response], identify: Identify, receive: Receive
@@ -197,13 +213,16 @@ class Calls:
         """
 
         async def work(caller: Caller) -> bytes:
-            receiving = self._admission.message(receive, caller.organization, operation.lane, operation.size_of)
-            async with receiving as body:
+            organization, lane = caller.organization, operation.lane
+
+            async def run(body: bytes) -> bytes:
                 read = partial(operation.read, body)
                 if not operation.large:
                     return await self._run(operation, read, caller)
-                async with self._admission.large(caller.organization, operation.lane):
+                async with self._admission.large(organization, lane):
                     return await self._run(operation, read, caller)
+
+            return await self._admission.message(receive, organization, lane, operation.size_of, run)
 
         return await self._answered(operation, identify, work)
 
@@ -230,7 +249,7 @@ class Calls:
     ) -> bytes | Refusal:
         with Access(done.name) as access:
             try:
-                with self._counted():
+                with self._open:
                     answered = await self._admitted(done, identify, work, access)
                 access.answered(answered)
                 return answered
@@ -296,15 +315,17 @@ class Calls:
             check: raises as soon as the caller may not go on.
             head: tells the caller a value by a name, before the first message.
         """
-        with Access(streaming.name) as access, self._counted():
+        with Access(streaming.name) as access, self._open:
             try:
                 caller = access.caller = await self._let_in(identify)
                 organization = caller.organization
                 log.info("stream.opened", method=streaming.name, organization=organization, channel=caller.channel)
                 with self._admission.subscription(organization):
-                    receiving = self._admission.message(receive, organization, Lane.CALL, streaming.size_of)
-                    async with receiving as body:
-                        request = streaming.read(body)
+
+                    async def read(body: bytes) -> Request:
+                        return streaming.read(body)
+
+                    request = await self._admission.message(receive, organization, Lane.CALL, streaming.size_of, read)
                     flow = Flow(caller, self._events, check, head, self._admission, self._database)
                     async with aclosing(streaming.source(flow, request)) as messages:
                         async for message in messages:
@@ -320,14 +341,3 @@ class Calls:
         if self._closed:
             raise ClosedError
         return await identify()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._open += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()

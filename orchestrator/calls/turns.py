@@ -4,16 +4,17 @@ All of it lives in one event loop: nothing here is for threads.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from enum import Enum
-from typing import TypeAlias
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from enum import StrEnum
+from typing import Any, TypeAlias
 
+from orchestrator.calls import metrics
 from orchestrator.core.errors import BusyError
 
 
-class Lane(Enum):
+class Lane(StrEnum):
     """Kinds of calls that never wait for each other."""
 
     CALL = "call"
@@ -38,29 +39,57 @@ class InHand:
         self._what = what
         self._of_one = of_one
         self._of_all = of_all
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
+        self._total = 0
 
-    @contextmanager
-    def one(self, organization: str) -> Iterator[None]:
+    def one(self, organization: str) -> AbstractContextManager[None]:
         """Count one of an organization as long as the block lasts.
 
         Raises:
             BusyError: there are too many.
         """
+        return _InHand(self, organization)
+
+    def take(self, organization: str) -> None:
+        """Count one of an organization until it is given back.
+
+        Raises:
+            BusyError: there are too many.
+        """
         counts = self._counts
-        if counts[organization] >= self._of_one:
-            raise BusyError(f"{organization} has {counts[organization]} {self._what} in hand, and no more are taken")
-        if counts.total() >= self._of_all and counts[organization] >= self._of_all // len(counts):
-            raise BusyError(
-                f"the server has {counts.total()} {self._what} in hand, {counts[organization]} of {organization}"
-            )
-        counts[organization] += 1
-        try:
-            yield
-        finally:
-            counts[organization] -= 1
-            if not counts[organization]:
-                del counts[organization]
+        count = counts.get(organization, 0)
+        if count >= self._of_one:
+            self._refuse(organization, f"{organization} has {count} {self._what} in hand, and no more are taken")
+        if self._total >= self._of_all and count >= self._of_all // len(counts):
+            self._refuse(organization, f"the server has {self._total} {self._what} in hand, {count} of {organization}")
+        counts[organization] = count + 1
+        self._total += 1
+
+    def give_back(self, organization: str) -> None:
+        """Count it no more."""
+        self._total -= 1
+        if self._counts[organization] > 1:
+            self._counts[organization] -= 1
+        else:
+            del self._counts[organization]
+
+    def _refuse(self, organization: str, reason: str) -> None:
+        metrics.refused(organization)
+        raise BusyError(reason)
+
+
+class _InHand(AbstractContextManager[None]):
+    __slots__ = ("_hand", "_organization")
+
+    def __init__(self, hand: InHand, organization: str) -> None:
+        self._hand = hand
+        self._organization = organization
+
+    def __enter__(self) -> None:
+        self._hand.take(self._organization)
+
+    def __exit__(self, *_: object) -> None:
+        self._hand.give_back(self._organization)
 
 
 _Key: TypeAlias = tuple[Lane, str]
@@ -82,55 +111,57 @@ class Turns:
         self._places = places
         self._of_lane = max(1, places - spare)
         self._of_one = max(1, places - 2 * spare)
-        self._held: Counter[_Key] = Counter()
-        self._of_lanes: Counter[Lane] = Counter()
+        self._taken = 0
+        self._of_lanes = dict.fromkeys(Lane, 0)
+        self._held: dict[_Key, int] = {}
         # In the order of their last turns.
         self._waiting: dict[_Key, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def turn(self, organization: str, lane: Lane = Lane.CALL) -> AsyncIterator[None]:
+    def turn(self, organization: str, lane: Lane = Lane.CALL) -> AbstractAsyncContextManager[None]:
         """Wait for a place, and hold it as long as the block lasts."""
-        key = (lane, organization)
+        return _Turn(self, (lane, organization))
+
+    async def take(self, key: _Key) -> None:
+        """Wait for a place, and hold it until it is given back."""
         # Most calls come when there is room.
         if not self._waiting and self._fits(key):
             self._take(key)
-            try:
-                yield
-            finally:
-                self._give_back(key)
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, deque()).append(granted)
         self._grant()
         try:
             await granted
-            yield
-        finally:
+        except BaseException:
             # Who is cancelled may have been granted a place that it never saw.
             if granted.done() and not granted.cancelled():
-                self._give_back(key)
+                self.give_back(key)
             else:
                 self._leave(key, granted)
+            raise
 
-    def _fits(self, key: _Key) -> bool:
-        lane, _ = key
-        return (
-            self._of_lanes.total() < self._places
-            and self._of_lanes[lane] < self._of_lane
-            and self._held[key] < self._of_one
-        )
-
-    def _take(self, key: _Key) -> None:
-        self._held[key] += 1
-        self._of_lanes[key[0]] += 1
-
-    def _give_back(self, key: _Key) -> None:
+    def give_back(self, key: _Key) -> None:
+        """Let the next have a place that was taken."""
+        self._taken -= 1
         self._of_lanes[key[0]] -= 1
-        self._held[key] -= 1
-        if not self._held[key]:
+        if self._held[key] > 1:
+            self._held[key] -= 1
+        else:
             del self._held[key]
         if self._waiting:
             self._grant()
+
+    def _fits(self, key: _Key) -> bool:
+        return (
+            self._taken < self._places
+            and self._of_lanes[key[0]] < self._of_lane
+            and self._held.get(key, 0) < self._of_one
+        )
+
+    def _take(self, key: _Key) -> None:
+        self._taken += 1
+        self._of_lanes[key[0]] += 1
+        self._held[key] = self._held.get(key, 0) + 1
 
     def _leave(self, key: _Key, granted: "asyncio.Future[None]") -> None:
         waiting = self._waiting.get(key)
@@ -150,4 +181,18 @@ class Turns:
                 granted.set_result(None)
 
     def _next(self) -> _Key | None:
-        return min(filter(self._fits, self._waiting), key=self._held.__getitem__, default=None)
+        return min(filter(self._fits, self._waiting), key=lambda key: self._held.get(key, 0), default=None)
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    __slots__ = ("_key", "_turns")
+
+    def __init__(self, turns: Turns, key: _Key) -> None:
+        self._turns = turns
+        self._key = key
+
+    def __aenter__(self) -> Coroutine[Any, Any, None]:
+        return self._turns.take(self._key)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.give_back(self._key)

@@ -19,7 +19,7 @@ from orchestrator.calls.sizes import parsed_size
 from orchestrator.calls.turns import Lane
 from orchestrator.core.errors import BadRequestError
 from orchestrator.engine.transaction import Transaction
-from orchestrator.rpc.identity import Context, identify
+from orchestrator.rpc.identity import Context, Metadata, identify
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound="Serializable")
@@ -57,8 +57,9 @@ class Handlers:
         """Return the handler of a method that answers once."""
 
         async def handle(_: object, context: Context) -> bytes:
-            request = _begin(context)
-            answered = await self._calls.answer(operation, self._identify(context), _receive(context))
+            metadata = _metadata(context)
+            request = _begin(context, metadata)
+            answered = await self._calls.answer(operation, self._identify(metadata, context), _receive(context))
             if isinstance(answered, Refusal):
                 await _abort(context, answered, request)
             return answered
@@ -70,8 +71,9 @@ class Handlers:
         """Return the handler of a method that takes a stream and answers once."""
 
         async def handle(_: object, context: Context) -> bytes:
-            request = _begin(context)
-            answered = await self._calls.gather(gathering, self._identify(context), _receive_part(context))
+            metadata = _metadata(context)
+            request = _begin(context, metadata)
+            answered = await self._calls.gather(gathering, self._identify(metadata, context), _receive_part(context))
             if isinstance(answered, Refusal):
                 await _abort(context, answered, request)
             return answered
@@ -82,13 +84,14 @@ class Handlers:
         """Return the handler of a method that answers with a stream."""
 
         async def handle(_: object, context: Context) -> AsyncGenerator[bytes, None]:
-            request = _begin(context)
+            metadata = _metadata(context)
+            request = _begin(context, metadata)
 
             async def head(name: str, value: str) -> None:
                 await context.send_initial_metadata(((name, value),))
 
-            check = self._gate.guard(partial(identify, self._gate, context))
-            streamed = self._calls.stream(streaming, self._identify(context), _receive(context), check, head)
+            check = self._gate.guard(partial(identify, self._gate, metadata, context))
+            streamed = self._calls.stream(streaming, self._identify(metadata, context), _receive(context), check, head)
             async with aclosing(streamed) as messages:
                 async for message in messages:
                     if isinstance(message, Refusal):
@@ -97,9 +100,9 @@ class Handlers:
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    def _identify(self, context: Context) -> Identify:
+    def _identify(self, metadata: Metadata, context: Context) -> Identify:
         async def let_in() -> Caller:
-            return identify(self._gate, context)
+            return identify(self._gate, metadata, context)
 
         return let_in
 
@@ -114,9 +117,16 @@ def _receive(context: Context) -> Receive:
     return receive
 
 
-def _begin(context: Context) -> str:
+def _metadata(context: Context) -> Metadata:
+    return context.invocation_metadata() or ()
+
+
+def _begin(context: Context, metadata: Metadata) -> str:
     """Begin a call; return its id, which its answer bears."""
-    given = next((value for key, value in context.invocation_metadata() or () if key == log.REQUEST), None)
+    given = None
+    for key, value in metadata:
+        if key == log.REQUEST and given is None:
+            given = value
     request = log.begin_request(given if isinstance(given, str) else None, context.peer())
     context.set_trailing_metadata(((log.REQUEST, request),))
     return request

@@ -1,5 +1,6 @@
 """Who calls, and in which channel: read from a call's metadata, and from the certificates of its connection."""
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import grpc
@@ -9,17 +10,23 @@ from orchestrator.core.errors import BadRequestError, PermissionDeniedError
 from orchestrator.core.identity import Presented
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 
-def identify(gate: Gate, context: Context) -> Caller:
+def identify(gate: Gate, metadata: Metadata, context: Context) -> Caller:
     """Return who calls, once the gate has let it in.
+
+    Args:
+        gate: lets callers in.
+        metadata: of the call; gRPC makes it anew each time that it is asked.
+        context: of the call.
 
     Raises:
         BadRequestError: the organization is missing, or given more than once.
         PermissionDeniedError: the certificate does not speak for it, or the channel is not open to it.
     """
     organizations, channels = [], []
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == "mspid":
             organizations.append(str(value))
         elif key == "channel":

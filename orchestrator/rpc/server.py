@@ -1,13 +1,14 @@
 """The gRPC server: every service of the contract, health and reflection."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from orchestrator import protos as pb
 from orchestrator.calls.call import Flow
@@ -80,8 +81,9 @@ def make_server(
     of_kinds = {service.descriptor.full_name: service for kind in kinds.every() for service in kind.services}
     # Our own kinds' lie beside the contract's.
     described = [*contract(), *(service.descriptor for service in of_kinds.values())]
-    services = {service.full_name: service for service in described}.values()
-    for service in services:
+    services = {service.full_name: service for service in described}
+    found = _Found()
+    for service in services.values():
         own = of_kinds.get(service.full_name)
         lane = Lane.WORKER if service.name == _WORKERS or (own and own.of_workers) else Lane.CALL
         behind = _of_kind(own) if own else methods.get(service.name, {})
@@ -92,13 +94,40 @@ def make_server(
             )
             for method in service.methods
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, made),))
+        found.add_registered_method_handlers(service.full_name, made)
+    # What is generated wants a server, and asks no more of it than to be added to.
+    added: Any = found
     healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    names = [service.full_name for service in services]
-    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, added)
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), added)  # type: ignore[no-untyped-call]
+    server.add_generic_rpc_handlers((found,))
     _bind(server, settings, certificates)
     return server, healthy
+
+
+class _Found(grpc.GenericRpcHandler):
+    """Finds the handler of a method among those of all services.
+
+    Generated code adds to it as to a server. A server of asyncio waits anew for each method that is added to it by
+    name, at every call of any of them.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
+    ) -> None:
+        """Add the handlers of a service's methods, by name."""
+        self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    def add_generic_rpc_handlers(self, _: object) -> None:
+        """Leave them out: they are the same."""
+
+    def service(self, call: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler of a call; None where there is no such method."""
+        return self._handlers.get(call.method)
 
 
 def contract() -> Iterable[ServiceDescriptor]:

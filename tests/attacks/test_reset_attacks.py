@@ -4,7 +4,6 @@ import asyncio
 import socket
 import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from google.protobuf.message import Message
 from orchestrator import protos as pb
 from orchestrator.calls.admission import Admission
 from orchestrator.calls.call import Calls
+from orchestrator.calls.threads import Threads
 from orchestrator.dispatch.feed import Feed
 from orchestrator.embedded.ports import free_port
 from orchestrator.engine.transaction import Database
@@ -117,7 +117,7 @@ def test_calls_that_are_taken_back_at_once_cost_nobody_else_an_answer(database: 
     )
     gate = Gate(lambda: read_channels(channels), None)
 
-    async def attack(threads: ThreadPoolExecutor) -> int:
+    async def attack(threads: Threads) -> int:
         handlers = Handlers(gate, Calls(database, Feed(database, 10), Admission(settings, threads)))
         server, _ = make_server(settings, handlers, None)
         await server.start()
@@ -135,5 +135,8 @@ def test_calls_that_are_taken_back_at_once_cost_nobody_else_an_answer(database: 
         await server.stop(None)
         return answers
 
-    with ThreadPoolExecutor(2) as threads:
-        assert asyncio.run(attack(threads)) == KEPT
+    async def with_threads() -> int:
+        with Threads(2, "call") as threads:
+            return await attack(threads)
+
+    assert asyncio.run(with_threads()) == KEPT
