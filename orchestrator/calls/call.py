@@ -7,6 +7,7 @@ What the use case does happens in a thread, in one transaction.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -124,7 +125,7 @@ class _Small:
     operation: Operation[Any, Any]
     body: bytes
     caller: Caller
-    traceparent: str | None = field(default_factory=spans.current)
+    context: Context = field(default_factory=copy_context)
 
     def call(self) -> together.Call:
         """Return it as it is done.
@@ -139,7 +140,7 @@ class _Small:
             self.caller.channel,
             self.operation.together,
             self.operation.read(self.body),
-            partial(_begin, self.operation, self.caller, self.traceparent),
+            partial(_begin, self.operation, self.caller, self.context.run(spans.current)),
         )
 
 
@@ -334,9 +335,9 @@ class Calls:
         def answer(number: int) -> bytes | Exception | None:
             if number not in done:
                 return None
-            operation, caller = small[number].operation, small[number].caller
+            each, its = small[number], done[number]
             try:
-                return self._settled(operation, caller, done[number].response, done[number].waits)
+                return each.context.run(self._settled, each.operation, each.caller, its.response, its.waits)
             except Exception as error:
                 return error
 

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import structlog
 
-from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.errors import OrchestratorError, UnavailableError
 from orchestrator.engine.transaction import NOBODY, Transaction
+from orchestrator.store import faults
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -105,7 +106,7 @@ def run(transaction: Run, calls: Sequence[Call]) -> Mapping[int, Done]:
         calls: what is to be done.
 
     Raises:
-        UnavailableError: it is not known whether anything was kept.
+        UnavailableError: the database is at fault; it may not be known whether anything was kept.
     """
     committing = False
 
@@ -135,7 +136,8 @@ def run(transaction: Run, calls: Sequence[Call]) -> Mapping[int, Done]:
     try:
         return transaction(NOBODY, "", use)
     except Exception as error:
-        if committing:
+        # What is the database's fault is none of theirs, and would hold up each of them once more.
+        if committing or (isinstance(error, UnavailableError) and not faults.locked(error.__cause__)):
             raise
         log.info("calls.parted", calls=len(calls), reason=type(error).__name__)
         return {}
