@@ -5,9 +5,10 @@ What the use case does happens in a thread, in one transaction.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
@@ -17,13 +18,16 @@ import structlog
 from orchestrator.calls import metrics
 from orchestrator.calls.access_log import Access
 from orchestrator.calls.admission import Admission, Receive, ReceivePart
+from orchestrator.calls.combining import Combiner
 from orchestrator.calls.gate import Caller
 from orchestrator.calls.loss import Loss
 from orchestrator.calls.parts import Parts
 from orchestrator.calls.refusals import Refusal, refusal
 from orchestrator.calls.turns import Lane
 from orchestrator.core import crash
-from orchestrator.core.errors import ClosedError
+from orchestrator.core.errors import BadRequestError, ClosedError
+from orchestrator.engine import together
+from orchestrator.engine.together import Together
 from orchestrator.engine.transaction import NOBODY, Transaction
 from orchestrator.telemetry import spans
 
@@ -36,6 +40,9 @@ Identify: TypeAlias = Callable[[], Awaitable[Caller]]
 """Lets the caller in, or raises."""
 
 log = structlog.get_logger()
+
+_SMALL = 16 * 1024
+"""Bytes of a request that may go together with others."""
 
 
 class Transactions(Protocol):
@@ -74,6 +81,7 @@ class Operation(Generic[Request, Response]):
         write: from the response to the bytes of the answer.
         lane: whom it shares the server with.
         large: whether it may take much memory, however small its request: such are worked on one after another.
+        together: does many such calls in one transaction; None where each has its own.
     """
 
     name: str
@@ -83,6 +91,7 @@ class Operation(Generic[Request, Response]):
     write: Callable[[Response], bytes]
     lane: Lane = Lane.CALL
     large: bool = False
+    together: Together[Request, Response] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,38 @@ class Gathering(Generic[Part, Response]):
 
 
 _Done: TypeAlias = Operation[Any, Response] | Gathering[Any, Response]
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A call that may be done together with others."""
+
+    operation: Operation[Any, Any]
+    body: bytes
+    caller: Caller
+    context: Context = field(default_factory=copy_context)
+
+    def call(self) -> together.Call:
+        """Return it as it is done.
+
+        Raises:
+            BadRequestError: it cannot be read.
+        """
+        if self.operation.together is None:
+            raise BadRequestError(f"{self.operation.name} is never done together with others")
+        return together.Call(
+            self.caller.organization,
+            self.caller.channel,
+            self.operation.together,
+            self.operation.read(self.body),
+            partial(_begin, self.operation, self.caller, self.context.run(spans.current)),
+        )
+
+
+def _begin(done: _Done[Any], caller: Caller, traceparent: str | None, transaction: Transaction) -> None:
+    transaction.certificate_ends = caller.certificate_ends
+    transaction.traceparent = traceparent
+    transaction.before_commit = partial(crash.point, f"server.before_commit.{done.name}")
 
 
 class Flow:
@@ -192,6 +233,7 @@ class Calls:
         self._database = database
         self._events = events
         self._admission = admission
+        self._combiners = {lane: Combiner[_Small, bytes](partial(self._together, lane)) for lane in Lane}
         self._loss = Loss()
         self._open = _Open()
         self._closed = False
@@ -217,6 +259,9 @@ class Calls:
 
             async def run(body: bytes) -> bytes:
                 read = partial(operation.read, body)
+                if operation.together is not None and len(body) <= _SMALL:
+                    small, alone = _Small(operation, body, caller), partial(self._run, operation, read, caller)
+                    return await self._combiners[operation.lane].run(caller.organization, small, alone)
                 if not operation.large:
                     return await self._run(operation, read, caller)
                 async with self._admission.large(organization, lane):
@@ -279,19 +324,43 @@ class Calls:
 
         def use(transaction: Transaction) -> Response:
             nonlocal waits
-            transaction.certificate_ends = caller.certificate_ends
-            transaction.traceparent = spans.current()
-            transaction.before_commit = partial(crash.point, f"server.before_commit.{done.name}")
+            _begin(done, caller, spans.current(), transaction)
             answered = done.use_case(transaction, request)
             waits = transaction.waits
             return answered
 
         response = self._database.run(caller.organization, caller.channel, use)
+        return self._settled(done, caller, response, waits)
+
+    def _settled(self, done: _Done[Response], caller: Caller, response: Response, waits: Iterable[float]) -> bytes:
         for waited in waits:
             metrics.started(caller.organization, waited)
         crash.point(f"server.after_commit.{done.name}")
         self._loss.strike(done.name)
         return done.write(response)
+
+    async def _together(self, lane: Lane, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
+        return await self._admission.run(NOBODY, lane, partial(self._perform_together, small))
+
+    def _perform_together(self, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
+        calls: dict[int, together.Call] = {}
+        for number, each in enumerate(small):
+            # One that cannot be read is told so by itself.
+            with suppress(BadRequestError):
+                calls[number] = each.call()
+        places = list(calls)
+        done = {places[place]: each for place, each in together.run(self._database.run, list(calls.values())).items()}
+
+        def answer(number: int) -> bytes | Exception | None:
+            if number not in done:
+                return None
+            each, its = small[number], done[number]
+            try:
+                return each.context.run(self._settled, each.operation, each.caller, its.response, its.waits)
+            except Exception as error:
+                return error
+
+        return [answer(number) for number in range(len(small))]
 
     async def look_up(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""

@@ -1,16 +1,19 @@
 """Models: files that tasks made; they lie in the asset store of the task's worker."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import TextClause
 
 from orchestrator import protos as pb
-from orchestrator.compute import results, tasks, validation
+from orchestrator.compute import definitions, results, tasks, validation
 from orchestrator.compute.assets import models
-from orchestrator.core.errors import BadRequestError, CannotDisableOutputError, ConflictError
+from orchestrator.core.errors import BadRequestError, CannotDisableOutputError, ConflictError, OrchestratorError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import timestamp
+from orchestrator.engine.together import Asked, sound
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
@@ -23,6 +26,33 @@ def register_one(transaction: Transaction, new: pb.NewModel) -> pb.Model:
 
 def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.RegisterModelsResponse:
     """Register the models of one task that the caller runs."""
+    task, function = results.producing_task(transaction, _checked(transaction, asked).key)
+    return pb.RegisterModelsResponse(models=add(transaction, task, function.outputs, asked.models))
+
+
+def register_together(asked: Asked[pb.RegisterModelsParam]) -> Mapping[int, pb.RegisterModelsResponse]:
+    """Register the models of tasks that nobody else holds; return the answers by their places."""
+    found = sound(asked, _checked)
+    held = results.producing_tasks([(transaction, new.key) for transaction, new in found.values()])
+    answers: dict[int, pb.RegisterModelsResponse] = {}
+    for number, (transaction, new) in found.items():
+        if new.key in held:
+            task = held[new.key]
+            outputs = definitions.outputs(transaction, UUID(task.function_key))
+            with suppress(OrchestratorError):
+                answers[number] = pb.RegisterModelsResponse(models=add(transaction, task, outputs, new.models))
+    return answers
+
+
+@dataclass(frozen=True)
+class _New:
+    """Models of one task."""
+
+    key: UUID
+    models: Sequence[pb.NewModel]
+
+
+def _checked(_: Transaction, asked: pb.RegisterModelsParam) -> _New:
     if not asked.models:
         raise BadRequestError("models: none given")
     for new in asked.models:
@@ -30,20 +60,19 @@ def register(transaction: Transaction, asked: pb.RegisterModelsParam) -> pb.Regi
     keys = {parse_key(new.compute_task_key) for new in asked.models}
     if len(keys) > 1:
         raise BadRequestError("models: one call takes the models of one task only")
-    task, function = results.producing_task(transaction, keys.pop())
-    return pb.RegisterModelsResponse(models=add(transaction, task, function.outputs, asked.models))
+    return _New(keys.pop(), asked.models)
 
 
 # An output that takes one model is full when it has one. The limit is all of them: where Postgres does not know the
 # arrays it expects ten rows, and plans anew each time; of ten rows with a limit it expects one.
 _KEEP = """
     INSERT INTO models (key, channel, owner, created_at, message, task_key, output, transient)
-    SELECT key, :channel, owner, CAST(:now AS timestamptz), message, task, output, transient
-    FROM (SELECT key, owner, message, task, output, transient, multiple, ordinal
-          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_owners AS text[]), CAST(:model_messages AS bytea[]),
-                      CAST(:model_tasks AS uuid[]), CAST(:model_outputs AS text[]),
+    SELECT key, channel, owner, CAST(:now AS timestamptz), message, task, output, transient
+    FROM (SELECT key, channel, owner, message, task, output, transient, multiple, ordinal
+          FROM unnest(CAST(:model_keys AS uuid[]), CAST(:model_channels AS text[]), CAST(:model_owners AS text[]),
+                      CAST(:model_messages AS bytea[]), CAST(:model_tasks AS uuid[]), CAST(:model_outputs AS text[]),
                       CAST(:model_transients AS boolean[]), CAST(:model_multiples AS boolean[])) WITH ORDINALITY
-               AS new (key, owner, message, task, output, transient, multiple, ordinal)
+               AS new (key, channel, owner, message, task, output, transient, multiple, ordinal)
           LIMIT cardinality(CAST(:model_keys AS uuid[]))) AS new
     WHERE multiple OR NOT EXISTS (SELECT FROM models AS other
                                   WHERE other.task_key = new.task AND other.output = new.output)
@@ -101,6 +130,7 @@ def add(
     transaction.last(
         _KEEP,
         {
+            "model_channels": [transaction.channel for _ in added],
             "model_owners": [task.worker for _ in added],
             "model_tasks": [UUID(task.key) for _ in added],
             "model_keys": keys,

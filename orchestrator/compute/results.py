@@ -1,6 +1,6 @@
 """What a task made: the rules that models and performances share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -54,6 +54,49 @@ def producing_task(transaction: Transaction, key: UUID) -> tuple[pb.ComputeTask,
             f"task {task.key} is run by a claimed attempt; its results come with CompleteTask"
         )
     return task, pb.Function.FromString(row.function)
+
+
+# Where the task has a model already, whoever waits for a turn of its own is told what there is to say of it.
+_FREE = statement(
+    """
+    WITH asked AS MATERIALIZED (
+             SELECT key, organization, channel
+             FROM unnest(CAST(:keys AS uuid[]), CAST(:organizations AS text[]), CAST(:channels AS text[]))
+                  AS each (key, organization, channel)
+             LIMIT cardinality(CAST(:keys AS uuid[]))
+         )
+    SELECT $RETURNED FROM asked JOIN tasks USING (key, channel) JOIN task_states USING (key)
+    WHERE kind = '$KIND' AND worker = organization AND status = $DOING AND token_hash IS NULL
+      AND NOT EXISTS (SELECT FROM models WHERE task_key = task_states.key)
+    ORDER BY task_states.key FOR NO KEY UPDATE OF task_states SKIP LOCKED
+    """,
+    RETURNED=RETURNED,
+    KIND=tasks.KIND,
+)
+
+
+def producing_tasks(asked: Sequence[tuple[Transaction, UUID]]) -> dict[UUID, pb.ComputeTask]:
+    """Return those of many tasks that their callers run without an attempt, locked, as `producing_task` does each.
+
+    Those that have a model already are left, and those that somebody else has locked.
+
+    Args:
+        asked: each another task, with the transaction of its call; all on one connection.
+    """
+    if not asked:
+        return {}
+    rows = asked[0][0].connection.execute(
+        _FREE,
+        {
+            "keys": [key for _, key in asked],
+            "organizations": [transaction.organization for transaction, _ in asked],
+            "channels": [transaction.channel for transaction, _ in asked],
+        },
+    )
+    found = {task.key: tasks.to_message(task) for task in of_rows(rows)}
+    for transaction, _ in asked:
+        transaction.locked()
+    return found
 
 
 def not_doing(task: pb.ComputeTask) -> BadRequestError:

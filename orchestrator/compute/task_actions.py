@@ -1,5 +1,8 @@
 """What callers may do with compute tasks: move them to another state, and take their transient outputs away."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from orchestrator import protos as pb
@@ -13,21 +16,26 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.fields import parse_key
 from orchestrator.engine import completions, endings, plans, starts
+from orchestrator.engine.completions import Completion
+from orchestrator.engine.starts import Claim
 from orchestrator.engine.tasks import check_worker, child_statuses
+from orchestrator.engine.together import Asked, sound
 from orchestrator.engine.transaction import Transaction
+
+Moved = TypeVar("Moved", Claim, Completion)
 
 
 def apply(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyTaskActionResponse:
     """Move a task to another state, as its worker or its owner may."""
     key = parse_key(asked.compute_task_key, "compute_task_key")
-    reason = asked.log or f"asked by {transaction.organization}"
+    reason = _reason(transaction, asked)
     match asked.action:
         case pb.TASK_ACTION_EXECUTING:
-            _start(transaction, key, reason)
+            if starts.start(transaction, Claim(key, reason=reason)) is None:
+                raise _refusal(transaction, key, pb.STATUS_EXECUTING)
         case pb.TASK_ACTION_DONE:
-            if not completions.complete_by_worker(transaction, key, reason):
-                check_worker(transaction, tasks.get(transaction, key))
-                raise endings.refusal(transaction, key, pb.STATUS_DONE)
+            if not completions.complete_by_worker(transaction, Completion(key, reason)):
+                raise _refusal(transaction, key, pb.STATUS_DONE)
         case pb.TASK_ACTION_CANCELED | pb.TASK_ACTION_FAILED:
             _stop(transaction, key, states.ACTION_STATUS[asked.action], reason)
         case pb.TASK_ACTION_BUILD_STARTED | pb.TASK_ACTION_BUILD_FINISHED:
@@ -37,10 +45,36 @@ def apply(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> pb.ApplyT
     return pb.ApplyTaskActionResponse()
 
 
-def _start(transaction: Transaction, key: UUID, reason: str) -> None:
-    if starts.start(transaction, key, reason=reason) is None:
-        check_worker(transaction, tasks.get(transaction, key))
-        raise endings.refusal(transaction, key, pb.STATUS_EXECUTING)
+def apply_together(asked: Asked[pb.ApplyTaskActionParam]) -> Mapping[int, pb.ApplyTaskActionResponse]:
+    """Start tasks, and make tasks Done, that nobody else holds; return the answers by their places."""
+    claims = sound(asked, partial(_asks, pb.TASK_ACTION_EXECUTING, Claim))
+    started = starts.start_many(list(claims.values()), free=True)
+    reports = sound(asked, partial(_asks, pb.TASK_ACTION_DONE, Completion))
+    ended = completions.complete_many(list(reports.values()), free=True)
+    done = [number for number, (_, claim) in claims.items() if claim.key in started]
+    done += [number for number, (_, report) in reports.items() if report.key in ended]
+    return dict.fromkeys(done, pb.ApplyTaskActionResponse())
+
+
+def _asks(
+    action: "pb.ComputeTaskAction.ValueType",
+    make: type[Moved],
+    transaction: Transaction,
+    asked: pb.ApplyTaskActionParam,
+) -> Moved | None:
+    if asked.action != action:
+        return None
+    return make(parse_key(asked.compute_task_key, "compute_task_key"), reason=_reason(transaction, asked))
+
+
+def _reason(transaction: Transaction, asked: pb.ApplyTaskActionParam) -> str:
+    return asked.log or f"asked by {transaction.organization}"
+
+
+def _refusal(transaction: Transaction, key: UUID, target: states.TaskStatus) -> Exception:
+    task = tasks.get(transaction, key)
+    check_worker(transaction, task)
+    return endings.refusal(transaction, key, target)
 
 
 def _stop(transaction: Transaction, key: UUID, target: states.TaskStatus, reason: str) -> None:

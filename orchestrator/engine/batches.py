@@ -1,8 +1,9 @@
-"""Many claims, or many completions, in one call: one statement and one commit for all that go through as they are.
+"""Many claims, or many completions, together: one statement and one commit for all that go through as they are.
 
-What does not is done by itself, one after another, each in a part of the transaction that is kept or undone alone: a
-claim that is repeated, whatever is refused, and work of a kind that has more to do then. So each is answered as a call
-of its own would be, and none spoils another.
+They come in one call, or as calls of their own that are done in one transaction (`engine.together`). What does not go
+through is done by itself: a claim that is repeated, whatever is refused, and work of a kind that has more to do then.
+Of one call that is one after another, each in a part of the transaction that is kept or undone alone. So each is
+answered as a call of its own would be, and none spoils another.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,28 +13,27 @@ from uuid import UUID
 import psycopg
 
 from orchestrator import protos as pb
-from orchestrator.core.errors import OrchestratorError, UnavailableError
+from orchestrator.core.errors import UnavailableError
 from orchestrator.engine import claims, completions, reports, starts
+from orchestrator.engine.starts import Claim
+from orchestrator.engine.tasks import Task
+from orchestrator.engine.together import Asked, sound
 from orchestrator.engine.transaction import Transaction
 
-Asked = TypeVar("Asked")
-Checked = TypeVar("Checked")
 Answer = TypeVar("Answer")
 
 
 def claim(transaction: Transaction, asked: Sequence[pb.ClaimTaskParam]) -> list[pb.ClaimTaskResponse | Exception]:
     """Claim many tasks; return, in the same order, what each claim is answered with, or what stands in its way."""
-    tokens = {number: claims.new_token() for number in range(len(asked))}
-    sound = _sound(asked, lambda number, each: claims.checked(each, tokens[number]), lambda each: each.key)
-    started = starts.start_many(transaction, list(sound.values())) if sound else {}
+    started = _started([(transaction, each) for each in asked], free=False)
 
     def one(number: int) -> pb.ClaimTaskResponse | Exception:
-        task = started.get(sound[number].key) if number in sound else None
-        if task is None:
+        if number not in started:
             return _alone(transaction, lambda: claims.claim(transaction, asked[number]))
+        task, token = started[number]
         try:
             # It only reads: so the claim stays, and can be repeated, as that of a call of its own.
-            return claims.answer(transaction, task, task.attempts, tokens[number])
+            return claims.answer(transaction, task, task.attempts, token)
         except _FAULTS:
             raise
         except Exception as error:
@@ -42,49 +42,70 @@ def claim(transaction: Transaction, asked: Sequence[pb.ClaimTaskParam]) -> list[
     return [one(number) for number in range(len(asked))]
 
 
+def claim_together(asked: Asked[pb.ClaimTaskParam]) -> Mapping[int, pb.ClaimTaskResponse]:
+    """Claim what calls claim that nobody else holds; return the answers by their places."""
+    return {
+        number: claims.answer(asked[number][0], task, task.attempts, token)
+        for number, (task, token) in _started(asked, free=True).items()
+    }
+
+
+def _started(asked: Asked[pb.ClaimTaskParam], *, free: bool) -> Mapping[int, tuple[Task, str]]:
+    """Start those that can be at once; return each with its token, by their places."""
+    tokens: dict[UUID, str] = {}
+
+    def check(_: Transaction, each: pb.ClaimTaskParam) -> Claim:
+        token = claims.new_token()
+        claim = claims.checked(each, token)
+        tokens.setdefault(claim.key, token)
+        return claim
+
+    found = sound(asked, check)
+    started = starts.start_many(list(found.values()), free=free)
+    return {
+        number: (started[claim.key], tokens[claim.key]) for number, (_, claim) in found.items() if claim.key in started
+    }
+
+
 def complete(
     transaction: Transaction, asked: Sequence[pb.CompleteTaskParam]
 ) -> list[pb.CompleteTaskResponse | Exception]:
     """Complete many attempts; return, in the same order, what each is answered with, or what stands in its way."""
-    sound = _sound(asked, lambda _, each: reports.completion(transaction, each), lambda each: each.key)
-    done: set[UUID] = set()
-    if sound:
-        try:
-            with transaction.part():
-                done = completions.complete_many(transaction, list(sound.values()))
-        except _FAULTS:
-            raise
-        except Exception:
-            # One of them has results that do not fit: which, and what is said of it, comes out one by one.
-            done = set()
+    try:
+        with transaction.part():
+            done = _completed([(transaction, each) for each in asked], free=False)
+    except _FAULTS:
+        raise
+    except Exception:
+        # One of them has results that do not fit: which, and what is said of it, comes out one by one.
+        done = {}
 
     def one(number: int) -> pb.CompleteTaskResponse | Exception:
-        if number in sound and sound[number].key in done:
-            return pb.CompleteTaskResponse()
+        if number in done:
+            return done[number]
         return _alone(transaction, lambda: reports.complete(transaction, asked[number]))
 
     return [one(number) for number in range(len(asked))]
 
 
+def complete_together(asked: Asked[pb.CompleteTaskParam]) -> Mapping[int, pb.CompleteTaskResponse]:
+    """Complete the attempts of calls of which nobody else holds anything; return the answers by their places.
+
+    Raises:
+        OrchestratorError: the results of one do not fit.
+    """
+    return _completed(asked, free=True)
+
+
+def _completed(asked: Asked[pb.CompleteTaskParam], *, free: bool) -> Mapping[int, pb.CompleteTaskResponse]:
+    """Complete those that can be at once; return their answers, by their places."""
+    found = sound(asked, reports.completion)
+    done = completions.complete_many(list(found.values()), free=free)
+    return {number: pb.CompleteTaskResponse() for number, (_, report) in found.items() if report.key in done}
+
+
 _FAULTS = (psycopg.Error, UnavailableError)
 """What ends the whole call: it is no fault of one of them."""
-
-
-def _sound(
-    asked: Sequence[Asked], check: Callable[[int, Asked], Checked], key: Callable[[Checked], UUID]
-) -> Mapping[int, Checked]:
-    """Return those that make sense, by their place, of each task the first."""
-    found: dict[int, Checked] = {}
-    seen: set[UUID] = set()
-    for number, each in enumerate(asked):
-        try:
-            checked = check(number, each)
-        except OrchestratorError:
-            continue
-        if key(checked) not in seen:
-            seen.add(key(checked))
-            found[number] = checked
-    return found
 
 
 def _alone(transaction: Transaction, one: Callable[[], Answer]) -> Answer | Exception:

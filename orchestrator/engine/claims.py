@@ -2,7 +2,6 @@
 
 import secrets
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -30,22 +29,12 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     """
     token = new_token()
     claimed = checked(asked, token)
-    start = partial(
-        starts.start,
-        transaction,
-        claimed.key,
-        attempt=claimed.attempt,
-        node=claimed.node,
-        claim_id=claimed.claim_id,
-        token_hash=claimed.token_hash,
-        lease=transaction.rules.lease,
-    )
-    task = start()
+    task = starts.start(transaction, claimed)
     if task is None and _admitted(transaction, claimed.key, asked.node):
-        task = start(admitted=True)
+        task = starts.start(transaction, claimed, admitted=True)
     if task is not None:
         return answer(transaction, task, task.attempts, token)
-    number = _claimed_before(transaction, claimed)
+    number = _claimed_before(transaction, asked, claimed.key, attempts.digest(token))
     return answer(transaction, tasks.get(transaction, claimed.key), number, token)
 
 
@@ -115,9 +104,8 @@ def _time_limit(transaction: Transaction, policies: Policies) -> Duration | None
     return duration(min(limits)) if limits else None
 
 
-def _claimed_before(transaction: Transaction, asked: Claim) -> int:
-    key = asked.key
-    number = attempts.repeat_claim(transaction, key, asked.claim_id, asked.token_hash, transaction.rules.lease)
+def _claimed_before(transaction: Transaction, asked: pb.ClaimTaskParam, key: UUID, token_hash: bytes) -> int:
+    number = attempts.repeat_claim(transaction, key, asked.claim_id, token_hash, transaction.rules.lease)
     if number is not None:
         return number
     task = tasks.get(transaction, key)

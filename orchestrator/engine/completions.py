@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from sqlalchemy import TextClause
+
 from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import endings, kinds, outbox, plans, tasks, transitions
@@ -34,40 +36,56 @@ _PARTS = {
     "COUNTED": transitions.counted("SELECT child FROM edges JOIN ended ON parent = ended.key"),
 }
 
-# The same of many attempts. Plans are latched, and tasks locked, in the order of their keys; a child is told of the
+# The same of many. Plans are latched, tasks, children and attempts locked, in the order of their keys. A task of which
+# something is not to be had is left, and so is one that was declined or has very many children. A child is told of the
 # last of its parents, in the order of the reports.
-_COMPLETE_MANY = statement(
-    """
+_COMPLETE_MANY = """
     WITH asked AS MATERIALIZED (
-             SELECT key, token_hash, report_hash, ordinal
-             FROM unnest(CAST(:keys AS uuid[]), CAST(:token_hashes AS bytea[]), CAST(:report_hashes AS bytea[]))
-                  WITH ORDINALITY AS each (key, token_hash, report_hash, ordinal)
+             SELECT key, token_hash, report_hash, organization, channel, ordinal
+             FROM unnest(CAST(:keys AS uuid[]), CAST(:token_hashes AS bytea[]), CAST(:report_hashes AS bytea[]),
+                         CAST(:organizations AS text[]), CAST(:channels AS text[]))
+                  WITH ORDINALITY AS each (key, token_hash, report_hash, organization, channel, ordinal)
              LIMIT cardinality(CAST(:keys AS uuid[]))
          ),
          latch AS MATERIALIZED (
              SELECT plan_key AS key, $SHARED AS extended
-             FROM (SELECT DISTINCT plan_key FROM tasks JOIN asked USING (key)
-                   WHERE channel = :channel ORDER BY plan_key) AS plan
+             FROM (SELECT DISTINCT plan_key FROM tasks JOIN asked USING (key, channel) ORDER BY plan_key) AS plan
          ),
          held AS MATERIALIZED (
-             SELECT task_states.key FROM asked JOIN tasks USING (key) JOIN task_states USING (key)
-             WHERE channel = :channel AND $GUARD
-               AND task_states.plan_key IN (SELECT key FROM latch JOIN plans USING (key, extended))
-             ORDER BY task_states.key FOR NO KEY UPDATE OF task_states
+             SELECT task_states.key, attempts, ordinal
+             FROM asked JOIN tasks USING (key, channel) JOIN task_states USING (key)
+             WHERE $GUARD AND task_states.plan_key IN (SELECT key FROM latch JOIN plans USING (key, extended))
+               AND NOT EXISTS (SELECT FROM declines WHERE task_key = task_states.key)
+             ORDER BY task_states.key FOR NO KEY UPDATE OF task_states $LOCKED
+         ),
+         edge AS MATERIALIZED (
+             SELECT parent, child, ordinal
+             FROM held CROSS JOIN LATERAL (SELECT parent, child FROM edges WHERE parent = held.key
+                                           LIMIT $FEW + 1) AS edge
+         ),
+         child AS MATERIALIZED (
+             SELECT key FROM task_states WHERE key IN (SELECT child FROM edge)
+             ORDER BY key FOR NO KEY UPDATE $LOCKED
+         ),
+         run AS MATERIALIZED (
+             SELECT task_key, number FROM held JOIN attempts ON task_key = held.key AND number = held.attempts
+             WHERE ended_at IS NULL AND (SELECT count(*) FROM child) >= 0
+             ORDER BY task_key FOR NO KEY UPDATE OF attempts $LOCKED
+         ),
+         whole AS MATERIALIZED (
+             SELECT task_key AS key, number
+             FROM run LEFT JOIN edge ON parent = task_key LEFT JOIN child ON child.key = edge.child
+             GROUP BY task_key, number HAVING count(edge.child) = count(child.key) AND count(edge.child) <= $FEW
          ),
          ended AS (
              UPDATE task_states SET status = $DONE, token_hash = NULL, due_at = NULL, poked_at = NULL
-             FROM held JOIN asked USING (key) JOIN tasks USING (key)
-             WHERE task_states.key = held.key AND $GUARD
+             FROM whole JOIN asked USING (key) JOIN tasks USING (key, channel)
+             WHERE task_states.key = whole.key AND $GUARD
              RETURNING $RETURNED, asked.report_hash, asked.ordinal
          ),
          below AS (
-             SELECT child AS key, count(*) AS parents, max(ordinal) AS last
-             FROM edges JOIN ended ON parent = ended.key GROUP BY child
-         ),
-         child AS (
-             SELECT key, parents, last FROM task_states JOIN below USING (key)
-             ORDER BY key FOR NO KEY UPDATE OF task_states
+             SELECT child AS key, count(*) AS parents, max(edge.ordinal) AS last
+             FROM edge JOIN ended ON parent = ended.key GROUP BY child
          ),
          counted AS (
              UPDATE task_states
@@ -75,25 +93,36 @@ _COMPLETE_MANY = statement(
                  status = CASE WHEN status = $WAITING AND pending_parents = parents THEN $TO_DO ELSE status END,
                  poked_at = CASE WHEN status = $WAITING AND pending_parents = parents
                                  THEN CAST(:now AS timestamptz) END
-             FROM child JOIN tasks USING (key) WHERE task_states.key = child.key
+             FROM below JOIN tasks USING (key) WHERE task_states.key = below.key
              RETURNING $RETURNED, rank, pending_parents, last
          ),
-         decline AS (DELETE FROM declines USING ended WHERE task_key = ended.key),
          attempt AS (
              UPDATE attempts SET ended_at = :now, outcome = $DONE, report_hash = ended.report_hash
-             FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
+             FROM ended WHERE task_key = ended.key AND number = ended.attempts
          )
     SELECT $COLUMNS, ordinal, -1 AS rank FROM ended
     UNION ALL
     SELECT $COLUMNS, last, rank FROM counted WHERE status = $TO_DO AND pending_parents = 0
     ORDER BY ordinal, rank, key
-    """,
-    COLUMNS=COLUMNS,
-    RETURNED=RETURNED,
-    SHARED=plans.shared("plan_key"),
-    GUARD="""kind = ANY(CAST(:quiet_kinds AS text[])) AND status = $DOING AND worker = :organization
-             AND task_states.token_hash = asked.token_hash""",
-)
+"""
+_FEW = 100
+
+
+def _complete_many(shared: str, locked: str) -> TextClause:
+    return statement(
+        _COMPLETE_MANY,
+        COLUMNS=COLUMNS,
+        RETURNED=RETURNED,
+        SHARED=shared,
+        LOCKED=locked,
+        FEW=str(_FEW),
+        GUARD="""kind = ANY(CAST(:quiet_kinds AS text[])) AND status = $DOING AND worker = organization
+                 AND task_states.token_hash IS NOT DISTINCT FROM asked.token_hash""",
+    )
+
+
+_COMPLETE_IN_TURN = _complete_many(plans.shared("plan_key"), "")
+_COMPLETE_FREE = _complete_many(plans.shared_if_free("plan_key"), "SKIP LOCKED")
 
 _COMPLETE_BY_ATTEMPT = statement(
     """
@@ -118,11 +147,11 @@ _COMPLETE_ALONE = statement(
              FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
          ),
          moved AS (
-             SELECT CAST(0 AS bigint) AS ordinal, asset_kind, key, message || state AS asset,
-                    CAST(:reason AS text) AS reason
+             SELECT CAST(0 AS bigint) AS ordinal, CAST(:channel AS text) AS channel, asset_kind, key,
+                    message || state AS asset, CAST(:reason AS text) AS reason
              FROM ended JOIN $DONE_STATES USING (kind)
              UNION ALL
-             SELECT row_number() OVER (ORDER BY rank, key), asset_kind, key, message || state,
+             SELECT row_number() OVER (ORDER BY rank, key), :channel, asset_kind, key, message || state,
                     format('its last parent %s is Done', CAST(:key AS uuid))
              FROM ready JOIN $READY_STATES USING (kind)
          ),
@@ -146,21 +175,21 @@ _COMPLETE_ALONE = statement(
 
 @dataclass(frozen=True)
 class Completion:
-    """That an attempt is complete.
+    """That an attempt is complete, or a task that is run without one.
 
     Args:
         key: of its task.
         reason: why, for the event.
-        token_hash: SHA-256 of the attempt's token.
-        report_hash: SHA-256 of the report.
-        register: registers what was made.
+        token_hash: SHA-256 of the attempt's token; None without an attempt.
+        report_hash: SHA-256 of the attempt's report; None without an attempt.
+        register: registers what was made; None where nothing is to be.
     """
 
     key: UUID
     reason: str
-    token_hash: bytes
-    report_hash: bytes
-    register: Register
+    token_hash: bytes | None = None
+    report_hash: bytes | None = None
+    register: Register | None = None
 
 
 def complete_by_attempt(transaction: Transaction, report: Completion) -> bool:
@@ -204,45 +233,51 @@ def complete_by_attempt(transaction: Transaction, report: Completion) -> bool:
     return True
 
 
-def complete_many(transaction: Transaction, reports: Sequence[Completion]) -> set[UUID]:
-    """Make those of many tasks Done that can be at once, as `complete_by_attempt` does each; return their keys.
+def complete_many(asked: Sequence[tuple[Transaction, Completion]], *, free: bool = False) -> set[UUID]:
+    """Make those of many tasks Done that can be at once, with all that follows for their children.
 
-    Those of a kind that does something when a task is Done are left.
+    Those that have very many children are left, and those of a kind that does something when a task is Done.
 
     Args:
-        transaction: of the worker.
-        reports: each of another task.
+        asked: each of another task, with the transaction of its worker; all on one connection.
+        free: only those of which nobody else has locked anything.
+
+    Returns:
+        The keys of those that are Done.
     """
-    rows = transaction.connection.execute(
-        _COMPLETE_MANY,
+    if not asked:
+        return set()
+    first, _ = asked[0]
+    rows = first.connection.execute(
+        _COMPLETE_FREE if free else _COMPLETE_IN_TURN,
         {
-            "keys": [report.key for report in reports],
-            "token_hashes": [report.token_hash for report in reports],
-            "report_hashes": [report.report_hash for report in reports],
+            "keys": [report.key for _, report in asked],
+            "token_hashes": [report.token_hash for _, report in asked],
+            "report_hashes": [report.report_hash for _, report in asked],
+            "organizations": [transaction.organization for transaction, _ in asked],
+            "channels": [transaction.channel for transaction, _ in asked],
             "quiet_kinds": _quiet_kinds(),
-            "channel": transaction.channel,
-            "organization": transaction.organization,
-            "now": transaction.now,
+            "now": first.now,
         },
     ).all()
-    transaction.locked()
     moved: dict[int, list[Task]] = {}
     for row, task in zip(rows, tasks.of_rows(rows), strict=True):
         moved.setdefault(row.ordinal, []).append(task)
     for ordinal, (ended, *children) in moved.items():
-        report = reports[ordinal - 1]
+        transaction, report = asked[ordinal - 1]
+        transaction.locked()
         _follow(transaction, ended, children, report.reason, report.register)
     return {ended.key for ended, *_ in moved.values()}
 
 
-def complete_by_worker(transaction: Transaction, key: UUID, reason: str) -> bool:
+def complete_by_worker(transaction: Transaction, report: Completion) -> bool:
     """Make a task Done that the calling worker runs without an attempt; see `complete_by_attempt`."""
-    if _completed_alone(transaction, key, reason):
+    if _completed_alone(transaction, report.key, report.reason):
         return True
-    ended = endings.end(transaction, endings.BY_WORKER, key, pb.STATUS_DONE)
+    ended = endings.end(transaction, endings.BY_WORKER, report.key, pb.STATUS_DONE)
     if ended is None:
         return False
-    _follow(transaction, ended, transitions.release_children(transaction, key), reason, None)
+    _follow(transaction, ended, transitions.release_children(transaction, report.key), report.reason, None)
     return True
 
 
@@ -294,10 +329,11 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
         {
             **kinds.state_parameters("done", pb.STATUS_DONE),
             **kinds.state_parameters("to_do", pb.STATUS_WAITING_FOR_EXECUTOR_SLOT),
-            **events.moved_parameters(transaction.now, transaction.channel),
+            **events.moved_parameters(transaction.now),
             "quiet_kinds": _quiet_kinds(),
             "key": key,
             "organization": transaction.organization,
+            "channel": transaction.channel,
             "reason": reason,
             "traceparent": transaction.traceparent,
         },

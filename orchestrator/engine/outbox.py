@@ -1,7 +1,7 @@
 """Pokes to send: written in the transaction that makes them due, sent after its commit by the relay."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -25,7 +25,8 @@ class Poke:
         key: what it is about, a task or a function; it means nothing for a purge.
         attempt: the number of the attempt that is due, or that must stop; 0 where a worker is to beat and no more.
         priority: those of the highest go first.
-        traceparent: of the call that wrote it, where that was traced; of one that was claimed, of the claim.
+        traceparent: of the call that wrote it, where that was traced; of one that was claimed, of the claim. While it
+            is not written, None stands for that of the transaction.
     """
 
     message: str
@@ -61,9 +62,23 @@ class Recorder:
         """Have whoever reads a queue beat at once: the answer to the heartbeat says what there is to hear."""
         self.pokes.append(Poke(pokes.STOP_ATTEMPTS, queue, _NOTHING, 0))
 
-    def parameters(self) -> dict[str, object]:
-        """Return the parameters of `WRITE`, but for the time and the traceparent."""
+    def take(self, other: "Recorder", traceparent: str | None) -> None:
+        """Send, after its own, what another sends.
+
+        Args:
+            other: of a call.
+            traceparent: of that call.
+        """
+        self.pokes += [replace(poke, traceparent=poke.traceparent or traceparent) for poke in other.pokes]
+
+    def parameters(self, traceparent: str | None) -> dict[str, object]:
+        """Return the parameters of `WRITE`, but for the time.
+
+        Args:
+            traceparent: of the transaction.
+        """
         return {
+            "poke_traceparents": [poke.traceparent or traceparent for poke in self.pokes],
             "poke_messages": [poke.message for poke in self.pokes],
             "poke_queues": [poke.queue for poke in self.pokes],
             "poke_priorities": [poke.priority for poke in self.pokes],
@@ -92,10 +107,10 @@ UNSENT = "INSERT INTO unsent_pokes (id, queue, priority, message) SELECT id, que
 """Before `FROM`: notes of rows of `outbox` that they are to be sent."""
 
 WRITE = written("""
-    SELECT message, queue, priority, key, attempt, :now, CAST(:traceparent AS text)
+    SELECT message, queue, priority, key, attempt, :now, traceparent
     FROM unnest(CAST(:poke_messages AS text[]), CAST(:poke_queues AS text[]), CAST(:poke_priorities AS smallint[]),
-                CAST(:poke_keys AS uuid[]), CAST(:poke_attempts AS int[]))
-         AS poke (message, queue, priority, key, attempt)
+                CAST(:poke_keys AS uuid[]), CAST(:poke_attempts AS int[]), CAST(:poke_traceparents AS text[]))
+         AS poke (message, queue, priority, key, attempt, traceparent)
 """)
 """What stands in the WITH of a statement that inserts the pokes of a transaction."""
 

@@ -89,6 +89,16 @@ def shared(plan: str) -> str:
     return f"share_latch({plan})"
 
 
+def shared_if_free(plan: str) -> str:
+    """Return the same, NULL where another transaction holds the latch alone, or waits for it: so it waits for nobody.
+
+    Args:
+        plan: the plan's key, in SQL.
+    """
+    latch = f"hashtextextended(CAST({plan} AS text), 0)"
+    return f"CASE WHEN pg_try_advisory_xact_lock_shared({latch}) THEN {shared(plan)} END"
+
+
 _SHARE = statement("SELECT $SHARED FROM plans WHERE key = :key AND channel = :channel", SHARED=shared("key"))
 
 

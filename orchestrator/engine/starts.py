@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import TextClause
@@ -23,30 +22,33 @@ _START = """
          $CALL,
          attempt AS (
              INSERT INTO attempts (task_key, number, node, claim_id, token_hash, claimed_at, lease_until)
-             SELECT key, attempts, node, claim_id, token_hash,
-                    (SELECT now FROM call), (SELECT now FROM call) + CAST(:lease AS interval)
+             SELECT key, attempts, node, claim_id, token_hash, (SELECT now FROM call),
+                    CASE WHEN token_hash IS NOT NULL THEN (SELECT now FROM call) + CAST(:lease AS interval) END
              FROM started
          ),
          unsettled_attempt AS (INSERT INTO unsettled (task_key, number) SELECT key, attempts FROM started),
-         decline AS (DELETE FROM declines USING started WHERE task_key = started.key),
+         $DECLINED
          poke AS (
-             SELECT id, outbox.key, created_at FROM outbox JOIN started ON outbox.key = started.key
+             SELECT id, outbox.key, created_at, started.traceparent
+             FROM outbox JOIN started ON outbox.key = started.key
              WHERE outbox.message = '$RUN_TASK' AND attempt = started.attempts
          ),
          traced AS (
-             UPDATE outbox SET traceparent = CAST(:traceparent AS text)
-             WHERE id IN (SELECT id FROM outbox
-                          WHERE CAST(:traceparent AS text) IS NOT NULL AND id IN (SELECT id FROM poke)
-                          FOR UPDATE SKIP LOCKED)
+             UPDATE outbox SET traceparent = free.traceparent
+             FROM (SELECT outbox.id, poke.traceparent FROM outbox JOIN poke ON poke.id = outbox.id
+                   WHERE poke.traceparent IS NOT NULL FOR UPDATE OF outbox SKIP LOCKED) AS free
+             WHERE outbox.id = free.id
          ),
          unheard AS (
-             DELETE FROM queues USING started
-             WHERE CAST(:lease AS interval) IS NULL AND name = started.queue
-               AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
+             DELETE FROM queues
+             WHERE name IN (SELECT name FROM queues
+                            WHERE name IN (SELECT queue FROM started WHERE token_hash IS NULL)
+                              AND heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
+                            FOR UPDATE SKIP LOCKED)
          ),
          moved AS (
-             SELECT $ORDINAL AS ordinal, asset_kind, key, message || doing.state AS asset,
-                    coalesce(CAST(:reason AS text), format('attempt %s claimed by %s', attempts, claimed_by)) AS reason
+             SELECT $ORDINAL AS ordinal, channel, asset_kind, key, message || doing.state AS asset,
+                    coalesce(reason, format('attempt %s claimed by %s', attempts, claimed_by)) AS reason
              FROM started JOIN $STATES USING (kind)
          ),
          $MOVED
@@ -60,36 +62,42 @@ _MOVE = """
                  poked_at = NULL, pokes = 0
 """
 _DUE = """
-             channel = :channel AND worker = :organization AND kind = ANY(CAST(:startable AS text[]))
+             tasks.channel = asked.channel AND worker = organization AND kind = ANY(CAST(:startable AS text[]))
              AND status = $TO_DO AND (asked.attempt = 0 OR attempts + 1 = asked.attempt)
              AND (due_at IS NULL OR due_at <= :now)
 """
-_STARTED = "RETURNING $RETURNED, asked.token_hash, node, claim_id, claimed_by"
+_STARTED = "RETURNING $RETURNED, tasks.channel, asked.token_hash, node, claim_id, claimed_by, reason, traceparent"
 _STARTED_ONE = f"""
          started AS (
              {_MOVE}
              FROM tasks,
                   (SELECT CAST(:attempt AS int) AS attempt, CAST(:token_hash AS bytea) AS token_hash,
                           CAST(:node AS text) AS node, CAST(:claim_id AS text) AS claim_id,
-                          CAST(:claimed_by AS text) AS claimed_by) AS asked
+                          coalesce(nullif(CAST(:node AS text), ''), :organization) AS claimed_by,
+                          CAST(:reason AS text) AS reason, CAST(:organization AS text) AS organization,
+                          CAST(:channel AS text) AS channel, CAST(:traceparent AS text) AS traceparent) AS asked
              WHERE tasks.key = :key AND task_states.key = :key AND {_DUE}
              {_STARTED}
          )
 """
-# They are locked in the order of their keys, as whoever cancels their plan does. The limit is all of them: of arrays
-# that Postgres does not know it expects ten rows, and so plans anew each time.
+# They are locked in the order of their keys, as whoever cancels their plan does. Those that were declined are left, for
+# whoever takes a decline back holds its row. The limit is all of them: of arrays that Postgres does not know it expects
+# ten rows, and so plans anew each time.
 _STARTED_MANY = f"""
          asked AS MATERIALIZED (
-             SELECT key, attempt, token_hash, node, claim_id, coalesce(node, :organization) AS claimed_by, ordinal
+             SELECT key, attempt, token_hash, node, claim_id, coalesce(nullif(node, ''), organization) AS claimed_by,
+                    reason, organization, channel, traceparent, ordinal
              FROM unnest(CAST(:keys AS uuid[]), CAST(:attempts AS int[]), CAST(:token_hashes AS bytea[]),
-                         CAST(:nodes AS text[]), CAST(:claim_ids AS text[])) WITH ORDINALITY
-                  AS each (key, attempt, token_hash, node, claim_id, ordinal)
+                         CAST(:nodes AS text[]), CAST(:claim_ids AS text[]), CAST(:reasons AS text[]),
+                         CAST(:organizations AS text[]), CAST(:channels AS text[]), CAST(:traceparents AS text[]))
+                  WITH ORDINALITY AS each (key, attempt, token_hash, node, claim_id, reason, organization, channel,
+                                           traceparent, ordinal)
              LIMIT cardinality(CAST(:keys AS uuid[]))
          ),
          held AS MATERIALIZED (
              SELECT task_states.key FROM asked JOIN tasks USING (key) JOIN task_states USING (key)
-             WHERE {_DUE}
-             ORDER BY task_states.key FOR NO KEY UPDATE OF task_states
+             WHERE {_DUE} AND NOT EXISTS (SELECT FROM declines WHERE task_key = task_states.key)
+             ORDER BY task_states.key FOR NO KEY UPDATE OF task_states $LOCKED
          ),
          started AS (
              {_MOVE}
@@ -100,11 +108,13 @@ _STARTED_MANY = f"""
 """  # noqa: S608 - constants
 
 
-def _start(started: str, ordinal: str) -> TextClause:
+def _start(started: str, ordinal: str, declined: str = "", locked: str = "") -> TextClause:
     return statement(
         _START,
         STARTED=started,
         ORDINAL=ordinal,
+        DECLINED=declined,
+        LOCKED=locked,
         COLUMNS=COLUMNS,
         RETURNED=RETURNED,
         RUN_TASK=RUN_TASK,
@@ -114,54 +124,42 @@ def _start(started: str, ordinal: str) -> TextClause:
     )
 
 
-_START_ONE = _start(_STARTED_ONE, "CAST(0 AS bigint)")
-_START_MANY = _start(_STARTED_MANY, "row_number() OVER (ORDER BY started.ordinal) - 1")
+_DECLINED = "decline AS (DELETE FROM declines USING started WHERE task_key = started.key),"
+_ORDINAL = "row_number() OVER (ORDER BY started.ordinal) - 1"
+_START_ONE = _start(_STARTED_ONE, "CAST(0 AS bigint)", _DECLINED)
+_START_MANY = _start(_STARTED_MANY, _ORDINAL)
+_START_FREE = _start(_STARTED_MANY, _ORDINAL, locked="SKIP LOCKED")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a worker claims.
+    """What a worker claims, or starts without an attempt.
 
     Args:
         key: the task.
         attempt: the number that the next attempt must have; 0 for any.
         node: who runs it.
         claim_id: names the claim, so that it can be repeated.
-        token_hash: SHA-256 of the attempt's token.
+        token_hash: SHA-256 of the attempt's token; None for a client without attempts, whom no lease binds.
+        reason: why, for the event; None says who has claimed it.
     """
 
     key: UUID
-    attempt: int
-    node: str
-    claim_id: str
-    token_hash: bytes
+    attempt: int = 0
+    node: str | None = None
+    claim_id: str | None = None
+    token_hash: bytes | None = None
+    reason: str | None = None
 
 
-def start(
-    transaction: Transaction,
-    key: UUID,
-    *,
-    reason: str | None = None,
-    attempt: int = 0,
-    node: str | None = None,
-    claim_id: str | None = None,
-    token_hash: bytes | None = None,
-    lease: timedelta | None = None,
-    admitted: bool = False,
-) -> Task | None:
+def start(transaction: Transaction, claim: Claim, *, admitted: bool = False) -> Task | None:
     """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
 
     It is all that a transaction changes; see `Transaction.alone`.
 
     Args:
         transaction: of the worker.
-        key: which task.
-        reason: why, for the event; None says who has claimed it.
-        attempt: the number that the next attempt must have; 0 for any.
-        node: who runs it.
-        claim_id: names the claim, so that it can be repeated.
-        token_hash: SHA-256 of the attempt's token; None for a client without attempts.
-        lease: how long it is believed to live without a heartbeat.
+        claim: what is started.
         admitted: whether its kind has let it start, which a kind that guards claims must be asked for.
 
     Returns:
@@ -170,57 +168,71 @@ def start(
     rows = transaction.alone(
         _START_ONE,
         {
-            **_parameters(transaction, lease, admitted),
-            "reason": reason,
-            "claimed_by": node or transaction.organization,
-            "key": key,
-            "attempt": attempt,
-            "node": node,
-            "claim_id": claim_id,
-            "token_hash": token_hash,
+            **_parameters(transaction, admitted),
+            "key": claim.key,
+            "attempt": claim.attempt,
+            "node": claim.node,
+            "claim_id": claim.claim_id,
+            "token_hash": claim.token_hash,
+            "reason": claim.reason,
+            "organization": transaction.organization,
+            "channel": transaction.channel,
+            "traceparent": transaction.traceparent,
         },
     ).all()
-    started = _told(transaction, rows)
-    return started[0] if started else None
+    started = tasks.of_rows(rows)
+    if not started:
+        return None
+    _told(transaction, rows[0])
+    return started[0]
 
 
-def start_many(transaction: Transaction, claims: Sequence[Claim]) -> dict[UUID, Task]:
-    """Start those of many tasks that can be, as `start` does each; return them by their keys.
+def start_many(asked: Sequence[tuple[Transaction, Claim]], *, free: bool = False) -> dict[UUID, Task]:
+    """Start those of many tasks that can be, as `start` does each, but for those that were declined.
 
     Args:
-        transaction: of the worker.
-        claims: each of another task.
+        asked: each of another task, with the transaction of its worker; all on one connection.
+        free: only those that nobody else has locked.
+
+    Returns:
+        The tasks that were started, by their keys.
     """
-    rows = transaction.connection.execute(
-        _START_MANY,
+    if not asked:
+        return {}
+    first, _ = asked[0]
+    rows = first.connection.execute(
+        _START_FREE if free else _START_MANY,
         {
-            **_parameters(transaction, transaction.rules.lease, admitted=False),
-            "reason": None,
-            "keys": [claim.key for claim in claims],
-            "attempts": [claim.attempt for claim in claims],
-            "token_hashes": [claim.token_hash for claim in claims],
-            "nodes": [claim.node or None for claim in claims],
-            "claim_ids": [claim.claim_id for claim in claims],
+            **_parameters(first, admitted=False),
+            "keys": [claim.key for _, claim in asked],
+            "attempts": [claim.attempt for _, claim in asked],
+            "nodes": [claim.node for _, claim in asked],
+            "claim_ids": [claim.claim_id for _, claim in asked],
+            "token_hashes": [claim.token_hash for _, claim in asked],
+            "reasons": [claim.reason for _, claim in asked],
+            "organizations": [transaction.organization for transaction, _ in asked],
+            "channels": [transaction.channel for transaction, _ in asked],
+            "traceparents": [transaction.traceparent for transaction, _ in asked],
         },
     ).all()
-    return {task.key: task for task in _told(transaction, rows)}
+    of_task = {claim.key: transaction for transaction, claim in asked}
+    for row in rows:
+        _told(of_task[row.key], row)
+    return {task.key: task for task in tasks.of_rows(rows)}
 
 
-def _parameters(transaction: Transaction, lease: timedelta | None, admitted: bool) -> dict[str, object]:
+def _parameters(transaction: Transaction, admitted: bool) -> dict[str, object]:
     return {
         **kinds.state_parameters("doing", pb.STATUS_EXECUTING),
-        **events.moved_parameters(transaction.now, transaction.channel),
+        **events.moved_parameters(transaction.now),
         "startable": [kind.name for kind in kinds.every() if admitted or not kind.guards_claims],
-        "organization": transaction.organization,
-        "lease": lease,
+        "lease": transaction.rules.lease,
         "silence": transaction.rules.silence,
-        "traceparent": transaction.traceparent,
     }
 
 
-def _told(transaction: Transaction, rows: Sequence[Row]) -> list[Task]:
-    if rows:
-        transaction.tells(EVENTS, POKES)
-        # One that never had a poke says nothing.
-        transaction.waits += [max(0.0, float(row[-1])) for row in rows if row[-1] is not None]
-    return tasks.of_rows(rows)
+def _told(transaction: Transaction, row: Row) -> None:
+    transaction.tells(EVENTS, POKES)
+    # One that never had a poke says nothing.
+    if row[-1] is not None:
+        transaction.waits.append(max(0.0, float(row[-1])))

@@ -46,6 +46,17 @@ class _Last:
     rows: int
     checks: Sequence[Callable[[Sequence[Row]], None]]
 
+    def beside(self, other: "_Last") -> "_Last":
+        """Return both, in one statement.
+
+        Raises:
+            ValueError: their rows are of different sorts.
+        """
+        if other.change != self.change:
+            raise ValueError("a transaction writes rows of one sort last")
+        parameters = {name: [*values, *other.parameters[name]] for name, values in self.parameters.items()}
+        return _Last(self.change, parameters, self.rows + other.rows, [*self.checks, *other.checks])
+
 
 @cache
 def _flush(poked: bool, notify: bool) -> TextClause:
@@ -90,7 +101,7 @@ class Transaction(database.Transaction):
     ) -> None:
         super().__init__(connection, organization, channel, rules, clock)
         self.retry_policies = retry_policies
-        self.events = events.Recorder()
+        self.events = events.Recorder(channel)
         self.pokes = outbox.Recorder()
         self.read: dict[UUID, Any] = {}
         self.waits: list[float] = []
@@ -111,14 +122,24 @@ class Transaction(database.Transaction):
         Raises:
             ValueError: rows of another sort are to be written so already.
         """
-        before = self._last
-        if before is None:
-            self._last = _Last(change, parameters, rows, [check])
-        elif before.change == change:
-            more = {name: [*before.parameters[name], *values] for name, values in parameters.items()}
-            self._last = _Last(change, more, before.rows + rows, [*before.checks, check])
-        else:
-            raise ValueError("a transaction writes rows of one sort last")
+        last = _Last(change, parameters, rows, [check])
+        self._last = last if self._last is None else self._last.beside(last)
+
+    def beside(self, organization: str, channel: str) -> "Transaction":
+        """Return the transaction of another call that is done together with this one, on the same connection."""
+        other = Transaction(self.connection, organization, channel, self.rules, self.retry_policies, self._clock)
+        # What one call has read, the others need not read.
+        other.read = self.read
+        return other
+
+    def take(self, other: "Transaction") -> None:
+        """Write, in the statement that writes its own, what another call on the same connection makes known."""
+        self.events.take(other.events)
+        self.pokes.take(other.pokes, other.traceparent)
+        self.tells(*other._told)
+        self.now = max(self.now, other.now)
+        if other._last is not None:
+            self._last = other._last if self._last is None else self._last.beside(other._last)
 
     @contextmanager
     def part(self) -> Iterator[None]:
@@ -149,8 +170,7 @@ class Transaction(database.Transaction):
         """Write the events so far, so that a call with very many holds few of them; it has taken all its locks."""
         if self.events.sequence is None:
             self.events.sequence = self.connection.execute(events.DRAW).scalar_one()
-        written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
-        self.connection.execute(_EVENTS, written)
+        self.connection.execute(_EVENTS, {"now": self.now, **self.events.parameters(self.now)})
         self.events.written()
         self.tells(EVENTS)
 
@@ -172,10 +192,10 @@ class Transaction(database.Transaction):
 
     def _write(self, notify: bool) -> None:
         if self.events or self.pokes or self._last:
-            written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
+            written = {"now": self.now, **self.events.parameters(self.now)}
             poked = bool(self.pokes)
             if poked:
-                written |= {"traceparent": self.traceparent, **self.pokes.parameters()}
+                written |= self.pokes.parameters(self.traceparent)
             if self._last is None:
                 self.connection.execute(_flush(poked, notify), written)
             else:

@@ -18,6 +18,7 @@ from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import parsed_size
 from orchestrator.calls.turns import Lane
 from orchestrator.core.errors import BadRequestError
+from orchestrator.engine.together import Together
 from orchestrator.engine.transaction import Transaction
 from orchestrator.rpc.identity import Context, Metadata, identify
 
@@ -175,18 +176,21 @@ class Unary(Generic[Request, Response]):
         request: the type of its request.
         use_case: what it does, in a transaction.
         large: whether it may take much memory, however small its request.
+        together: does many calls of it in one transaction; None where each has its own.
     """
 
     request: type[Request]
     use_case: Callable[[Transaction, Request], Response]
     large: bool = False
+    together: Together[Request, Response] | None = None
     streams: ClassVar[bool] = False
     takes_stream: ClassVar[bool] = False
 
     def handler(self, name: str, lane: Lane, handlers: Handlers) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Return its handler."""
         read, size_of = partial(_parse, self.request), partial(parsed_size, self.request)
-        return handlers.unary(Operation(name, read, size_of, self.use_case, _write, lane, self.large))
+        operation = Operation(name, read, size_of, self.use_case, _write, lane, self.large, self.together)
+        return handlers.unary(operation)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ from orchestrator.compute import (
     tasks,
     times,
 )
-from orchestrator.engine import claims, heartbeats, reports, task_events
-from orchestrator.rpc import batches
+from orchestrator.engine import batches, claims, heartbeats, reports, task_events
+from orchestrator.rpc import batches as lists
 from orchestrator.rpc.handlers import Listed, Method, Parts, Stream, Unary
 from orchestrator.trace import reading
 
@@ -47,7 +47,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     },
     "ModelService": {
         "RegisterModel": Unary(pb.NewModel, models.register_one),
-        "RegisterModels": Unary(pb.RegisterModelsParam, models.register),
+        "RegisterModels": Unary(pb.RegisterModelsParam, models.register, together=models.register_together),
         "GetModel": Unary(pb.GetModelParam, models.get),
         "GetComputeTaskOutputModels": Unary(pb.GetComputeTaskModelsParam, models.of_task),
     },
@@ -67,7 +67,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "RegisterTasks": Listed(pb.RegisterTasksParam, task_registration.register),
         "QueryTasks": Unary(pb.QueryTasksParam, tasks.query),
         "GetTask": Unary(pb.GetTaskParam, tasks.show),
-        "ApplyTaskAction": Unary(pb.ApplyTaskActionParam, task_actions.apply),
+        "ApplyTaskAction": Unary(pb.ApplyTaskActionParam, task_actions.apply, together=task_actions.apply_together),
         "GetTaskInputAssets": Unary(pb.GetTaskInputAssetsParam, task_inputs.get),
         "DisableOutput": Unary(pb.DisableOutputParam, task_actions.disable_output),
     },
@@ -114,9 +114,9 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetContinuations": Unary(pb.GetContinuationsParam, continuations.get),
     },
     "WorkerService": {
-        "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim),
+        "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim, together=batches.claim_together),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),
-        "CompleteTask": Unary(pb.CompleteTaskParam, reports.complete),
+        "CompleteTask": Unary(pb.CompleteTaskParam, reports.complete, together=batches.complete_together),
         "FailTask": Unary(pb.FailTaskParam, reports.fail),
         "ReleaseTask": Unary(pb.ReleaseTaskParam, reports.release),
         "DeclineTask": Unary(pb.DeclineTaskParam, declines.decline),
@@ -127,8 +127,8 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
         "GetTaskEvents": Unary(pb.GetTaskEventsParam, task_events.query),
         "GetCancellation": Unary(pb.GetCancellationParam, nodes.cancellation),
         "GetNodes": Unary(pb.GetNodesParam, nodes.get_all),
-        "ClaimTasks": Unary(pb.ClaimTasksParam, batches.claim),
-        "CompleteTasks": Unary(pb.CompleteTasksParam, batches.complete),
+        "ClaimTasks": Unary(pb.ClaimTasksParam, lists.claim),
+        "CompleteTasks": Unary(pb.CompleteTasksParam, lists.complete),
     },
 }
 """By service and method. One that the contract has and this table has not is answered with UNIMPLEMENTED."""

@@ -26,6 +26,7 @@ _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 
 _SAVEPOINT, _RELEASE = sqlalchemy.text("SAVEPOINT part"), sqlalchemy.text("RELEASE SAVEPOINT part")
 _UNDO = sqlalchemy.text("ROLLBACK TO SAVEPOINT part")
+_BEGIN_IN_HASTE = b"BEGIN; SET LOCAL lock_timeout = '20ms'"
 
 _ARRAY = re.compile(r"CAST\(%\((\w+)\)s AS (\w+)\[\]\)")
 
@@ -151,6 +152,11 @@ class Connection:
         found = self.execute(query, parameters)
         self.driver.autocommit = bool(found)
         return found
+
+    def begin_in_haste(self) -> None:
+        """Begin the transaction; whatever of it waits for a lock for more than a moment fails, and it with that."""
+        self.driver.autocommit = True
+        self.driver.execute(_BEGIN_IN_HASTE, prepare=False)
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
         # As text, bytes would come twice as long, as digits.

@@ -137,6 +137,11 @@ def state(error: BaseException | None) -> str:
     return (error.sqlstate or "") if isinstance(error, psycopg.Error) else ""
 
 
+def locked(error: BaseException | None) -> bool:
+    """Say whether an error is that a lock was waited for, and not for longer."""
+    return isinstance(error, psycopg.errors.LockNotAvailable)
+
+
 def _stale_plan(error: psycopg.Error) -> bool:
     # A migration changed a table under a prepared statement; feature not supported is all that Postgres calls it.
     return error.sqlstate == "0A000" and "cached plan" in str(error)

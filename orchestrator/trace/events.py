@@ -47,6 +47,7 @@ _KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in FIELD
 class Written:
     """An event of the current transaction."""
 
+    channel: str
     kind: int
     asset_kind: int
     asset_key: str
@@ -57,11 +58,15 @@ class Written:
 class Recorder:
     """The events of one transaction, in their order.
 
+    Args:
+        channel: whose they are.
+
     Attributes:
         sequence: the number that they share, where it was drawn before they are written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channel: str) -> None:
+        self._channel = channel
         self.events: list[Written] = []
         self.sequence: int | None = None
         self._before = 0
@@ -81,7 +86,7 @@ class Recorder:
             asset_kind: the number of tasks of its kind.
             snapshot: its message, serialized.
         """
-        self.events.append(Written(pb.EVENT_ASSET_CREATED, asset_kind, key, snapshot, None))
+        self.events.append(Written(self._channel, pb.EVENT_ASSET_CREATED, asset_kind, key, snapshot, None))
 
     def updated(self, key: str, asset: Message, reason: str = "") -> None:
         """Tell that an asset was changed, and why where there is more to say."""
@@ -96,7 +101,8 @@ class Recorder:
             snapshot: its message, serialized.
             reason: why.
         """
-        self.events.append(Written(pb.EVENT_ASSET_UPDATED, asset_kind, key, snapshot, {"reason": reason}))
+        told = {"reason": reason}
+        self.events.append(Written(self._channel, pb.EVENT_ASSET_UPDATED, asset_kind, key, snapshot, told))
 
     def own(self, kind: "pb.EventKind.ValueType", key: str, asset_kind: int, asset: Message) -> None:
         """Tell of an asset of a kind that the contract does not know; clients of the contract do not see it."""
@@ -127,7 +133,11 @@ class Recorder:
         own_kind: int | None = None,
     ) -> None:
         asset_kind = own_kind or _KIND_OF_TYPE[type(asset)]
-        self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
+        self.events.append(Written(self._channel, kind, asset_kind, key, asset.SerializeToString(), metadata))
+
+    def take(self, other: "Recorder") -> None:
+        """Tell, after its own, what another tells, in the channel of the other."""
+        self.events += other.events
 
     def written(self) -> None:
         """Forget those that were written; more may come."""
@@ -135,7 +145,7 @@ class Recorder:
         self.events = []
 
     def parameters(self, now: datetime) -> dict[str, object]:
-        """Return the parameters of `WRITE`, but for channel and time."""
+        """Return the parameters of `WRITE`, but for the time."""
         return {
             "sequence": self.sequence,
             "ids": event_ids.new_ids(now, len(self.events), self._before),
@@ -144,6 +154,7 @@ class Recorder:
             "event_asset_keys": [event.asset_key for event in self.events],
             "assets": [event.asset for event in self.events],
             "metadata": [event.metadata and Jsonb(event.metadata) for event in self.events],
+            "channels": [event.channel for event in self.events],
         }
 
 
@@ -159,10 +170,11 @@ WRITE = Template("""
     event AS (
         INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
         OVERRIDING SYSTEM VALUE
-        SELECT id, (SELECT sequence FROM call), :channel, :now, kind, asset_kind, asset_key, asset, metadata
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS smallint[]), CAST(:asset_kinds AS smallint[]),
-                    CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]), CAST(:metadata AS jsonb[]))
-             AS event (id, kind, asset_kind, asset_key, asset, metadata)
+        SELECT id, (SELECT sequence FROM call), channel, :now, kind, asset_kind, asset_key, asset, metadata
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:kinds AS smallint[]),
+                    CAST(:asset_kinds AS smallint[]), CAST(:event_asset_keys AS text[]), CAST(:assets AS bytea[]),
+                    CAST(:metadata AS jsonb[]))
+             AS event (id, channel, kind, asset_kind, asset_key, asset, metadata)
         RETURNING id, sequence, channel
     ),
     $UNPLACED
@@ -206,20 +218,20 @@ MOVED = Template("""
     event AS (
         INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
         OVERRIDING SYSTEM VALUE
-        SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $UPDATED,
+        SELECT $ID, (SELECT sequence FROM call), channel, (SELECT now FROM call), $UPDATED,
                asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
         FROM moved
         RETURNING id, sequence, channel
     ),
     $UNPLACED
 """).substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED, UNPLACED=_UNPLACED)
-"""What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key,
-asset, reason; before it stands `call`."""
+"""What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), channel,
+asset_kind, key, asset, reason; before it stands `call`."""
 
 
-def moved_parameters(now: datetime, channel: str) -> dict[str, object]:
+def moved_parameters(now: datetime) -> dict[str, object]:
     """Return the parameters of `MOVED` and of `call`."""
-    return {**event_ids.sql_parameters(now), "now": now, "channel": channel}
+    return {**event_ids.sql_parameters(now), "now": now}
 
 
 def query() -> Select[tuple[object, ...]]:

@@ -50,7 +50,8 @@ def committing() -> Iterator[list[str]]:
     execute, commit = psycopg.Cursor.execute, psycopg.Connection.commit
 
     def noted(cursor: Any, query: Any, *given: Any, **options: Any) -> Any:
-        if cursor.connection.autocommit and not bytes(query).lstrip().startswith(b"SELECT"):
+        idle = cursor.connection.info.transaction_status is TransactionStatus.IDLE
+        if cursor.connection.autocommit and idle and not bytes(query).lstrip().startswith((b"SELECT", b"BEGIN")):
             commits.append("alone")
         return execute(cursor, query, *given, **options)
 

@@ -193,6 +193,37 @@ def test_twenty_clients_do_everything_at_once(url: str, address: str, tmp_path: 
             transport.close()
 
 
+def test_a_call_that_waits_for_a_latch_holds_up_no_others(url: str, address: str):
+    transports = [connect(address) for _ in range(9)]
+    try:
+        network = [Organization(Wire(transport), "org-1", CHANNEL) for transport in transports]
+        org = network[0]
+        org.send(pb.RegisterOrganizationParam())
+        function, held, free = org.register_function(), org.register_plan(), org.register_plan()
+        (waiting, *others) = [new_task(function, plan) for plan in (held, *[free] * 64)]
+        org.send(tasks(waiting, *others))
+        org.act(waiting, pb.TASK_ACTION_EXECUTING)
+
+        def live(number: int) -> None:
+            for task in others[number::8]:
+                network[number].act(task, pb.TASK_ACTION_EXECUTING)
+                network[number].send(models(new_model(task)))
+                network[number].act(task, pb.TASK_ACTION_DONE)
+
+        with ThreadPoolExecutor(9) as threads, psycopg.connect(url) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [held.key])
+            late = threads.submit(network[8].act, waiting, pb.TASK_ACTION_DONE)
+            for lived in [threads.submit(live, number) for number in range(8)]:
+                lived.result(TIMEOUT_SECONDS)
+            assert not late.done()
+            connection.rollback()
+            late.result(TIMEOUT_SECONDS)
+        assert {org.task(task).status for task in (waiting, *others)} == {pb.STATUS_DONE}
+    finally:
+        for transport in transports:
+            transport.close()
+
+
 def rows(url: str, query: str) -> list[Any]:
     with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute(query).fetchall()
