@@ -81,13 +81,13 @@ def prepare(new: pb.NewComputeTask) -> None:
         InvalidAssetError: it breaks a rule.
     """
     validation.check_task(new)
-    retries.check_metadata(new.metadata)
-    _lower_keys(new)
+    if new.metadata:
+        retries.check_metadata(new.metadata)
 
 
 def write(
     transaction: Transaction,
-    new: Mapping[str, pb.NewComputeTask],
+    new: Packed,
     references: References,
     *,
     as_parents: bool = False,
@@ -125,7 +125,7 @@ def write(
         model_uses.note(transaction, _uses(new, known))
 
 
-def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
+def _uses(new: Packed, known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
     """Yield each model that is given by its key, with the task that uses it."""
     for task in new.values():
         for given in task.inputs:
@@ -151,9 +151,9 @@ def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
 
 def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:
     return NewTask(
-        key=uuid_of(registered.new.key),
+        key=uuid_of(registered.key),
         kind=compute_tasks.KIND,
-        plan=uuid_of(registered.new.compute_plan_key),
+        plan=uuid_of(registered.plan),
         worker=registered.worker,
         queue=pokes.queue(registered.worker),
         status=registered.status,
@@ -161,20 +161,8 @@ def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:
         parents=[uuid_of(parent) for parent in registered.parents],
         pending_parents=registered.pending_parents,
         rank=registered.rank,
-        requires=uuid_of(registered.new.function_key),
+        requires=uuid_of(registered.function),
     )
-
-
-def _lower_keys(new: pb.NewComputeTask) -> None:
-    new.key = new.key.lower()
-    new.function_key = new.function_key.lower()
-    new.compute_plan_key = new.compute_plan_key.lower()
-    for given in new.inputs:
-        if given.WhichOneof("ref") == "asset_key":
-            given.asset_key = given.asset_key.lower()
-        else:
-            ref = given.parent_task_output
-            ref.parent_task_key = ref.parent_task_key.lower()
 
 
 def _keys(keys: Iterable[str]) -> list[UUID]:
