@@ -11,7 +11,8 @@ from orchestrator import protos as pb
 from orchestrator.compute.declarations import Declared, Granted, Input, Outputs
 from orchestrator.compute.packed import Packed
 from orchestrator.compute.references import Graph
-from orchestrator.core import fields, permissions, states
+from orchestrator.compute.tasks import KIND
+from orchestrator.core import fields, permissions, pokes, states
 from orchestrator.core.errors import (
     BadRequestError,
     InvalidAssetError,
@@ -22,36 +23,11 @@ from orchestrator.core.errors import (
 )
 from orchestrator.engine import graph
 from orchestrator.engine.plans import Plan
+from orchestrator.engine.tasks import NewTask
 
 _DATA_KINDS = (pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE)
 # What the tasks of a call have in common is made once; of a call in which they have little, not all is kept.
 _KEPT = 4096
-
-
-class Registered(NamedTuple):
-    """A task as it is to be stored.
-
-    Args:
-        key: its key.
-        plan: the key of its compute plan.
-        function: the key of its function.
-        worker: the organization that runs it.
-        rank: how deep it lies in the graph.
-        status: its first.
-        definition: its message without it, serialized.
-        parents: the keys of its parents, each once.
-        pending_parents: how many of them are not Done.
-    """
-
-    key: str
-    plan: str
-    function: str
-    worker: str
-    rank: int
-    status: states.TaskStatus
-    definition: bytes
-    parents: tuple[str, ...]
-    pending_parents: int
 
 
 class Parent(NamedTuple):
@@ -119,7 +95,7 @@ def register(
     now: Timestamp,
     passed: Passed | None = None,
     missing: Collection[str] = (),
-) -> Iterator[Registered]:
+) -> Iterator[NewTask]:
     """Yield the tasks as they are to be stored, parents before children.
 
     Args:
@@ -196,7 +172,7 @@ class _Registration:
         self._shared = lru_cache(_KEPT)(self._make_shared)
         self._key = ""
 
-    def task(self, key: str, new: pb.NewComputeTask, parent_keys: tuple[str, ...]) -> tuple[Registered, Parent]:
+    def task(self, key: str, new: pb.NewComputeTask, parent_keys: tuple[str, ...]) -> tuple[NewTask, Parent]:
         """Return a task as it is to be stored, and as its children are checked against it.
 
         Args:
@@ -237,7 +213,19 @@ class _Registration:
         statuses = [parent.status for parent in parents]
         status = states.initial_status(self._known.functions[function_key].status, statuses)
         pending = len(statuses) - statuses.count(pb.STATUS_DONE)
-        registered = Registered(key, plan_key, function_key, worker, rank, status, definition, parent_keys, pending)
+        registered = NewTask(
+            key,
+            KIND,
+            plan_key,
+            worker,
+            pokes.queue(worker),
+            status,
+            definition,
+            parent_keys,
+            pending,
+            rank,
+            function_key,
+        )
         # Nothing of the task's own message: any part of it keeps all of it in memory.
         return registered, Parent(key, declared, status, rank, logs, outputs)
 
