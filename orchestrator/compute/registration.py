@@ -168,7 +168,8 @@ class _Registration:
         self._declared = declared
         self._tasks = tasks
         self._granted = Granted(caller, known.organizations)
-        self._usable: set[str] = set()
+        self._functions: set[str] = set()
+        self._plans: set[str] = set()
         self._shared = lru_cache(_KEPT)(self._make_shared)
         self._key = ""
 
@@ -182,10 +183,12 @@ class _Registration:
         """
         self._key = key
         function_key, plan_key = new.function_key, new.compute_plan_key
-        if function_key not in self._usable:
+        if function_key not in self._functions:
             self._check_function(function_key)
-        if plan_key not in self._usable:
+            self._functions.add(function_key)
+        if plan_key not in self._plans:
             self._check_plan(plan_key)
+            self._plans.add(plan_key)
         declared = self._declared[function_key]
         inputs = self._inputs(new, declared)
         manager = self._data_manager(inputs.data_managers)
@@ -255,7 +258,6 @@ class _Registration:
                     f"{permissions.users(who)}"
                 )
             )
-        self._usable.add(key)
 
     def _check_plan(self, key: str) -> None:
         plan = self._known.plans.get(key)
@@ -265,7 +267,6 @@ class _Registration:
             raise PermissionDeniedError(self._fail(f"compute plan {plan.key} belongs to {plan.owner}"))
         if plan.outcome == pb.STATUS_CANCELED:
             raise TerminatedPlanError(self._fail(f"compute plan {plan.key} has been cancelled and takes no more tasks"))
-        self._usable.add(key)
 
     def _inputs(self, new: pb.NewComputeTask, declared: Declared) -> "_Inputs":
         """Return what a task is given, when it is known that its function takes that."""
