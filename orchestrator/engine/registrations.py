@@ -1,0 +1,60 @@
+"""The registration of many tasks: with their events and pokes in one statement, and the message of each once."""
+
+from collections.abc import Collection, Sequence
+
+from orchestrator.core.pokes import RUN_TASK
+from orchestrator.engine import kinds, outbox, tasks
+from orchestrator.engine.tasks import Key, NewTask
+from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.store.statements import statement
+from orchestrator.trace import events
+
+_REGISTER = statement(
+    """
+    WITH $INSERT,
+         created AS (
+             SELECT event, key, message || state AS asset
+             FROM task JOIN unnest(CAST(:ids AS uuid[]), CAST(:states AS bytea[]))
+                            WITH ORDINALITY AS told (event, state, ordinal) USING (ordinal)
+         ),
+         $EVENTS,
+         $POKES
+    SELECT sequence, EXISTS (SELECT FROM poke) AS poked FROM call
+    """,
+    INSERT=tasks.INSERT,
+    EVENTS=events.CREATED,
+    POKES=outbox.written("""
+        SELECT '$RUN_TASK', queue, priority, key, 1, CAST(:now AS timestamptz), CAST(:traceparent AS text)
+        FROM task WHERE status = $TO_DO ORDER BY ordinal
+    """),
+    RUN_TASK=RUN_TASK,
+)
+
+
+def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Collection[Key]) -> None:
+    """Keep new tasks of the caller, and make them known; what is due is announced.
+
+    Args:
+        transaction: of the caller; it has all its locks, and holds the latches of their plans and of their parents'.
+        kind: of work; each has a queue.
+        new: the tasks, one at least.
+        outer: the parents of some of them that were there before the transaction.
+
+    Raises:
+        ConflictError: a task bears one of the keys, in this channel or in another.
+    """
+    of_kind, recorded = kinds.of(kind), transaction.events
+    states = {status: of_kind.state(status) for status in {task.status for task in new}}
+    written = transaction.connection.execute(
+        _REGISTER,
+        {
+            **tasks.parameters(transaction, new, outer),
+            "asset_kind": of_kind.asset_kind,
+            "states": [states[task.status] for task in new],
+            "sequence": recorded.sequence,
+            "ids": recorded.new_ids(transaction.now, len(new)),
+            "traceparent": transaction.traceparent,
+        },
+    ).one()
+    recorded.sequence = written.sequence
+    transaction.tells(EVENTS, *([POKES] if written.poked else []))
