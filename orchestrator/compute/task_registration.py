@@ -1,6 +1,5 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import assets, model_uses, models, organizations, registration, validation
+from orchestrator.compute import lookup, model_uses, registration, validation
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.packed import Packed
 from orchestrator.compute.references import References
@@ -19,8 +18,7 @@ from orchestrator.compute.registration import Registered
 from orchestrator.core import pokes, wire
 from orchestrator.core.errors import BadRequestError
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import plans, retries, tasks
-from orchestrator.engine.plans import Plan
+from orchestrator.engine import registrations, retries, tasks
 from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
@@ -103,13 +101,52 @@ def write(
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks; nothing is to be kept then.
     """
-    known = look_up(transaction, references)
+    known = lookup.look_up(transaction, references)
     if as_parents:
-        makers = compute_tasks.get_many(transaction, _keys(model.compute_task_key for model in known.models.values()))
-        known = replace(known, makers=makers)
+        makers = lookup.keys_of(model.compute_task_key for model in known.models.values())
+        known = replace(known, makers=compute_tasks.get_many(transaction, makers))
+    if len(new) > _SLICE or transaction.events:
+        yield from _in_parts(transaction, new, references, lookup.seen_again(transaction, known))
+    else:
+        yield from _at_once(transaction, new, references, known)
+    if known.models:
+        model_uses.note(transaction, _uses(new, known))
+
+
+def _registered(
+    transaction: Transaction,
+    new: Mapping[str, pb.NewComputeTask],
+    references: References,
+    known: registration.Known,
+) -> Iterator[Registered]:
     now = timestamp(transaction.now)
-    registered = registration.register(new, references.graph, transaction.organization, known, now)
-    parts, several = _parts(registered), len(new) > _SLICE
+    return registration.register(new, references.graph, transaction.organization, known, now)
+
+
+def _at_once(
+    transaction: Transaction,
+    new: Mapping[str, pb.NewComputeTask],
+    references: References,
+    known: registration.Known,
+) -> Iterator[bytes]:
+    """Write tasks, and all that tells of them, in one statement."""
+    (rows,) = _parts(_registered(transaction, new, references, known))
+    while not registrations.register(
+        transaction, compute_tasks.KIND, rows, {UUID(key): task.status for key, task in known.parents.items()}
+    ):
+        known = lookup.seen_again(transaction, known)
+        (rows,) = _parts(_registered(transaction, new, references, known))
+    return (row.definition + compute_tasks.state(row.status) for row in rows)
+
+
+def _in_parts(
+    transaction: Transaction,
+    new: Mapping[str, pb.NewComputeTask],
+    references: References,
+    known: registration.Known,
+) -> Iterator[bytes]:
+    """Write tasks that are very many, or of which is told after something else."""
+    parts, several = _parts(_registered(transaction, new, references, known)), len(new) > _SLICE
     outer = {UUID(key) for key in known.parents}
     for rows in _ahead(parts) if several else parts:
         tasks.insert_many(transaction, rows, outer.intersection(parent for row in rows for parent in row.parents))
@@ -121,8 +158,6 @@ def write(
             yield snapshot
         if several:
             transaction.write_part()
-    if known.models:
-        model_uses.note(transaction, _uses(new, known))
 
 
 def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
@@ -175,55 +210,3 @@ def _lower_keys(new: pb.NewComputeTask) -> None:
         else:
             ref = given.parent_task_output
             ref.parent_task_key = ref.parent_task_key.lower()
-
-
-def _keys(keys: Iterable[str]) -> list[UUID]:
-    return [UUID(key) for key in dict.fromkeys(keys)]
-
-
-def look_up(transaction: Transaction, references: References, to_come: Plan | None = None) -> registration.Known:
-    """Return what tasks refer to outside of their call, locked until the transaction ends.
-
-    Args:
-        transaction: of the caller.
-        references: of the tasks.
-        to_come: where given, the plan that is not there yet and that they would belong to: nothing is locked then.
-
-    Raises:
-        ConflictError: one of the tasks is there already.
-    """
-    locks, graph = to_come is None, references.graph
-    parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
-    # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
-    functions = assets.functions.get_many(transaction, _keys(references.functions), share=locks)
-    of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
-    functions |= assets.functions.get_many(transaction, of_parents)
-    if to_come is None:
-        held = plans.hold(transaction, _keys(references.plans.keys() | {task.compute_plan_key for task in unlocked}))
-    else:
-        held = {to_come.key: to_come}
-    parents = compute_tasks.get_many(transaction, parent_keys)
-    given = _given(references, functions)
-    return registration.Known(
-        plans={str(key): plan for key, plan in held.items() if plan.kind == compute_tasks.KIND},
-        functions=functions,
-        data_managers=assets.data_managers.get_many(transaction, given[pb.ASSET_DATA_MANAGER]),
-        data_samples=assets.data_samples.get_many(transaction, given[pb.ASSET_DATA_SAMPLE]),
-        # A transient one is not disabled between the look at it and the note that it is used.
-        models=assets.models.get_many(transaction, given[pb.ASSET_MODEL], share=locks),
-        parents=parents,
-        disabled=models.disabled_parents(transaction, parent_keys),
-        organizations=organizations.names(transaction),
-    )
-
-
-def _given(
-    references: References, functions: Mapping[str, pb.Function]
-) -> Mapping["pb.AssetKind.ValueType", list[UUID]]:
-    """Return the keys of the assets that tasks are given, by their kinds."""
-    found: defaultdict[pb.AssetKind.ValueType, dict[str, None]] = defaultdict(dict)
-    for (function, identifier), keys in references.assets.items():
-        if function in functions and identifier in functions[function].inputs:
-            found[functions[function].inputs[identifier].kind] |= keys
-    return defaultdict(list, {kind: _keys(keys) for kind, keys in found.items()})

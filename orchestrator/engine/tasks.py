@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, select
 
-from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
@@ -130,63 +130,50 @@ class NewTask:
     priority: int = 0
 
 
-_AROUND = statement(
-    """
-    SELECT $RETURNED, channel = :channel AS above
-    FROM tasks JOIN task_states USING (key)
-    WHERE key = ANY(CAST(:parents AS uuid[]))
-    UNION ALL
-    (SELECT $RETURNED, false FROM tasks JOIN task_states USING (key) WHERE key = ANY(CAST(:new AS uuid[])) LIMIT 1)
-    """,
-    RETURNED=RETURNED,
-)
-
-
-def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> dict[UUID, Task]:
-    """Check that tasks are new; return those of their parents that exist in this channel, by key.
+def inserted(beside: str = "") -> str:
+    """Return what stands in the WITH of a statement that keeps new tasks, with their edges; `parameters` are its own.
 
     Args:
-        transaction: of the caller.
-        new: keys that no task bears yet, in this channel or in another.
-        parents: keys of other tasks.
-
-    Raises:
-        ConflictError: one of the new ones is there.
+        beside: before the tasks in each FROM: without a row of it nothing is kept.
     """
-    parameters = {"new": list(new), "parents": list(parents), "channel": transaction.channel}
-    rows = transaction.connection.execute(_AROUND, parameters).all()
-    keys = set(new)
-    if taken := next((row.key for row in rows if row.key in keys), None):
-        raise ConflictError(f"task {taken} exists already")
-    return {row.key: of_rows([row])[0] for row in rows if row.above}
-
-
-# What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
-_INSERT = statement("""
-    WITH edge AS (
+    return f"""
+         edge AS (
              INSERT INTO edges (parent, child)
              SELECT parent, child
-             FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
-         ),
-         grown AS (
-             UPDATE plans SET extended = extended + 1
-             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+             FROM {beside}unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
          ),
          definition AS (
              INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue,
                                 priority, rank)
              SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
-             FROM unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]),
+             FROM {beside}unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]),
                          CAST(:plans AS uuid[]), CAST(:required AS uuid[]), CAST(:workers AS text[]),
                          CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:ranks AS int[]))
                   AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank)
+         ),
+         state AS (
+             INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
+             SELECT key, plan_key, status, pending_parents,
+                    CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
+             FROM {beside}unnest(CAST(:keys AS uuid[]), CAST(:plans AS uuid[]), CAST(:statuses AS smallint[]),
+                         CAST(:pending_parents AS int[]))
+                  AS state (key, plan_key, status, pending_parents)
          )
-    INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
-    SELECT key, plan_key, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
-    FROM unnest(CAST(:keys AS uuid[]), CAST(:plans AS uuid[]), CAST(:statuses AS smallint[]),
-                CAST(:pending_parents AS int[]))
-         AS state (key, plan_key, status, pending_parents)
-""")
+    """  # noqa: S608 - constants
+
+
+# What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
+_INSERT = statement(
+    """
+    WITH grown AS (
+             UPDATE plans SET extended = extended + 1
+             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+         ),
+         $INSERTED
+    SELECT
+    """,
+    INSERTED=inserted(),
+)
 
 
 def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collection[UUID]) -> None:
@@ -200,29 +187,30 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collect
     Raises:
         ConflictError: a task bears one of the keys, in this channel or in another.
     """
+    transaction.connection.execute(_INSERT, {**parameters(transaction, new), "outer": list(outer)})
+
+
+def parameters(transaction: Transaction, new: Sequence[NewTask]) -> dict[str, object]:
+    """Return the parameters of `inserted` for new tasks of the caller."""
     edges = [(parent, task.key) for task in new for parent in task.parents]
-    transaction.connection.execute(
-        _INSERT,
-        {
-            "channel": transaction.channel,
-            "organization": transaction.organization,
-            "now": transaction.now,
-            "keys": [task.key for task in new],
-            "messages": [task.definition for task in new],
-            "kinds": [task.kind for task in new],
-            "plans": [task.plan for task in new],
-            "required": [task.requires for task in new],
-            "workers": [task.worker for task in new],
-            "queues": [task.queue for task in new],
-            "priorities": [task.priority for task in new],
-            "ranks": [task.rank for task in new],
-            "statuses": [task.status for task in new],
-            "pending_parents": [task.pending_parents for task in new],
-            "parents": [parent for parent, _ in edges],
-            "children": [child for _, child in edges],
-            "outer": list(outer),
-        },
-    )
+    return {
+        "channel": transaction.channel,
+        "organization": transaction.organization,
+        "now": transaction.now,
+        "keys": [task.key for task in new],
+        "messages": [task.definition for task in new],
+        "kinds": [task.kind for task in new],
+        "plans": [task.plan for task in new],
+        "required": [task.requires for task in new],
+        "workers": [task.worker for task in new],
+        "queues": [task.queue for task in new],
+        "priorities": [task.priority for task in new],
+        "ranks": [task.rank for task in new],
+        "statuses": [task.status for task in new],
+        "pending_parents": [task.pending_parents for task in new],
+        "parents": [parent for parent, _ in edges],
+        "children": [child for _, child in edges],
+    }
 
 
 def get(transaction: Transaction, key: UUID) -> Task:

@@ -217,6 +217,20 @@ MOVED = Template("""
 asset, reason; before it stands `call`."""
 
 
+CREATED = Template("""
+    event AS (
+        INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset)
+        OVERRIDING SYSTEM VALUE
+        SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $CREATED,
+               asset_kind, CAST(key AS text), asset
+        FROM created
+        RETURNING id, sequence, channel
+    ),
+    $UNPLACED
+""").substitute(ID=event_ids.SQL, CREATED=pb.EVENT_ASSET_CREATED, UNPLACED=_UNPLACED)
+"""The same of the rows of `created`: ordinal (from 0), asset_kind, key, asset. The parameters are those of `MOVED`."""
+
+
 def moved_parameters(now: datetime, channel: str) -> dict[str, object]:
     """Return the parameters of `MOVED` and of `call`."""
     return {**event_ids.sql_parameters(now), "now": now, "channel": channel}
