@@ -76,7 +76,7 @@ def _look(
         faults.add,
         set(faults.tasks),
     ):
-        pairs[task.worker, task.new.function_key] += 1
+        pairs[task.worker, str(task.requires)] += 1
         ready[task.worker] += task.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
     answer.functions.extend(_functions(known, pairs))
     answer.workers.extend(_workers(transaction, pairs, ready))

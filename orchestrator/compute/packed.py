@@ -20,9 +20,9 @@ class Packed(Mapping[str, pb.NewComputeTask]):
         Raises:
             ConflictError: there is one with its key.
         """
-        if new.key in self._packed:
-            raise ConflictError(f"task {new.key} is given twice")
-        self._packed[new.key] = new.SerializeToString(deterministic=True)
+        if (key := new.key) in self._packed:
+            raise ConflictError(f"task {key} is given twice")
+        self._packed[key] = new.SerializeToString(deterministic=True)
 
     def __getitem__(self, key: str) -> pb.NewComputeTask:
         return pb.NewComputeTask.FromString(self._packed[key])

@@ -42,9 +42,10 @@ class References:
             self.plans[new.compute_plan_key] = None
             above: dict[str, None] = {}
             for given in new.inputs:
-                if given.WhichOneof("ref") == "parent_task_output":
-                    above[given.parent_task_output.parent_task_key] = None
+                if given.HasField("parent_task_output"):
+                    parent = given.parent_task_output.parent_task_key
+                    above[same.setdefault(parent, parent)] = None
                 else:
                     self.assets[function, given.identifier][given.asset_key] = None
-            graph[same.setdefault(key, key)] = tuple(same.setdefault(parent, parent) for parent in above)
+            graph[same.setdefault(key, key)] = tuple(above)
         self.graph: Graph = graph

@@ -1,9 +1,8 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
 from io import BytesIO
 from itertools import islice
 from typing import ClassVar
@@ -14,18 +13,16 @@ from orchestrator.compute import lookup, model_uses, registration, validation
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.packed import Packed
 from orchestrator.compute.references import References
-from orchestrator.compute.registration import Registered
-from orchestrator.core import pokes, wire
+from orchestrator.core import wire
 from orchestrator.core.errors import BadRequestError
+from orchestrator.core.states import TERMINAL
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import registrations, retries, tasks
+from orchestrator.engine import registrations, retries
 from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
 # What is built of a call at a time: its memory does not grow with the call, but for the request and the answer.
-_SLICE = 2000
-# Of the keys that were met last: a parent lies a round or two before its children.
-_NEAR = 16 * 1024
+_SLICE = 1000
 _TASKS = pb.RegisterTasksResponse.DESCRIPTOR.fields_by_name["tasks"].number
 
 
@@ -79,13 +76,13 @@ def prepare(new: pb.NewComputeTask) -> None:
         InvalidAssetError: it breaks a rule.
     """
     validation.check_task(new)
-    retries.check_metadata(new.metadata)
-    _lower_keys(new)
+    if new.metadata:
+        retries.check_metadata(new.metadata)
 
 
 def write(
     transaction: Transaction,
-    new: Mapping[str, pb.NewComputeTask],
+    new: Packed,
     references: References,
     *,
     as_parents: bool = False,
@@ -105,62 +102,37 @@ def write(
     if as_parents:
         makers = lookup.keys_of(model.compute_task_key for model in known.models.values())
         known = replace(known, makers=compute_tasks.get_many(transaction, makers))
-    if len(new) > _SLICE or transaction.events:
-        yield from _in_parts(transaction, new, references, lookup.seen_again(transaction, known))
-    else:
-        yield from _at_once(transaction, new, references, known)
+    if several := len(new) > _SLICE:
+        known = lookup.seen_again(transaction, known)
+    parts = _parts(_registered(transaction, new, references, known))
+    for part in _ahead(parts) if several else parts:
+        if not registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known)):
+            # It is the only one, since of several all parents were seen again.
+            known = lookup.seen_again(transaction, known)
+            (part,) = _parts(_registered(transaction, new, references, known))
+            registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known))
+        for task in part:
+            yield task.definition + compute_tasks.state(task.status)
     if known.models:
         model_uses.note(transaction, _uses(new, known))
 
 
 def _registered(
-    transaction: Transaction,
-    new: Mapping[str, pb.NewComputeTask],
-    references: References,
-    known: registration.Known,
-) -> Iterator[Registered]:
+    transaction: Transaction, new: Packed, references: References, known: registration.Known
+) -> Iterator[NewTask]:
     now = timestamp(transaction.now)
     return registration.register(new, references.graph, transaction.organization, known, now)
 
 
-def _at_once(
-    transaction: Transaction,
-    new: Mapping[str, pb.NewComputeTask],
-    references: References,
-    known: registration.Known,
-) -> Iterator[bytes]:
-    """Write tasks, and all that tells of them, in one statement."""
-    (rows,) = _parts(_registered(transaction, new, references, known))
-    while not registrations.register(
-        transaction, compute_tasks.KIND, rows, {UUID(key): task.status for key, task in known.parents.items()}
-    ):
-        known = lookup.seen_again(transaction, known)
-        (rows,) = _parts(_registered(transaction, new, references, known))
-    return (row.definition + compute_tasks.state(row.status) for row in rows)
+def _outer(part: list[NewTask], known: registration.Known) -> set[str]:
+    """Return the parents of tasks that were there before, and had not ended."""
+    if not known.parents:
+        return set()
+    parents = known.parents.keys() & {parent for task in part for parent in task.parents}
+    return {key for key in parents if known.parents[key].status not in TERMINAL}
 
 
-def _in_parts(
-    transaction: Transaction,
-    new: Mapping[str, pb.NewComputeTask],
-    references: References,
-    known: registration.Known,
-) -> Iterator[bytes]:
-    """Write tasks that are very many, or of which is told after something else."""
-    parts, several = _parts(_registered(transaction, new, references, known)), len(new) > _SLICE
-    outer = {UUID(key) for key in known.parents}
-    for rows in _ahead(parts) if several else parts:
-        tasks.insert_many(transaction, rows, outer.intersection(parent for row in rows for parent in row.parents))
-        for row in rows:
-            snapshot = row.definition + compute_tasks.state(row.status)
-            transaction.events.registered(str(row.key), pb.ASSET_COMPUTE_TASK, snapshot)
-            if row.status == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT:
-                transaction.pokes.run(row.queue, row.key, 1, row.priority)
-            yield snapshot
-        if several:
-            transaction.write_part()
-
-
-def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
+def _uses(new: Packed, known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
     """Yield each model that is given by its key, with the task that uses it."""
     for task in new.values():
         for given in task.inputs:
@@ -168,10 +140,8 @@ def _uses(new: Mapping[str, pb.NewComputeTask], known: registration.Known) -> It
                 yield UUID(given.asset_key), UUID(task.key)
 
 
-def _parts(registered: Iterator[Registered]) -> Iterator[list[NewTask]]:
-    # The same keys come again and again, soon.
-    uuid_of = lru_cache(_NEAR)(UUID)
-    while part := [_row(each, uuid_of) for each in islice(registered, _SLICE)]:
+def _parts(registered: Iterator[NewTask]) -> Iterator[list[NewTask]]:
+    while part := list(islice(registered, _SLICE)):
         yield part
 
 
@@ -182,31 +152,3 @@ def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
         while (part := coming.result()) is not None:
             coming = maker.submit(next, parts, None)
             yield part
-
-
-def _row(registered: Registered, uuid_of: Callable[[str], UUID]) -> NewTask:
-    return NewTask(
-        key=uuid_of(registered.new.key),
-        kind=compute_tasks.KIND,
-        plan=uuid_of(registered.new.compute_plan_key),
-        worker=registered.worker,
-        queue=pokes.queue(registered.worker),
-        status=registered.status,
-        definition=registered.definition,
-        parents=[uuid_of(parent) for parent in registered.parents],
-        pending_parents=registered.pending_parents,
-        rank=registered.rank,
-        requires=uuid_of(registered.new.function_key),
-    )
-
-
-def _lower_keys(new: pb.NewComputeTask) -> None:
-    new.key = new.key.lower()
-    new.function_key = new.function_key.lower()
-    new.compute_plan_key = new.compute_plan_key.lower()
-    for given in new.inputs:
-        if given.WhichOneof("ref") == "asset_key":
-            given.asset_key = given.asset_key.lower()
-        else:
-            ref = given.parent_task_output
-            ref.parent_task_key = ref.parent_task_key.lower()

@@ -1,6 +1,8 @@
 """The contract's rules for what a client registers; a violation is an InvalidAssetError naming the field."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import InvalidAssetError
@@ -9,6 +11,7 @@ from orchestrator.core.fields import check_checksum, check_key, check_text, chec
 _INPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_DATA_SAMPLE, pb.ASSET_DATA_MANAGER})
 _OUTPUT_KINDS = frozenset({pb.ASSET_MODEL, pb.ASSET_PERFORMANCE})
 _DATA_KINDS = frozenset({pb.ASSET_DATA_MANAGER, pb.ASSET_DATA_SAMPLE})
+_KEPT = 1024
 
 
 def check_name(name: str) -> None:
@@ -107,27 +110,59 @@ def check_data_sample(new: pb.NewDataSample) -> None:
 
 
 def check_task(new: pb.NewComputeTask) -> None:
-    """Check what a task says by itself; `compute.registration` checks what it refers to."""
-    check_key(new.key)
-    check_key(new.function_key, "function_key")
-    check_key(new.compute_plan_key, "compute_plan_key")
-    check_metadata(new.metadata)
+    """Check what a task says by itself, and spell its keys as they are stored.
+
+    `compute.registration` checks what it refers to.
+    """
+    key, function, plan = new.key, new.function_key, new.compute_plan_key
+    check_key(key)
+    _check_common_key(function, "function_key")
+    _check_common_key(plan, "compute_plan_key")
+    # Most are spelled so already, and a look is cheap.
+    if (lower := key.lower()) != key:
+        new.key = lower
+    if (lower := function.lower()) != function:
+        new.function_key = lower
+    if (lower := plan.lower()) != plan:
+        new.compute_plan_key = lower
+    if new.metadata:
+        check_metadata(new.metadata)
     for given in new.inputs:
-        _check_input(given, f"input {shown(given.identifier)}")
-    for identifier, output in new.outputs.items():
-        if not output.HasField("permissions"):
+        fields = _check_input(given.identifier)
+        if given.HasField("parent_task_output"):
+            ref = given.parent_task_output
+            check_key(parent := ref.parent_task_key, fields.parent)
+            if (lower := parent.lower()) != parent:
+                ref.parent_task_key = lower
+        elif given.HasField("asset_key"):
+            check_key(asset := given.asset_key, fields.asset)
+            if (lower := asset.lower()) != asset:
+                given.asset_key = lower
+        else:
+            raise InvalidAssetError(f"{fields.input}: neither an asset nor an output of a parent is given")
+    outputs = new.outputs
+    for identifier in outputs:
+        if not outputs[identifier].HasField("permissions"):
             raise InvalidAssetError(f"output {shown(identifier)}: permissions are missing")
 
 
-def _check_input(given: pb.ComputeTaskInput, field: str) -> None:
-    check_text(given.identifier, field, least=1)
-    match given.WhichOneof("ref"):
-        case "asset_key":
-            check_key(given.asset_key, f"{field}: asset_key")
-        case "parent_task_output":
-            check_key(given.parent_task_output.parent_task_key, f"{field}: parent_task_key")
-        case _:
-            raise InvalidAssetError(f"{field}: neither an asset nor an output of a parent is given")
+class _InputFields(NamedTuple):
+    """What the fields of an input are called for people."""
+
+    input: str
+    asset: str
+    parent: str
+
+
+# Many tasks have the same few of these.
+_check_common_key = lru_cache(_KEPT)(check_key)
+
+
+@lru_cache(_KEPT)
+def _check_input(identifier: str) -> _InputFields:
+    field = f"input {shown(identifier)}"
+    check_text(identifier, field, least=1)
+    return _InputFields(field, f"{field}: asset_key", f"{field}: parent_task_key")
 
 
 def check_model(new: pb.NewModel) -> None:

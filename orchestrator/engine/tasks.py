@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import TextClause, select
@@ -11,7 +11,7 @@ from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import statement
+from orchestrator.store.statements import few, statement
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,11 @@ def check_worker(transaction: Transaction, task: Run) -> None:
         )
 
 
-@dataclass(frozen=True)
-class NewTask:
+Key: TypeAlias = UUID | str
+"""A key, or the same as it is written."""
+
+
+class NewTask(NamedTuple):
     """A task that is to be registered.
 
     Args:
@@ -116,101 +119,101 @@ class NewTask:
         priority: of its pokes.
     """
 
-    key: UUID
+    key: Key
     kind: str
-    plan: UUID
+    plan: Key
     worker: str
     queue: str
     status: TaskStatus
     definition: bytes
-    parents: Sequence[UUID] = ()
+    parents: Sequence[Key] = ()
     pending_parents: int = 0
     rank: int = 0
-    requires: UUID | None = None
+    requires: Key | None = None
     priority: int = 0
 
 
-def inserted(beside: str = "") -> str:
-    """Return what stands in the WITH of a statement that keeps new tasks, with their edges; `parameters` are its own.
-
-    Args:
-        beside: before the tasks in each FROM: without a row of it nothing is kept.
-    """
-    return f"""
-         edge AS (
-             INSERT INTO edges (parent, child)
-             SELECT parent, child
-             FROM {beside}unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
-         ),
-         definition AS (
-             INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue,
-                                priority, rank)
-             SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
-             FROM {beside}unnest(CAST(:keys AS uuid[]), CAST(:messages AS bytea[]), CAST(:kinds AS text[]),
-                         CAST(:plans AS uuid[]), CAST(:required AS uuid[]), CAST(:workers AS text[]),
-                         CAST(:queues AS text[]), CAST(:priorities AS smallint[]), CAST(:ranks AS int[]))
-                  AS task (key, message, kind, plan_key, requires, worker, queue, priority, rank)
-         ),
-         state AS (
-             INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
-             SELECT key, plan_key, status, pending_parents,
-                    CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
-             FROM {beside}unnest(CAST(:keys AS uuid[]), CAST(:plans AS uuid[]), CAST(:statuses AS smallint[]),
-                         CAST(:pending_parents AS int[]))
-                  AS state (key, plan_key, status, pending_parents)
-         )
-    """  # noqa: S608 - constants
-
-
 # What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
-_INSERT = statement(
-    """
-    WITH grown AS (
-             UPDATE plans SET extended = extended + 1
-             WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
-         ),
-         $INSERTED
-    SELECT
-    """,
-    INSERTED=inserted(),
-)
+INSERT = """
+    edge AS (
+        INSERT INTO edges (parent, child)
+        SELECT parent, child
+        FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
+        WHERE $GUARD
+    ),
+    grown AS (
+        UPDATE plans SET extended = extended + 1
+        WHERE key IN (SELECT plan_key FROM $OUTER JOIN task_states USING (key)) AND $GUARD
+    ),
+    task AS MATERIALIZED (
+        SELECT key, kind, plan_key, worker, queue, status, message, pending_parents, rank, requires, priority, ordinal
+        FROM unnest(CAST(:keys AS uuid[]), CAST(:kinds AS text[]), CAST(:plans AS uuid[]), CAST(:workers AS text[]),
+                    CAST(:queues AS text[]), CAST(:statuses AS smallint[]), CAST(:messages AS bytea[]),
+                    CAST(:pending_parents AS int[]), CAST(:ranks AS int[]), CAST(:required AS uuid[]),
+                    CAST(:priorities AS smallint[]))
+             WITH ORDINALITY AS task (key, kind, plan_key, worker, queue, status, message, pending_parents, rank,
+                                      requires, priority, ordinal)
+        WHERE $GUARD
+    ),
+    definition AS (
+        INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, priority,
+                           rank)
+        SELECT key, :channel, :organization, :now, message, kind, plan_key, requires, worker, queue, priority, rank
+        FROM task
+    ),
+    state AS (
+        INSERT INTO task_states (key, plan_key, status, pending_parents, poked_at)
+        SELECT key, plan_key, status, pending_parents, CASE WHEN status = $TO_DO THEN CAST(:now AS timestamptz) END
+        FROM task
+    )
+"""
+"""What stands in the WITH of a statement that inserts new tasks, the rows of `task`, and their edges.
+
+`OUTER` is the table of the parameter `outer`, `GUARD` says whether anything is inserted."""
+
+_INSERT = statement("WITH $INSERT SELECT", INSERT=INSERT, OUTER=few("outer"), GUARD="true")
 
 
-def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collection[UUID]) -> None:
+def parameters(transaction: Transaction, new: Sequence[NewTask], outer: Collection[Key]) -> dict[str, object]:
+    """Return the parameters of `INSERT`, whose arguments are those of `insert_many`."""
+    keys, kinds, plans, workers, queues, statuses, messages, parents, pending, ranks, required, priorities = zip(
+        *new, strict=True
+    )
+    return {
+        "channel": transaction.channel,
+        "organization": transaction.organization,
+        "now": transaction.now,
+        "keys": list(keys),
+        "kinds": list(kinds),
+        "plans": list(plans),
+        "workers": list(workers),
+        "queues": list(queues),
+        "statuses": list(statuses),
+        "messages": list(messages),
+        "pending_parents": list(pending),
+        "ranks": list(ranks),
+        "required": list(required),
+        "priorities": list(priorities),
+        "parents": [parent for above in parents for parent in above],
+        "children": [key for key, above in zip(keys, parents, strict=True) for _ in above],
+        "outer": list(outer),
+    }
+
+
+def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collection[Key]) -> None:
     """Keep new tasks of the caller, and their edges, in one statement, however many they are.
 
     Args:
         transaction: of the caller; it holds the latches of their plans, and of those of their parents.
         new: the tasks.
-        outer: the parents of some of them that were there before the transaction.
+        outer: the parents of some of them that were there before the transaction, and have not ended.
 
     Raises:
         ConflictError: a task bears one of the keys, in this channel or in another.
     """
-    transaction.connection.execute(_INSERT, {**parameters(transaction, new), "outer": list(outer)})
-
-
-def parameters(transaction: Transaction, new: Sequence[NewTask]) -> dict[str, object]:
-    """Return the parameters of `inserted` for new tasks of the caller."""
-    edges = [(parent, task.key) for task in new for parent in task.parents]
-    return {
-        "channel": transaction.channel,
-        "organization": transaction.organization,
-        "now": transaction.now,
-        "keys": [task.key for task in new],
-        "messages": [task.definition for task in new],
-        "kinds": [task.kind for task in new],
-        "plans": [task.plan for task in new],
-        "required": [task.requires for task in new],
-        "workers": [task.worker for task in new],
-        "queues": [task.queue for task in new],
-        "priorities": [task.priority for task in new],
-        "ranks": [task.rank for task in new],
-        "statuses": [task.status for task in new],
-        "pending_parents": [task.pending_parents for task in new],
-        "parents": [parent for parent, _ in edges],
-        "children": [child for _, child in edges],
-    }
+    if not new:
+        return
+    transaction.connection.execute(_INSERT, parameters(transaction, new, outer))
 
 
 def get(transaction: Transaction, key: UUID) -> Task:

@@ -33,7 +33,6 @@ POKES = "pokes"
 
 _WRITE = f"{events.WRITE}, {outbox.WRITE}"
 _TELL = "pg_notify('orchestrator_written', '')"
-_EVENTS = text(f"WITH {events.WRITE} SELECT")
 _NOTIFY = text(f"SELECT {_TELL}")
 
 
@@ -144,15 +143,6 @@ class Transaction(database.Transaction):
         finally:
             self.events.written()
             self.pokes, self._last, self._told = outbox.Recorder(), None, told
-
-    def write_part(self) -> None:
-        """Write the events so far, so that a call with very many holds few of them; it has taken all its locks."""
-        if self.events.sequence is None:
-            self.events.sequence = self.connection.execute(events.DRAW).scalar_one()
-        written = {"now": self.now, "channel": self.channel, **self.events.parameters(self.now)}
-        self.connection.execute(_EVENTS, written)
-        self.events.written()
-        self.tells(EVENTS)
 
     def tells(self, *names: str) -> None:
         """Note that a statement has written what `EVENTS` or `POKES` stands for."""

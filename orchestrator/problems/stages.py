@@ -87,10 +87,10 @@ def register(
             )
         )
     tasks.insert_many(transaction, new, outer=list((outer or {}).values()))
-    for task in new:
-        transaction.events.registered(str(task.key), STAGE_TASK, task.definition + state(task.status))
+    for key, task in zip(keys.values(), new, strict=True):
+        transaction.events.registered(str(key), STAGE_TASK, task.definition + state(task.status))
         if not task.parents:
-            transaction.pokes.run(task.queue, task.key, 1, task.priority)
+            transaction.pokes.run(task.queue, key, 1, task.priority)
     transaction.connection.execute(
         _INSERT,
         {

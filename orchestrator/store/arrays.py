@@ -7,6 +7,7 @@ the smallest that holds them, by which it prepares the same statement again.
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg.adapt import Dumper
@@ -43,8 +44,17 @@ def _number(form: str) -> Callable[[int], bytes]:
     return struct.Struct(form).pack
 
 
+def _uuid(value: UUID | str | bytes) -> bytes:
+    if isinstance(value, UUID):
+        return value.int.to_bytes(16)
+    octets = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
+    if len(octets) != 16:
+        raise ValueError(f"{value!r} is no UUID")
+    return octets
+
+
 _WRITE: dict[str, Callable[[Any], bytes]] = {
-    "uuid": lambda value: value.int.to_bytes(16),
+    "uuid": _uuid,
     "text": lambda value: value.encode(),
     "bytea": lambda value: value,
     "int2": _number("!h"),
@@ -55,12 +65,27 @@ _KINDS = {name: _kind(name) for name in _WRITE}
 _NAMES = {"smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"}
 
 
+class _Elements(dict[Any, bytes]):
+    """Elements, each written when it is first met: in most arrays few come again and again."""
+
+    def __init__(self, write: Callable[[Any], bytes]) -> None:
+        self._write = write
+
+    def __missing__(self, value: Any) -> bytes:
+        element = self[value] = _element(self._write, value)
+        return element
+
+
+def _element(write: Callable[[Any], bytes], value: Any) -> bytes:
+    return _NULL if value is None else _LENGTH(len(each := write(value))) + each
+
+
 def written(type_name: str, values: Sequence[Any]) -> Any:
     """Return an array written, or the values as they are where they are not of its type.
 
     Args:
         type_name: of its elements, as in a statement.
-        values: the elements; None for NULL.
+        values: the elements; None for NULL. A UUID may be given as its text, or as its 16 bytes.
     """
     name = _NAMES.get(type_name, type_name)
     write = _WRITE.get(name)
@@ -70,7 +95,13 @@ def written(type_name: str, values: Sequence[Any]) -> Any:
     if not values:
         return _KINDS[name](_EMPTY.pack(0, 0, oid))
     try:
-        elements = [_NULL if value is None else _LENGTH(len(each := write(value))) + each for value in values]
-    except (AttributeError, TypeError, struct.error):
+        if isinstance(values[0], bytes):
+            # No two are the same, mostly.
+            nulls, elements = None in values, b"".join([_element(write, value) for value in values])
+        else:
+            known = _Elements(write)
+            elements = b"".join([known[value] for value in values])
+            nulls = None in known
+    except (AttributeError, TypeError, ValueError, struct.error):
         return values
-    return _KINDS[name](_HEAD.pack(1, None in values, oid, len(values), 1) + b"".join(elements))
+    return _KINDS[name](_HEAD.pack(1, nulls, oid, len(values), 1) + elements)

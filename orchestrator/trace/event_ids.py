@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,26 +11,35 @@ _MILLISECOND = timedelta(milliseconds=1)
 _MOST = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _VERSION = 0x7 << 12
 _VARIANT = 0x2 << 62
+_HALVES = struct.Struct("!QQ").pack
 
 
-def new_ids(now: datetime, count: int, first: int = 0) -> list[UUID]:
+def new_ids(now: datetime, count: int) -> list[UUID]:
     """Return ids that ascend.
 
     Args:
         now: the time of the call.
-        count: how many ids; a call may have up to 2^32 events.
-        first: how many the call has had before.
+        count: how many ids.
     """
-    milliseconds = (now - _EPOCH) // _MILLISECOND
-    noise = os.urandom(4 * count)
-    ids = []
-    for ordinal, (random,) in enumerate(struct.iter_unpack("!I", noise), first):
-        # The ordinal fills the 12 bits after the version and the 20 after the variant, then 42 bits of chance:
-        # 32 from the noise of each event, 10 from its microsecond.
-        high = milliseconds << 16 | _VERSION | (ordinal >> 20) & 0xFFF
-        low = _VARIANT | (ordinal & 0xFFFFF) << 42 | random << 10 | now.microsecond % 1000
-        ids.append(UUID(int=high << 64 | low))
-    return ids
+    return [UUID(bytes=each) for each in packed_ids(now, range(count))]
+
+
+def packed_ids(now: datetime, ordinals: Sequence[int]) -> list[bytes]:
+    """Return the ids of events, each as its 16 bytes.
+
+    Args:
+        now: the time of the call.
+        ordinals: of the events in the call, from 0; it may have up to 2^32.
+    """
+    high = (now - _EPOCH) // _MILLISECOND << 16 | _VERSION
+    low = _VARIANT | now.microsecond % 1000
+    noise = struct.iter_unpack("!I", os.urandom(4 * len(ordinals)))
+    # The ordinal fills the 12 bits after the version and the 20 after the variant, then 42 bits of chance: 32 from the
+    # noise of each event, 10 from its microsecond.
+    return [
+        _HALVES(high | (ordinal >> 20) & 0xFFF, low | (ordinal & 0xFFFFF) << 42 | random << 10)
+        for ordinal, (random,) in zip(ordinals, noise, strict=True)
+    ]
 
 
 SQL = """

@@ -5,10 +5,10 @@ at a kind that they do not know, so `EventService` leaves them out; `GetTaskEven
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from string import Template
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 from psycopg.types.json import Jsonb
@@ -43,10 +43,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KIND_OF_TYPE = {type(getattr(pb.Event(), field)): kind for kind, field in FIELD_OF_KIND.items()}
 
 
-@dataclass(frozen=True)
-class Written:
-    """An event of the current transaction."""
+class Written(NamedTuple):
+    """An event of the current transaction; its ordinal is its place among them."""
 
+    ordinal: int
     kind: int
     asset_kind: int
     asset_key: str
@@ -64,7 +64,7 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Written] = []
         self.sequence: int | None = None
-        self._before = 0
+        self._count = 0
 
     def __bool__(self) -> bool:
         return bool(self.events)
@@ -81,7 +81,7 @@ class Recorder:
             asset_kind: the number of tasks of its kind.
             snapshot: its message, serialized.
         """
-        self.events.append(Written(pb.EVENT_ASSET_CREATED, asset_kind, key, snapshot, None))
+        self._append(pb.EVENT_ASSET_CREATED, asset_kind, key, snapshot, None)
 
     def updated(self, key: str, asset: Message, reason: str = "") -> None:
         """Tell that an asset was changed, and why where there is more to say."""
@@ -96,7 +96,7 @@ class Recorder:
             snapshot: its message, serialized.
             reason: why.
         """
-        self.events.append(Written(pb.EVENT_ASSET_UPDATED, asset_kind, key, snapshot, {"reason": reason}))
+        self._append(pb.EVENT_ASSET_UPDATED, asset_kind, key, snapshot, {"reason": reason})
 
     def own(self, kind: "pb.EventKind.ValueType", key: str, asset_kind: int, asset: Message) -> None:
         """Tell of an asset of a kind that the contract does not know; clients of the contract do not see it."""
@@ -127,18 +127,28 @@ class Recorder:
         own_kind: int | None = None,
     ) -> None:
         asset_kind = own_kind or _KIND_OF_TYPE[type(asset)]
-        self.events.append(Written(kind, asset_kind, key, asset.SerializeToString(), metadata))
+        self._append(kind, asset_kind, key, asset.SerializeToString(), metadata)
+
+    def _append(
+        self, kind: int, asset_kind: int, key: str, snapshot: bytes, metadata: Mapping[str, str] | None
+    ) -> None:
+        self.events.append(Written(self._count, kind, asset_kind, key, snapshot, metadata))
+        self._count += 1
+
+    def new_ids(self, now: datetime, count: int) -> list[bytes]:
+        """Return the ids of the next events, so many, which a statement makes itself; the transaction has its time."""
+        first, self._count = self._count, self._count + count
+        return event_ids.packed_ids(now, range(first, self._count))
 
     def written(self) -> None:
         """Forget those that were written; more may come."""
-        self._before += len(self.events)
         self.events = []
 
     def parameters(self, now: datetime) -> dict[str, object]:
         """Return the parameters of `WRITE`, but for channel and time."""
         return {
             "sequence": self.sequence,
-            "ids": event_ids.new_ids(now, len(self.events), self._before),
+            "ids": event_ids.packed_ids(now, [event.ordinal for event in self.events]),
             "kinds": [event.kind for event in self.events],
             "asset_kinds": [event.asset_kind for event in self.events],
             "event_asset_keys": [event.asset_key for event in self.events],
@@ -152,10 +162,14 @@ _UNPLACED = """
     unplaced_event AS (INSERT INTO unplaced (sequence, channel, event) SELECT sequence, channel, id FROM event)
 """
 
-WRITE = Template("""
+_CALL = """
     call AS MATERIALIZED (
         SELECT coalesce(CAST(:sequence AS bigint), nextval('events_sequence_seq')) AS sequence
-    ),
+    )
+"""
+
+WRITE = Template("""
+    $CALL,
     event AS (
         INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
         OVERRIDING SYSTEM VALUE
@@ -166,12 +180,24 @@ WRITE = Template("""
         RETURNING id, sequence, channel
     ),
     $UNPLACED
-""").substitute(UNPLACED=_UNPLACED)
+""").substitute(CALL=_CALL, UNPLACED=_UNPLACED)
 """What stands in the WITH of a statement that inserts the events of a transaction. They share the number that it
 draws; their ids ascend in their order."""
 
-DRAW = text("SELECT nextval('events_sequence_seq')")
-"""Draws the number of a call whose events are written in parts; it has all its locks."""
+CREATED = Template("""
+    $CALL,
+    event AS (
+        INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset)
+        OVERRIDING SYSTEM VALUE
+        SELECT event, (SELECT sequence FROM call), :channel, :now, $CREATED, :asset_kind, CAST(key AS text), asset
+        FROM created
+        RETURNING id, sequence, channel
+    ),
+    $UNPLACED
+""").substitute(CALL=_CALL, CREATED=pb.EVENT_ASSET_CREATED, UNPLACED=_UNPLACED)
+"""What stands in the WITH of a statement that makes assets of one kind, and their events: it tells of the rows of
+`created`: event (its id), key, asset. The number that they share is in `call`, drawn unless it is given: by then the
+transaction has all its locks."""
 
 _COLUMNS = [column for column in trace_tables.events.c if column.name != "sequence"]
 
@@ -215,20 +241,6 @@ MOVED = Template("""
 """).substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED, UNPLACED=_UNPLACED)
 """What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), asset_kind, key,
 asset, reason; before it stands `call`."""
-
-
-CREATED = Template("""
-    event AS (
-        INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset)
-        OVERRIDING SYSTEM VALUE
-        SELECT $ID, (SELECT sequence FROM call), :channel, (SELECT now FROM call), $CREATED,
-               asset_kind, CAST(key AS text), asset
-        FROM created
-        RETURNING id, sequence, channel
-    ),
-    $UNPLACED
-""").substitute(ID=event_ids.SQL, CREATED=pb.EVENT_ASSET_CREATED, UNPLACED=_UNPLACED)
-"""The same of the rows of `created`: ordinal (from 0), asset_kind, key, asset. The parameters are those of `MOVED`."""
 
 
 def moved_parameters(now: datetime, channel: str) -> dict[str, object]:

@@ -45,6 +45,20 @@ def test_a_task_is_registered(org: Organization, plan: pb.ComputePlan, function:
     assert org.task(task) == task
 
 
+def test_a_field_that_a_task_to_register_has_not_says_nothing_of_the_task(
+    org: Organization, plan: pb.ComputePlan, function: pb.Function
+):
+    new, expected = new_task(function, plan, metadata={"k": "v"}), new_task(function, plan)
+    claimed = pb.ComputeTask(
+        rank=7, status=pb.STATUS_DONE, logs_permission=pb.Permission(public=True), function_key=new_key()
+    )
+    new.MergeFromString(claimed.SerializeToString())
+    task, other = org.send(tasks(new, expected)).tasks
+    other.key, other.metadata["k"] = task.key, "v"
+    assert task == other
+    assert org.task(task) == task
+
+
 def test_no_tasks_are_refused(org: Organization):
     org.refused(tasks(), "OE0003")
 

@@ -60,8 +60,8 @@ def test_one_call_of_ten_thousand_and_pages_of_five_thousand(
     new = graph(function, plan, LARGE, [])
     with counting() as statements:
         registered = org.send(tasks(*reversed(new))).tasks
-    # It is written in parts of two statements.
-    assert len(statements) <= 4 + 2 * LARGE // 2000
+    # It is written in parts of a statement each.
+    assert len(statements) <= 2 + LARGE // 1000
     assert [task.key for task in registered] == [task.key for task in new]
     assert [task.rank for task in registered] == list(range(LARGE))
     with database.begin() as connection:

@@ -85,7 +85,7 @@ def register(transaction: Transaction, plan: UUID, execution: int, new: Sequence
     for step, task in zip(new, made, strict=True):
         transaction.events.registered(str(task.key), EXECUTION_STEP, task.definition + state(task.status))
         if not task.parents and step.work is not None:
-            transaction.pokes.run(task.queue, task.key, 1, task.priority)
+            transaction.pokes.run(task.queue, step.key, 1, task.priority)
 
 
 def _task(transaction: Transaction, plan: UUID, execution: int, step: NewStep) -> NewTask:

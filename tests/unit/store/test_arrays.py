@@ -1,6 +1,7 @@
 """Arrays are written as psycopg would write them, where their elements are of their type."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -35,9 +36,17 @@ def test_an_array_is_what_psycopg_makes_of_a_list(type_name: str, data: st.DataO
     assert dumped(written) == dumped(values)
 
 
+@given(st.lists(st.none() | st.uuids(), min_size=1))
+def test_a_uuid_may_be_given_as_its_text_or_its_bytes(keys: list[UUID | None]):
+    written = arrays.written("uuid", keys)
+    assert arrays.written("uuid", [key and str(key) for key in keys]) == written
+    assert arrays.written("uuid", [key and key.bytes for key in keys]) == written
+
+
 def test_a_list_of_anything_else_is_left_to_psycopg():
     for type_name, values in (
-        ("uuid", ["0b5f0a3c-0000-4000-8000-000000000000"]),
+        ("uuid", ["0b5f0a3c-0000-4000-8000"]),
+        ("uuid", [b"0b5f0a3c"]),
         ("text", [1]),
         ("smallint", [2**15]),
         ("bytea", [5]),
