@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import consents, plans, registration, submissions, task_registration, wholes
+from orchestrator.compute import consents, lookup, plans, registration, submissions, wholes
 from orchestrator.compute.packed import Packed
 from orchestrator.compute.references import References
 from orchestrator.compute.registration import Known
@@ -64,7 +64,7 @@ def _look(
     """Apply the rules to all tasks, and fill in what those that are right would wait for."""
     references = References(packed.values())
     plan = Plan(UUID(new.key), KIND, transaction.organization, None, None)
-    known = task_registration.look_up(transaction, references, to_come=plan)
+    known = lookup.look_up(transaction, references, to_come=plan)
     pairs: Counter[tuple[str, str]] = Counter()
     ready: Counter[str] = Counter()
     for task in registration.register(

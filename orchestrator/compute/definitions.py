@@ -4,7 +4,7 @@ Keys are never used again, so that what is kept under one holds in every channel
 anything is kept, and nothing that may change: the status of a function, or who may use it, is read anew.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -26,11 +26,22 @@ class _Kept(Generic[Value]):
     def get(self, key: UUID, read: Callable[[], Value]) -> Value:
         found = self._values.get(key)
         if found is None:
-            found = read()
-            if len(self._values) >= _MOST:
-                self._values.clear()
-            self._values[key] = found
+            found = self._keep(key, read())
         return found
+
+    def get_many(
+        self, keys: Collection[UUID], read: Callable[[Collection[UUID]], Mapping[UUID, Value]]
+    ) -> dict[UUID, Value]:
+        found = {key: self._values[key] for key in keys if key in self._values}
+        if missing := [key for key in keys if key not in found]:
+            found |= {key: self._keep(key, value) for key, value in read(missing).items()}
+        return found
+
+    def _keep(self, key: UUID, value: Value) -> Value:
+        if len(self._values) >= _MOST:
+            self._values.clear()
+        self._values[key] = value
+        return value
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class Plan:
 
 
 _OUTPUTS: _Kept[Mapping[str, pb.FunctionOutput]] = _Kept()
+_INPUTS: _Kept[Mapping[str, "pb.AssetKind.ValueType"]] = _Kept()
 _PLANS: _Kept[Plan] = _Kept()
 
 
@@ -57,6 +69,16 @@ def outputs(transaction: Transaction, function: UUID) -> Mapping[str, pb.Functio
         NotFoundError: the channel has none with this key.
     """
     return _OUTPUTS.get(function, lambda: dict(functions.get(transaction, function).outputs))
+
+
+def inputs(transaction: Transaction, wanted: Collection[UUID]) -> Mapping[UUID, Mapping[str, "pb.AssetKind.ValueType"]]:
+    """Return the kinds of the inputs of those functions that the channel has, or this process knows, by identifier."""
+
+    def read(keys: Collection[UUID]) -> dict[UUID, Mapping[str, "pb.AssetKind.ValueType"]]:
+        found = functions.get_many(transaction, keys)
+        return {UUID(key): {name: spec.kind for name, spec in each.inputs.items()} for key, each in found.items()}
+
+    return _INPUTS.get_many(wanted, read)
 
 
 def plan(transaction: Transaction, key: UUID) -> Plan:

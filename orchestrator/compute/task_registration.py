@@ -1,7 +1,6 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -10,15 +9,15 @@ from typing import ClassVar
 from uuid import UUID
 
 from orchestrator import protos as pb
-from orchestrator.compute import assets, model_uses, models, organizations, registration, validation
+from orchestrator.compute import lookup, model_uses, registration, validation
 from orchestrator.compute import tasks as compute_tasks
 from orchestrator.compute.packed import Packed
 from orchestrator.compute.references import References
 from orchestrator.core import wire
 from orchestrator.core.errors import BadRequestError
+from orchestrator.core.states import TERMINAL
 from orchestrator.core.timestamps import timestamp
-from orchestrator.engine import plans, registrations, retries
-from orchestrator.engine.plans import Plan
+from orchestrator.engine import registrations, retries
 from orchestrator.engine.tasks import NewTask
 from orchestrator.engine.transaction import Transaction
 
@@ -99,20 +98,38 @@ def write(
     Raises:
         OrchestratorError: the contract's error for the first rule that one of them breaks; nothing is to be kept then.
     """
-    known = look_up(transaction, references)
+    known = lookup.look_up(transaction, references)
     if as_parents:
-        makers = compute_tasks.get_many(transaction, _keys(model.compute_task_key for model in known.models.values()))
-        known = replace(known, makers=makers)
-    now = timestamp(transaction.now)
-    registered = registration.register(new, references.graph, transaction.organization, known, now)
-    parts = _parts(registered)
-    for part in _ahead(parts) if len(new) > _SLICE else parts:
-        outer = known.parents.keys() & {parent for task in part for parent in task.parents} if known.parents else ()
-        registrations.write(transaction, compute_tasks.KIND, part, outer)
+        makers = lookup.keys_of(model.compute_task_key for model in known.models.values())
+        known = replace(known, makers=compute_tasks.get_many(transaction, makers))
+    if several := len(new) > _SLICE:
+        known = lookup.seen_again(transaction, known)
+    parts = _parts(_registered(transaction, new, references, known))
+    for part in _ahead(parts) if several else parts:
+        if not registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known)):
+            # It is the only one, since of several all parents were seen again.
+            known = lookup.seen_again(transaction, known)
+            (part,) = _parts(_registered(transaction, new, references, known))
+            registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known))
         for task in part:
             yield task.definition + compute_tasks.state(task.status)
     if known.models:
         model_uses.note(transaction, _uses(new, known))
+
+
+def _registered(
+    transaction: Transaction, new: Packed, references: References, known: registration.Known
+) -> Iterator[NewTask]:
+    now = timestamp(transaction.now)
+    return registration.register(new, references.graph, transaction.organization, known, now)
+
+
+def _outer(part: list[NewTask], known: registration.Known) -> set[str]:
+    """Return the parents of tasks that were there before, and had not ended."""
+    if not known.parents:
+        return set()
+    parents = known.parents.keys() & {parent for task in part for parent in task.parents}
+    return {key for key in parents if known.parents[key].status not in TERMINAL}
 
 
 def _uses(new: Packed, known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
@@ -135,55 +152,3 @@ def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
         while (part := coming.result()) is not None:
             coming = maker.submit(next, parts, None)
             yield part
-
-
-def _keys(keys: Iterable[str]) -> list[UUID]:
-    return [UUID(key) for key in dict.fromkeys(keys)]
-
-
-def look_up(transaction: Transaction, references: References, to_come: Plan | None = None) -> registration.Known:
-    """Return what tasks refer to outside of their call, locked until the transaction ends.
-
-    Args:
-        transaction: of the caller.
-        references: of the tasks.
-        to_come: where given, the plan that is not there yet and that they would belong to: nothing is locked then.
-
-    Raises:
-        ConflictError: one of the tasks is there already.
-    """
-    locks, graph = to_come is None, references.graph
-    parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
-    # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
-    functions = assets.functions.get_many(transaction, _keys(references.functions), share=locks)
-    of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
-    functions |= assets.functions.get_many(transaction, of_parents)
-    if to_come is None:
-        held = plans.hold(transaction, _keys(references.plans.keys() | {task.compute_plan_key for task in unlocked}))
-    else:
-        held = {to_come.key: to_come}
-    parents = compute_tasks.get_many(transaction, parent_keys)
-    given = _given(references, functions)
-    return registration.Known(
-        plans={str(key): plan for key, plan in held.items() if plan.kind == compute_tasks.KIND},
-        functions=functions,
-        data_managers=assets.data_managers.get_many(transaction, given[pb.ASSET_DATA_MANAGER]),
-        data_samples=assets.data_samples.get_many(transaction, given[pb.ASSET_DATA_SAMPLE]),
-        # A transient one is not disabled between the look at it and the note that it is used.
-        models=assets.models.get_many(transaction, given[pb.ASSET_MODEL], share=locks),
-        parents=parents,
-        disabled=models.disabled_parents(transaction, parent_keys),
-        organizations=organizations.names(transaction),
-    )
-
-
-def _given(
-    references: References, functions: Mapping[str, pb.Function]
-) -> Mapping["pb.AssetKind.ValueType", list[UUID]]:
-    """Return the keys of the assets that tasks are given, by their kinds."""
-    found: defaultdict[pb.AssetKind.ValueType, dict[str, None]] = defaultdict(dict)
-    for (function, identifier), keys in references.assets.items():
-        if function in functions and identifier in functions[function].inputs:
-            found[functions[function].inputs[identifier].kind] |= keys
-    return defaultdict(list, {kind: _keys(keys) for kind, keys in found.items()})

@@ -51,16 +51,6 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[str, pb.C
     return {str(key): to_message(task) for key, task in found.items() if task.kind == KIND}
 
 
-def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> list[pb.ComputeTask]:
-    """Check that tasks are new; return those of their parents that exist in this channel.
-
-    Raises:
-        ConflictError: one of the new ones is there.
-    """
-    found = tasks.around(transaction, new, parents).values()
-    return [to_message(task) for task in found if task.kind == KIND]
-
-
 def get_for_update(transaction: Transaction, key: UUID) -> tuple[pb.ComputeTask, bool]:
     """Return a task, locked until the transaction ends, and whether a tokened attempt runs it.
 

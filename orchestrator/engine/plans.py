@@ -78,6 +78,26 @@ _HOLD, _HOLD_ANY = (
 )
 
 
+def held(keys: str, after: str) -> str:
+    """Return what holds plans in a statement until the transaction ends, as the table `plan` of their rows.
+
+    Args:
+        keys: selects theirs.
+        after: the table that holds what is locked before plans.
+    """
+    return f"""
+         latch AS MATERIALIZED (
+             SELECT pg_advisory_xact_lock({_LATCH}) FROM plans
+             WHERE key IN ({keys}) AND channel = :channel AND (SELECT count(*) FROM {after}) >= 0 ORDER BY key
+         ),
+         plan AS MATERIALIZED (
+             SELECT key, kind, owner, ended_at, outcome FROM plans
+             WHERE key IN ({keys}) AND channel = :channel AND (SELECT count(*) FROM latch) > 0
+             ORDER BY key FOR NO KEY UPDATE
+         )
+    """  # noqa: S608 - constants
+
+
 def shared(plan: str) -> str:
     """Return what shares a plan's latch, in a statement, until the transaction ends.
 

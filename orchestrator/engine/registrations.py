@@ -6,12 +6,16 @@ from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import Key, NewTask
 from orchestrator.engine.transaction import EVENTS, POKES, Transaction
-from orchestrator.store.statements import statement
+from orchestrator.store.statements import few, statement
 from orchestrator.trace import events
 
+# Who has seen the parents may have waited for their plans since, and a Done was faster: nothing is kept then.
 _REGISTER = statement(
     """
-    WITH $INSERT,
+    WITH held AS MATERIALIZED (
+             SELECT WHERE NOT EXISTS (SELECT FROM $OUTER JOIN task_states USING (key) WHERE status IN ($ENDED))
+         ),
+         $INSERT,
          created AS (
              SELECT event, key, message || state AS asset
              FROM task JOIN unnest(CAST(:ids AS uuid[]), CAST(:states AS bytea[]))
@@ -19,9 +23,11 @@ _REGISTER = statement(
          ),
          $EVENTS,
          $POKES
-    SELECT sequence, EXISTS (SELECT FROM poke) AS poked FROM call
+    SELECT sequence, EXISTS (SELECT FROM poke) AS poked FROM call WHERE EXISTS (SELECT FROM held)
     """,
     INSERT=tasks.INSERT,
+    OUTER=few("outer"),
+    GUARD="EXISTS (SELECT FROM held)",
     EVENTS=events.CREATED,
     POKES=outbox.written("""
         SELECT '$RUN_TASK', queue, priority, key, 1, CAST(:now AS timestamptz), CAST(:traceparent AS text)
@@ -31,14 +37,17 @@ _REGISTER = statement(
 )
 
 
-def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Collection[Key]) -> None:
+def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Collection[Key]) -> bool:
     """Keep new tasks of the caller, and make them known; what is due is announced.
 
     Args:
         transaction: of the caller; it has all its locks, and holds the latches of their plans and of their parents'.
         kind: of work; each has a queue.
         new: the tasks, one at least.
-        outer: the parents of some of them that were there before the transaction.
+        outer: the parents of some of them that were there before the transaction, and had not ended when last seen.
+
+    Returns:
+        Whether they are kept: where one of `outer` has ended since, nothing is.
 
     Raises:
         ConflictError: a task bears one of the keys, in this channel or in another.
@@ -55,6 +64,9 @@ def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Co
             "ids": recorded.new_ids(transaction.now, len(new)),
             "traceparent": transaction.traceparent,
         },
-    ).one()
+    ).one_or_none()
+    if written is None:
+        return False
     recorded.sequence = written.sequence
     transaction.tells(EVENTS, *([POKES] if written.poked else []))
+    return True

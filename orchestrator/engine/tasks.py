@@ -7,11 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, select
 
-from orchestrator.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import statement
+from orchestrator.store.statements import few, statement
 
 
 @dataclass(frozen=True)
@@ -133,47 +133,17 @@ class NewTask(NamedTuple):
     priority: int = 0
 
 
-_AROUND = statement(
-    """
-    SELECT $RETURNED, channel = :channel AS above
-    FROM tasks JOIN task_states USING (key)
-    WHERE key = ANY(CAST(:parents AS uuid[]))
-    UNION ALL
-    (SELECT $RETURNED, false FROM tasks JOIN task_states USING (key) WHERE key = ANY(CAST(:new AS uuid[])) LIMIT 1)
-    """,
-    RETURNED=RETURNED,
-)
-
-
-def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> dict[UUID, Task]:
-    """Check that tasks are new; return those of their parents that exist in this channel, by key.
-
-    Args:
-        transaction: of the caller.
-        new: keys that no task bears yet, in this channel or in another.
-        parents: keys of other tasks.
-
-    Raises:
-        ConflictError: one of the new ones is there.
-    """
-    parameters = {"new": list(new), "parents": list(parents), "channel": transaction.channel}
-    rows = transaction.connection.execute(_AROUND, parameters).all()
-    keys = set(new)
-    if taken := next((row.key for row in rows if row.key in keys), None):
-        raise ConflictError(f"task {taken} exists already")
-    return {row.key: of_rows([row])[0] for row in rows if row.above}
-
-
 # What makes a parent Done in one statement sees by `extended` that it may not see all children (`engine.completions`).
 INSERT = """
     edge AS (
         INSERT INTO edges (parent, child)
         SELECT parent, child
         FROM unnest(CAST(:parents AS uuid[]), CAST(:children AS uuid[])) AS edge (parent, child)
+        WHERE $GUARD
     ),
     grown AS (
         UPDATE plans SET extended = extended + 1
-        WHERE key IN (SELECT plan_key FROM tasks WHERE tasks.key = ANY(CAST(:outer AS uuid[])))
+        WHERE key IN (SELECT plan_key FROM $OUTER JOIN task_states USING (key)) AND $GUARD
     ),
     task AS MATERIALIZED (
         SELECT key, kind, plan_key, worker, queue, status, message, pending_parents, rank, requires, priority, ordinal
@@ -183,6 +153,7 @@ INSERT = """
                     CAST(:priorities AS smallint[]))
              WITH ORDINALITY AS task (key, kind, plan_key, worker, queue, status, message, pending_parents, rank,
                                       requires, priority, ordinal)
+        WHERE $GUARD
     ),
     definition AS (
         INSERT INTO tasks (key, channel, owner, created_at, message, kind, plan_key, requires, worker, queue, priority,
@@ -196,9 +167,11 @@ INSERT = """
         FROM task
     )
 """
-"""What stands in the WITH of a statement that inserts new tasks, the rows of `task`, and their edges."""
+"""What stands in the WITH of a statement that inserts new tasks, the rows of `task`, and their edges.
 
-_INSERT = statement("WITH $INSERT SELECT", INSERT=INSERT)
+`OUTER` is the table of the parameter `outer`, `GUARD` says whether anything is inserted."""
+
+_INSERT = statement("WITH $INSERT SELECT", INSERT=INSERT, OUTER=few("outer"), GUARD="true")
 
 
 def parameters(transaction: Transaction, new: Sequence[NewTask], outer: Collection[Key]) -> dict[str, object]:
@@ -233,7 +206,7 @@ def insert_many(transaction: Transaction, new: Sequence[NewTask], outer: Collect
     Args:
         transaction: of the caller; it holds the latches of their plans, and of those of their parents.
         new: the tasks.
-        outer: the parents of some of them that were there before the transaction.
+        outer: the parents of some of them that were there before the transaction, and have not ended.
 
     Raises:
         ConflictError: a task bears one of the keys, in this channel or in another.

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import sqlalchemy
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
 from sqlalchemy.dialects.postgresql import psycopg as dialects
@@ -169,7 +169,9 @@ class Connection:
                 given[name] = arrays.written(type_name, given[name])
             # Planning one takes longer than running it. By itself the driver waits until it has come five times.
             cursor.execute(_sql(query), given, prepare=True)
-        return Rows(cursor.fetchall() if cursor.description else (), cursor.rowcount)
+        # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
+        returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+        return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
         """Yield the rows of a named statement, of which only a part is in memory.

@@ -16,6 +16,19 @@ def any_key(keys: Collection[UUID]) -> Any:
     return any_(literal(list(keys), ARRAY(Uuid)))
 
 
+def few(name: str) -> str:
+    """Return what stands in a statement for the keys of a parameter, an array: a table of one column, `key`.
+
+    The limit is all of them. Of an array that it does not know Postgres expects ten keys, and so plans the statement
+    anew each time; of ten with a limit it expects one.
+
+    Args:
+        name: of the parameter, and with `_key` behind it of the table.
+    """
+    array = f"CAST(:{name} AS uuid[])"
+    return f"(SELECT key FROM unnest({array}) AS each (key) LIMIT cardinality({array})) AS {name}_key"  # noqa: S608
+
+
 def statement(sql: str, **parts: str) -> TextClause:
     """Return a statement in which `$NAME` stands for a state (`core.states.SQL_NAMES`), or for one of the parts.
 

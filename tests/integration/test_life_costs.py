@@ -105,6 +105,15 @@ def test_a_life_takes_few_commits_and_statements(alone: Member, life) -> None:
         assert len(statements) <= MOST_STATEMENTS * calls, statements
 
 
+def test_a_registration_of_a_task_takes_two_statements_and_a_commit(alone: Member) -> None:
+    alone.register(AT_ONCE)
+    (parent,) = alone.register()
+    for register in (alone.register, partial(alone.below, parent)):
+        with counting() as statements, committing() as commits:
+            register()
+        assert (len(statements), len(commits)) == (2, 1), statements
+
+
 def test_pumps_commit_once_for_all_that_run_at_once(alone: Member) -> None:
     tasks = alone.register(AT_ONCE)
     with committing() as commits:

@@ -163,3 +163,41 @@ def test_a_completion_waits_for_a_child_that_has_seen_its_parent_run(
         holder.rollback()
         assert (registering.result(60), completing.result(60)) == ("OK", "OK")
     assert org.status(child) == pb.STATUS_WAITING_FOR_EXECUTOR_SLOT
+
+
+def test_a_child_that_waits_for_its_parent_s_completion_waits_for_its_parent_no_more(
+    database: Database, observer: psycopg.Connection[Any], org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    parent = new_task(function, plan)
+    child, other = new_task(function, plan, [parent]), new_task(function, plan)
+    org.send(tasks(parent))
+    done = org.run(parent, claimed=False)
+    with (
+        stalled(database.url, "UPDATE ON task_states", f"NEW.status = {pb.STATUS_DONE}") as release,
+        ThreadPoolExecutor() as threads,
+    ):
+        completing = threads.submit(outcome, lambda: org.send(done))
+        await_blocked(observer, 1, completing)
+        # It has seen its parent run, and waits for the latch.
+        registering = threads.submit(outcome, lambda: org.send(tasks(child, other)))
+        await_blocked(observer, 2, registering)
+        release()
+        assert (completing.result(60), registering.result(60)) == ("OK", "OK")
+    assert [org.status(task) for task in (child, other)] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT] * 2
+    told = org.send(pb.QueryEventsParam(filter=pb.EventQueryFilter(asset_key=child.key))).events
+    assert [event.compute_task.status for event in told] == [pb.STATUS_WAITING_FOR_EXECUTOR_SLOT]
+
+
+def test_a_child_that_waits_for_the_registration_of_its_parent_finds_it(
+    database: Database, observer: psycopg.Connection[Any], org: Counted, plan: pb.ComputePlan, function: pb.Function
+):
+    parent = new_task(function, plan)
+    child = new_task(function, plan, [parent])
+    with stalled(database.url, "INSERT ON tasks", "true") as release, ThreadPoolExecutor() as threads:
+        first = threads.submit(outcome, lambda: org.send(tasks(parent)))
+        await_blocked(observer, 1, first)
+        second = threads.submit(outcome, lambda: org.send(tasks(child)))
+        await_blocked(observer, 2, second)
+        release()
+        assert (first.result(60), second.result(60)) == ("OK", "OK")
+    assert org.status(child) == pb.STATUS_WAITING_FOR_PARENT_TASKS
