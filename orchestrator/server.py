@@ -28,7 +28,7 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine import vitals
-from orchestrator.engine.transaction import EVENTS, POKES, Database
+from orchestrator.engine.transaction import EVENTS, Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
@@ -100,12 +100,15 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     url = settings.url
-    waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
 
     def wake(names: frozenset[str]) -> None:
-        for name in names & waiting.keys():
-            loop.call_soon_threadsafe(waiting[name].wake)
+        # Pokes first: workers wait for them.
+        if relay is not None:
+            for queue in names - {EVENTS}:
+                loop.call_soon_threadsafe(relay.wake, queue)
+        if EVENTS in names:
+            loop.call_soon_threadsafe(sequencer.wake)
 
     database = Database(
         url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
@@ -128,14 +131,14 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS),
         Pump("presence", presence.step, presence.period),
     ]
-    waiting[EVENTS] = sequencer
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     files = _Files(settings)
     brokers = Brokers(default_broker, lambda: files.own_brokers.value if files.own_brokers else {}, files.members)
     relay = Relay(database, brokers) if settings.dispatches else None
+    written = [sequencer]
     if relay:
-        waiting[POKES] = Pump("relay", relay.step, 5.0)
-        pumps.append(waiting[POKES])
+        written.append(Pump("relay", relay.step, 5.0))
+        pumps.append(written[-1])
     # A thread that waits for an answer of the database would hold up the end for as long as that takes.
     impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
     impatience.daemon = True
@@ -169,11 +172,7 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
-            tasks.append(
-                background.create_task(
-                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: following})
-                )
-            )
+            tasks.append(background.create_task(listen(settings.direct_url, {WRITTEN: written, PLACED: following})))
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             if sibling:

@@ -11,7 +11,7 @@ from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, tasks
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
-from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.engine.transaction import EVENTS, Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
@@ -50,8 +50,10 @@ _START = """
              FROM started JOIN $STATES USING (kind)
          ),
          $MOVED
-    SELECT $COLUMNS, (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
-                      WHERE poke.key = started.key)
+    SELECT $COLUMNS,
+           (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
+            WHERE poke.key = started.key) AS waited,
+           EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue) AS makes_room
     FROM started
 """
 _MOVE = """
@@ -220,7 +222,7 @@ def _parameters(transaction: Transaction, lease: timedelta | None, admitted: boo
 
 def _told(transaction: Transaction, rows: Sequence[Row]) -> list[Task]:
     if rows:
-        transaction.tells(EVENTS, POKES)
+        transaction.tells(EVENTS, *(row.queue for row in rows if row.makes_room))
         # One that never had a poke says nothing.
-        transaction.waits += [max(0.0, float(row[-1])) for row in rows if row[-1] is not None]
+        transaction.waits += [max(0.0, float(row.waited)) for row in rows if row.waited is not None]
     return tasks.of_rows(rows)
