@@ -60,8 +60,9 @@ log = structlog.get_logger()
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
 
-SEQUENCER_PAUSE = 0.01
-"""How long events gather while they are written without a break: places are given to many at once."""
+FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.01, 0.05
+"""How long events gather while they are written without a break, where somebody follows them and where nobody does:
+places are given to many at once."""
 
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
@@ -115,6 +116,7 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
+    watch: Watch | None = None
     feeding = Pump("feed", feed.step, 2.0)
     # Those that follow the order of readers.
     following = [feeding]
@@ -123,7 +125,12 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         for pump in following:
             pump.wake()
 
-    sequencer = Pump("sequencer", Sequencer(database, placed).step, 1.0, SEQUENCER_PAUSE)
+    def gathering() -> float:
+        followed = places.is_followed or feed.is_followed or (watch is not None and watch.is_followed)
+        return FOLLOWED_SECONDS if followed else UNFOLLOWED_SECONDS
+
+    places = Sequencer(database, placed)
+    sequencer = Pump("sequencer", places.step, 1.0, gathering)
     presence = Presence(database)
     pumps = [
         sequencer,
@@ -161,18 +168,20 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
         monitoring = monitor.routes(probe.check, exposed, lambda: schema.told, exemplars=settings.metrics_exemplars)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
-        watch: Watch | None = None
         if settings.problems_address is not None:
             served, watch = _problems(settings, settings.problems_address, calls, gate, database, files)
             http.append(_serve_problems(settings, settings.problems_address, served, files.certificates))
             await asyncio.to_thread(watch.open)
             following.append(Pump("problems", watch.step, 2.0))
+            watch.wake = following[-1].wake
             pumps.append(following[-1])
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
-            tasks.append(background.create_task(listen(settings.direct_url, {WRITTEN: written, PLACED: following})))
+            tasks.append(
+                background.create_task(listen(settings.direct_url, {WRITTEN: written, PLACED: following}, places.name))
+            )
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)
             if sibling:

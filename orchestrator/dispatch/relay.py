@@ -86,6 +86,7 @@ class Relay:
 
     def _waiting(self) -> list[str]:
         with transaction_on(self._engine) as connection:
+            connection.apart()
             return outbox.waiting(connection)
 
     def send(self, queue: str) -> int:
