@@ -1,8 +1,8 @@
 """Claims: how a worker takes a task To do, whatever its kind."""
 
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -30,8 +30,38 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
     """
     token = new_token()
     claimed = checked(asked, token)
-    start = partial(
-        starts.start,
+    task = _start(transaction, claimed)
+    if task is None and _admitted(transaction, claimed.key, asked.node):
+        task = _start(transaction, claimed, admitted=True)
+    if task is not None:
+        return answer(transaction, task, task.attempts, token)
+    number = _claimed_before(transaction, claimed)
+    return answer(transaction, tasks.get(transaction, claimed.key), number, token)
+
+
+def claim_agreed(
+    transaction: Transaction, asked: pb.ClaimTaskParam, agreed: Collection[tuple[UUID, str]]
+) -> pb.ClaimTaskResponse | None:
+    """Do the same where the task requires what is agreed; return None where nothing was begun, whatever the reason.
+
+    Args:
+        transaction: of the worker.
+        asked: what it claims.
+        agreed: what the task may require, each with the owner that it may have.
+    """
+    token = new_token()
+    task = _start(transaction, checked(asked, token), agreed=agreed)
+    return None if task is None else answer(transaction, task, task.attempts, token)
+
+
+def _start(
+    transaction: Transaction,
+    claimed: Claim,
+    *,
+    admitted: bool = False,
+    agreed: Collection[tuple[UUID, str]] | None = None,
+) -> Task | None:
+    return starts.start(
         transaction,
         claimed.key,
         attempt=claimed.attempt,
@@ -39,14 +69,9 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
         claim_id=claimed.claim_id,
         token_hash=claimed.token_hash,
         lease=transaction.rules.lease,
+        admitted=admitted,
+        agreed=agreed,
     )
-    task = start()
-    if task is None and _admitted(transaction, claimed.key, asked.node):
-        task = start(admitted=True)
-    if task is not None:
-        return answer(transaction, task, task.attempts, token)
-    number = _claimed_before(transaction, claimed)
-    return answer(transaction, tasks.get(transaction, claimed.key), number, token)
 
 
 def new_token() -> str:

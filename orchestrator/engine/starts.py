@@ -1,6 +1,6 @@
 """How a task starts: one statement, which begins its next attempt and tells of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -75,9 +75,13 @@ _STARTED_ONE = f"""
                           CAST(:node AS text) AS node, CAST(:claim_id AS text) AS claim_id,
                           CAST(:claimed_by AS text) AS claimed_by) AS asked
              WHERE tasks.key = :key AND task_states.key = :key AND {_DUE}
+               AND (CAST(:whatever AS boolean)
+                    OR EXISTS (SELECT FROM unnest(CAST(:required AS uuid[]), CAST(:owners AS text[]))
+                                           AS agreed (required, owner)
+                               WHERE agreed.required = requires AND agreed.owner = tasks.owner))
              {_STARTED}
          )
-"""
+"""  # noqa: S608 - constants
 # They are locked in the order of their keys, as whoever cancels their plan does. The limit is all of them: of arrays
 # that Postgres does not know it expects ten rows, and so plans anew each time.
 _STARTED_MANY = f"""
@@ -150,6 +154,7 @@ def start(
     token_hash: bytes | None = None,
     lease: timedelta | None = None,
     admitted: bool = False,
+    agreed: Collection[tuple[UUID, str]] | None = None,
 ) -> Task | None:
     """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
 
@@ -165,9 +170,10 @@ def start(
         token_hash: SHA-256 of the attempt's token; None for a client without attempts.
         lease: how long it is believed to live without a heartbeat.
         admitted: whether its kind has let it start, which a kind that guards claims must be asked for.
+        agreed: what it may require, and who may own it; None for whatever it requires.
 
     Returns:
-        The task, or None where it is not To do, not the caller's, due for another attempt, or not admitted.
+        The task, or None where it is not To do, not the caller's, due for another attempt, not admitted, or not agreed.
     """
     rows = transaction.alone(
         _START_ONE,
@@ -180,6 +186,9 @@ def start(
             "node": node,
             "claim_id": claim_id,
             "token_hash": token_hash,
+            "whatever": agreed is None,
+            "required": [required for required, _ in agreed or ()],
+            "owners": [owner for _, owner in agreed or ()],
         },
     ).all()
     started = _told(transaction, rows)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import models
+from orchestrator.compute import agreements, models
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import places
 from tests.integration.counted import committing, counting
@@ -50,6 +50,16 @@ def older(member: Member, task: uuid.UUID) -> int:
 def claimed(member: Member, task: uuid.UUID) -> int:
     attempt = member.claim(task).attempt
     member.complete(attempt, messages.new_model(str(task)))
+    return 2
+
+
+def agreed(member: Member, task: uuid.UUID) -> int:
+    param = pb.ClaimAgreedParam(
+        claim=pb.ClaimTaskParam(compute_task_key=str(task), claim_id=str(task)),
+        agreed=[pb.Agreed(function_key=member.function.key, plan_owner=member.organization)],
+    )
+    answer = member.call(agreements.claim, param)
+    member.complete(answer.claimed.attempt, messages.new_model(str(task)))
     return 2
 
 
@@ -97,7 +107,7 @@ def test_a_life_writes_little(alone: Member, life) -> None:
     assert 1_000 < written < MOST_WAL, written
 
 
-@pytest.mark.parametrize("life", [older, claimed])
+@pytest.mark.parametrize("life", [older, claimed, agreed])
 def test_a_life_takes_few_commits_and_statements(alone: Member, life) -> None:
     for task in poked(alone)[:AT_ONCE]:
         with counting() as statements, committing() as commits:
