@@ -30,7 +30,7 @@ from orchestrator.dispatch.pump import Pump
 from orchestrator.dispatch.relay import Relay
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine import vitals
-from orchestrator.engine.transaction import EVENTS, POKES, Database
+from orchestrator.engine.transaction import EVENTS, Database
 from orchestrator.files.watched import Watched
 from orchestrator.gateway import monitor
 from orchestrator.gateway.api import routes_of
@@ -63,8 +63,9 @@ log = structlog.get_logger()
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
 
-SEQUENCER_PAUSE = 0.01
-"""How long events gather while they are written without a break: places are given to many at once."""
+FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.01, 0.05
+"""How long events gather while they are written without a break, where somebody follows them and where nobody does:
+places are given to many at once."""
 
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
@@ -105,18 +106,22 @@ def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
 
 async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
     url = settings.url
-    waiting: dict[str, Pump] = {}
     loop = asyncio.get_running_loop()
 
     def wake(names: frozenset[str]) -> None:
-        for name in names & waiting.keys():
-            loop.call_soon_threadsafe(waiting[name].wake)
+        # Pokes first: workers wait for them.
+        if relay is not None:
+            for queue in names - {EVENTS}:
+                loop.call_soon_threadsafe(relay.wake, queue)
+        if EVENTS in names:
+            loop.call_soon_threadsafe(sequencer.wake)
 
     database = Database(
         url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
     )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)
+    watch: Watch | None = None
     feeding = Pump("feed", feed.step, 2.0)
     # Those that follow the order of readers.
     following = [feeding]
@@ -125,7 +130,12 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         for pump in following:
             pump.wake()
 
-    sequencer = Pump("sequencer", Sequencer(database, placed).step, 1.0, SEQUENCER_PAUSE)
+    def gathering() -> float:
+        followed = places.is_followed or feed.is_followed or (watch is not None and watch.is_followed)
+        return FOLLOWED_SECONDS if followed else UNFOLLOWED_SECONDS
+
+    places = Sequencer(database, placed)
+    sequencer = Pump("sequencer", places.step, 1.0, gathering)
     presence = Presence(database)
     pumps = [
         sequencer,
@@ -133,14 +143,14 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         Pump("cursors", Cursors(database, feed).step, CURSOR_SECONDS),
         Pump("presence", presence.step, presence.period),
     ]
-    waiting[EVENTS] = sequencer
     default_broker = settings.broker_url.get_secret_value() if settings.broker_url else None
     files = _Files(settings)
     brokers = Brokers(default_broker, lambda: files.own_brokers.value if files.own_brokers else {}, files.members)
     relay = Relay(database, brokers) if settings.dispatches else None
+    written = [sequencer]
     if relay:
-        waiting[POKES] = Pump("relay", relay.step, 5.0)
-        pumps.append(waiting[POKES])
+        written.append(Pump("relay", relay.step, 5.0))
+        pumps.append(written[-1])
     # A thread that waits for an answer of the database would hold up the end for as long as that takes.
     impatience = threading.Timer(STOP_SECONDS, connecting.break_off)
     impatience.daemon = True
@@ -163,21 +173,19 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         exposed = partial(exposition, counts, partial(vitals.read, database)) if settings.metrics_enabled else None
         monitoring = monitor.routes(probe.check, exposed, lambda: schema.told, exemplars=settings.metrics_exemplars)
         http = _http(settings, monitoring, _api(settings, calls, gate, database, files), files.certificates)
-        watch: Watch | None = None
         if settings.problems_address is not None:
             served, watch = _problems(settings, settings.problems_address, calls, gate, database, files)
             http.append(_serve_problems(settings, settings.problems_address, served, files.certificates))
             await asyncio.to_thread(watch.open)
             following.append(Pump("problems", watch.step, 2.0))
+            watch.wake = following[-1].wake
             pumps.append(following[-1])
         await server.start()
         async with asyncio.TaskGroup() as background:
             tasks = [background.create_task(pump.run()) for pump in pumps]
             tasks.append(background.create_task(files.follow(feed)))
             tasks.append(
-                background.create_task(
-                    listen(settings.direct_url, {WRITTEN: list(waiting.values()), PLACED: following})
-                )
+                background.create_task(listen(settings.direct_url, {WRITTEN: written, PLACED: following}, places.name))
             )
             tasks.extend(background.create_task(served()) for served in http)
             log.info("server.started", grpc=settings.grpc_address, http=settings.http_address)

@@ -38,6 +38,7 @@ SAFE_TO_REPEAT = {
     "orchestrator.TopicService": ("FindOldTopics",),
     "orchestrator.WorkerService": (
         "ClaimTask",
+        "ClaimAgreed",
         "Heartbeat",
         "ClaimTasks",
         "CompleteTask",

@@ -100,6 +100,11 @@ class Feed:
         with self._database.begin() as connection:
             self._last = places.last_position(connection)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody follows a channel here."""
+        return bool(self._followed)
+
     async def step(self) -> bool:
         """Pass on newly placed events of the channels that are followed; return whether there may be more."""
         windows = {channel: window for channel, window in self._windows.items() if self._followed[channel]}
@@ -119,7 +124,7 @@ class Feed:
         return self._last < last
 
     def _look(self, channels: Collection[str]) -> tuple[int, list[Placed]]:
-        with self._database.begin() as connection:
+        with self._database.apart() as connection:
             last = places.last_position(connection)
             if not channels:
                 return last, []
@@ -257,7 +262,7 @@ class Feed:
                 self._ended[subscription] = self._sent(stream)
 
     def _read(self, position: int, channel: str) -> list[Placed]:
-        with self._database.begin() as connection:
+        with self._database.apart() as connection:
             found = places.read_after(connection, position, self._batch, [channel])
             # Asked afterwards: what is forgotten from now on was still there.
             gone = forgotten.of(connection, channel)

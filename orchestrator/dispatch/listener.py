@@ -20,14 +20,15 @@ PLACED = "orchestrator_placed"
 _PAUSE = 1.0
 
 
-async def listen(url: str, pumps: Mapping[str, list[Pump]]) -> None:
-    """Wake pumps whenever something is notified; until cancelled.
+async def listen(url: str, pumps: Mapping[str, list[Pump]], own: str = "") -> None:
+    """Wake pumps whenever something is notified by others; until cancelled.
 
     After a connection was lost, all are woken: what happened meanwhile was not heard.
 
     Args:
         url: of the database.
         pumps: those to wake, by the name of the notification.
+        own: the payload of those that wake nobody here, where there is such.
     """
     while True:
         try:
@@ -37,8 +38,9 @@ async def listen(url: str, pumps: Mapping[str, list[Pump]]) -> None:
                 for pump in {pump for woken in pumps.values() for pump in woken}:
                     pump.wake()
                 async for notification in connection.notifies():
-                    for pump in pumps[notification.channel]:
-                        pump.wake()
+                    if not own or notification.payload != own:
+                        for pump in pumps[notification.channel]:
+                            pump.wake()
         except psycopg.Error as error:
             log.warning("listener.lost", error=str(error).partition("\n")[0], retry_in_seconds=_PAUSE)
         await asyncio.sleep(_PAUSE)

@@ -24,10 +24,16 @@ class Pump:
         name: for the log.
         step: does one batch and returns whether more may be left.
         poll: seconds after which it runs unasked.
-        pause: seconds after a step, before it heeds that it was woken again.
+        pause: tells the seconds after a step, before it heeds that it was woken again.
     """
 
-    def __init__(self, name: str, step: Callable[[], Awaitable[bool]], poll: float, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], Awaitable[bool]],
+        poll: float,
+        pause: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.name = name
         self._step = step
         self._poll = poll
@@ -52,8 +58,8 @@ class Pump:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
-            if self._pause:
-                await asyncio.sleep(self._pause)
+            if rest := self._pause():
+                await asyncio.sleep(rest)
             # Not wait_for: before Python 3.12 it lives through a cancellation that comes with its result.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):

@@ -59,16 +59,20 @@ class Relay:
         self._apps: dict[str, tuple[str | None, Celery]] = {}
         self._lanes: dict[str, _Lane] = {}
         self._without: set[str] = set()
+        self._stopped = False
 
     async def step(self) -> bool:
         """Wake the lane of each queue that has pokes to send; return False, since nothing is left for this one."""
         for queue in await asyncio.get_running_loop().run_in_executor(self._looking, self._waiting):
-            if not self.reaches(queue):
-                continue
+            self.wake(queue)
+        return False
+
+    def wake(self, queue: str) -> None:
+        """Tell the lane of a queue that there may be pokes to send; to be called in the event loop."""
+        if not self._stopped and self.reaches(queue):
             if queue not in self._lanes:
                 self._lanes[queue] = _Lane(self, queue)
             self._lanes[queue].wake()
-        return False
 
     def reaches(self, queue: str) -> bool:
         """Tell whether a queue has a broker now; that it has none is logged once."""
@@ -82,6 +86,7 @@ class Relay:
 
     def _waiting(self) -> list[str]:
         with transaction_on(self._engine) as connection:
+            connection.apart()
             return outbox.waiting(connection)
 
     def send(self, queue: str) -> int:
@@ -93,8 +98,7 @@ class Relay:
         """
         app = self._app(queue)
         with transaction_on(self._engine) as connection:
-            room = outbox.room(connection, queue, self._silence)
-            taken = outbox.take(connection, queue, self.batch, room)
+            taken = outbox.take(connection, queue, self.batch, self._silence)
             if taken:
                 crash.point("relay.before_send")
             again = [poke for _, poke in taken if is_again(poke)]
@@ -129,7 +133,8 @@ class Relay:
         return {queue: lane.lag for queue, lane in list(self._lanes.items())}
 
     async def stop(self) -> None:
-        """End the lanes; a batch that is being sent may finish."""
+        """End the lanes, and begin none; a batch that is being sent may finish."""
+        self._stopped = True
         await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
         self._lanes.clear()
 

@@ -1,6 +1,7 @@
 """Claims: how a worker takes a task To do, whatever its kind."""
 
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -36,6 +37,21 @@ def claim(transaction: Transaction, asked: pb.ClaimTaskParam) -> pb.ClaimTaskRes
         return answer(transaction, task, task.attempts, token)
     number = _claimed_before(transaction, asked, claimed.key, attempts.digest(token))
     return answer(transaction, tasks.get(transaction, claimed.key), number, token)
+
+
+def claim_agreed(
+    transaction: Transaction, asked: pb.ClaimTaskParam, agreed: Collection[tuple[UUID, str]]
+) -> pb.ClaimTaskResponse | None:
+    """Do the same where the task requires what is agreed; return None where nothing was begun, whatever the reason.
+
+    Args:
+        transaction: of the worker.
+        asked: what it claims.
+        agreed: what the task may require, each with the owner that it may have.
+    """
+    token = new_token()
+    task = starts.start(transaction, checked(asked, token), agreed=agreed)
+    return None if task is None else answer(transaction, task, task.attempts, token)
 
 
 def new_token() -> str:

@@ -11,7 +11,7 @@ from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import endings, kinds, outbox, plans, tasks, transitions
 from orchestrator.engine.endings import Register
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
-from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.engine.transaction import EVENTS, Transaction
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
 
@@ -157,7 +157,7 @@ _COMPLETE_ALONE = statement(
          ),
          $MOVED,
          $POKE
-    SELECT $COLUMNS, (SELECT count(*) FROM ready) AS released FROM ended
+    SELECT $COLUMNS, ARRAY(SELECT DISTINCT queue FROM poke) AS poked FROM ended
     """,
     GUARD=f"kind = ANY(CAST(:quiet_kinds AS text[])) AND {endings.WITHOUT_ATTEMPT}",
     CALL=events.call("ready"),
@@ -340,7 +340,7 @@ def _completed_alone(transaction: Transaction, key: UUID, reason: str) -> bool:
     ).one_or_none()
     if done is None:
         return False
-    transaction.tells(EVENTS, *([POKES] if done.released else []))
+    transaction.tells(EVENTS, *done.poked)
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.engine.transaction import POKES, Transaction
+from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
@@ -26,7 +26,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
         queue: which it reads.
         slots: how many it can run at once; 0 where it does not say.
     """
-    transaction.tells(POKES)
+    transaction.tells(queue)
     transaction.connection.execute(
         _HEAR,
         {

@@ -142,9 +142,8 @@ def waiting(connection: Connection) -> list[str]:
 
 # What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already. While all
 # slots are taken nobody can have claimed it, so that its age says nothing.
-_ROOM = statement(
-    """
-    WITH node AS (
+_ROOM = """
+         node AS (
              SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard,
                     sum(attempts) FILTER (WHERE heard_at > clock_timestamp() - CAST(:silence AS interval)) AS running
              FROM nodes WHERE queue = :queue GROUP BY organization, name
@@ -154,42 +153,27 @@ _ROOM = statement(
                     CASE WHEN sum(running) FILTER (WHERE heard) >= sum(slots) FILTER (WHERE heard)
                          THEN '-infinity' ELSE clock_timestamp() - CAST(:silence AS interval) END AS since
              FROM node HAVING count(*) FILTER (WHERE heard AND slots IS NULL) = 0
+         ),
+         room AS (
+             SELECT $SPARE + $SPARE * slots
+                    - (SELECT count(DISTINCT sent.key)
+                       FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
+                       WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
+                         AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+                         AND NOT EXISTS (SELECT FROM outbox AS again
+                                         WHERE again.key = sent.key AND again.sent_at IS NULL)) AS pokes
+             FROM known WHERE slots IS NOT NULL AND CAST(:silence AS interval) IS NOT NULL
          )
-    SELECT $SPARE + $SPARE * slots
-           - (SELECT count(DISTINCT sent.key) FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
-              WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
-                AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
-                AND NOT EXISTS (SELECT FROM outbox AS again WHERE again.key = sent.key AND again.sent_at IS NULL))
-    FROM known WHERE slots IS NOT NULL
-    """,
-    SPARE=str(2),
-)
-
-
-def room(connection: Connection, queue: str, silence: timedelta) -> int | None:
-    """Return how many more attempts may be announced at a queue now: so the order stays that of the database.
-
-    For each slot of its nodes two may be out, and two more, so that no slot waits for the relay. Nodes that are silent
-    count only where none is heard.
-
-    Args:
-        connection: inside a transaction.
-        queue: which one.
-        silence: how long a poke is believed to be on its way to a free slot, and a node to live that is not heard.
-
-    Returns:
-        The number, 0 or less where there is no room; None where nobody knows the slots of those who read the queue.
-    """
-    found = connection.execute(_ROOM, {"queue": queue, "silence": silence}).scalar_one_or_none()
-    return None if found is None else int(found)
-
-
+"""
 _TAKE = statement(
     """
-    WITH runs AS (
+    WITH $ROOM,
+         runs AS (
              SELECT $TAKEN FROM unsent_pokes AS unsent JOIN outbox ON outbox.id = unsent.id
              WHERE unsent.queue = :queue AND unsent.message = '$RUN_TASK' AND sent_at IS NULL
-             ORDER BY unsent.priority DESC, unsent.id LIMIT :room FOR UPDATE OF outbox SKIP LOCKED
+             ORDER BY unsent.priority DESC, unsent.id
+             LIMIT least(CAST(:limit AS bigint), (SELECT CASE WHEN pokes > 0 THEN pokes ELSE 0 END FROM room))
+             FOR UPDATE OF outbox SKIP LOCKED
          ),
          others AS (
              SELECT $TAKEN FROM unsent_pokes AS unsent JOIN outbox ON outbox.id = unsent.id
@@ -201,23 +185,29 @@ _TAKE = statement(
     SELECT id, message, queue, key, attempt, priority, traceparent FROM others
     ORDER BY priority DESC, id
     """,
+    ROOM=_ROOM,
+    SPARE=str(2),
     TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
 )
 
 
-def take(connection: Connection, queue: str, limit: int, room: int | None = None) -> list[tuple[int, Poke]]:
+def take(connection: Connection, queue: str, limit: int, silence: timedelta | None = None) -> list[tuple[int, Poke]]:
     """Return unsent pokes of a queue with their ids, locked until the transaction ends.
 
-    Those of the highest priority come first, and of these the oldest.
+    Those of the highest priority come first, and of these the oldest. Attempts are announced only where there is room,
+    so the order stays that of the database: for each slot of the nodes that read the queue two may be out, and two
+    more, so that no slot waits for the relay. Nodes that are silent count only where none is heard; where nobody knows
+    the slots, there is room for all.
 
     Args:
         connection: inside a transaction.
         queue: which one.
         limit: most pokes that announce an attempt, and most others.
-        room: see `room`.
+        silence: how long a poke is believed to be on its way to a free slot, and a node to live that is not heard; None
+            for as much room as there are pokes.
     """
-    parameters = {"queue": queue, "limit": limit, "room": limit if room is None else min(max(0, room), limit)}
+    parameters = {"queue": queue, "limit": limit, "silence": silence}
     taken = [
         (row.id, Poke(row.message, row.queue, row.key, row.attempt, row.priority, row.traceparent))
         for row in connection.execute(_TAKE, parameters)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import outbox
-from orchestrator.engine.transaction import POKES, Transaction
+from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
 _HEAR = statement("""
@@ -49,7 +49,7 @@ _PUT_BEHIND = statement(
              WHERE unsent.queue = dropped.queue AND unsent.priority = dropped.priority AND unsent.id = dropped.id
          ),
          $POKE
-    SELECT count(*) FROM poke
+    SELECT DISTINCT queue FROM poke
     """,
     POKE=outbox.written("""
         SELECT '$RUN_TASK', queue, priority, lowered.key, attempts + 1, CAST(:now AS timestamptz), CAST(NULL AS text)
@@ -71,8 +71,7 @@ def put_behind(transaction: Transaction, keys: Collection[UUID], priority: int) 
         priority: of their pokes from now on.
     """
     parameters = {"keys": list(keys), "priority": priority, "channel": transaction.channel, "now": transaction.now}
-    transaction.connection.execute(_PUT_BEHIND, parameters)
-    transaction.tells(POKES)
+    transaction.tells(*transaction.connection.execute(_PUT_BEHIND, parameters).scalars())
 
 
 _ANNOUNCE_AGAIN = statement(
@@ -94,4 +93,4 @@ _ANNOUNCE_AGAIN = statement(
 def announce_again(transaction: Transaction, name: str) -> None:
     """Send the pokes of a queue once more that were sent and not claimed: those who read it took them in vain."""
     if transaction.connection.execute(_ANNOUNCE_AGAIN, {"queue": name}).rowcount:
-        transaction.tells(POKES)
+        transaction.tells(name)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import Key, NewTask
-from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.engine.transaction import EVENTS, Transaction
 from orchestrator.store.statements import few, statement
 from orchestrator.trace import events
 
@@ -23,7 +23,7 @@ _REGISTER = statement(
          ),
          $EVENTS,
          $POKES
-    SELECT sequence, EXISTS (SELECT FROM poke) AS poked FROM call WHERE EXISTS (SELECT FROM held)
+    SELECT sequence, ARRAY(SELECT DISTINCT queue FROM poke) AS poked FROM call WHERE EXISTS (SELECT FROM held)
     """,
     INSERT=tasks.INSERT,
     OUTER=few("outer"),
@@ -68,5 +68,5 @@ def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Co
     if written is None:
         return False
     recorded.sequence = written.sequence
-    transaction.tells(EVENTS, *([POKES] if written.poked else []))
+    transaction.tells(EVENTS, *written.poked)
     return True

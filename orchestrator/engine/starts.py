@@ -1,6 +1,6 @@
 """How a task starts: one statement, which begins its next attempt and tells of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from orchestrator import protos as pb
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, tasks
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
-from orchestrator.engine.transaction import EVENTS, POKES, Transaction
+from orchestrator.engine.transaction import EVENTS, Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 from orchestrator.trace import events
@@ -52,8 +52,10 @@ _START = """
              FROM started JOIN $STATES USING (kind)
          ),
          $MOVED
-    SELECT $COLUMNS, (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
-                      WHERE poke.key = started.key)
+    SELECT $COLUMNS,
+           (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
+            WHERE poke.key = started.key) AS waited,
+           EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue) AS makes_room
     FROM started
 """
 _MOVE = """
@@ -77,9 +79,13 @@ _STARTED_ONE = f"""
                           CAST(:reason AS text) AS reason, CAST(:organization AS text) AS organization,
                           CAST(:channel AS text) AS channel, CAST(:traceparent AS text) AS traceparent) AS asked
              WHERE tasks.key = :key AND task_states.key = :key AND {_DUE}
+               AND (CAST(:whatever AS boolean)
+                    OR EXISTS (SELECT FROM unnest(CAST(:required AS uuid[]), CAST(:owners AS text[]))
+                                           AS agreed (required, owner)
+                               WHERE agreed.required = requires AND agreed.owner = tasks.owner))
              {_STARTED}
          )
-"""
+"""  # noqa: S608 - constants
 # They are locked in the order of their keys, as whoever cancels their plan does. Those that were declined are left, for
 # whoever takes a decline back holds its row. The limit is all of them: of arrays that Postgres does not know it expects
 # ten rows, and so plans anew each time.
@@ -152,7 +158,13 @@ class Claim:
     reason: str | None = None
 
 
-def start(transaction: Transaction, claim: Claim, *, admitted: bool = False) -> Task | None:
+def start(
+    transaction: Transaction,
+    claim: Claim,
+    *,
+    admitted: bool = False,
+    agreed: Collection[tuple[UUID, str]] | None = None,
+) -> Task | None:
     """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
 
     It is all that a transaction changes; see `Transaction.alone`.
@@ -161,9 +173,10 @@ def start(transaction: Transaction, claim: Claim, *, admitted: bool = False) -> 
         transaction: of the worker.
         claim: what is started.
         admitted: whether its kind has let it start, which a kind that guards claims must be asked for.
+        agreed: what it may require, and who may own it; None for whatever it requires.
 
     Returns:
-        The task, or None where it is not To do, not the caller's, due for another attempt, or not admitted.
+        The task, or None where it is not To do, not the caller's, due for another attempt, not admitted, or not agreed.
     """
     rows = transaction.alone(
         _START_ONE,
@@ -178,6 +191,9 @@ def start(transaction: Transaction, claim: Claim, *, admitted: bool = False) -> 
             "organization": transaction.organization,
             "channel": transaction.channel,
             "traceparent": transaction.traceparent,
+            "whatever": agreed is None,
+            "required": [required for required, _ in agreed or ()],
+            "owners": [owner for _, owner in agreed or ()],
         },
     ).all()
     started = tasks.of_rows(rows)
@@ -232,7 +248,7 @@ def _parameters(transaction: Transaction, admitted: bool) -> dict[str, object]:
 
 
 def _told(transaction: Transaction, row: Row) -> None:
-    transaction.tells(EVENTS, POKES)
+    transaction.tells(EVENTS, *([row.queue] if row.makes_room else []))
     # One that never had a poke says nothing.
-    if row[-1] is not None:
-        transaction.waits.append(max(0.0, float(row[-1])))
+    if row.waited is not None:
+        transaction.waits.append(max(0.0, float(row.waited)))

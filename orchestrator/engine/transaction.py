@@ -26,10 +26,8 @@ log = structlog.get_logger()
 DEFAULT_RULES = Rules()
 
 EVENTS = "events"
-"""Written by a transaction: the sequencer waits for its commit."""
-
-POKES = "pokes"
-"""Written by a transaction, or made room for: the relay waits for its commit."""
+"""Written by a transaction: the sequencer waits for its commit. The relay waits for what a queue's name stands for:
+pokes that were written for it, or room for some that wait."""
 
 _WRITE = f"{events.WRITE}, {outbox.WRITE}"
 _TELL = "pg_notify('orchestrator_written', '')"
@@ -166,14 +164,13 @@ class Transaction(database.Transaction):
             self.pokes, self._last, self._told = outbox.Recorder(), None, told
 
     def tells(self, *names: str) -> None:
-        """Note that a statement has written what `EVENTS` or `POKES` stands for."""
+        """Note that a statement has written what `EVENTS`, or the name of a queue, stands for."""
         self._told = self._told.union(names)
 
     @property
     def written(self) -> frozenset[str]:
-        """What waits for its commit: `EVENTS` to be placed, `POKES` to be sent."""
-        recorded = {EVENTS: bool(self.events), POKES: bool(self.pokes)}
-        return frozenset(self._told).union(name for name, any_of_it in recorded.items() if any_of_it)
+        """What waits for its commit: `EVENTS` to be placed, and the queues of pokes to be sent."""
+        return self._told.union([EVENTS] if self.events else (), (poke.queue for poke in self.pokes.pokes))
 
     def flush(self, *, notify: bool = True) -> None:
         """Write the events and the pokes in one statement."""

@@ -144,6 +144,108 @@ class ClaimTaskResponse(_message.Message):
 Global___ClaimTaskResponse: _TypeAlias = ClaimTaskResponse  # noqa: Y015
 
 @_typing.final
+class ClaimAgreedParam(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    AGREED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___ClaimTaskParam: ...
+    @_builtins.property
+    def agreed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Agreed]:
+        """What the worker has consented to, 0 to 100."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___ClaimTaskParam | None = ...,
+        agreed: _abc.Iterable[Global___Agreed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreed", b"agreed", "claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimAgreedParam: _TypeAlias = ClaimAgreedParam  # noqa: Y015
+
+@_typing.final
+class Agreed(_message.Message):
+    """A function, in any compute plan of an organization."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_KEY_FIELD_NUMBER: _builtins.int
+    PLAN_OWNER_FIELD_NUMBER: _builtins.int
+    function_key: _builtins.str
+    plan_owner: _builtins.str
+    def __init__(
+        self,
+        *,
+        function_key: _builtins.str = ...,
+        plan_owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_key", b"function_key", "plan_owner", b"plan_owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Agreed: _TypeAlias = Agreed  # noqa: Y015
+
+@_typing.final
+class ClaimAgreedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMED_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claimed(self) -> Global___ClaimTaskResponse: ...
+    @_builtins.property
+    def asked(self) -> Global___AskedTask: ...
+    def __init__(
+        self,
+        *,
+        claimed: Global___ClaimTaskResponse | None = ...,
+        asked: Global___AskedTask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "asked", b"asked", "claimed", b"claimed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "asked", b"asked", "claimed", b"claimed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["claimed", "asked"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___ClaimAgreedResponse: _TypeAlias = ClaimAgreedResponse  # noqa: Y015
+
+@_typing.final
+class AskedTask(_message.Message):
+    """What a task asks a worker to run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task(self) -> _compute_task_pb2.ComputeTask: ...
+    @_builtins.property
+    def function(self) -> _function_pb2.Function: ...
+    def __init__(
+        self,
+        *,
+        task: _compute_task_pb2.ComputeTask | None = ...,
+        function: _function_pb2.Function | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedTask: _TypeAlias = AskedTask  # noqa: Y015
+
+@_typing.final
 class DelayBuildParam(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

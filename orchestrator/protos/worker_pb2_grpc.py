@@ -41,6 +41,11 @@ class WorkerServiceStub:
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTaskParam.SerializeToString,
                 response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTaskResponse.FromString,
                 _registered_method=True)
+        self.ClaimAgreed = channel.unary_unary(
+                '/orchestrator.WorkerService/ClaimAgreed',
+                request_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedParam.SerializeToString,
+                response_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedResponse.FromString,
+                _registered_method=True)
         self.Heartbeat = channel.unary_unary(
                 '/orchestrator.WorkerService/Heartbeat',
                 request_serializer=orchestrator_dot_protos_dot_worker__pb2.HeartbeatParam.SerializeToString,
@@ -122,6 +127,14 @@ class WorkerServiceServicer:
         """To do -> Doing, and everything that the worker needs to run the task.
         The same claim again (same claim_id) returns the same attempt, so that a lost answer loses no task.
         OE0104: the task is not To do any more (another attempt holds it, or it has ended).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimAgreed(self, request, context):
+        """The same for a worker that has consented to some functions already: it claims a task of one of them, else it is told
+        what the task asks, and claims nothing. So a worker decides before it claims, and does not ask each time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -243,6 +256,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTaskParam.FromString,
                     response_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimTaskResponse.SerializeToString,
             ),
+            'ClaimAgreed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimAgreed,
+                    request_deserializer=orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedParam.FromString,
+                    response_serializer=orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedResponse.SerializeToString,
+            ),
             'Heartbeat': grpc.unary_unary_rpc_method_handler(
                     servicer.Heartbeat,
                     request_deserializer=orchestrator_dot_protos_dot_worker__pb2.HeartbeatParam.FromString,
@@ -343,6 +361,33 @@ class WorkerService:
             '/orchestrator.WorkerService/ClaimTask',
             orchestrator_dot_protos_dot_worker__pb2.ClaimTaskParam.SerializeToString,
             orchestrator_dot_protos_dot_worker__pb2.ClaimTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimAgreed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestrator.WorkerService/ClaimAgreed',
+            orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedParam.SerializeToString,
+            orchestrator_dot_protos_dot_worker__pb2.ClaimAgreedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,10 @@ class WorkerServiceStub:
     The same claim again (same claim_id) returns the same attempt, so that a lost answer loses no task.
     OE0104: the task is not To do any more (another attempt holds it, or it has ended).
     """
+    ClaimAgreed: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ClaimAgreedParam, _worker_pb2.ClaimAgreedResponse]
+    """The same for a worker that has consented to some functions already: it claims a task of one of them, else it is told
+    what the task asks, and claims nothing. So a worker decides before it claims, and does not ask each time.
+    """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatParam, _worker_pb2.HeartbeatResponse]
     """Renews the leases of a node's attempts, and tells which of them must stop."""
     CompleteTask: _grpc.UnaryUnaryMultiCallable[_worker_pb2.CompleteTaskParam, _worker_pb2.CompleteTaskResponse]
@@ -97,6 +101,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """To do -> Doing, and everything that the worker needs to run the task.
     The same claim again (same claim_id) returns the same attempt, so that a lost answer loses no task.
     OE0104: the task is not To do any more (another attempt holds it, or it has ended).
+    """
+    ClaimAgreed: _aio.UnaryUnaryMultiCallable[_worker_pb2.ClaimAgreedParam, _worker_pb2.ClaimAgreedResponse]  # type: ignore[assignment]
+    """The same for a worker that has consented to some functions already: it claims a task of one of them, else it is told
+    what the task asks, and claims nothing. So a worker decides before it claims, and does not ask each time.
     """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_pb2.HeartbeatParam, _worker_pb2.HeartbeatResponse]  # type: ignore[assignment]
     """Renews the leases of a node's attempts, and tells which of them must stop."""
@@ -158,6 +166,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """To do -> Doing, and everything that the worker needs to run the task.
         The same claim again (same claim_id) returns the same attempt, so that a lost answer loses no task.
         OE0104: the task is not To do any more (another attempt holds it, or it has ended).
+        """
+
+    @_abc_1.abstractmethod
+    def ClaimAgreed(
+        self,
+        request: _worker_pb2.ClaimAgreedParam,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ClaimAgreedResponse, _abc.Awaitable[_worker_pb2.ClaimAgreedResponse]]:
+        """The same for a worker that has consented to some functions already: it claims a task of one of them, else it is told
+        what the task asks, and claims nothing. So a worker decides before it claims, and does not ask each time.
         """
 
     @_abc_1.abstractmethod

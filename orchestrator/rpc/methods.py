@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from orchestrator import protos as pb
 from orchestrator.calls import subscription
 from orchestrator.compute import (
+    agreements,
     builds,
     checks,
     continuations,
@@ -115,6 +116,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim, together=batches.claim_together),
+        "ClaimAgreed": Unary(pb.ClaimAgreedParam, agreements.claim),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),
         "CompleteTask": Unary(pb.CompleteTaskParam, reports.complete, together=batches.complete_together),
         "FailTask": Unary(pb.FailTaskParam, reports.fail),

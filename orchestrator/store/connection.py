@@ -141,6 +141,10 @@ class Connection:
             self._met(error)
             raise
 
+    def apart(self) -> None:
+        """Have each statement be a transaction of its own from now on; none has begun."""
+        self.driver.autocommit = True
+
     def alone(self, query: TextClause, parameters: Parameters) -> Rows:
         """Run a named statement; where no transaction has begun, it is one by itself.
 

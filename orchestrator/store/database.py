@@ -189,6 +189,13 @@ class Database(ABC, Generic[Call]):
                 raise refused from error
             raise
 
+    @contextmanager
+    def apart(self) -> Iterator[Connection]:
+        """Lend a connection on which each statement is a transaction of its own; raises as `begin` does."""
+        with self.begin() as connection:
+            connection.apart()
+            yield connection
+
     def measure(self, connection: Connection) -> datetime:
         """Ask for the database's time, lest ours drifts from it; return it.
 

@@ -35,19 +35,20 @@ _PLACE = text("""
              FROM taken
              RETURNING position
          )
-    SELECT count(*) AS count, pg_notify('orchestrator_placed', '') FROM placed HAVING count(*) > 0
+    SELECT count(*) AS count, pg_notify('orchestrator_placed', :by) FROM placed HAVING count(*) > 0
 """)
 
 
-def place(connection: Connection, limit: int) -> int:
+def place(connection: Connection, limit: int, by: str = "") -> int:
     """Give committed events their place in the order of readers; return how many got one.
 
     Args:
         connection: inside a transaction.
         limit: most events, unless the last call that fits in part has more: a call is placed whole.
+        by: who does it, for those who are notified.
     """
     connection.execute(LOCK)
-    row = connection.execute(_PLACE, {"limit": limit}).one_or_none()
+    row = connection.execute(_PLACE, {"limit": limit, "by": by}).one_or_none()
     return row.count if row else 0
 
 

@@ -70,6 +70,15 @@ def note(connection: Connection, positions: Mapping[UUID, int], now: datetime) -
     connection.execute(_NOTE, {"ids": list(positions), "positions": list(positions.values()), "now": now})
 
 
+# Of an open stream it is noted every few seconds (see `dispatch.cursors`).
+_OPEN = text("SELECT EXISTS (SELECT FROM subscriptions WHERE seen_at > clock_timestamp() - interval '15 seconds')")
+
+
+def are_open(connection: Connection) -> bool:
+    """Return whether a stream is open in any server process, or was some seconds ago."""
+    return bool(connection.execute(_OPEN).scalar_one())
+
+
 _FARTHEST_BEHIND = text("""
     SELECT channel, organization, position, seen_at FROM subscriptions
     WHERE seen_at >= CAST(:now AS timestamptz) - CAST(:age AS interval) ORDER BY position LIMIT 1

@@ -9,7 +9,7 @@ from psycopg import sql
 from structlog.testing import capture_logs
 
 from orchestrator import protos as pb
-from orchestrator.compute import failure_reports, models
+from orchestrator.compute import agreements, failure_reports, models
 from orchestrator.core.errors import OrchestratorError
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import claims, outbox
@@ -87,6 +87,42 @@ def test_only_its_worker_claims_a_task(network, stranger):
         stranger.claim(task)
     with refused("OE0002"):
         Member(network.database, channel="other").claim(task)
+    assert network.word(task) == "To do"
+
+
+def agreed(network: Member, task, *known: tuple[str, str], organization: str | None = None) -> pb.ClaimAgreedResponse:
+    asked = pb.ClaimAgreedParam(
+        claim=pb.ClaimTaskParam(compute_task_key=str(task), attempt=1, claim_id="claim"),
+        agreed=[pb.Agreed(function_key=function, plan_owner=owner) for function, owner in known],
+    )
+    return network.call(agreements.claim, asked, organization)
+
+
+def test_what_is_agreed_is_claimed_and_of_all_else_it_is_told_what_it_asks(network):
+    (task,) = network.register()
+    function, owner = network.function.key, network.organization
+    stranger = "00000000-0000-4000-8000-000000000000"
+    for known in ((), [(function, "org-9")], [(stranger, owner)]):
+        answer = agreed(network, task, *known)
+        assert answer.WhichOneof("answer") == "asked"
+        assert (answer.asked.task.key, answer.asked.function.key) == (str(task), function)
+        assert network.word(task) == "To do"
+    answer = agreed(network, task, (stranger, owner), (function.upper(), owner))
+    again = agreed(network, task, (function, owner)).claimed
+    assert again.attempt.token != answer.claimed.attempt.token
+    again.attempt.token = answer.claimed.attempt.token
+    assert again == answer.claimed
+    assert len(network.attempts(task)) == 1
+
+
+def test_another_organizations_task_is_not_claimed_by_what_is_agreed(network):
+    (task,) = network.register()
+    answer = agreed(network, task, (network.function.key, network.organization), organization="org-2")
+    assert answer.WhichOneof("answer") == "asked"
+    with refused("OE0002"):
+        agreed(network, "00000000-0000-4000-8000-000000000000")
+    with refused("OE0003"):
+        agreed(network, task, *[(network.function.key, network.organization)] * 101)
     assert network.word(task) == "To do"
 
 

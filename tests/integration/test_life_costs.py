@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import models
+from orchestrator.compute import agreements, models
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import places
 from tests.integration.counted import committing, counting
@@ -20,8 +20,9 @@ MOST_WAL = 8_000
 """Bytes a life."""
 MOST_COMMITS = 3
 """A life, one a call; what the sequencer and the relay commit is apart."""
-MOST_OF_PUMPS = 0.25
-"""Commits a life of sequencer and relay, where eight clients run tasks at once: one each for all of them."""
+MOST_OF_PUMPS = 0.2
+"""Commits a life of sequencer and relay, where eight clients run tasks, and two lives of each gather: one each for all.
+"""
 MOST_STATEMENTS = 2
 """A call."""
 LEAST_HOT = 0.95
@@ -49,6 +50,16 @@ def older(member: Member, task: uuid.UUID) -> int:
 def claimed(member: Member, task: uuid.UUID) -> int:
     attempt = member.claim(task).attempt
     member.complete(attempt, messages.new_model(str(task)))
+    return 2
+
+
+def agreed(member: Member, task: uuid.UUID) -> int:
+    param = pb.ClaimAgreedParam(
+        claim=pb.ClaimTaskParam(compute_task_key=str(task), claim_id=str(task)),
+        agreed=[pb.Agreed(function_key=member.function.key, plan_owner=member.organization)],
+    )
+    answer = member.call(agreements.claim, param)
+    member.complete(answer.claimed.attempt, messages.new_model(str(task)))
     return 2
 
 
@@ -96,7 +107,7 @@ def test_a_life_writes_little(alone: Member, life) -> None:
     assert 1_000 < written < MOST_WAL, written
 
 
-@pytest.mark.parametrize("life", [older, claimed])
+@pytest.mark.parametrize("life", [older, claimed, agreed])
 def test_a_life_takes_few_commits_and_statements(alone: Member, life) -> None:
     for task in poked(alone)[:AT_ONCE]:
         with counting() as statements, committing() as commits:
@@ -114,13 +125,16 @@ def test_a_registration_of_a_task_takes_two_statements_and_a_commit(alone: Membe
         assert (len(statements), len(commits)) == (2, 1), statements
 
 
-def test_pumps_commit_once_for_all_that_run_at_once(alone: Member) -> None:
-    tasks = alone.register(AT_ONCE)
+def test_pumps_commit_once_for_all_that_gather(alone: Member) -> None:
+    tasks = alone.register(2 * AT_ONCE)
     with committing() as commits:
         alone.send()
+    for task in tasks:
+        claimed(alone, task)
+    with committing() as placing:
         place(alone)
-    assert len(commits) <= MOST_OF_PUMPS * AT_ONCE
-    assert {alone.word(task) for task in tasks} == {"To do"}
+    assert len(commits + placing) <= MOST_OF_PUMPS * len(tasks)
+    assert alone.rows("SELECT count(*) FROM unplaced") == [(0,)]
 
 
 @pytest.mark.parametrize("life", [older, claimed])

@@ -39,6 +39,7 @@ class Recorded(
         self.claiming = threading.Event()
         self.claims_answered = threading.Event()
         self.claims_answered.set()
+        self.agreed: list[list[tuple[str, str]]] | None = None
         self.stops: dict[str, str] = {}
         self.lease = 0.3
         self.heartbeats: list[tuple[str, pb.HeartbeatParam]] = []
@@ -127,6 +128,17 @@ class Recorded(
         self.claiming.set()
         self.claims_answered.wait(30)
         return self._find(self.claims, request.compute_task_key, context)
+
+    def ClaimAgreed(self, request: pb.ClaimAgreedParam, context: Any) -> pb.ClaimAgreedResponse:
+        if self.agreed is None:
+            # As one of before.
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        task = self._find(self.tasks, request.claim.compute_task_key, context)
+        self.agreed.append([(each.function_key, each.plan_owner) for each in request.agreed])
+        if (task.function_key, task.owner) in self.agreed[-1]:
+            return pb.ClaimAgreedResponse(claimed=self.ClaimTask(request.claim, context))
+        function = self._find(self.functions, task.function_key, context)
+        return pb.ClaimAgreedResponse(asked=pb.AskedTask(task=task, function=function))
 
     def Heartbeat(self, request: pb.HeartbeatParam, context: Any) -> pb.HeartbeatResponse:
         self._check_open(context)

@@ -6,8 +6,10 @@ over (see `attempt`), and the function's archive with the checksum that was cons
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import Protocol, TypeVar
 
 import grpc
 import structlog
@@ -27,6 +29,16 @@ _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 _AT_ONCE = 1000
 _MOST_FUNCTIONS = 1024
+_MOST_AGREED = 32
+
+Answer = TypeVar("Answer")
+
+
+class Send(Protocol):
+    """Makes a call again and again until it is answered."""
+
+    def __call__(self, call: Callable[[], Answer], /) -> Answer:
+        """Return its answer."""
 
 
 class Asking:
@@ -43,33 +55,65 @@ class Asking:
         # A function's archive and owner never change.
         self._functions: dict[tuple[str, str], pb.Function] = {}
         self._plans: dict[tuple[str, str], str] = {}
+        self._met: dict[Client, dict[tuple[str, str], Asked]] = {}
+        self._older: set[Client] = set()
 
-    def agree(self, task: str) -> tuple[Client, Asked] | None:
-        """Return the channel of a task and what it asks, if all of it is consented to; else decline it.
+    def claim(self, param: pb.ClaimTaskParam, send: Send) -> tuple[Client, Asked | None, pb.ClaimTaskResponse] | None:
+        """Claim a task if all that it asks is consented to; else decline it, and return None.
+
+        What was consented to before, and still is, is said with the claim; of anything else it is asked first.
 
         Args:
-            task: its key.
+            param: of the claim.
+            send: makes a call that claims, again and again until it is answered.
+
+        Returns:
+            The channel of the task; what was consented to, None where something else was claimed; and what was claimed.
 
         Raises:
-            grpc.RpcError: no channel knows the task, or the orchestrator does not answer.
+            grpc.RpcError: no channel knows the task, it is refused, or the orchestrator does not answer.
         """
-        client, found = self.channels.find(
-            lambda client: insist(partial(client.tasks.GetTask, pb.GetTaskParam(key=task)), _CALL_SECONDS)
-        )
-        asked = Asked.of(found, self._function(client, found.function_key))
+        client, answer = self.channels.find(lambda client: self._ask(client, param, send))
+        if answer.HasField("claimed"):
+            task = answer.claimed.task
+            met = self._met[client].get((task.function_key, task.owner))
+            return client, met and replace(met, plan=task.compute_plan_key), answer.claimed
+        asked = Asked.of(answer.asked.task, answer.asked.function)
         missing = self.consent.judge(asked)
         if missing is not None:
-            decline(client, task, missing)
+            decline(client, param.compute_task_key, missing)
             # Who has approved it in between has not found it declined.
             missing = self.consent.judge(asked)
-        return None if missing else (client, asked)
+        if missing is not None:
+            return None
+        met_here = self._met.setdefault(client, {})
+        while len(met_here) >= _MOST_AGREED:
+            del met_here[next(iter(met_here))]
+        met_here[asked.function, asked.plan_owner] = asked
+        return client, asked, send(lambda: client.worker.ClaimTask(param))
 
-    def holds(self, client: Client, asked: Asked, claim: pb.ClaimTaskResponse) -> bool:
+    def _ask(self, client: Client, param: pb.ClaimTaskParam, send: Send) -> pb.ClaimAgreedResponse:
+        """Claim a task by what was consented to before, or return what it asks."""
+        if client not in self._older:
+            covered = self.consent.covered(self._met.get(client, {}).values())
+            agreed = [pb.Agreed(function_key=each.function, plan_owner=each.plan_owner) for each in covered]
+            try:
+                return send(lambda: client.worker.ClaimAgreed(pb.ClaimAgreedParam(claim=param, agreed=agreed)))
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                self._older.add(client)
+        wanted = pb.GetTaskParam(key=param.compute_task_key)
+        task = insist(partial(client.tasks.GetTask, wanted), _CALL_SECONDS)
+        asked = pb.AskedTask(task=task, function=self._function(client, task.function_key))
+        return pb.ClaimAgreedResponse(asked=asked)
+
+    def holds(self, client: Client, asked: Asked | None, claim: pb.ClaimTaskResponse) -> bool:
         """Say whether a claim hands over what was consented to, and that still is; else give it back, and decline it.
 
         Args:
             client: the connection, in the task's channel.
-            asked: what was consented to.
+            asked: what was consented to; None where that is something else.
             claim: what the orchestrator answered.
         """
         given = Asked.of(claim.task, claim.function)

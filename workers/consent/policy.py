@@ -8,8 +8,8 @@ consent`; for steps of executions the map of images (see `images`). Each is read
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -311,6 +311,14 @@ class Consent:
     def judge(self, asked: Asked) -> Missing | None:
         """Return why a task does not run here; None where it does."""
         return judge(self._organization, self.policy, self.decisions, asked)
+
+    def covered(self, several: Iterable[Asked]) -> list[Asked]:
+        """Return what runs here whichever compute plan of its owner asks it."""
+        policy, decisions = self.policy, self.decisions
+        if decisions.refused.plans:
+            return []
+        any_plan = (replace(asked, plan="") for asked in several)
+        return [asked for asked in any_plan if judge(self._organization, policy, decisions, asked) is None]
 
 
 def _some(path: Path | None) -> Sequence[Path]:

@@ -13,7 +13,7 @@ import structlog
 
 from orchestrator import protos as pb
 from orchestrator.client import Client
-from orchestrator.client.insistence import insist
+from orchestrator.client.insistence import Answer, insist
 from orchestrator.core import crash
 from workers.assets.fetching import Fetcher
 from workers.assets.store import AssetStore
@@ -98,18 +98,19 @@ class _Runner:
             grpc.RpcError: it was not claimed.
         """
         try:
-            agreed = self._asking.agree(param.compute_task_key)
+            claimed = self._asking.claim(param, self._send)
         except grpc.RpcError as error:
             if error.code() not in _UNKNOWN:
                 raise
             # No function: where it is a container step, the map of images decides when it is claimed.
-            client, claim = self._asking.channels.find(lambda client: self._claim(client, param))
+            client, claim = self._asking.channels.find(
+                lambda client: self._send(lambda: client.worker.ClaimTask(param))
+            )
             return self._run_step(client, claim)
-        if agreed is None:
+        if claimed is None:
             self._described(f"{param.compute_task_key[:_SHORT]} declined", "")
             return ""
-        client, asked = agreed
-        claim = self._claim(client, param)
+        client, asked, claim = claimed
         self._claimed()
         try:
             if not self._asking.holds(client, asked, claim):
@@ -119,11 +120,11 @@ class _Runner:
             number = claim.attempt.number
             log.error("task.not_given_back", task=claim.task.key, attempt=number, reason=error.details())
             return ""
-        return self._run_function(client, claim, asked.function_owner)
+        return self._run_function(client, claim, claim.function.owner)
 
-    def _claim(self, client: Client, param: pb.ClaimTaskParam) -> pb.ClaimTaskResponse:
+    def _send(self, claim: Callable[[], Answer]) -> Answer:
         self._sent = clock()
-        return insist(lambda: client.worker.ClaimTask(param), _CLAIM_SECONDS)
+        return insist(claim, _CLAIM_SECONDS)
 
     def _run_step(self, client: Client, claim: pb.ClaimTaskResponse) -> str:
         self._claimed()

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ BEAT_SECONDS = 15.0
 
 _KEPT = 4096
 _READ = 500
+_UNFOLLOWED_SECONDS = 1.0
+"""How far behind it may be while nobody follows or waits."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Watch:
         channel: of the deployment.
         deployment: its name.
         waiting: who waits for what they tell.
+
+    Attributes:
+        wake: has the next step be made at once.
     """
 
     def __init__(self, database: Database, channel: str, deployment: str, waiting: Waiting) -> None:
@@ -61,6 +67,14 @@ class Watch:
         self._events: list[Told] = []
         self._changed = asyncio.Condition()
         self._closed = False
+        self._streams = 0
+        self._looked = 0.0
+        self.wake: Callable[[], None] = lambda: None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody follows the events here, or waits for what they tell."""
+        return bool(self._streams or len(self._waiting))
 
     def open(self) -> None:
         """Begin at the newest event; call once, before the first step."""
@@ -68,7 +82,10 @@ class Watch:
             self._floor = self._last = places.last_position(connection)
 
     async def step(self) -> bool:
-        """Pass on the events that have come; return whether there may be more."""
+        """Pass on the events that have come, now and then if nobody follows; return whether there may be more."""
+        if not self.is_followed and time.monotonic() < self._looked + _UNFOLLOWED_SECONDS:
+            return False
+        self._looked = time.monotonic()
         last, rows = await asyncio.to_thread(self._look)
         fresh = self._told(rows)
         for each in fresh:
@@ -84,7 +101,7 @@ class Watch:
         return len(rows) == _READ
 
     def _look(self) -> tuple[int, Sequence[Own]]:
-        with self._database.begin() as connection:
+        with self._database.apart() as connection:
             last = places.last_position(connection)
             if last == self._last:
                 return last, ()
@@ -139,6 +156,15 @@ class Watch:
         Raises:
             ClosedError: the server stops.
         """
+        self._streams += 1
+        self.wake()
+        try:
+            async for batch in self._follow(position):
+                yield batch
+        finally:
+            self._streams -= 1
+
+    async def _follow(self, position: int) -> AsyncGenerator[Sequence[Told], None]:
         while True:
             if self._closed:
                 raise ClosedError

@@ -76,7 +76,7 @@ def test_what_may_be_repeated_exists_and_each_read_may():
     }
     repeated = {method for methods in SAFE_TO_REPEAT.values() for method in methods}
     worker = {"ClaimTask", "CompleteTask", "DeclineTask", "FailTask", "Heartbeat", "ReconsiderTasks", "ReleaseTask"}
-    worker |= {"ClaimTasks", "CompleteTasks"}
+    worker |= {"ClaimAgreed", "ClaimTasks", "CompleteTasks"}
     looks, modules = {"BeginLook", "EndLook"}, {"RegisterModule", "ReportModule"}
     # What comes in parts is asked for again by whoever counts the parts.
     assert repeated == (reads | worker | looks | modules) - {"GetStageInputs"}

@@ -77,3 +77,23 @@ def test_a_commit_wakes_the_sequencer_and_a_lost_connection_is_made_again(databa
 
     asyncio.run(scenario())
     wait_until(lambda: query(database, LISTENERS) == [], message="the last listener's connection to be gone")
+
+
+def test_what_a_process_has_notified_itself_wakes_its_pumps_no_second_time(database: Database):
+    heard: list[str] = []
+
+    async def scenario() -> None:
+        sequencer, pump = Sequencer(database), Pump("placed", nothing, NEVER)
+        pump.wake = lambda: heard.append("woken")  # type: ignore[method-assign]
+        listening = asyncio.create_task(listen(database.url, {PLACED: [pump]}, sequencer.name))
+        await holds(lambda: asyncio.to_thread(lambda: len(query(database, LISTENERS)) == 1))
+        heard.clear()
+        for expected, notifier in enumerate((sequencer, Sequencer(database), sequencer, Sequencer(database))):
+            await asyncio.to_thread(write, database, str(expected))
+            await notifier.step()
+            # What was notified before has come by the time that what came after it is heard.
+            await holds(lambda expected=expected: asyncio.sleep(0, len(heard) == (expected + 1) // 2))
+        assert len(heard) == 2
+        listening.cancel()
+
+    asyncio.run(scenario())

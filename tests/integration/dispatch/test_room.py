@@ -268,7 +268,7 @@ def test_a_purge_keeps_its_place_among_what_has_room(poked):
     after_it = poked.register(1)
     poked.prefer(after_it[0], 5)
     with poked.member.database.engine.begin() as connection:
-        taken = [poke for _, poke in outbox.take(connection, poked.queue, 10, 10)]
+        taken = [poke for _, poke in outbox.take(connection, poked.queue, 10)]
     assert [poke.message == outbox.PURGE for poke in taken] == [False, True, False]
     assert [taken[0].key, taken[2].key] == [*before, *after_it]
 

@@ -6,9 +6,11 @@ from itertools import takewhile
 import psycopg
 import pytest
 
+from orchestrator.core.pokes import queue
 from orchestrator.dispatch.listener import WRITTEN
 from orchestrator.engine.transaction import EVENTS, Database, Transaction
 from tests.kit.database import tell
+from tests.kit.member import Member
 
 
 class Woken:
@@ -85,3 +87,21 @@ def test_who_can_wake_nobody_notifies(database: Database, listener) -> None:
     assert notes(listener) == 0
     database.run("org-1", "ours", create)
     assert notes(listener) == 1
+
+
+def test_a_lane_is_woken_by_its_pokes_and_by_room_for_those_that_wait(waking: Database, woken: Woken) -> None:
+    """Not by each claim: where nothing waits to be sent, the relay has nothing to look for."""
+    member = Member(waking)
+    lane = queue(member.organization)
+    parent, another = member.register(2)
+    child = member.below(parent)
+    assert woken.waiting[-2:] == [{EVENTS, lane}, {EVENTS}], "a task that must wait is no poke"
+    member.claim(another)
+    assert woken.waiting[-1] == {EVENTS, lane}, "the parent's poke is not sent yet, and may have room now"
+    assert len(member.send()) == 2
+    attempt = member.claim(parent).attempt
+    assert woken.waiting[-1] == {EVENTS}
+    member.complete(attempt)
+    assert woken.waiting[-1] == {EVENTS, lane}, "the child is to be poked for"
+    member.start(child)
+    assert woken.waiting[-1] == {EVENTS, lane}

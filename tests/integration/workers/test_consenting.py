@@ -1,6 +1,7 @@
 """What a worker does with a task that its consent policy does not cover, and when an orchestrator lies to it."""
 
 import uuid
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -9,8 +10,10 @@ from orchestrator import protos as pb
 from tests.kit.waiting import wait_until
 from tests.kit.world import STORE_URL, TRAINS, World
 from workers.assets.access import Access
-from workers.channels import connect
+from workers.channels import Channels, connect
 from workers.consent.decisions import Kind, decide
+from workers.consent.declines import Asking
+from workers.consent.policy import Consent
 
 
 def foreign(world: World) -> pb.Function:
@@ -65,6 +68,79 @@ def test_a_claim_that_hands_over_something_else_is_given_back(world: World, what
     assert len(world.recorded.declined) == 1
     assert not world.recorded.completed
     assert not world.recorded.failed
+
+
+class Claimant:
+    """One process of a worker, before whose second claim something changes."""
+
+    def __init__(self, world: World, channels: Channels) -> None:
+        self.asking = Asking(channels, Consent.of(world.settings))
+        self._world = world
+
+    def claim(self) -> tuple[pb.ClaimTaskResponse, bool] | None:
+        """Claim the task; return what was handed over, and whether it is held; None where it is declined."""
+        param = pb.ClaimTaskParam(compute_task_key=self._world.task, attempt=2, claim_id="claim")
+        found = self.asking.claim(param, lambda call: call())
+        if found is None:
+            return None
+        client, asked, claim = found
+        return claim, self.asking.holds(client, asked, claim)
+
+
+@pytest.fixture
+def claimant(world: World) -> Iterator[Claimant]:
+    """One whose first claim, of a function of org-2 in a plan of org-2, was asked about."""
+    world.recorded.agreed = []
+    foreign(world)
+    decide(world.settings.decisions_file, Kind.ORGANIZATIONS, "org-2", approved=True)
+    with connect(world.settings) as channels:
+        claimant = Claimant(world, channels)
+        claimed = claimant.claim()
+        assert claimed is not None
+        assert claimed[1], "it is held"
+        assert world.recorded.agreed == [[]]
+        yield claimant
+
+
+def test_what_was_consented_to_before_is_claimed_unasked(world: World, claimant: Claimant) -> None:
+    claim = world.recorded.claims[world.task]
+    world.recorded.tasks[world.task].compute_plan_key = claim.task.compute_plan_key = str(uuid.uuid4())
+    world.recorded.functions.clear()  # nobody asks for it
+    assert claimant.claim() == (claim, True)
+    assert world.recorded.agreed == [[], [(claim.function.key, "org-2")]]
+    assert not world.recorded.released
+
+
+def test_what_is_consented_to_no_more_is_asked_about_again(world: World, claimant: Claimant) -> None:
+    decide(world.settings.decisions_file, Kind.ORGANIZATIONS, "org-2", approved=False)
+    world.recorded.claiming.clear()
+    assert claimant.claim() is None
+    assert world.recorded.agreed == [[], []]
+    assert not world.recorded.claiming.is_set()
+    assert len(world.recorded.declined) == 1
+
+
+def test_a_plan_that_was_refused_is_not_claimed_because_its_owner_is_known(world: World, claimant: Claimant) -> None:
+    plan = world.recorded.tasks[world.task].compute_plan_key = str(uuid.uuid4())
+    decide(world.settings.decisions_file, Kind.PLANS, plan, approved=False)
+    world.recorded.claiming.clear()
+    assert claimant.claim() is None
+    assert not world.recorded.claiming.is_set()
+
+
+def test_a_lie_about_what_was_agreed_is_given_back(world: World, claimant: Claimant) -> None:
+    claim = world.recorded.claims[world.task]
+    asked = pb.ComputeTask()
+    asked.CopyFrom(claim.task)
+    world.recorded.tasks[world.task] = asked
+    for change in (
+        lambda: setattr(claim.function.archive, "checksum", "0" * 64),
+        lambda: setattr(claim.function, "key", str(uuid.uuid4())),
+        lambda: setattr(claim.task, "owner", "org-3"),
+    ):
+        change()
+        assert claimant.claim() == (claim, False)
+    assert len(world.recorded.released) == 3
 
 
 def test_a_closed_channel_stops_itself_only(world: World) -> None:

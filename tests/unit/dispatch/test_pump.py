@@ -61,6 +61,27 @@ def test_it_runs_unasked(failures: int) -> None:
     asyncio.run(scenario())
 
 
+def test_while_it_pauses_it_gathers_what_it_is_woken_for() -> None:
+    async def scenario() -> None:
+        step, pauses = Counting(), iter([0.0, 0.05, 0.0])
+        pump = Pump("pump", step, 600.0, lambda: next(pauses))
+        running = asyncio.create_task(pump.run())
+        await step.again()
+        pump.wake()
+        await step.again()
+        assert step.runs == 2, "who comes to rest is woken at once"
+        for _ in range(10):
+            pump.wake()
+            await turns(3)
+        assert step.runs == 2
+        await step.again()
+        await turns(10)
+        assert step.runs == 3
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("between", range(6))
 def test_it_ends_although_it_is_woken_at_the_same_time(between: int) -> None:
     async def scenario() -> None:
