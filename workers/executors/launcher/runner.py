@@ -34,7 +34,7 @@ def main(descriptor: int) -> None:
 
 
 def _settle() -> None:
-    """Have no collection of garbage look through what Python itself has made, at its end neither: a tenth of a start."""
+    """Have no collection of garbage look through what Python itself has made: it would find none."""
     import gc
 
     gc.freeze()
