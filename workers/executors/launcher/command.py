@@ -65,7 +65,9 @@ class Command:
                 stderr=output,
                 process_group=0,
                 pass_fds=passed,
-                preexec_fn=prepare,
+                # Bubblewrap dies with us by itself, and is limited before it goes on: so no copy of this process is
+                # made, which would cost more than all that is done in it.
+                preexec_fn=None if options.boxed else prepare,
             )
         except subprocess.SubprocessError as error:
             raise OSError(0, f"its limits cannot be set: {error}") from error
@@ -73,7 +75,12 @@ class Command:
         for descriptor in passed:
             os.close(descriptor)
         if options.boxed:
-            self._release(release)
+            try:
+                self._release(release)
+            except OSError:
+                # It would go on without its limits as soon as we have gone.
+                self.child.kill()
+                raise
 
     @property
     def waiting(self) -> list[int]:
@@ -103,6 +110,7 @@ class Command:
             self._said += told
         if b"\n" in self._said:
             self.group = int(json.loads(self._said.partition(b"\n")[0])["child-pid"])
+            limit(self._options, self.group)
             if self._options.processes:
                 # Not before: this counts what runs in the sandbox, and outside it would count all of this user.
                 resource.prlimit(self.group, resource.RLIMIT_NPROC, (self._options.processes,) * 2)

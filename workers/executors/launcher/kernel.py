@@ -26,23 +26,41 @@ def become_subreaper() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def limit(options: Options) -> None:
-    """Limit this process and what it will start."""
+def limit(options: Options, pid: int = 0) -> None:
+    """Limit a process and what it will start.
+
+    Args:
+        options: say how.
+        pid: its id; 0 for this one.
+
+    Raises:
+        OSError: it cannot be limited, or has ended.
+    """
     if options.cgroup:
         with open(f"{options.cgroup}/cgroup.procs", "w") as file:
-            file.write("0")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_FSIZE, options.file_size)
-    _lower(resource.RLIMIT_NOFILE, options.open_files)
+            file.write(str(pid))
+    _bounds(pid, resource.RLIMIT_CORE, (0, 0))
+    _lower(pid, resource.RLIMIT_FSIZE, options.file_size)
+    _lower(pid, resource.RLIMIT_NOFILE, options.open_files)
     if options.memory:
-        _lower(resource.RLIMIT_AS, options.memory)
+        _lower(pid, resource.RLIMIT_AS, options.memory)
 
 
-def _lower(limit: int, value: int) -> None:
-    soft, highest = (math.inf if each == resource.RLIM_INFINITY else each for each in resource.getrlimit(limit))
+def _lower(pid: int, limit: int, value: int) -> None:
+    soft, highest = (math.inf if each == resource.RLIM_INFINITY else each for each in _bounds(pid, limit))
     value = int(min(value, highest))
     # The soft limit on open files stays: there are programs that close as many at their start.
-    resource.setrlimit(limit, (int(min(value, soft)) if limit == resource.RLIMIT_NOFILE else value, value))
+    _bounds(pid, limit, (int(min(value, soft)) if limit == resource.RLIMIT_NOFILE else value, value))
+
+
+def _bounds(pid: int, limit: int, new: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Return a limit of a process, soft and hard, and set it where there is a new one."""
+    if pid:
+        return resource.prlimit(pid, limit) if new is None else resource.prlimit(pid, limit, new)
+    found = resource.getrlimit(limit)
+    if new is not None:
+        resource.setrlimit(limit, new)
+    return found
 
 
 def _prctl(option: int, value: int) -> None:

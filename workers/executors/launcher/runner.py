@@ -22,6 +22,7 @@ def main(descriptor: int) -> None:
         words = [os.fsdecode(word) for word in told.readall().split(b"\0")[:-1]]
     if not words:
         return
+    _settle()
     while variable := words.pop(0):
         name, _, value = variable.partition("=")
         os.environ[name] = value
@@ -30,6 +31,14 @@ def main(descriptor: int) -> None:
         _run(program, words)
     else:
         _become(words)
+
+
+def _settle() -> None:
+    """Have no collection of garbage look through what Python itself has made: it would find none."""
+    import gc
+
+    gc.freeze()
+    del sys.modules["gc"]
 
 
 def _found(name: str) -> str:

@@ -71,8 +71,8 @@ def end_all(child: "subprocess.Popen[bytes]") -> None:
         child.wait()
         try:
             if not os.waitpid(-1, os.WNOHANG)[0]:
-                # Where there is no /proc, the group must do.
-                _signal(children(), signal.SIGKILL)
+                # Where there is no /proc, the group must do. One that is not listed is looked for again.
+                _signal(_listed(), signal.SIGKILL)
                 os.waitpid(-1, 0)
         except ChildProcessError:
             return
@@ -81,6 +81,19 @@ def end_all(child: "subprocess.Popen[bytes]") -> None:
 def children() -> list[int]:
     """Return the ids of our children; none where there is no /proc."""
     return [pid for pid, _ in _processes().get(os.getpid(), [])]
+
+
+def _listed() -> list[int]:
+    """Return the ids of our children, but perhaps for one beside which another has just ended.
+
+    It looks at no process but this one, which has a single thread.
+    """
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listed:
+            return [int(pid) for pid in listed.read().split()]
+    except OSError:
+        # A kernel without such lists.
+        return children()
 
 
 def _processes() -> dict[int, list[tuple[int, str]]]:
