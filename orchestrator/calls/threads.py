@@ -40,23 +40,24 @@ class _Work:
 class Threads:
     """Runs functions in threads, in the order in which they are given; the block waits for all that were given.
 
+    There are as many threads as were busy at once: one that has just run is quicker than one that has long been idle.
+
     Args:
-        count: of threads.
+        most: threads.
         name: of each, before its number.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, most: int, name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._given: SimpleQueue[_Work | None] = SimpleQueue()
         self._ended: deque[_Work] = deque()
         self._waking = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True) for number in range(count)
-        ]
+        self._most = most
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self._in_hand = 0
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
         return self
 
     def __exit__(
@@ -70,6 +71,9 @@ class Threads:
     async def run(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread, in the context of this task; who is cancelled waits for its end all the same."""
         work = _Work(function, self._loop.create_future())
+        self._in_hand += 1
+        if self._in_hand > len(self._threads) < self._most:
+            self._start()
         self._given.put(work)
         try:
             await work.waiter
@@ -84,6 +88,11 @@ class Threads:
                 await work.waiter
             # It knows the frames that know it: together they would keep the request until they are collected.
             work.error = None
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _work(self) -> None:
         while (work := self._given.get()) is not None:
@@ -101,5 +110,6 @@ class Threads:
         while self._ended:
             work = self._ended.popleft()
             work.ended = True
+            self._in_hand -= 1
             if not work.waiter.done():
                 work.waiter.set_result(None)
