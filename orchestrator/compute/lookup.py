@@ -59,6 +59,7 @@ _READ = """
 # In the order of all who take these locks (`engine.transitions`): so the parents' states are from before their plans
 # were held.
 _HELD = """,
+         wanted AS MATERIALIZED (SELECT key FROM $WANTED UNION SELECT plan_key FROM parent),
          $LATCHED
 """
 _PLANS = """
@@ -93,7 +94,7 @@ def _read(locks: bool, given: bool) -> TextClause:
         PLANS=_PLANS if locks else "",
         MODELS=_MODELS if given else "",
         GIVEN=_GIVEN if given else "",
-        LATCHED=plans.held("SELECT key FROM $WANTED UNION SELECT plan_key FROM parent", after="function"),
+        LATCHED=plans.held("wanted", after="function"),
         LOCK_FUNCTIONS="FOR SHARE OF functions" if locks else "",
         LOCK_MODELS="FOR SHARE OF models" if locks else "",
         AFTER_PLANS="AND (SELECT count(*) FROM plan) >= 0" if locks else "",
