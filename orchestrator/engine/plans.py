@@ -91,7 +91,8 @@ def held(wanted: str, after: str) -> str:
     return f"""
          latch AS MATERIALIZED (
              SELECT pg_advisory_xact_lock({_LATCH}) FROM plans
-             WHERE key IN (SELECT key FROM {wanted}) AND channel = :channel AND (SELECT count(*) FROM {after}) >= 0 ORDER BY key
+             WHERE key IN (SELECT key FROM {wanted}) AND channel = :channel AND (SELECT count(*) FROM {after}) >= 0
+             ORDER BY key
          ),
          plan AS MATERIALIZED (
              SELECT key, kind, owner, ended_at, outcome FROM plans
