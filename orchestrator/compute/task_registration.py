@@ -155,7 +155,7 @@ def look_up(transaction: Transaction, references: References, to_come: Plan | No
     locks, graph = to_come is None, references.graph
     parent_keys = _keys(parent for above in graph.values() for parent in above if parent not in graph)
     # Function and plan of a task never change, so they may be read before the locks are taken.
-    unlocked = compute_tasks.around(transaction, _keys(graph), parent_keys)
+    unlocked = compute_tasks.around(transaction, graph.keys(), parent_keys)
     functions = assets.functions.get_many(transaction, _keys(references.functions), share=locks)
     of_parents = _keys(task.function_key for task in unlocked if task.function_key not in functions)
     functions |= assets.functions.get_many(transaction, of_parents)

@@ -51,7 +51,7 @@ def get_many(transaction: Transaction, keys: Collection[UUID]) -> dict[str, pb.C
     return {str(key): to_message(task) for key, task in found.items() if task.kind == KIND}
 
 
-def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> list[pb.ComputeTask]:
+def around(transaction: Transaction, new: Collection[str], parents: Collection[UUID]) -> list[pb.ComputeTask]:
     """Check that tasks are new; return those of their parents that exist in this channel.
 
     Raises:

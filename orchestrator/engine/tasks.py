@@ -133,24 +133,28 @@ class NewTask(NamedTuple):
     priority: int = 0
 
 
+# Each new key is looked up by itself: where one of them is enough, Postgres would rather look through all tasks.
 _AROUND = statement(
     """
     SELECT $RETURNED, channel = :channel AS above
     FROM tasks JOIN task_states USING (key)
     WHERE key = ANY(CAST(:parents AS uuid[]))
     UNION ALL
-    (SELECT $RETURNED, false FROM tasks JOIN task_states USING (key) WHERE key = ANY(CAST(:new AS uuid[])) LIMIT 1)
+    SELECT $RETURNED, false FROM tasks JOIN task_states USING (key)
+    WHERE key = (SELECT taken.key
+                 FROM unnest(CAST(:new AS uuid[])) AS new (key)
+                 CROSS JOIN LATERAL (SELECT key FROM tasks WHERE tasks.key = new.key OFFSET 0) AS taken LIMIT 1)
     """,
     RETURNED=RETURNED,
 )
 
 
-def around(transaction: Transaction, new: Collection[UUID], parents: Collection[UUID]) -> dict[UUID, Task]:
+def around(transaction: Transaction, new: Collection[str], parents: Collection[UUID]) -> dict[UUID, Task]:
     """Check that tasks are new; return those of their parents that exist in this channel, by key.
 
     Args:
         transaction: of the caller.
-        new: keys that no task bears yet, in this channel or in another.
+        new: keys that no task bears yet, in this channel or in another; looked up in it.
         parents: keys of other tasks.
 
     Raises:
@@ -158,8 +162,7 @@ def around(transaction: Transaction, new: Collection[UUID], parents: Collection[
     """
     parameters = {"new": list(new), "parents": list(parents), "channel": transaction.channel}
     rows = transaction.connection.execute(_AROUND, parameters).all()
-    keys = set(new)
-    if taken := next((row.key for row in rows if row.key in keys), None):
+    if taken := next((row.key for row in rows if str(row.key) in new), None):
         raise ConflictError(f"task {taken} exists already")
     return {row.key: of_rows([row])[0] for row in rows if row.above}
 
