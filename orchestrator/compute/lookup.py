@@ -21,7 +21,7 @@ from orchestrator.engine import plans
 from orchestrator.engine.plans import Plan
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
-from orchestrator.store.statements import few, statement
+from orchestrator.store.statements import each, few, statement
 
 Asset = TypeVar("Asset", bound=Message)
 
@@ -43,7 +43,7 @@ _READ = """
     SELECT $TAKEN AS what, key, CAST(NULL AS bytea) AS message, CAST(NULL AS text) AS kind,
            CAST(NULL AS smallint) AS status, CAST(NULL AS text) AS owner, CAST(NULL AS timestamptz) AS ended_at,
            CAST(NULL AS text[]) AS members
-    FROM (SELECT key FROM $NEW JOIN tasks USING (key) LIMIT 1) AS taken
+    FROM (SELECT tasks.key FROM $NEW LIMIT 1) AS taken
     UNION ALL
     SELECT $PARENT, key, message, kind, status, NULL, NULL, NULL FROM parent
     UNION ALL
@@ -59,6 +59,7 @@ _READ = """
 # In the order of all who take these locks (`engine.transitions`): so the parents' states are from before their plans
 # were held.
 _HELD = """,
+         wanted AS MATERIALIZED (SELECT key FROM $WANTED UNION SELECT plan_key FROM parent),
          $LATCHED
 """
 _PLANS = """
@@ -93,7 +94,7 @@ def _read(locks: bool, given: bool) -> TextClause:
         PLANS=_PLANS if locks else "",
         MODELS=_MODELS if given else "",
         GIVEN=_GIVEN if given else "",
-        LATCHED=plans.held("SELECT key FROM $WANTED UNION SELECT plan_key FROM parent", after="function"),
+        LATCHED=plans.held("wanted", after="function"),
         LOCK_FUNCTIONS="FOR SHARE OF functions" if locks else "",
         LOCK_MODELS="FOR SHARE OF models" if locks else "",
         AFTER_PLANS="AND (SELECT count(*) FROM plan) >= 0" if locks else "",
@@ -101,7 +102,7 @@ def _read(locks: bool, given: bool) -> TextClause:
         OWN="(channel = :channel) IS TRUE",
         FUNCTIONS=few("functions"),
         PARENTS=few("parents"),
-        NEW=few("new"),
+        NEW=each("tasks", "new"),
         WANTED=few("plans"),
         MODEL_KEYS=few("models"),
         MANAGERS=few("managers"),

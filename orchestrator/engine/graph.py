@@ -17,20 +17,24 @@ def sort(parents: Mapping[Node, Collection[Node]]) -> list[Node]:
     Returns:
         The nodes that are in no cycle and below none; fewer than given where there is a cycle.
     """
-    children: dict[Node, list[Node]] = {node: [] for node in parents}
+    children: dict[Node, list[Node]] = {}
     missing: dict[Node, int] = {}
+    ready: deque[Node] = deque()
     for node, above in parents.items():
-        missing[node] = 0
+        count = 0
         for parent in above:
-            if parent in children:
-                children[parent].append(node)
-                missing[node] += 1
-    ready = deque(node for node, count in missing.items() if not count)
+            if parent in parents:
+                children.setdefault(parent, []).append(node)
+                count += 1
+        if count:
+            missing[node] = count
+        else:
+            ready.append(node)
     ordered = []
     while ready:
         node = ready.popleft()
         ordered.append(node)
-        for child in children[node]:
+        for child in children.get(node, ()):
             missing[child] -= 1
             if not missing[child]:
                 ready.append(child)

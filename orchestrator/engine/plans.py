@@ -10,14 +10,12 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import TextClause
-from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator.core.errors import ConflictError, NotFoundError
 from orchestrator.core.states import TaskStatus
 from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import COLUMNS, RETURNED, Task
 from orchestrator.engine.transaction import Transaction
-from orchestrator.store import tables
 from orchestrator.store.statements import statement
 
 
@@ -40,6 +38,12 @@ class Plan:
     outcome: "TaskStatus | None"
 
 
+_REGISTER = statement("""
+    INSERT INTO plans (key, kind, channel, owner) VALUES (:key, :kind, :channel, :owner)
+    ON CONFLICT DO NOTHING RETURNING key
+""")
+
+
 def register(transaction: Transaction, key: UUID, kind: str) -> None:
     """Keep a new plan of the caller.
 
@@ -47,8 +51,7 @@ def register(transaction: Transaction, key: UUID, kind: str) -> None:
         ConflictError: its key is taken, in this channel or in another.
     """
     new = {"key": key, "kind": kind, "channel": transaction.channel, "owner": transaction.organization}
-    kept = insert(tables.plans).values(new).on_conflict_do_nothing().returning(tables.plans.c.key)
-    if transaction.connection.execute(kept).scalar_one_or_none() is None:
+    if not transaction.connection.execute(_REGISTER, new):
         raise ConflictError(f"{kinds.of(kind).plan_noun} {key} exists already")
 
 
@@ -78,21 +81,22 @@ _HOLD, _HOLD_ANY = (
 )
 
 
-def held(keys: str, after: str) -> str:
+def held(wanted: str, after: str) -> str:
     """Return what holds plans in a statement until the transaction ends, as the table `plan` of their rows.
 
     Args:
-        keys: selects theirs.
-        after: the table that holds what is locked before plans.
+        wanted: the table of their keys.
+        after: the table that has what is locked before plans.
     """
     return f"""
          latch AS MATERIALIZED (
              SELECT pg_advisory_xact_lock({_LATCH}) FROM plans
-             WHERE key IN ({keys}) AND channel = :channel AND (SELECT count(*) FROM {after}) >= 0 ORDER BY key
+             WHERE key IN (SELECT key FROM {wanted}) AND channel = :channel AND (SELECT count(*) FROM {after}) >= 0
+             ORDER BY key
          ),
          plan AS MATERIALIZED (
              SELECT key, kind, owner, ended_at, outcome FROM plans
-             WHERE key IN ({keys}) AND channel = :channel AND (SELECT count(*) FROM latch) > 0
+             WHERE key IN (SELECT key FROM {wanted}) AND channel = :channel AND (SELECT count(*) FROM latch) > 0
              ORDER BY key FOR NO KEY UPDATE
          )
     """  # noqa: S608 - constants

@@ -6,14 +6,14 @@ from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import Key, NewTask
 from orchestrator.engine.transaction import EVENTS, Transaction
-from orchestrator.store.statements import few, statement
+from orchestrator.store.statements import each, statement
 from orchestrator.trace import events
 
 # Who has seen the parents may have waited for their plans since, and a Done was faster: nothing is kept then.
 _REGISTER = statement(
     """
     WITH held AS MATERIALIZED (
-             SELECT WHERE NOT EXISTS (SELECT FROM $OUTER JOIN task_states USING (key) WHERE status IN ($ENDED))
+             SELECT WHERE NOT EXISTS (SELECT FROM $OUTER WHERE status IN ($ENDED))
          ),
          $INSERT,
          created AS (
@@ -26,7 +26,7 @@ _REGISTER = statement(
     SELECT sequence, ARRAY(SELECT DISTINCT queue FROM poke) AS poked FROM call WHERE EXISTS (SELECT FROM held)
     """,
     INSERT=tasks.INSERT,
-    OUTER=few("outer"),
+    OUTER=each("task_states", "outer"),
     GUARD="EXISTS (SELECT FROM held)",
     EVENTS=events.CREATED,
     POKES=outbox.written("""

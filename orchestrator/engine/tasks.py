@@ -11,7 +11,7 @@ from orchestrator.core.errors import NotFoundError, PermissionDeniedError
 from orchestrator.core.states import TASK_WORDS, TaskStatus
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store import pages, tables
-from orchestrator.store.statements import few, statement
+from orchestrator.store.statements import each, statement
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ INSERT = """
     ),
     grown AS (
         UPDATE plans SET extended = extended + 1
-        WHERE key IN (SELECT plan_key FROM $OUTER JOIN task_states USING (key)) AND $GUARD
+        WHERE key IN (SELECT plan_key FROM $OUTER) AND $GUARD
     ),
     task AS MATERIALIZED (
         SELECT key, kind, plan_key, worker, queue, status, message, pending_parents, rank, requires, priority, ordinal
@@ -169,9 +169,9 @@ INSERT = """
 """
 """What stands in the WITH of a statement that inserts new tasks, the rows of `task`, and their edges.
 
-`OUTER` is the table of the parameter `outer`, `GUARD` says whether anything is inserted."""
+`OUTER` is the states of the tasks that the parameter `outer` names, `GUARD` says whether anything is inserted."""
 
-_INSERT = statement("WITH $INSERT SELECT", INSERT=INSERT, OUTER=few("outer"), GUARD="true")
+_INSERT = statement("WITH $INSERT SELECT", INSERT=INSERT, OUTER=each("task_states", "outer"), GUARD="true")
 
 
 def parameters(transaction: Transaction, new: Sequence[NewTask], outer: Collection[Key]) -> dict[str, object]:

@@ -66,7 +66,7 @@ _NAMES = {"smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"
 
 
 class _Elements(dict[Any, bytes]):
-    """Elements, each written when it is first met: in most arrays few come again and again."""
+    """Elements, each written when it is first met: few come again and again, and the same in several arrays."""
 
     def __init__(self, write: Callable[[Any], bytes]) -> None:
         self._write = write
@@ -80,28 +80,33 @@ def _element(write: Callable[[Any], bytes], value: Any) -> bytes:
     return _NULL if value is None else _LENGTH(len(each := write(value))) + each
 
 
-def written(type_name: str, values: Sequence[Any]) -> Any:
-    """Return an array written, or the values as they are where they are not of its type.
+class Writer:
+    """Writes the arrays of one statement."""
 
-    Args:
-        type_name: of its elements, as in a statement.
-        values: the elements; None for NULL. A UUID may be given as its text, or as its 16 bytes.
-    """
-    name = _NAMES.get(type_name, type_name)
-    write = _WRITE.get(name)
-    if write is None or not isinstance(values, list):
-        return values
-    oid = psycopg.adapters.types[name].oid
-    if not values:
-        return _KINDS[name](_EMPTY.pack(0, 0, oid))
-    try:
-        if isinstance(values[0], bytes):
-            # No two are the same, mostly.
-            nulls, elements = None in values, b"".join([_element(write, value) for value in values])
-        else:
-            known = _Elements(write)
-            elements = b"".join([known[value] for value in values])
-            nulls = None in known
-    except (AttributeError, TypeError, ValueError, struct.error):
-        return values
-    return _KINDS[name](_HEAD.pack(1, nulls, oid, len(values), 1) + elements)
+    def __init__(self) -> None:
+        self._known: dict[str, _Elements] = {}
+
+    def written(self, type_name: str, values: Sequence[Any]) -> Any:
+        """Return an array written, or the values as they are where they are not of its type.
+
+        Args:
+            type_name: of its elements, as in a statement.
+            values: the elements; None for NULL. A UUID may be given as its text, or as its 16 bytes.
+        """
+        name = _NAMES.get(type_name, type_name)
+        write = _WRITE.get(name)
+        if write is None or not isinstance(values, list):
+            return values
+        oid = psycopg.adapters.types[name].oid
+        if not values:
+            return _KINDS[name](_EMPTY.pack(0, 0, oid))
+        try:
+            if isinstance(values[0], bytes):
+                # No two are the same, mostly.
+                elements = [_element(write, value) for value in values]
+            else:
+                known = self._known.setdefault(name, _Elements(write))
+                elements = [known[value] for value in values]
+        except (AttributeError, TypeError, ValueError, struct.error):
+            return values
+        return _KINDS[name](_HEAD.pack(1, _NULL in elements, oid, len(values), 1) + b"".join(elements))

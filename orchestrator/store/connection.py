@@ -168,9 +168,9 @@ class Connection:
         if isinstance(parameters, Sequence):
             cursor.executemany(_sql(query), parameters)
         else:
-            given = dict(parameters or {})
+            given, writer = dict(parameters or {}), arrays.Writer()
             for name, type_name in _arrays(query):
-                given[name] = arrays.written(type_name, given[name])
+                given[name] = writer.written(type_name, given[name])
             # Planning one takes longer than running it. By itself the driver waits until it has come five times.
             cursor.execute(_sql(query), given, prepare=True)
         # Its `description` would say the same, with an object for each column: a fifth of a statement's time.

@@ -29,6 +29,19 @@ def few(name: str) -> str:
     return f"(SELECT key FROM unnest({array}) AS each (key) LIMIT cardinality({array})) AS {name}_key"  # noqa: S608
 
 
+def each(table: str, name: str) -> str:
+    """Return what stands in a statement for the rows of a table under the keys of a parameter, by the table's own name.
+
+    Each is looked up by itself: where one row is enough, Postgres would rather look through the whole table.
+
+    Args:
+        table: the table.
+        name: of the parameter, an array.
+    """
+    one = f"SELECT {table}.* FROM {table} WHERE {table}.key = {name}_key.key OFFSET 0"  # noqa: S608 - names of ours
+    return f"{few(name)} CROSS JOIN LATERAL ({one}) AS {table}"
+
+
 def statement(sql: str, **parts: str) -> TextClause:
     """Return a statement in which `$NAME` stands for a state (`core.states.SQL_NAMES`), or for one of the parts.
 

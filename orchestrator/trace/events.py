@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from string import Template
 from types import SimpleNamespace
 from typing import NamedTuple
+from uuid import UUID
 
 from google.protobuf.message import Message
 from psycopg.types.json import Jsonb
@@ -158,7 +159,7 @@ class Recorder:
         """Return the parameters of `WRITE`, but for the time."""
         return {
             "sequence": self.sequence,
-            "ids": event_ids.packed_ids(now, [event.ordinal for event in self.events]),
+            "ids": [UUID(bytes=each) for each in event_ids.packed_ids(now, [event.ordinal for event in self.events])],
             "kinds": [event.kind for event in self.events],
             "asset_kinds": [event.asset_kind for event in self.events],
             "event_asset_keys": [event.asset_key for event in self.events],

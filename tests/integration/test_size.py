@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.calls.parts import Cut, Parts
-from orchestrator.compute import task_registration
+from orchestrator.compute import lookup, task_registration
 from orchestrator.engine.transaction import Database, Transaction
 from tests.integration.counted import Counted, counting
-from tests.kit.messages import new_model, new_plan, new_task, tasks
+from tests.kit.messages import new_key, new_model, new_plan, new_task, tasks
 
 LARGE = 10_000
 FEW = 200
@@ -52,6 +52,22 @@ def test_batches_of_a_thousand(database: Database, org: Counted, plan: pb.Comput
         above = batch
     assert set(counts) == {3}
     assert stored(database, plan) == LARGE + 1
+    assert indexes(database, new_keys=1000) == {"tasks_pkey", "task_states_pkey"}
+
+
+def indexes(database: Database, new_keys: int) -> set[str]:
+    """Return by what tasks are looked up whose keys are new: an index that is no key's would be read whole."""
+    asked = {"new": [new_key() for _ in range(new_keys)], "parents": [new_key()], "functions": [], "channel": ""}
+    with database.engine.begin() as connection:
+        connection.execute(text("ANALYZE tasks, task_states"))
+        query = text(f"EXPLAIN (FORMAT JSON) {lookup._read(locks=False, given=False)}")
+        found = connection.execute(query, asked).scalar_one()[0]["Plan"]
+    nodes, names = [found], set[str]()
+    for node in nodes:
+        nodes += node.get("Plans", ())
+        if node.get("Relation Name") in ("tasks", "task_states"):
+            names.add(node.get("Index Name", node["Node Type"]))
+    return names
 
 
 def test_one_call_of_ten_thousand_and_pages_of_five_thousand(

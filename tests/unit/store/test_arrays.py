@@ -31,16 +31,17 @@ def dumped(value: Any) -> tuple[bytes, int]:
 def test_an_array_is_what_psycopg_makes_of_a_list(type_name: str, data: st.DataObject):
     first = data.draw(ELEMENTS[type_name])
     values = [first, *data.draw(st.lists(st.none() | ELEMENTS[type_name], max_size=20))]
-    written = arrays.written(type_name, values)
+    written = arrays.Writer().written(type_name, values)
     assert isinstance(written, bytes)
     assert dumped(written) == dumped(values)
 
 
 @given(st.lists(st.none() | st.uuids(), min_size=1))
 def test_a_uuid_may_be_given_as_its_text_or_its_bytes(keys: list[UUID | None]):
-    written = arrays.written("uuid", keys)
-    assert arrays.written("uuid", [key and str(key) for key in keys]) == written
-    assert arrays.written("uuid", [key and key.bytes for key in keys]) == written
+    writer = arrays.Writer()
+    written = writer.written("uuid", keys)
+    assert writer.written("uuid", [key and str(key) for key in keys]) == written
+    assert writer.written("uuid", [key and key.bytes for key in keys]) == written
 
 
 def test_a_list_of_anything_else_is_left_to_psycopg():
@@ -53,11 +54,11 @@ def test_a_list_of_anything_else_is_left_to_psycopg():
         ("jsonb", [{}]),
         ("text", ("a", "b")),
     ):
-        assert arrays.written(type_name, values) is values
+        assert arrays.Writer().written(type_name, values) is values
 
 
 @pytest.mark.parametrize("type_name", ELEMENTS)
 def test_an_empty_array_has_its_type(type_name: str):
-    data, oid = dumped(arrays.written(type_name, []))
+    data, oid = dumped(arrays.Writer().written(type_name, []))
     assert data[:8] == bytes(8)
-    assert oid == dumped(arrays.written(type_name, [None]))[1]
+    assert oid == dumped(arrays.Writer().written(type_name, [None]))[1]
