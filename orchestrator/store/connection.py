@@ -1,8 +1,8 @@
 """A connection inside a transaction: what every statement of ours runs on.
 
-Named statements go to psycopg as they are, which prepares those that come again; they are what runs in each call. What
-is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls sees
-one kind of error: psycopg's.
+Named statements go to psycopg as they are, which prepares them when they first come; they are what runs in each call.
+What is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls
+sees one kind of error: psycopg's.
 """
 
 import re
@@ -165,7 +165,8 @@ class Connection:
             given = dict(parameters or {})
             for name, type_name in _arrays(query):
                 given[name] = arrays.written(type_name, given[name])
-            cursor.execute(_sql(query), given)
+            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh.
+            cursor.execute(_sql(query), given, prepare=True)
         return Rows(cursor.fetchall() if cursor.description else (), cursor.rowcount)
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
