@@ -236,6 +236,7 @@ class _Files:
     def __init__(self, settings: ServerSettings) -> None:
         # Not asyncio's threads: those that wait for the database must not keep a revocation from being read.
         self._thread = ThreadPoolExecutor(1, "files")
+        self._members: tuple[object, frozenset[str]] = None, frozenset()
         channels, urls = settings.channel_config, settings.broker_urls
         try:
             self.channels = Watched("channels", lambda: [channels], lambda: read_channels(channels))
@@ -249,7 +250,12 @@ class _Files:
 
     def members(self) -> frozenset[str]:
         """Return the organizations of all channels."""
-        return frozenset().union(*self.channels.value.values())
+        channels, (seen, members) = self.channels.value, self._members
+        if seen is not channels:
+            # Asked for each poke.
+            members = frozenset().union(*channels.values())
+            self._members = channels, members
+        return members
 
     def look(self) -> None:
         """Look at all of them."""

@@ -1,8 +1,8 @@
 """A connection inside a transaction: what every statement of ours runs on.
 
-Named statements go to psycopg as they are, prepared; they are what runs in each call. What
-is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls sees
-one kind of error: psycopg's.
+Named statements go to psycopg as they are, which prepares them when they first come; they are what runs in each call.
+What is put together per call, a list with its filters, goes through SQLAlchemy, on the same connection. Whoever calls
+sees one kind of error: psycopg's.
 """
 
 import re
@@ -171,7 +171,7 @@ class Connection:
             given, writer = dict(parameters or {}), arrays.Writer()
             for name, type_name in _arrays(query):
                 given[name] = writer.written(type_name, given[name])
-            # Planning one takes longer than running it. By itself the driver waits until it has come five times.
+            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh.
             cursor.execute(_sql(query), given, prepare=True)
         # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
         returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
