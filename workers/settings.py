@@ -303,6 +303,11 @@ class WorkerSettings(ImageSettings, OrganizationSettings):
         return self.work_dir / f"{self.organization}.kept"
 
     @property
+    def etc_folder(self) -> Path:
+        """What the functions of this node see of its machine's /etc."""
+        return self.work_dir / f"{self.organization}.etc" / self.node
+
+    @property
     def node_folder(self) -> Path:
         """The folder of this node alone, so that workers may share `work_dir`."""
         return self.work_dir / f"{self.organization}@{self.node}"

@@ -2,7 +2,8 @@
 
 The parent is a task of `LEAD`, which the bench itself runs, with a model in the store of `LEAD`; the child is one of
 the first site's worker. When its poke reached the broker, and when the worker got it, is told by the broker's monitor;
-when it was claimed, by its event; how long was fetched, by its profile; and when it started, by its output.
+when it was claimed and when it was Done, by its events; how long was fetched, by its profile; and when it started, by
+its output.
 
 The yardstick is bare Celery on the same broker: from `apply_async` to the start of the task.
 """
@@ -36,7 +37,7 @@ _BODY = re.compile(r'\\*"body\\*": \\*"(?P<body>[A-Za-z0-9+/=]+)')
 _BESIDE = "bare Celery"
 _POLL_SECONDS = 0.02
 _SHARES = (50, 95, 99)
-_STAGES = ("commit", "relay", "broker", "claim", "fetch", "start")
+_STAGES = ("commit", "relay", "broker", "claim", "fetch", "start", "run and report")
 _FETCHES = ("prepare_function", "prepare_inputs")
 
 
@@ -63,6 +64,7 @@ class _Sample:
         answered: and answered.
         claimed: the worker had claimed it.
         started: its function ran.
+        ended: it was Done.
         fetched: seconds in which its function and its inputs were fetched; None where nothing tells.
     """
 
@@ -71,6 +73,7 @@ class _Sample:
     answered: float
     claimed: float
     started: float
+    ended: float
     fetched: float | None
 
     def stages(self, sent: Mapping[str, float], received: Mapping[str, float]) -> dict[str, float]:
@@ -90,6 +93,7 @@ class _Sample:
         if self.fetched is not None:
             found["fetch"] = self.fetched
             found["start"] = self.started - self.claimed - self.fetched
+        found["run and report"] = self.ended - self.started
         return found
 
 
@@ -108,6 +112,9 @@ def _measure(stage: Stage, side: Side) -> Numbers:
         for share in _SHARES:
             beside = _percentile(yardstick, share)
             numbers[f"{name}, p{share}"] = Number(_percentile(values, share) * 1000, "ms", beside * 1000, _BESIDE)
+    whole = [sample.ended - sample.claimed for sample in samples]
+    for share in _SHARES:
+        numbers[f"EXECUTING to DONE, p{share}"] = Number(_percentile(whole, share) * 1000, "ms")
     stages = [sample.stages(sent, received) for sample in samples]
     for name in _STAGES:
         values = [each[name] for each in stages if name in each]
@@ -140,8 +147,8 @@ def _sample(side: Side) -> _Sample:
     _act(side, parent.key, pb.TASK_ACTION_DONE)
     answered = time.time()
     _await(side, child.key)
-    claimed, fetched = _told(side, child.key)
-    return _Sample(child.key, done, answered, claimed, _started(side, child.key), fetched)
+    claimed, ended, fetched = _told(side, child.key)
+    return _Sample(child.key, done, answered, claimed, _started(side, child.key), ended, fetched)
 
 
 def _act(side: Side, task: str, action: "pb.ComputeTaskAction.ValueType") -> None:
@@ -161,17 +168,29 @@ def _await(side: Side, task: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _told(side: Side, task: str) -> tuple[float, float | None]:
-    """Return when a task was claimed, and the seconds in which was fetched, as its events tell."""
-    claimed, steps = 0.0, _steps(side, task)
-    wanted = pb.QueryEventsParam(page_size=1000, filter=pb.EventQueryFilter(asset_key=task))
-    for event in side.send("/orchestrator.EventService/QueryEvents", wanted, pb.QueryEventsResponse, LEAD).events:
-        if event.compute_task.status == pb.STATUS_EXECUTING:
-            claimed = event.timestamp.seconds + event.timestamp.nanos / 1e9
-        if event.HasField("profiling_step"):
-            steps.append(event.profiling_step)
+def _told(side: Side, task: str) -> tuple[float, float, float | None]:
+    """Return when a task was claimed and Done, and the seconds in which was fetched, as its events tell."""
+    moments, steps = dict.fromkeys((pb.STATUS_EXECUTING, pb.STATUS_DONE), 0.0), _steps(side, task)
+    deadline = time.monotonic() + _SECONDS
+    while not moments[pb.STATUS_DONE]:
+        if time.monotonic() > deadline:
+            raise BenchError(f"{side.name} tells no event of a task that is Done")
+        # Events are shown once they have their place, a moment after what they tell.
+        events = _events(side, task)
+        for event in events:
+            if event.compute_task.status in moments:
+                moments[event.compute_task.status] = event.timestamp.seconds + event.timestamp.nanos / 1e9
+    steps += [event.profiling_step for event in events if event.HasField("profiling_step")]
     fetches = [step.duration / 1e6 for step in steps if step.step in _FETCHES]
-    return claimed, sum(fetches) if fetches else None
+    return moments[pb.STATUS_EXECUTING], moments[pb.STATUS_DONE], sum(fetches) if fetches else None
+
+
+def _events(side: Side, task: str) -> Sequence[pb.Event]:
+    wanted = pb.QueryEventsParam(page_size=1000, filter=pb.EventQueryFilter(asset_key=task))
+    found: pb.QueryEventsResponse = side.send(
+        "/orchestrator.EventService/QueryEvents", wanted, pb.QueryEventsResponse, LEAD
+    )
+    return found.events
 
 
 def _steps(side: Side, task: str) -> list[pb.ProfilingStep]:

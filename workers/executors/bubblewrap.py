@@ -12,9 +12,11 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
+from workers.executors import etc
 from workers.executors.executor import Environment, Resource, Shared, UnfitError
 from workers.executors.places import ARGUMENTS, FUNCTION, HOME, INPUTS, OUTPUTS, placed
 
@@ -23,13 +25,6 @@ ENVIRONMENT = Path("/environment")
 _USER = "1000"
 _HOST = "function"
 _CHECK_SECONDS = 30.0
-# What programs need of /etc; nothing of it is secret.
-_ETC = (
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "timezone", "nsswitch.conf", "services",
-    "protocols", "mime.types", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls", "pki/ca-trust", "fonts",
-    "OpenCL",
-)  # fmt: skip
-_NETWORK = ("resolv.conf", "hosts")
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # A worker that runs as root is the kernel's root here too, without capabilities: by their owner alone it could write
 # to these, and so have the machine run a program of its choice (core_pattern).
@@ -47,22 +42,22 @@ class Sandbox:
     """What one function gets to see.
 
     Args:
-        bwrap: the program.
         folder: of the attempt, with `function`, `inputs`, `outputs`, `home` and the file `arguments` in it.
         inputs: what else the function reads, at the place where it will see it.
         network: whether it may use the machine's network, its loopback device too.
         shared: more paths of the machine.
         shared_memory: bytes that /dev/shm may hold.
+        shown: where lies what functions see of /etc; by default in the attempt's folder.
         python: what it has of Python; its environment is seen at `/environment`.
         variables: that it sees besides those of its environment.
     """
 
-    bwrap: Path
     folder: Path
     inputs: tuple[tuple[Path, Path], ...] = ()
     network: bool = False
     shared: tuple[Shared, ...] = ()
     shared_memory: int = 1024**3
+    shown: Path | None = None
     python: Environment = field(default_factory=Environment)
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,17 +86,23 @@ class Sandbox:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    def wrap(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that runs another one in the sandbox."""
+    def wrap(self, bwrap: Path, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs another one in the sandbox.
+
+        Args:
+            bwrap: the program.
+            command: the other one.
+
+        Raises:
+            OSError: what it sees of /etc cannot be written.
+        """
         folder, flags = self.folder, ["--share-net"] if self.network else []
-        etc = [(f"/etc/{name}", f"/etc/{name}") for name in (*_ETC, *(_NETWORK if self.network else ()))]
-        known = [(str(file), f"/etc/{file.name}") for file in self._introduce()]
         return [
-            str(self.bwrap),
+            str(bwrap),
             *("--unshare-all", "--unshare-user", "--disable-userns", *flags, "--die-with-parent", "--new-session"),
             *("--uid", _USER, "--gid", _USER, "--hostname", _HOST),
             *_system(),
-            *(word for source, target in (*etc, *known) for word in ("--ro-bind-try", source, target)),
+            *etc.lay_out(self.shown or folder, self._introduced(), network=self.network),
             *("--proc", "/proc"),
             *(word for name in _KERNEL for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
             *(word for name in _KEYS for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
@@ -128,19 +129,15 @@ class Sandbox:
     def _pythons(self) -> list[str]:
         return _python() if self.python.folder is None else [str(base) for base in self.python.bases]
 
-    def _introduce(self) -> list[Path]:
-        """Write who the function is, and where `localhost` is; return the files."""
+    def _introduced(self) -> dict[str, str]:
+        """Return the files that say who the function is, and where `localhost` is."""
         content = {
             "passwd": f"{_HOST}:x:{_USER}:{_USER}::{HOME}:/bin/sh\n",
             "group": f"{_HOST}:x:{_USER}:\n",
         }
         if not self.network:
             content["hosts"] = f"127.0.0.1 localhost {_HOST}\n::1 localhost\n"
-        place = self.folder / "etc"
-        place.mkdir(exist_ok=True)
-        for name, text in content.items():
-            (place / name).write_text(text)
-        return [place / name for name in content]
+        return content
 
 
 def find(setting: Path | None = None) -> Path:
@@ -191,7 +188,7 @@ def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = 
             folder = Path(made)
             for name in ("function", "home", "inputs", "outputs"):
                 (folder / name).mkdir()
-            command = Sandbox(bwrap, folder, shared=tuple(shared)).wrap(["/bin/sh", "-c", ":"])
+            command = Sandbox(folder, shared=tuple(shared)).wrap(bwrap, ["/bin/sh", "-c", ":"])
             tried = subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHECK_SECONDS, check=False
             )
@@ -221,6 +218,7 @@ def _system() -> list[str]:
     return words
 
 
+@cache
 def _python() -> list[str]:
     """Return the folders of this Python that do not lie in the system's."""
     places = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent}

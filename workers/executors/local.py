@@ -35,7 +35,8 @@ class Entered:
     Args:
         words: of the command line.
         environment: all that it sees of one.
-        inside: the function's own words, for a box that waits for them; empty where it needs a box of its own.
+        inside: the function's own words, for a box that waits for them; empty where it needs a box of its own. Where
+            one was prepared, the others may be empty.
     """
 
     words: Sequence[str]
@@ -168,7 +169,8 @@ class Local:
             else:
                 _ended(prepared.launcher, 0)
         if launched is None:
-            launched = self._launch(job.folder, job.limits, entered, job.lease)
+            afresh = entered if job.prepared is None else self._box.enter(replace(job, prepared=None))
+            launched = self._launch(job.folder, job.limits, afresh, job.lease)
         self._runs[job.folder] = _Run(launched, job.limits, _quota(job.folder, job.limits), had)
 
     def _launch(

@@ -28,12 +28,14 @@ class SandboxBox:
         shared: paths of the machine that all functions see.
         shared_memory: bytes that /dev/shm of each may hold.
         private: paths that none may see.
+        shown: where lies what they see of /etc; by default in the folder of each.
     """
 
     program: Path | None = None
     shared: tuple[Shared, ...] = ()
     shared_memory: int = 1024**3
     private: Sequence[Path] = ()
+    shown: Path | None = None
     sealed: bool = True
 
     def check(self) -> None:
@@ -52,11 +54,11 @@ class SandboxBox:
             OSError: a file of the sandbox cannot be written.
         """
         sandbox, seen = Sandbox(
-            bubblewrap.find(self.program),
             job.folder,
             network=job.network,
             shared=(*self.shared, *job.paths),
             shared_memory=self.shared_memory,
+            shown=self.shown,
             python=job.environment,
             variables=job.variables,
         ).place([*job.inputs, *job.outputs])
@@ -68,7 +70,9 @@ class SandboxBox:
         # In one that waits it would not see more than its folder.
         given_now = [f"{name}={value}" for name, value in job.variables.items()]
         inside = () if job.network or sandbox.inputs or job.paths else [*given_now, "", *words]
-        return Entered(sandbox.wrap(words), sandbox.environment(), inside)
+        if inside and job.prepared is not None:
+            return Entered((), {}, inside)
+        return self._enter(sandbox, words, inside)
 
     def wait(self, folder: Path, environment: Environment) -> Entered | None:
         """Return the command line of a sandbox in which Python has started and waits.
@@ -82,15 +86,19 @@ class SandboxBox:
             OSError: a file of the sandbox cannot be written.
         """
         sandbox = Sandbox(
-            bubblewrap.find(self.program),
             folder,
             shared=self.shared,
             shared_memory=self.shared_memory,
+            shown=self.shown,
             python=environment,
         )
         # Bound now, and written when the function is known.
         (folder / "arguments").touch()
-        return Entered(sandbox.wrap(["python3", "-c", _RUNNER]), sandbox.environment())
+        return self._enter(sandbox, ["python3", "-c", _RUNNER])
+
+    def _enter(self, sandbox: Sandbox, command: Sequence[str], inside: Sequence[str] = ()) -> Entered:
+        words = sandbox.wrap(bubblewrap.find(self.program), command)
+        return Entered(words, sandbox.environment(), inside)
 
     def leave(self, folder: Path) -> None:
         """Do nothing: all that it made goes with its processes, or with the folder."""
@@ -99,7 +107,9 @@ class SandboxBox:
 def make(settings: WorkerSettings) -> Executor:
     """Return the executor of a worker."""
     shared = tuple(Shared.parse(path) for path in settings.sandbox_paths)
-    box = SandboxBox(settings.sandbox_program, shared, settings.sandbox_shared_memory, settings.private)
+    box = SandboxBox(
+        settings.sandbox_program, shared, settings.sandbox_shared_memory, settings.private, settings.etc_folder
+    )
     return Local(box, settings.cgroup)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from orchestrator.removal import remove
 from workers import folder
 from workers.executors import registry
 from workers.folder import Place
@@ -35,6 +36,7 @@ class Adoption:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._own = settings.node_folder
+        self._etc = settings.etc_folder.parent
         self._organization = settings.organization
         self._executor = registry.make(settings)
         self._next = 0.0
@@ -87,6 +89,7 @@ class Adoption:
         # Somebody may have put something into it just now.
         with suppress(OSError):
             other.rmdir()
+            remove(self._etc / other.name.removeprefix(f"{self._organization}@"))
             log.info("node.adopted", folder=other.name)
 
     def _move(self, place: Place) -> None:

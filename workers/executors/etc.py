@@ -1,0 +1,78 @@
+"""What a function sees in /etc: what programs need of the machine's, and who it is.
+
+Files are copied into a folder that all sandboxes of a node share, and may only read: a mount for each would cost every
+start, the more the more there are. What are folders on the machine is mounted on top of it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.files import whole
+
+_SYSTEM = Path("/etc")
+# Nothing of it is secret.
+_FILES = (
+    "ld.so.cache", "ld.so.conf", "localtime", "timezone", "nsswitch.conf", "services", "protocols", "mime.types",
+    "ssl/openssl.cnf",
+)  # fmt: skip
+_FOLDERS = (
+    "ld.so.conf.d",
+    "alternatives",
+    "ssl/certs",
+    "ca-certificates",
+    "pki/tls",
+    "pki/ca-trust",
+    "fonts",
+    "OpenCL",
+)
+_NETWORK = ("resolv.conf", "hosts")
+
+
+def lay_out(parent: Path, own: Mapping[str, str], *, network: bool) -> list[str]:
+    """Bring the folder up to date, and return the words with which bubblewrap shows it.
+
+    Several processes may do so at once: each file is whole at any time.
+
+    Args:
+        parent: of the folder; it is made where it is missing, and nobody else may write to it.
+        own: name -> content, of what the machine's is not shown of.
+        network: whether its files about the network are shown too.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    place = parent / ("etc-network" if network else "etc")
+    for name in (*_FILES, *(_NETWORK if network else ())):
+        _copy(_SYSTEM / name, place / name)
+    for name, text in own.items():
+        if not (file := place / name).exists() or file.read_text() != text:
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            whole.write(file, text.encode(), whole.PUBLIC)
+    words = ["--ro-bind", str(place), str(_SYSTEM)]
+    for source in filter(Path.is_dir, map(_SYSTEM.joinpath, _FOLDERS)):
+        if not (shown := place / source.relative_to(_SYSTEM)).is_dir():
+            shown.mkdir(mode=0o755, parents=True, exist_ok=True)
+        words += ["--ro-bind-try", str(source), str(source)]
+    return words
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Have a copy of a file as it is now, and none where there is no such file."""
+    try:
+        status = source.stat()
+    except FileNotFoundError:
+        target.unlink(missing_ok=True)
+        return
+    if not _is_like(target, status):
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        whole.write(target, source.read_bytes(), whole.PUBLIC)
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def _is_like(copy: Path, status: os.stat_result) -> bool:
+    try:
+        found = copy.stat()
+    except FileNotFoundError:
+        return False
+    return (found.st_mtime_ns, found.st_size) == (status.st_mtime_ns, status.st_size)
