@@ -3,12 +3,15 @@
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 
 from orchestrator import protos as pb
-from orchestrator.compute import agreements, models
+from orchestrator.compute import agreements, models, task_actions
+from orchestrator.engine import batches, together
+from orchestrator.engine.together import Call, Together
 from orchestrator.engine.transaction import Database
 from orchestrator.trace import places
 from tests.integration.counted import committing, counting
@@ -27,6 +30,8 @@ MOST_STATEMENTS = 2
 """A call."""
 LEAST_HOT = 0.95
 """Of all updates of a life."""
+MULTIXACTS = "SELECT mxid_age(datminmxid) FROM pg_database WHERE datname = current_database()"
+"""How many were made, by the age of the oldest."""
 
 
 @pytest.fixture
@@ -148,15 +153,64 @@ def test_what_a_life_updates_is_hot(alone: Member, life) -> None:
     assert sum(hot for _, hot in found.values()) >= LEAST_HOT * sum(all_ for all_, _ in found.values()), found
 
 
+def go_together(member: Member, method: Together[Any, Any], requests: list[Any]) -> list[Any]:
+    calls = [Call(member.organization, member.channel, method, request, begin=lambda _: None) for request in requests]
+    done = together.run(member.database.run, calls)
+    assert len(done) == len(requests)
+    return [each.response for each in done.values()]
+
+
+def older_together(member: Member, tasks: list[uuid.UUID]) -> int:
+    def act(action: Any) -> None:
+        asked = [pb.ApplyTaskActionParam(compute_task_key=str(task), action=action) for task in tasks]
+        go_together(member, task_actions.apply_together, asked)
+
+    act(pb.TASK_ACTION_EXECUTING)
+    new = [pb.RegisterModelsParam(models=[messages.new_model(str(task))]) for task in tasks]
+    go_together(member, models.register_together, new)
+    act(pb.TASK_ACTION_DONE)
+    return 3
+
+
+def claimed_together(member: Member, tasks: list[uuid.UUID]) -> int:
+    asked = [pb.ClaimTaskParam(compute_task_key=str(task), claim_id=messages.new_key()) for task in tasks]
+    attempts = [each.attempt for each in go_together(member, batches.claim_together, asked)]
+    reports = [
+        pb.CompleteTaskParam(attempt=each, models=[messages.new_model(each.compute_task_key)]) for each in attempts
+    ]
+    go_together(member, batches.complete_together, reports)
+    return 2
+
+
+@pytest.mark.parametrize("lives", [older_together, claimed_together])
+def test_lives_together_cost_a_part_of_as_many_alone(alone: Member, lives) -> None:
+    tasks = poked(alone)
+    lives(alone, tasks[:AT_ONCE])
+    place(alone)
+    before, made = wal(alone), alone.rows(MULTIXACTS)
+    with counting() as statements, committing() as commits:
+        calls = sum(lives(alone, tasks[first : first + AT_ONCE]) for first in range(AT_ONCE, LIVES, AT_ONCE))
+    place(alone)
+    rest = LIVES - AT_ONCE
+    assert 1_000 < (wal(alone) - before) / rest < MOST_WAL
+    assert len(commits) == calls
+    # The beginning of each transaction is one.
+    assert len(statements) <= (MOST_STATEMENTS + 2) * calls
+    assert alone.rows(MULTIXACTS) == made
+    query = "SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables WHERE n_tup_upd >= :lives"
+    alone.rows("SELECT pg_stat_force_next_flush()")
+    ((all_, hot),) = alone.rows(query, lives=rest)
+    assert float(hot) >= LEAST_HOT * float(all_)
+
+
 @pytest.mark.parametrize("life", [older, claimed])
 def test_lives_at_once_make_no_multixact(network: Member, life) -> None:
-    made = "SELECT mxid_age(datminmxid) FROM pg_database WHERE datname = current_database()"
     tasks = network.register(2 * AT_ONCE)
     child = network.below(*tasks)
-    before = network.rows(made)
+    before = network.rows(MULTIXACTS)
     for first in (0, AT_ONCE):
         at_once(*[partial(life, network, task) for task in tasks[first : first + AT_ONCE]])
-    assert network.rows(made) == before
+    assert network.rows(MULTIXACTS) == before
     assert network.word(child) == "To do"
 
 
