@@ -5,10 +5,10 @@ start, the more the more there are. What are folders on the machine is mounted o
 """
 
 import os
+import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
-
-from orchestrator.files import whole
 
 _SYSTEM = Path("/etc")
 # Nothing of it is secret.
@@ -47,8 +47,7 @@ def lay_out(parent: Path, own: Mapping[str, str], *, network: bool) -> list[str]
         _copy(_SYSTEM / name, place / name)
     for name, text in own.items():
         if not (file := place / name).exists() or file.read_text() != text:
-            place.mkdir(mode=0o755, parents=True, exist_ok=True)
-            whole.write(file, text.encode(), whole.PUBLIC)
+            _write(file, text.encode(), time.time_ns())
     words = ["--ro-bind", str(place), str(_SYSTEM)]
     for source in filter(Path.is_dir, map(_SYSTEM.joinpath, _FOLDERS)):
         if not (shown := place / source.relative_to(_SYSTEM)).is_dir():
@@ -65,9 +64,7 @@ def _copy(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
         return
     if not _is_like(target, status):
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        whole.write(target, source.read_bytes(), whole.PUBLIC)
-        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        _write(target, source.read_bytes(), status.st_mtime_ns)
 
 
 def _is_like(copy: Path, status: os.stat_result) -> bool:
@@ -76,3 +73,16 @@ def _is_like(copy: Path, status: os.stat_result) -> bool:
     except FileNotFoundError:
         return False
     return (found.st_mtime_ns, found.st_size) == (status.st_mtime_ns, status.st_size)
+
+
+def _write(target: Path, content: bytes, modified: int) -> None:
+    """Write a file at once, as of a moment in nanoseconds."""
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        draft.chmod(0o644)
+        os.utime(draft, ns=(modified, modified))
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
