@@ -133,7 +133,7 @@ class Database(ABC, Generic[Call]):
         self._retry_budget = retry_budget
         self.clock = Clock()
         self.engine: Engine = connecting.make_engine(
-            url, self.clock, pool_size=pool_size, max_overflow=0, pool_timeout=30, pool_use_lifo=True
+            url, self.clock, pool_size=pool_size, max_overflow=0, pool_timeout=30
         )
 
     @abstractmethod
