@@ -101,7 +101,7 @@ SEQUENCER = ("sequencer.before_commit:3", "sequencer.after_commit:3")
         ),
         pytest.param(
             False,
-            [*around("ClaimTask", 3), *around("CompleteTask", 3), *RELAY, *SEQUENCER],
+            [*around("ClaimAgreed", 3), *around("CompleteTask", 3), *RELAY, *SEQUENCER],
             id="run, relay and sequencer",
         ),
     ],

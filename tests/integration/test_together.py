@@ -43,13 +43,17 @@ def try_together(member: Member, *requests: Any) -> list[bool]:
     return [number in done for number in range(len(requests))]
 
 
-def answers(member: Member, requests: Sequence[Any]) -> list[Any]:
-    """Answer requests as a server does: together, and what is left one after another."""
-    done = together.run(member.database.run, [call(member, request) for request in requests])
-    return [
-        done[number].response if number in done else alone(member, ALONE[type(request)][0], request)
-        for number, request in enumerate(requests)
-    ]
+def answers(member: Member, several: Sequence[Any], single: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Answer requests as a server does, together, and what is left one after another; yield what each is answered with.
+
+    Beside each is what its twin is answered with, all of which are done by themselves, and one after another in the
+    same order: that one is left says that it came later than those that were not.
+    """
+    done = together.run(member.database.run, [call(member, request) for request in several])
+    for number in sorted(range(len(several)), key=lambda number: number not in done):
+        one_by_one = ALONE[type(several[number])][0]
+        answer = done[number].response if number in done else alone(member, one_by_one, several[number])
+        yield answer, alone(member, one_by_one, single[number])
 
 
 def start(task: UUID, **changes: Any) -> pb.ApplyTaskActionParam:
@@ -135,10 +139,9 @@ def older_shown(answer: Any) -> object:
 @given(st.lists(st.integers(0, len(OLDER) - 1), min_size=1, max_size=10, unique=True))
 def test_older_calls_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
     several, single = Older(network, stranger), Older(network, stranger)
-    found = answers(network, [OLDER[number](several) for number in chosen])
-    each = [OLDER[number](single) for number in chosen]
-    wanted = [alone(network, ALONE[type(request)][0], request) for request in each]
-    assert list(map(older_shown, found)) == list(map(older_shown, wanted))
+    both = [[OLDER[number](twin) for number in chosen] for twin in (several, single)]
+    for found, wanted in answers(network, *both):
+        assert older_shown(found) == older_shown(wanted)
     assert several.left() == single.left()
 
 
@@ -147,11 +150,13 @@ def test_older_calls_together_are_what_they_are_by_themselves(network, stranger,
 def test_claims_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
     several, single = Twin(network, stranger), Twin(network, stranger)
     # Of one task the first goes first, whichever it is.
-    found = answers(network, [CLAIMS[number](several) for number in chosen])
-    wanted = [alone(network, claims.claim, CLAIMS[number](single)) for number in chosen]
-    assert [shown(network, answer) for answer in found] == [shown(network, answer) for answer in wanted]
+    held: dict[str, pb.Attempt] = {}
+    both = [[CLAIMS[number](twin) for number in chosen] for twin in (several, single)]
+    for found, wanted in answers(network, *both):
+        assert shown(network, found) == shown(network, wanted)
+        if hasattr(found, "attempt"):
+            held[found.attempt.compute_task_key] = found.attempt
     assert several.left() == single.left()
-    held = {result.attempt.compute_task_key: result.attempt for result in found if hasattr(result, "attempt")}
     assert not network.heartbeat(*held.values()).stops
 
 
@@ -159,9 +164,9 @@ def test_claims_together_are_what_they_are_by_themselves(network, stranger, chos
 @given(st.lists(st.integers(0, len(COMPLETIONS) - 1), min_size=1, max_size=6, unique=True))
 def test_completions_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
     several, single = Twin(network, stranger), Twin(network, stranger)
-    found = answers(network, [COMPLETIONS[number](several) for number in chosen])
-    wanted = [alone(network, reports.complete, COMPLETIONS[number](single)) for number in chosen]
-    assert [shown(network, answer) for answer in found] == [shown(network, answer) for answer in wanted]
+    both = [[COMPLETIONS[number](twin) for number in chosen] for twin in (several, single)]
+    for found, wanted in answers(network, *both):
+        assert shown(network, found) == shown(network, wanted)
     assert several.left() == single.left()
 
 

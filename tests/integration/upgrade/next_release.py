@@ -27,5 +27,5 @@ if __name__ == "__main__":
     nodes._SEATS = renamed(nodes._SEATS, ("sum(attempts) AS", "sum(running) AS"))
     nodes._LIST = renamed(nodes._LIST, (", attempts,", ", running AS attempts,"))
     vitals._NODES = renamed(vitals._NODES, (", attempts,", ", running AS attempts,"))
-    outbox._ROOM = renamed(outbox._ROOM, ("sum(attempts)", "sum(nodes.running)"))
+    outbox._TAKE = renamed(outbox._TAKE, ("sum(attempts)", "sum(nodes.running)"))
     main()
