@@ -43,17 +43,21 @@ def try_together(member: Member, *requests: Any) -> list[bool]:
     return [number in done for number in range(len(requests))]
 
 
-def answers(member: Member, several: Sequence[Any], single: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """Answer requests as a server does, together, and what is left one after another; yield what each is answered with.
+def answers(member: Member, requests: Sequence[Any]) -> dict[int, Any]:
+    """Answer requests as a server does, together, and what is left one after another; return what each is answered with.
 
-    Beside each is what its twin is answered with, all of which are done by themselves, and one after another in the
-    same order: that one is left says that it came later than those that were not.
+    By its place, in the order in which they were done: what is left comes after what is not.
     """
-    done = together.run(member.database.run, [call(member, request) for request in several])
-    for number in sorted(range(len(several)), key=lambda number: number not in done):
-        one_by_one = ALONE[type(several[number])][0]
-        answer = done[number].response if number in done else alone(member, one_by_one, several[number])
-        yield answer, alone(member, one_by_one, single[number])
+    done = together.run(member.database.run, [call(member, request) for request in requests])
+    found = {number: done[number].response for number in sorted(done)}
+    left = (number for number in range(len(requests)) if number not in done)
+    return found | {number: alone(member, ALONE[type(requests[number])][0], requests[number]) for number in left}
+
+
+def beside(member: Member, several: Sequence[Any], single: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield what each request is answered with, and its twin, which are all done alone, in the same order."""
+    for number, answer in answers(member, several).items():
+        yield answer, alone(member, ALONE[type(single[number])][0], single[number])
 
 
 def start(task: UUID, **changes: Any) -> pb.ApplyTaskActionParam:
@@ -140,7 +144,7 @@ def older_shown(answer: Any) -> object:
 def test_older_calls_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
     several, single = Older(network, stranger), Older(network, stranger)
     both = [[OLDER[number](twin) for number in chosen] for twin in (several, single)]
-    for found, wanted in answers(network, *both):
+    for found, wanted in beside(network, *both):
         assert older_shown(found) == older_shown(wanted)
     assert several.left() == single.left()
 
@@ -152,7 +156,7 @@ def test_claims_together_are_what_they_are_by_themselves(network, stranger, chos
     # Of one task the first goes first, whichever it is.
     held: dict[str, pb.Attempt] = {}
     both = [[CLAIMS[number](twin) for number in chosen] for twin in (several, single)]
-    for found, wanted in answers(network, *both):
+    for found, wanted in beside(network, *both):
         assert shown(network, found) == shown(network, wanted)
         if hasattr(found, "attempt"):
             held[found.attempt.compute_task_key] = found.attempt
@@ -165,7 +169,7 @@ def test_claims_together_are_what_they_are_by_themselves(network, stranger, chos
 def test_completions_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
     several, single = Twin(network, stranger), Twin(network, stranger)
     both = [[COMPLETIONS[number](twin) for number in chosen] for twin in (several, single)]
-    for found, wanted in answers(network, *both):
+    for found, wanted in beside(network, *both):
         assert shown(network, found) == shown(network, wanted)
     assert several.left() == single.left()
 
@@ -370,7 +374,7 @@ def test_a_cancellation_that_meets_calls_together_leaves_each_task_in_one_end(ne
             partial(answers, network, reversed_),
             partial(network.call, plans.apply_action, cancellation(plan)),
         )
-        accepted = [each for each in (*found, *again) if isinstance(each, pb.ApplyTaskActionResponse)]
+        accepted = [each for each in (*found.values(), *again.values()) if isinstance(each, pb.ApplyTaskActionResponse)]
         words = network.words(tasks)
         assert set(words[:4]) <= {"Done", "Cancelled"}
         assert set(words[4:]) == {"Cancelled"}
