@@ -44,9 +44,10 @@ def try_together(member: Member, *requests: Any) -> list[bool]:
 
 
 def answers(member: Member, requests: Sequence[Any]) -> dict[int, Any]:
-    """Answer requests as a server does, together, and what is left one after another; return what each is answered with.
+    """Answer requests as a server does: together, and what is left one after another.
 
-    By its place, in the order in which they were done: what is left comes after what is not.
+    Returns:
+        What each is answered with by its place, in the order in which they were done: what is left comes later.
     """
     done = together.run(member.database.run, [call(member, request) for request in requests])
     found = {number: done[number].response for number in sorted(done)}
