@@ -13,11 +13,14 @@ _HEAR = statement("""
     VALUES (:channel, :organization, :name, :now, :attempts, :ends, :queue, :slots)
     ON CONFLICT (channel, organization, name)
     DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends, queue = :queue, slots = :slots
+    RETURNING EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = :queue) AS makes_room
 """)
 
 
 def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: int) -> None:
     """Note that a node of the calling organization lives, and when the certificate ends that it calls with.
+
+    Pokes that wait for room at its queue are looked at again.
 
     Args:
         transaction: of the worker.
@@ -26,8 +29,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
         queue: which it reads.
         slots: how many it can run at once; 0 where it does not say.
     """
-    transaction.tells(queue)
-    transaction.connection.execute(
+    heard = transaction.connection.execute(
         _HEAR,
         {
             "channel": transaction.channel,
@@ -40,6 +42,8 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
             "slots": slots or None,
         },
     )
+    if heard.scalar_one():
+        transaction.tells(queue)
 
 
 _LIST = statement("""

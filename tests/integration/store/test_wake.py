@@ -105,3 +105,14 @@ def test_a_lane_is_woken_by_its_pokes_and_by_room_for_those_that_wait(waking: Da
     assert woken.waiting[-1] == {EVENTS, lane}, "the child is to be poked for"
     member.start(child)
     assert woken.waiting[-1] == {EVENTS, lane}
+
+
+def test_a_heartbeat_wakes_the_lane_of_its_queue_only_where_pokes_wait(waking: Database, woken: Woken) -> None:
+    member = Member(waking)
+    member.register(1)
+    member.heartbeat()
+    assert woken.waiting[-1] == {queue(member.organization)}
+    member.send()
+    before = len(woken.waiting)
+    member.heartbeat()
+    assert len(woken.waiting) == before
