@@ -94,8 +94,7 @@ def producing_tasks(asked: Sequence[tuple[Transaction, UUID]]) -> dict[UUID, pb.
         },
     )
     found = {task.key: tasks.to_message(task) for task in of_rows(rows)}
-    for transaction, _ in asked:
-        transaction.locked()
+    asked[0][0].locked_with(transaction for transaction, _ in asked)
     return found
 
 

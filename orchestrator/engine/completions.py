@@ -260,12 +260,12 @@ def complete_many(asked: Sequence[tuple[Transaction, Completion]], *, free: bool
             "now": first.now,
         },
     ).all()
+    first.locked_with(transaction for transaction, _ in asked)
     moved: dict[int, list[Task]] = {}
     for row, task in zip(rows, tasks.of_rows(rows), strict=True):
         moved.setdefault(row.ordinal, []).append(task)
     for ordinal, (ended, *children) in moved.items():
         transaction, report = asked[ordinal - 1]
-        transaction.locked()
         _follow(transaction, ended, children, report.reason, report.register)
     return {ended.key for ended, *_ in moved.values()}
 

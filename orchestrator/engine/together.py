@@ -125,6 +125,8 @@ def run(transaction: Run, calls: Sequence[Call]) -> Mapping[int, Done]:
         whole.before_commit = before_commit
         whole.connection.begin_in_haste()
         for numbers in _by_method(calls):
+            # Those of the next method take their locks later, and so their time.
+            whole.settle()
             asked = [(_begun(whole, calls[number]), calls[number].request) for number in numbers]
             for place, response in sorted(calls[numbers[0]].together(asked).items()):
                 own, _ = asked[place]

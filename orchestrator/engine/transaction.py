@@ -1,6 +1,6 @@
 """The transaction of a call that makes something known: its events and its pokes commit with what it changes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -129,6 +129,16 @@ class Transaction(database.Transaction):
         other.read = self.read
         return other
 
+    def locked_with(self, others: Iterable["Transaction"]) -> None:
+        """Take the time after a lock, as `locked` does, and give it to calls that are done together with this one.
+
+        What is told in one statement bears one time.
+        """
+        self.locked()
+        for other in others:
+            if not other.written:
+                other.now = self.now
+
     def take(self, other: "Transaction") -> None:
         """Write, in the statement that writes its own, what another call on the same connection makes known."""
         self.events.take(other.events)
@@ -137,6 +147,13 @@ class Transaction(database.Transaction):
         self.now = max(self.now, other.now)
         if other._last is not None:
             self._last = other._last if self._last is None else self._last.beside(other._last)
+
+    def settle(self) -> None:
+        """Write what it makes known so far; what comes later has a time, and a number, of its own."""
+        told = self.written
+        self._write(notify=False)
+        self.events.written()
+        self.pokes, self._last, self._told = outbox.Recorder(), None, told
 
     @contextmanager
     def part(self) -> Iterator[None]:

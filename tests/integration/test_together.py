@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -148,6 +149,22 @@ def test_older_calls_together_are_what_they_are_by_themselves(network, stranger,
     for found, wanted in beside(network, *both):
         assert older_shown(found) == older_shown(wanted)
     assert several.left() == single.left()
+
+
+def test_what_is_made_together_bears_the_time_of_its_event(network: Member):
+    older, claimed = network.register(4), network.register(3)
+    for task in older:
+        network.start(task)
+    attempts = [network.claim(task).attempt for task in claimed]
+    completions = [
+        pb.CompleteTaskParam(attempt=each, models=[messages.new_model(each.compute_task_key)]) for each in attempts
+    ]
+    assert try_together(network, *map(made, older[:3]), end(older[3]), *completions) == [True] * 7
+    told = network.rows("SELECT created_at, asset FROM events WHERE asset_kind = :kind", kind=pb.ASSET_MODEL)
+    assert [pb.Model.FromString(row.asset).creation_date.ToDatetime(UTC) for row in told] == [
+        row.created_at for row in told
+    ]
+    assert len(told) == 6
 
 
 @FEW
