@@ -29,7 +29,6 @@ Together: TypeAlias = Callable[[Asked[Request]], Mapping[int, Response]]
 """Does those of many calls of a method that it can, and locks nothing that others hold; returns the answers by their
 places. Of what it leaves, nothing is changed; where it raises, nothing is kept of any."""
 
-
 Run: TypeAlias = Callable[[str, str, Callable[[Transaction], Mapping[int, "Done"]]], Mapping[int, "Done"]]
 
 
