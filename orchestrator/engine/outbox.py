@@ -140,6 +140,10 @@ def waiting(connection: Connection) -> list[str]:
     return list(connection.execute(_WAITING).scalars())
 
 
+# Each is looked up by itself: a plan that was made while there were few tasks would read all of them, and is kept.
+_STATE = """
+    LATERAL (SELECT status, attempts, poked_at FROM task_states WHERE task_states.key = sent.key OFFSET 0) AS state
+"""
 # What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already. While all
 # slots are taken nobody can have claimed it, so that its age says nothing.
 _ROOM = """
@@ -157,7 +161,7 @@ _ROOM = """
          room AS (
              SELECT $SPARE + $SPARE * slots
                     - (SELECT count(DISTINCT sent.key)
-                       FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
+                       FROM sent_pokes AS sent CROSS JOIN $STATE
                        WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
                          AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
                          AND NOT EXISTS (SELECT FROM outbox AS again
@@ -186,6 +190,7 @@ _TAKE = statement(
     ORDER BY priority DESC, id
     """,
     ROOM=_ROOM,
+    STATE=_STATE,
     SPARE=str(2),
     TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
@@ -237,15 +242,15 @@ _MARK = statement(
          over AS (
              SELECT ctid FROM sent_pokes
              WHERE ctid = ANY (ARRAY(
-                 SELECT place FROM oldest
-                 WHERE NOT EXISTS (SELECT FROM task_states
-                                   WHERE key = oldest.key AND status = $TO_DO AND attempts + 1 = oldest.attempt)))
+                 SELECT place FROM oldest AS sent LEFT JOIN $STATE ON true
+                 WHERE (status = $TO_DO AND attempts + 1 = attempt) IS NOT TRUE))
              FOR UPDATE SKIP LOCKED
          ),
          claimed AS (DELETE FROM sent_pokes WHERE ctid = ANY (ARRAY(SELECT ctid FROM over)))
     INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
     SELECT id, queue, priority, key, attempt, sent_at FROM sent WHERE message = '$RUN_TASK'
     """,
+    STATE=_STATE,
     RUN_TASK=pokes.RUN_TASK,
 )
 
