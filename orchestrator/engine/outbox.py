@@ -145,7 +145,8 @@ _STATE = """
     LATERAL (SELECT status, attempts, poked_at FROM task_states WHERE task_states.key = sent.key OFFSET 0) AS state
 """
 # What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already. While all
-# slots are taken nobody can have claimed it, so that its age says nothing.
+# slots are taken nobody can have claimed it, so that its age says nothing. No more are counted than fill the room, were
+# each sent twice: more are out where nobody knew the slots when they were sent.
 _ROOM = """
          node AS (
              SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard,
@@ -160,12 +161,13 @@ _ROOM = """
          ),
          room AS (
              SELECT $SPARE + $SPARE * slots
-                    - (SELECT count(DISTINCT sent.key)
-                       FROM sent_pokes AS sent CROSS JOIN $STATE
-                       WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
-                         AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
-                         AND NOT EXISTS (SELECT FROM outbox AS again
-                                         WHERE again.key = sent.key AND again.sent_at IS NULL)) AS pokes
+                    - (SELECT count(DISTINCT key)
+                       FROM (SELECT sent.key FROM sent_pokes AS sent CROSS JOIN $STATE
+                             WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
+                               AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+                               AND NOT EXISTS (SELECT FROM outbox AS again
+                                               WHERE again.key = sent.key AND again.sent_at IS NULL)
+                             LIMIT $TWICE * ($SPARE + $SPARE * (SELECT slots FROM known))) AS out) AS pokes
              FROM known WHERE slots IS NOT NULL AND CAST(:silence AS interval) IS NOT NULL
          )
 """
@@ -192,6 +194,7 @@ _TAKE = statement(
     ROOM=_ROOM,
     STATE=_STATE,
     SPARE=str(2),
+    TWICE=str(2),
     TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
 )
@@ -223,8 +226,9 @@ def take(connection: Connection, queue: str, limit: int, silence: timedelta | No
     return taken
 
 
-# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds. They are found again
-# by their places, which they keep: a join would read all that are out.
+# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds, and of a hundred: there
+# may be very many of a time when nobody knew the slots. They are found again by their places, which they keep: a join
+# would read all.
 _MARK = statement(
     """
     WITH sent AS (
@@ -237,7 +241,7 @@ _MARK = statement(
          ),
          oldest AS (
              SELECT ctid AS place, key, attempt FROM sent_pokes
-             WHERE queue = :queue ORDER BY sent_at LIMIT 2 * cardinality(CAST(:ids AS bigint[]))
+             WHERE queue = :queue ORDER BY sent_at LIMIT greatest(100, 2 * cardinality(CAST(:ids AS bigint[])))
          ),
          over AS (
              SELECT ctid FROM sent_pokes
