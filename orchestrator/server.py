@@ -130,9 +130,11 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
         for pump in following:
             pump.wake()
 
-    def gathering() -> float:
-        followed = places.is_followed or feed.is_followed or (watch is not None and watch.is_followed)
-        return FOLLOWED_SECONDS if followed else UNFOLLOWED_SECONDS
+    def gathering(written_meanwhile: bool) -> float:
+        if not (places.is_followed or feed.is_followed or (watch is not None and watch.is_followed)):
+            return UNFOLLOWED_SECONDS
+        # Who follows may write next what comes of it: such a loop is no load.
+        return FOLLOWED_SECONDS if written_meanwhile else 0.0
 
     places = Sequencer(database, placed)
     sequencer = Pump("sequencer", places.step, 1.0, gathering)

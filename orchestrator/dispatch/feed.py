@@ -16,6 +16,8 @@ from orchestrator.trace.places import Placed
 _KEPT = 4096
 _KEPT_BYTES = 16 * 1024 * 1024
 _READ = 1000
+_FIRST = 100
+"""Events that are read first for a subscriber who is behind, so that it need not wait for many."""
 
 
 @dataclass
@@ -50,18 +52,22 @@ class _Window:
 
 @dataclass
 class _Reading:
-    """A batch that is being read from the database; `seen` is the newest position that was known when it began."""
+    """A batch of at most so many events that is being read from the database; `seen` is the newest position that was
+    known when it began."""
 
+    most: int
     seen: int
     batch: asyncio.Task[list[Placed]]
 
 
 @dataclass
 class _Stream:
-    """A subscriber: whose events it follows, the position of the last one that it was sent, and what is read ahead."""
+    """A subscriber: whose events it follows, the position of the last one that it was sent, how many are to be read for
+    it at once, and what is read ahead."""
 
     channel: str
     position: int
+    most: int = _FIRST
     ahead: _Reading | None = None
 
     def stop_reading(self) -> None:
@@ -228,22 +234,23 @@ class Feed:
 
     async def _next_read(self, stream: _Stream) -> list[Placed]:
         """Return what comes next for a stream before the window, and begin to read what follows a full batch."""
-        reading, stream.ahead = stream.ahead or self._begin_reading(stream.channel, stream.position), None
+        reading, stream.ahead = stream.ahead or self._begin_reading(stream, stream.position), None
         try:
             batch = await reading.batch
         finally:
             reading.batch.cancel()
         if not batch:
             stream.position = max(stream.position, reading.seen)
-        elif len(batch) == self._batch and not self._within(stream.channel, batch[-1].position):
-            stream.ahead = self._begin_reading(stream.channel, batch[-1].position)
+        elif len(batch) == reading.most and not self._within(stream.channel, batch[-1].position):
+            stream.ahead = self._begin_reading(stream, batch[-1].position)
         return batch
 
-    def _begin_reading(self, channel: str, position: int) -> _Reading:
-        batch = asyncio.create_task(asyncio.to_thread(self._read, position, channel))
+    def _begin_reading(self, stream: _Stream, position: int) -> _Reading:
+        most, stream.most = min(stream.most, self._batch), self._batch
+        batch = asyncio.create_task(asyncio.to_thread(self._read, position, stream.channel, most))
         # A stream may end before it has looked at what went wrong.
         batch.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return _Reading(self._last, batch)
+        return _Reading(most, self._last, batch)
 
     @contextlib.contextmanager
     def _following(self, stream: _Stream, subscription: UUID | None) -> Iterator[None]:
@@ -261,9 +268,9 @@ class Feed:
                 del self._streams[subscription]
                 self._ended[subscription] = self._sent(stream)
 
-    def _read(self, position: int, channel: str) -> list[Placed]:
+    def _read(self, position: int, channel: str, most: int) -> list[Placed]:
         with self._database.apart() as connection:
-            found = places.read_after(connection, position, self._batch, [channel])
+            found = places.read_after(connection, position, most, [channel])
             # Asked afterwards: what is forgotten from now on was still there.
             gone = forgotten.of(connection, channel)
         if gone and gone.position > position:

@@ -24,7 +24,7 @@ class Pump:
         name: for the log.
         step: does one batch and returns whether more may be left.
         poll: seconds after which it runs unasked.
-        pause: tells the seconds after a step, before it heeds that it was woken again.
+        pause: told whether it was woken during a step, tells the seconds after it before that is heeded.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Pump:
         name: str,
         step: Callable[[], Awaitable[bool]],
         poll: float,
-        pause: Callable[[], float] = lambda: 0.0,
+        pause: Callable[[bool], float] = lambda _: 0.0,
     ) -> None:
         self.name = name
         self._step = step
@@ -58,7 +58,7 @@ class Pump:
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
-            if rest := self._pause():
+            if rest := self._pause(self._woken.is_set()):
                 await asyncio.sleep(rest)
             # Not wait_for: before Python 3.12 it lives through a cancellation that comes with its result.
             with contextlib.suppress(TimeoutError):

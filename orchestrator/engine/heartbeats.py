@@ -7,7 +7,7 @@ from orchestrator.core import fields, pokes
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.fields import parse_key
 from orchestrator.core.timestamps import duration
-from orchestrator.engine import attempts, kinds, nodes, queues, tasks
+from orchestrator.engine import attempts, kinds, nodes, tasks
 from orchestrator.engine.transaction import Transaction
 
 
@@ -22,7 +22,6 @@ def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.Heartbea
     fields.check_text(asked.node, "node")
     queue = _queue(transaction, asked.queue)
     held = [_named(attempt) for attempt in asked.attempts]
-    nodes.hear(transaction, asked.node, len(held), queue, asked.slots)
     alive = attempts.renew(transaction, held, transaction.rules.lease) if held else set()
     ended = [named for named in held if named[:2] not in alive]
     attempts.receive(transaction, ended, stopped=False)
@@ -35,7 +34,7 @@ def heartbeat(transaction: Transaction, asked: pb.HeartbeatParam) -> pb.Heartbea
         ours = task is not None and task.worker == transaction.organization
         reason = f"the task is {task.word}" if task and ours else "the task does not exist"
         stops.append(pb.StopOrder(compute_task_key=str(key), number=number, reason=reason))
-    queues.hear(transaction, queue)
+    nodes.hear(transaction, asked.node, len(held), queue, asked.slots)
     return pb.HeartbeatResponse(lease=duration(transaction.rules.lease), stops=stops)
 
 

@@ -4,23 +4,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.engine import queues
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.connection import Row
 from orchestrator.store.statements import statement
 
-_HEAR = statement("""
-    INSERT INTO nodes (channel, organization, name, heard_at, attempts, certificate_ends, queue, slots)
-    VALUES (:channel, :organization, :name, :now, :attempts, :ends, :queue, :slots)
-    ON CONFLICT (channel, organization, name)
-    DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends, queue = :queue, slots = :slots
-    RETURNING EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = :queue) AS makes_room
-""")
+_HEAR = statement(
+    """
+    WITH heard_node AS (
+             INSERT INTO nodes (channel, organization, name, heard_at, attempts, certificate_ends, queue, slots)
+             VALUES (:channel, :organization, :name, :now, :attempts, :ends, :queue, :slots)
+             ON CONFLICT (channel, organization, name)
+             DO UPDATE SET heard_at = :now, attempts = :attempts, certificate_ends = :ends, queue = :queue,
+                           slots = :slots
+         ),
+         $HEARD
+    SELECT EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = :queue) AS makes_room
+    """,
+    HEARD=queues.HEARD,
+)
 
 
 def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: int) -> None:
-    """Note that a node of the calling organization lives, and when the certificate ends that it calls with.
+    """Note that a node of the calling organization lives, which queue it reads, and when its certificate ends.
 
-    Pokes that wait for room at its queue are looked at again.
+    Pokes that wait for room at its queue are looked at again. To be called last in a transaction: the row of the queue
+    is one for all its nodes.
 
     Args:
         transaction: of the worker.
@@ -29,7 +38,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
         queue: which it reads.
         slots: how many it can run at once; 0 where it does not say.
     """
-    heard = transaction.connection.execute(
+    heard = transaction.alone(
         _HEAR,
         {
             "channel": transaction.channel,
@@ -40,6 +49,7 @@ def hear(transaction: Transaction, name: str, attempts: int, queue: str, slots: 
             "ends": transaction.certificate_ends,
             "queue": queue,
             "slots": slots or None,
+            "silence": transaction.rules.silence,
         },
     )
     if heard.scalar_one():

@@ -8,29 +8,23 @@ from orchestrator.engine import outbox
 from orchestrator.engine.transaction import Transaction
 from orchestrator.store.statements import statement
 
-_HEAR = statement("""
-    INSERT INTO queues (name, heard_at, since) VALUES (:name, :now, :now)
-    ON CONFLICT (name) DO UPDATE
-    SET since = CASE WHEN queues.heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
-                     THEN :now ELSE queues.since END,
-        heard_at = greatest(queues.heard_at, :now)
-""")
+HEARD = """
+    heard_queue AS (
+             INSERT INTO queues (name, heard_at, since)
+             SELECT :queue, :now, :now
+             WHERE NOT EXISTS (SELECT FROM queues WHERE name = :queue
+                               AND heard_at > CAST(:now AS timestamptz) - CAST(:silence AS interval) / 100)
+             ON CONFLICT (name) DO UPDATE
+             SET since = CASE WHEN queues.heard_at < CAST(:now AS timestamptz) - CAST(:silence AS interval)
+                              THEN :now ELSE queues.since END,
+                 heard_at = greatest(queues.heard_at, :now)
+         )
+"""
+"""What notes, in a statement, that `:queue` is read `:now`.
 
-
-def hear(transaction: Transaction, name: str) -> None:
-    """Note that a node lives which reads a queue.
-
-    Its row is one for all nodes: to be called last in a transaction, so that none waits long for another.
-    """
-    transaction.connection.execute(
-        _HEAR,
-        {
-            "name": name,
-            "now": transaction.now,
-            "silence": transaction.rules.silence,
-        },
-    )
-
+Its row is one for all nodes, who would wait for each other's commits: so it is written again only where it is older
+than a hundredth of the silence.
+"""
 
 _PUT_BEHIND = statement(
     """

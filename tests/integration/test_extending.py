@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.engine import queues
+from orchestrator.engine import nodes
 from orchestrator.engine.transaction import Database
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_the_sweep_repairs_batch_by_batch(database: Database):
     example = defined("A sweep")
     sweep = example["make"](SimpleNamespace(stale_queue_period=1.0, sweep_batch=2))
     for number in range(5):
-        database.run("org-1", "channel", lambda transaction, number=number: queues.hear(transaction, f"queue.{number}"))
+        database.run("org-1", "channel", lambda t, number=number: nodes.hear(t, "node-1", 0, f"queue.{number}", 1))
     assert sweep.sweep(database, datetime.now(UTC)) == 0
     assert sweep.sweep(database, datetime.now(UTC) + timedelta(days=366)) == 5
 

@@ -140,3 +140,19 @@ def test_a_queue_that_the_caller_may_not_read_is_refused(network, queue, reason)
 def test_a_worker_may_name_the_queue_of_its_organization(network):
     network.call(heartbeats.heartbeat, pb.HeartbeatParam(node="node-1", queue="org.org-1"))
     assert [row.name for row in network.rows("SELECT name FROM queues")] == ["org.org-1"]
+
+
+def test_a_queue_that_was_heard_just_now_is_not_written_again(network):
+    """Its row is one for all its nodes, who would wait for each other."""
+
+    def written() -> list[str]:
+        return [row.xmin for row in network.rows("SELECT CAST(xmin AS text) FROM queues")]
+
+    network.heartbeat(node="node-1")
+    before = written()
+    network.heartbeat(node="node-2")
+    assert written() == before
+    network.execute("UPDATE queues SET heard_at = heard_at - :past", past=LEASE / 10)
+    before = written()
+    network.heartbeat(node="node-1")
+    assert written() != before

@@ -12,7 +12,7 @@ from orchestrator.core import pokes
 from orchestrator.dispatch.brokers import Brokers
 from orchestrator.dispatch.relay import Relay
 from orchestrator.embedded.ports import HOST, free_port
-from orchestrator.engine import outbox, queues
+from orchestrator.engine import nodes, outbox
 from orchestrator.engine.sweeps import stale_queues
 from orchestrator.engine.transaction import Database
 from tests.kit.brokers.accounts import ORGANIZATIONS, Provisioned, receive, waiting
@@ -41,7 +41,7 @@ def ask(database: Database, organization: str, amount: int = 1) -> list[str]:
 
 def away(database: Database, organization: str) -> None:
     """Have the queue of an organization emptied, as the sweep does once its last node is silent."""
-    database.run(organization, "channel", lambda t: queues.hear(t, pokes.queue(organization)))
+    database.run(organization, "channel", lambda t: nodes.hear(t, "node-1", 0, pokes.queue(organization), 1))
     assert stale_queues.empty(database, datetime.now(UTC) + 2 * DAY, 10, age=DAY) == 1
 
 

@@ -20,7 +20,7 @@ from orchestrator.audit.violations import Rule, Violation
 from orchestrator.client import Client
 from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.postgres import Postgres
-from orchestrator.engine import queues
+from orchestrator.engine import nodes
 from orchestrator.engine.sweeps import stale_queues
 from tests.kit.database import opened as opened_database
 from tests.kit.messages import new_plan
@@ -348,7 +348,7 @@ def test_pokes_that_were_forgotten_by_their_age_are_not_missed(copy: str):
 
 def test_a_queue_that_was_emptied_is_nothing_wrong(copy: str):
     with opened_database(copy, pool_size=1) as database:
-        database.run("org-1", CHANNEL, lambda transaction: queues.hear(transaction, "org.org-1"))
+        database.run("org-1", CHANNEL, lambda transaction: nodes.hear(transaction, "node-1", 0, "org.org-1", 1))
         later = datetime.now(UTC) + timedelta(days=2)
         assert stale_queues.empty(database, later, 10, age=timedelta(days=1)) == 1
     assert violations(copy) == []

@@ -64,7 +64,7 @@ def test_it_runs_unasked(failures: int) -> None:
 def test_while_it_pauses_it_gathers_what_it_is_woken_for() -> None:
     async def scenario() -> None:
         step, pauses = Counting(), iter([0.0, 0.05, 0.0])
-        pump = Pump("pump", step, 600.0, lambda: next(pauses))
+        pump = Pump("pump", step, 600.0, lambda _: next(pauses))
         running = asyncio.create_task(pump.run())
         await step.again()
         pump.wake()
@@ -77,6 +77,28 @@ def test_while_it_pauses_it_gathers_what_it_is_woken_for() -> None:
         await step.again()
         await turns(10)
         assert step.runs == 3
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_what_decides_on_a_pause_is_told_whether_it_was_woken_meanwhile() -> None:
+    async def scenario() -> None:
+        told, writes = [], iter([True, False])
+
+        async def step() -> bool:
+            if next(writes, False):
+                pump.wake()
+            return False
+
+        def pause(woken: bool) -> float:
+            told.append(woken)
+            return 0.0
+
+        pump = Pump("pump", step, 600.0, pause)
+        running = asyncio.create_task(pump.run())
+        await turns(10)
+        assert told == [True, False]
         running.cancel()
 
     asyncio.run(scenario())
