@@ -206,6 +206,7 @@ def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = 
 _WAY_OUT = "or say with ORCHESTRATOR_EXECUTOR=subprocess that you trust every function as you trust this user"
 
 
+@cache
 def _system() -> list[str]:
     words = ["--ro-bind", "/usr", "/usr"]
     for name in _SYSTEM:
