@@ -6,9 +6,6 @@ Where there is no /proc (anything but Linux) none is found, and none is ended.
 import contextlib
 import os
 import signal
-from pathlib import Path
-
-_PROC = Path("/proc")
 
 
 def born(pid: int) -> str:
@@ -46,6 +43,7 @@ def stat(pid: int) -> list[str]:
     """Return what the kernel says of a process: the state is the first field, the start the twentieth."""
     try:
         # The name, in brackets, comes before, and may hold anything.
-        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - one for each process of a machine
+            return file.read().rpartition(b")")[2].decode().split()
     except OSError:
         return []

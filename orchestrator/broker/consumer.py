@@ -7,6 +7,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ _MOST_BYTES = 64 << 10
 _LONGEST_ID = 36
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 4.0
+_GATHER_SECONDS = 0.2
 
 
 class Control(control.Control):  # type: ignore[misc]
@@ -36,6 +38,8 @@ class Control(control.Control):  # type: ignore[misc]
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
     """Takes tasks that are what they seem; all else is removed, counted, and logged with its digest."""
+
+    _told = 0.0
 
     class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
         """The steps of its start, without delays: ours are columns in Postgres, not 28 queues more on a vhost."""
@@ -76,6 +80,19 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         """Connect again, but not at once: a broker that refuses us may be reached and refuse us for a long time."""
         super().on_connection_error_after_connected(exc)
         time.sleep(_PAUSE_SECONDS)
+
+    def on_send_event_buffered(self) -> None:
+        """Have what watchers are told of tasks go together: each message costs more than what it says."""
+        # A timer may be lost with a connection: so the next event sets another by and by.
+        if self.hub and time.monotonic() >= self._told:
+            self._told = time.monotonic() + _GATHER_SECONDS
+            self.hub.call_later(_GATHER_SECONDS, self._flush_events)
+
+    def stop(self) -> None:
+        """Tell the watchers the last of it, and stop."""
+        with suppress(*self.connection_errors, *self.channel_errors):
+            self._flush_events()
+        super().stop()
 
     def _refuse(self, message: Message, reason: str) -> None:
         source = str((message.delivery_info or {}).get("routing_key", ""))

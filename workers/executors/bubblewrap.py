@@ -26,9 +26,6 @@ _USER = "1000"
 _HOST = "function"
 _CHECK_SECONDS = 30.0
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-# A worker that runs as root is the kernel's root here too, without capabilities: by their owner alone it could write
-# to these, and so have the machine run a program of its choice (core_pattern).
-_KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver", "tty", "mtrr")
 # Whose keys are there, of all this user's sessions.
 _KEYS = ("keys", "key-users")
 
@@ -104,8 +101,10 @@ class Sandbox:
             *_system(),
             *etc.lay_out(self.shown or folder, self._introduced(), network=self.network),
             *("--proc", "/proc"),
-            *(word for name in _KERNEL for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
             *(word for name in _KEYS for word in ("--ro-bind-try", "/dev/null", f"/proc/{name}")),
+            # A worker that runs as root is the kernel's root here too, without capabilities: by their owner alone it
+            # could write to what is in it, and so have the machine run a program of its choice (core_pattern).
+            *("--remount-ro", "/proc"),
             *("--dev", "/dev", "--size", str(self.shared_memory), "--tmpfs", "/dev/shm"),  # noqa: S108
             *("--bind", str(folder / "home"), str(HOME)),
             # After its /tmp, in which this Python may lie.
@@ -207,6 +206,7 @@ def check(bwrap: Path, shared: Sequence[Shared] = (), private: Iterable[Path] = 
 _WAY_OUT = "or say with ORCHESTRATOR_EXECUTOR=subprocess that you trust every function as you trust this user"
 
 
+@cache
 def _system() -> list[str]:
     words = ["--ro-bind", "/usr", "/usr"]
     for name in _SYSTEM:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-_SYSTEM = Path("/etc")
+_SYSTEM = "/etc"
 # Nothing of it is secret.
 _FILES = (
     "ld.so.cache", "ld.so.conf", "localtime", "timezone", "nsswitch.conf", "services", "protocols", "mime.types",
@@ -43,36 +43,36 @@ def lay_out(parent: Path, own: Mapping[str, str], *, network: bool) -> list[str]
         OSError: it cannot be written.
     """
     place = parent / ("etc-network" if network else "etc")
+    # By strings: for each start `pathlib` takes longer than the kernel.
     for name in (*_FILES, *(_NETWORK if network else ())):
-        _copy(_SYSTEM / name, place / name)
+        _copy(f"{_SYSTEM}/{name}", f"{place}/{name}")
     for name, text in own.items():
         if not (file := place / name).exists() or file.read_text() != text:
             _write(file, text.encode(), time.time_ns())
-    words = ["--ro-bind", str(place), str(_SYSTEM)]
-    for source in filter(Path.is_dir, map(_SYSTEM.joinpath, _FOLDERS)):
-        if not (shown := place / source.relative_to(_SYSTEM)).is_dir():
-            shown.mkdir(mode=0o755, parents=True, exist_ok=True)
-        words += ["--ro-bind-try", str(source), str(source)]
+    words = ["--ro-bind", str(place), _SYSTEM]
+    for name in _FOLDERS:
+        if os.path.isdir(source := f"{_SYSTEM}/{name}"):  # noqa: PTH112
+            if not os.path.isdir(shown := f"{place}/{name}"):  # noqa: PTH112
+                Path(shown).mkdir(mode=0o755, parents=True, exist_ok=True)
+            words += ["--ro-bind-try", source, source]
     return words
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: str, target: str) -> None:
     """Have a copy of a file as it is now, and none where there is no such file."""
-    try:
-        status = source.stat()
-    except FileNotFoundError:
-        target.unlink(missing_ok=True)
+    if (status := _status(source)) is None:
+        Path(target).unlink(missing_ok=True)
         return
-    if not _is_like(target, status):
-        _write(target, source.read_bytes(), status.st_mtime_ns)
+    found = _status(target)
+    if found is None or (found.st_mtime_ns, found.st_size) != (status.st_mtime_ns, status.st_size):
+        _write(Path(target), Path(source).read_bytes(), status.st_mtime_ns)
 
 
-def _is_like(copy: Path, status: os.stat_result) -> bool:
+def _status(file: str) -> os.stat_result | None:
     try:
-        found = copy.stat()
+        return os.stat(file)  # noqa: PTH116
     except FileNotFoundError:
-        return False
-    return (found.st_mtime_ns, found.st_size) == (status.st_mtime_ns, status.st_size)
+        return None
 
 
 def _write(target: Path, content: bytes, modified: int) -> None:

@@ -3,9 +3,11 @@
 Run as a program, `python -m workers.executors.sandbox`, it says whether a sandbox can be had here.
 """
 
+import marshal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from workers.executors import arguments, bubblewrap
@@ -94,7 +96,7 @@ class SandboxBox:
         )
         # Bound now, and written when the function is known.
         (folder / "arguments").touch()
-        return self._enter(sandbox, ["python3", "-c", _RUNNER])
+        return self._enter(sandbox, ["python3", "-c", _RUNNER if environment.folder else _compiled()])
 
     def _enter(self, sandbox: Sandbox, command: Sequence[str], inside: Sequence[str] = ()) -> Entered:
         words = sandbox.wrap(bubblewrap.find(self.program), command)
@@ -102,6 +104,17 @@ class SandboxBox:
 
     def leave(self, folder: Path) -> None:
         """Do nothing: all that it made goes with its processes, or with the folder."""
+
+
+@cache
+def _compiled() -> str:
+    """Return the program that waits in our own Python: as bytecode, as to compile it takes a twentieth of a start."""
+    own = Path(sys.executable)
+    if own.with_name("python3").resolve() != own.resolve():
+        # Another version may not know it.
+        return _RUNNER
+    code = compile(_RUNNER, "<string>", "exec", dont_inherit=True, optimize=2)
+    return f"exec(__import__('marshal').loads({marshal.dumps(code)!r}))"
 
 
 def make(settings: WorkerSettings) -> Executor:

@@ -37,10 +37,10 @@ def below(pid: int, spared: Collection[int] = ()) -> dict[int, int]:
         spared: children that are left out, with all that descends from them.
     """
     children: dict[int, list[tuple[int, int]]] = {}
-    for file in _PROC.glob("[0-9]*/stat"):
-        number = int(file.parent.name)
-        if fields := processes.stat(number):
-            children.setdefault(int(fields[1]), []).append((number, int(fields[17])))
+    # A machine has hundreds: what `pathlib` adds to each would be most of it.
+    for name in os.listdir(_PROC) if _PROC.exists() else ():  # noqa: PTH208
+        if name.isdecimal() and (fields := processes.stat(int(name))):
+            children.setdefault(int(fields[1]), []).append((int(name), int(fields[17])))
     found: dict[int, int] = {}
     parents = [pid]
     while parents:

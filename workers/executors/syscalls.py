@@ -8,6 +8,7 @@ that is refused fails with EPERM.
 import platform
 import struct
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 
@@ -37,6 +38,7 @@ _NUMBER, _AUDIT, _FIRST = 0, 4, 16
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050001
 
 
+@cache
 def program(machine: str = platform.machine()) -> bytes:
     """Return the filter for a kind of machine; nothing for one whose calls are not known here."""
     if machine not in _MACHINES:

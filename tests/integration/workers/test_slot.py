@@ -121,6 +121,27 @@ def test_a_program_that_is_not_there_is_explained(tmp_path: Path) -> None:
     assert "no-such-program" in said
 
 
+def test_a_launcher_takes_one_run_after_another_and_keeps_nothing_of_them(tmp_path: Path) -> None:
+    others = psutil.Process().children()
+    prepared = Prepared(tmp_path)
+    kept = []
+    for prepare in (True, True, False):
+        outcome, _ = prepared.run({"f.py": "print(1)"}, ["python3", "f.py"], prepare=prepare)
+        assert outcome == Outcome(Ending.EXITED, 0)
+        (server,) = set(psutil.Process().children()) - set(others)
+        (launcher,) = server.children()
+        wait_until(lambda: launcher.cwd() == "/", message="it to be free")  # noqa: B023
+        kept.append((launcher, sorted(str(each.readlink()) for each in Path(f"/proc/{launcher.pid}/fd").iterdir())))
+    assert kept == [kept[0]] * 3
+    # One that had to end another is not as it was.
+    folder = tmp_path / "ended"
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True)
+    job = Job(folder, ["sleep", "600"], replace(LIMITS, time=0.1), told=False)
+    assert watch.run(prepared.executor, job, threading.Event()).ending is Ending.TIMED_OUT
+    wait_until(lambda: not server.children(), message="it to end")
+
+
 def namespace(process: psutil.Process) -> str:
     """Say which files a process sees."""
     return str(Path(f"/proc/{process.pid}/ns/mnt").readlink())

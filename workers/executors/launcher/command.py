@@ -121,6 +121,13 @@ class Command:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGTERM)
 
+    def close(self) -> None:
+        """Let go of what tells how it is, once it has ended."""
+        if self._start is not None:
+            self._start.close()
+        if self._options.boxed:
+            os.close(self._status)
+
     def exit_code(self) -> int:
         """Return its code, once it has ended."""
         code: int = self.child.returncode

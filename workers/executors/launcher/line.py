@@ -1,23 +1,28 @@
 """The socket between a launcher and the worker: what is to run, orders, and what is answered."""
 
 import json
-import os
 import socket
-from typing import Any
+from typing import Any, Self
 
 _CHUNK = 64 * 1024
 
 
 class Line:
-    """A launcher's end.
+    """A launcher's end; a context manager, which closes it.
 
     Args:
-        descriptor: of the socket; it stays open.
+        descriptor: of the socket.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._socket = socket.socket(fileno=os.dup(descriptor))
+        self._socket = socket.socket(fileno=descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
     def say(self, number: int) -> None:
         """Tell a number: first our id, then `options.WAITS` when that is so, in the end the exit code.

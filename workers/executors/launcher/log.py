@@ -80,7 +80,11 @@ class Log:
         return bool(chunk)
 
     def end(self) -> None:
-        """Write the end of what was said, and how much is missing before it. Nobody says anything any more."""
+        """Write the end of what was said, and how much is missing before it. Nobody says anything any more.
+
+        The descriptor is closed.
+        """
         while self.pass_on() and select.select([self.reader], [], [], 0)[0]:
             pass
         self._cut.end()
+        os.close(self.reader)

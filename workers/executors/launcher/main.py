@@ -19,14 +19,17 @@ _ORDERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _POLL_SECONDS = 0.05
 
 
-def launch(line: Line, options: Options, words: list[str], environment: dict[str, str]) -> int:
-    """Run a command to its end, and end all that it started; return its exit code.
+def launch(line: Line, options: Options, words: list[str], environment: dict[str, str]) -> tuple[int, bool]:
+    """Run a command to its end, and end all that it started.
 
     Args:
         line: gives orders; its end is the order to end, with TERM first.
         options: how it is run.
         words: of the command.
         environment: all that it sees of one.
+
+    Returns:
+        Its exit code, and whether it was in a sandbox and has ended by itself: then this process is as it was before.
     """
     # Orphaned grandchildren, those in sessions of their own too, become our children, and can be found.
     become_subreaper()
@@ -42,24 +45,31 @@ def launch(line: Line, options: Options, words: list[str], environment: dict[str
         command = Command(words, environment, options, log.writer)
     except OSError as error:
         print(f"{words[0]!r} cannot be started: {error.strerror}", file=sys.stderr)
-        return 127
+        return 127, False
     finally:
         os.close(log.writer)
+    leases = [] if options.lease is None else [options.lease]
     try:
-        _wait(command, line, wake, options, log)
+        by_itself = _wait(command, line, wake, options, log, leases)
     finally:
         end_all(command.child)
         log.end()
-    return command.exit_code()
+    code = command.exit_code()
+    command.close()
+    signal.set_wakeup_fd(-1)
+    for descriptor in (wake, alarm, *leases):
+        os.close(descriptor)
+    return code, by_itself and options.boxed
 
 
-def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -> None:
+def _wait(command: Command, line: Line, wake: int, options: Options, log: Log, leases: list[int]) -> bool:
+    """Wait for its end; say whether it has run, and nobody ordered it. A lease that is handed over joins the others."""
     pause = Pause(command.child.pid)
     deadline: float | None = None
-    held, waits, lease = False, options.waits, options.lease
+    held, waits = False, options.waits
     heard = [wake, line.descriptor, log.reader, *command.waiting]
     while command.child.poll() is None:
-        seconds = left(lease)
+        seconds = left(leases[-1] if leases else None)
         if deadline is not None:
             seconds = min(seconds, deadline - time.monotonic())
         if seconds > 0 and not held:
@@ -67,7 +77,7 @@ def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -
         elif deadline is None:
             pause.hold()
         else:
-            return
+            return False
         # Not until the lease is over: a sleep does not count the time for which the machine is suspended.
         pace = min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
         ready, _, _ = select.select(heard, [], [], None if waits else pace)
@@ -79,11 +89,12 @@ def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -
         signals = os.read(wake, 4096) if wake in ready else b""
         ordered = any(number in signals for number in _ORDERS)
         if line.descriptor in ready:
-            told, leases = line.order()
+            told, lent = line.order()
+            leases += lent
             if told == orders.KILL:
-                return
+                return False
             if told == orders.START:
-                lease, waits = leases[0] if leases else None, False
+                waits = False
                 command.start(line.read())
             elif told:
                 held = told == orders.PAUSE
@@ -91,7 +102,8 @@ def _wait(command: Command, line: Line, wake: int, options: Options, log: Log) -
                 heard.remove(line.descriptor)
                 ordered = True
         if ordered and waits:
-            return
+            return False
         if ordered and deadline is None:
             deadline = time.monotonic() + options.grace
             command.ask_to_end()
+    return deadline is None and not waits
