@@ -17,6 +17,7 @@ from orchestrator.trace import events
 
 # A poke that the relay holds is on its way, and keeps its traceparent. Who starts a task without a lease has workers
 # that send no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
+# The relay is told of room for pokes when half of it is free: what is out then is still one for each slot, and one more.
 _START = """
     WITH $STARTED,
          $CALL,
@@ -55,7 +56,14 @@ _START = """
     SELECT $COLUMNS,
            (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
             WHERE poke.key = started.key) AS waited,
-           EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue) AS makes_room
+           CASE WHEN EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue)
+                THEN coalesce((SELECT count(*) FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
+                               WHERE sent.queue = started.queue AND status = $TO_DO AND task_states.attempts + 1 = attempt
+                                 AND NOT EXISTS (SELECT FROM started AS gone WHERE gone.key = sent.key))
+                              <= (SELECT sum(slots) + 1 FROM nodes
+                                  WHERE nodes.channel = started.channel AND organization = worker
+                                    AND nodes.queue = started.queue), true)
+                ELSE false END AS makes_room
     FROM started
 """
 _MOVE = """
