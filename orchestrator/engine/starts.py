@@ -57,9 +57,12 @@ _START = """
            (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
             WHERE poke.key = started.key) AS waited,
            CASE WHEN EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue)
-                THEN coalesce((SELECT count(*) FROM sent_pokes AS sent JOIN task_states AS due ON due.key = sent.key
-                               WHERE sent.queue = started.queue AND due.status = $TO_DO
-                                 AND due.attempts + 1 = sent.attempt
+                THEN coalesce((SELECT count(*)
+                               FROM sent_pokes AS sent
+                               CROSS JOIN LATERAL (SELECT FROM task_states AS due
+                                                   WHERE due.key = sent.key AND due.status = $TO_DO
+                                                     AND due.attempts + 1 = sent.attempt OFFSET 0) AS due
+                               WHERE sent.queue = started.queue
                                  AND NOT EXISTS (SELECT FROM started AS gone WHERE gone.key = sent.key))
                               <= (SELECT sum(slots) + 1 FROM nodes
                                   WHERE nodes.channel = started.channel AND organization = worker
