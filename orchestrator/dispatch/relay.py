@@ -98,6 +98,7 @@ class Relay:
         """
         app = self._app(queue)
         with transaction_on(self._engine) as connection:
+            connection.begin_in_order()
             taken = outbox.take(connection, queue, self.batch, self._silence)
             if taken:
                 crash.point("relay.before_send")

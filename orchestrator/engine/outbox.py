@@ -140,8 +140,13 @@ def waiting(connection: Connection) -> list[str]:
     return list(connection.execute(_WAITING).scalars())
 
 
+# Each is looked up by itself: a plan that was made while there were few tasks would read all of them, and is kept.
+_STATE = """
+    LATERAL (SELECT status, attempts, poked_at FROM task_states WHERE task_states.key = sent.key OFFSET 0) AS state
+"""
 # What is out: sent a short time ago, for an attempt that is still due, and not to be sent again already. While all
-# slots are taken nobody can have claimed it, so that its age says nothing.
+# slots are taken nobody can have claimed it, so that its age says nothing. No more are counted than fill the room, were
+# each sent twice: more are out where nobody knew the slots when they were sent.
 _ROOM = """
          node AS (
              SELECT max(slots) AS slots, max(heard_at) > clock_timestamp() - CAST(:silence AS interval) AS heard,
@@ -156,12 +161,13 @@ _ROOM = """
          ),
          room AS (
              SELECT $SPARE + $SPARE * slots
-                    - (SELECT count(DISTINCT sent.key)
-                       FROM sent_pokes AS sent JOIN task_states ON task_states.key = sent.key
-                       WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
-                         AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
-                         AND NOT EXISTS (SELECT FROM outbox AS again
-                                         WHERE again.key = sent.key AND again.sent_at IS NULL)) AS pokes
+                    - (SELECT count(DISTINCT key)
+                       FROM (SELECT sent.key FROM sent_pokes AS sent CROSS JOIN $STATE
+                             WHERE sent.queue = :queue AND sent.sent_at > (SELECT since FROM known)
+                               AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
+                               AND NOT EXISTS (SELECT FROM outbox AS again
+                                               WHERE again.key = sent.key AND again.sent_at IS NULL)
+                             LIMIT $TWICE * ($SPARE + $SPARE * (SELECT slots FROM known))) AS out) AS pokes
              FROM known WHERE slots IS NOT NULL AND CAST(:silence AS interval) IS NOT NULL
          )
 """
@@ -186,7 +192,9 @@ _TAKE = statement(
     ORDER BY priority DESC, id
     """,
     ROOM=_ROOM,
+    STATE=_STATE,
     SPARE=str(2),
+    TWICE=str(2),
     TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
 )
@@ -218,8 +226,9 @@ def take(connection: Connection, queue: str, limit: int, silence: timedelta | No
     return taken
 
 
-# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds. They are found again
-# by their places, which they keep: a join would read all that are out.
+# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds, and of a hundred: there
+# may be very many of a time when nobody knew the slots. They are found again by their places, which they keep: a join
+# would read all.
 _MARK = statement(
     """
     WITH sent AS (
@@ -232,20 +241,20 @@ _MARK = statement(
          ),
          oldest AS (
              SELECT ctid AS place, key, attempt FROM sent_pokes
-             WHERE queue = :queue ORDER BY sent_at LIMIT 2 * cardinality(CAST(:ids AS bigint[]))
+             WHERE queue = :queue ORDER BY sent_at LIMIT greatest(100, 2 * cardinality(CAST(:ids AS bigint[])))
          ),
          over AS (
              SELECT ctid FROM sent_pokes
              WHERE ctid = ANY (ARRAY(
-                 SELECT place FROM oldest
-                 WHERE NOT EXISTS (SELECT FROM task_states
-                                   WHERE key = oldest.key AND status = $TO_DO AND attempts + 1 = oldest.attempt)))
+                 SELECT place FROM oldest AS sent LEFT JOIN $STATE ON true
+                 WHERE (status = $TO_DO AND attempts + 1 = attempt) IS NOT TRUE))
              FOR UPDATE SKIP LOCKED
          ),
          claimed AS (DELETE FROM sent_pokes WHERE ctid = ANY (ARRAY(SELECT ctid FROM over)))
     INSERT INTO sent_pokes (id, queue, priority, key, attempt, sent_at)
     SELECT id, queue, priority, key, attempt, sent_at FROM sent WHERE message = '$RUN_TASK'
     """,
+    STATE=_STATE,
     RUN_TASK=pokes.RUN_TASK,
 )
 

@@ -27,6 +27,7 @@ _DIALECT: Dialect = dialects.dialect()  # type: ignore[no-untyped-call]
 _SAVEPOINT, _RELEASE = sqlalchemy.text("SAVEPOINT part"), sqlalchemy.text("RELEASE SAVEPOINT part")
 _UNDO = sqlalchemy.text("ROLLBACK TO SAVEPOINT part")
 _BEGIN_IN_HASTE = b"BEGIN; SET LOCAL lock_timeout = '20ms'"
+_BEGIN_IN_ORDER = b"BEGIN; SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off"
 
 _ARRAY = re.compile(r"CAST\(%\((\w+)\)s AS (\w+)\[\]\)")
 _PLACE = re.compile(r"%(?:%|\((\w+)\)s)")
@@ -160,8 +161,19 @@ class Connection:
 
     def begin_in_haste(self) -> None:
         """Begin the transaction; whatever of it waits for a lock for more than a moment fails, and it with that."""
+        self._begin(_BEGIN_IN_HASTE)
+
+    def begin_in_order(self) -> None:
+        """Begin the transaction; of what it looks for by an index, or in the order of one, it reads no more than that.
+
+        For the first few of a queue. A plan is kept, and what it was made for may have been so few rows that to read
+        and sort them all was cheaper.
+        """
+        self._begin(_BEGIN_IN_ORDER)
+
+    def _begin(self, command: bytes) -> None:
         self.driver.autocommit = True
-        self.driver.execute(_BEGIN_IN_HASTE, prepare=False)
+        self.driver.execute(command, prepare=False)
 
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
         words, names = _words(query)

@@ -30,9 +30,11 @@ unsent_pokes = Table(
     Column("priority", SmallInteger, nullable=False),
     Column("message", Text, nullable=False),
     Index("unsent_pokes_order", "queue", text("priority DESC"), "id"),
+    Index("unsent_pokes_others", "queue", "id", postgresql_where=text("message <> 'task.run'")),
 )
 """The pokes that are to be sent, in their order: written with them, and taken out when they are handed to the broker.
-Whoever moves one holds the lock of its row in `outbox`."""
+Whoever moves one holds the lock of its row in `outbox`. Those that announce an attempt may be many, the others are
+few."""
 
 sent_pokes = Table(
     "sent_pokes",

@@ -65,9 +65,13 @@ def sent(url: str, organization: str) -> list[str]:
     return [json.loads(message["headers"]["kwargsrepr"].replace("'", '"'))["task"] for message in messages]
 
 
+def counted(database: Database, query: str) -> int:
+    with database.begin() as connection:
+        return int(connection.execute(text(query)).scalar_one())
+
+
 def unsent(database: Database) -> int:
-    with database.engine.begin() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL")).scalar_one())
+    return counted(database, "SELECT count(*) FROM outbox WHERE sent_at IS NULL")
 
 
 def test_pokes_are_sent_once_in_their_order_and_marked(database: Database, valkey: Valkey, organization: str):
@@ -220,3 +224,32 @@ def test_a_broker_that_hangs_holds_up_no_call(database: Database, organization: 
             stuck.result(30)
     with database.engine.begin() as transaction:
         assert [poke.key for _, poke in outbox.take(transaction, pokes.queue(organization), 10)] == [sending]
+
+
+_READ = """
+    SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables
+    WHERE relname IN ('outbox', 'unsent_pokes', 'sent_pokes', 'task_states')
+"""
+_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_TASKS = """
+    INSERT INTO task_states (key, plan_key, status, pending_parents)
+    SELECT gen_random_uuid(), gen_random_uuid(), 2, 0 FROM generate_series(1, 10000)
+"""
+
+
+def test_a_batch_reads_little_more_than_it_takes_however_many_wait(
+    database: Database, valkey: Valkey, organization: str
+):
+    with relaying(database, valkey.url) as relay:
+        # Postgres keeps the plans that it makes while there are few, and does not count them anew at once.
+        for _ in range(8):
+            ask(database, organization)
+            assert relay.send(pokes.queue(organization)) == 1
+        ask(database, organization, 10_000)
+        database.run(organization, "ours", lambda t: t.pokes.stop(pokes.queue(organization), uuid.uuid4(), 1))
+        with database.begin() as connection:
+            connection.execute(text(_TASKS))
+        assert relay.send(pokes.queue(organization)) == 101
+    # A session tells what it has read at its end.
+    wait_until(lambda: counted(database, _OTHERS) == 0)
+    assert counted(database, _READ) < 2_000

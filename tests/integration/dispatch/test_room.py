@@ -290,6 +290,23 @@ def test_however_many_are_out_few_of_them_are_read_when_more_are_sent(poked):
         assert connection.execute(met).scalar_one() < 1_000
 
 
+def test_what_was_sent_when_nobody_knew_the_slots_is_soon_over_and_meanwhile_little_of_it_is_read(poked):
+    early = poked.register(250)
+    assert poked.relay() == early
+    poked.node(1)
+    late = poked.register(1)
+    with poked.member.database.begin() as connection:
+        connection.begin_in_order()
+        assert outbox.take(connection, poked.queue, 100, timedelta(seconds=AGE)) == []
+        met = text("SELECT pg_stat_get_xact_tuples_fetched('sent_pokes_order'::regclass)")
+        # Twice of what one slot has.
+        assert connection.execute(met).scalar_one() == 8
+    for key in early:
+        poked.member.run(key)
+    assert poked.relay() == late
+    assert poked.member.rows("SELECT count(*) FROM sent_pokes")[0].count == 151
+
+
 def test_every_one_of_many_is_poked_for_in_the_end(poked):
     poked.node(2)
     tasks = poked.register(60)
