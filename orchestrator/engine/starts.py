@@ -17,7 +17,8 @@ from orchestrator.trace import events
 
 # A poke that the relay holds is on its way, and keeps its traceparent. Who starts a task without a lease has workers
 # that send no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
-# The relay is told of room for pokes when half of it is free: one for each slot, and one more, is out then.
+# The relay is told of room for pokes when half of it is free: one for each slot, and one more, is out then. The newest
+# are looked at first, since those that were claimed are the oldest.
 _START = """
     WITH $STARTED,
          $CALL,
@@ -57,18 +58,20 @@ _START = """
            (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
             WHERE poke.key = started.key) AS waited,
            CASE WHEN EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue)
-                THEN coalesce((SELECT count(*)
-                               FROM sent_pokes AS sent
+                THEN half.pokes IS NULL
+                     OR (SELECT count(*)
+                         FROM (SELECT FROM sent_pokes AS sent
                                CROSS JOIN LATERAL (SELECT FROM task_states AS due
                                                    WHERE due.key = sent.key AND due.status = $TO_DO
                                                      AND due.attempts + 1 = sent.attempt OFFSET 0) AS due
                                WHERE sent.queue = started.queue
-                                 AND NOT EXISTS (SELECT FROM started AS gone WHERE gone.key = sent.key))
-                              <= (SELECT sum(slots) + 1 FROM nodes
-                                  WHERE nodes.channel = started.channel AND organization = worker
-                                    AND nodes.queue = started.queue), true)
+                                 AND NOT EXISTS (SELECT FROM started AS gone WHERE gone.key = sent.key)
+                               ORDER BY sent_at DESC LIMIT half.pokes + 1) AS out) <= half.pokes
                 ELSE false END AS makes_room
     FROM started
+         CROSS JOIN LATERAL (SELECT sum(slots) + 1 AS pokes FROM nodes
+                             WHERE nodes.channel = started.channel AND organization = worker
+                               AND nodes.queue = started.queue) AS half
 """
 _MOVE = """
              UPDATE task_states
