@@ -63,7 +63,7 @@ log = structlog.get_logger()
 STOP_SECONDS = 10.0
 """How long open calls may take to finish once the server was told to stop."""
 
-FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.01, 0.05
+FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.01, 0.2
 """How long events gather while they are written without a break, where somebody follows them and where nobody does:
 places are given to many at once."""
 

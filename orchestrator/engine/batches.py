@@ -21,11 +21,12 @@ from orchestrator.engine.together import Asked, sound
 from orchestrator.engine.transaction import Transaction
 
 Answer = TypeVar("Answer")
+Request = TypeVar("Request")
 
 
 def claim(transaction: Transaction, asked: Sequence[pb.ClaimTaskParam]) -> list[pb.ClaimTaskResponse | Exception]:
     """Claim many tasks; return, in the same order, what each claim is answered with, or what stands in its way."""
-    started = _started([(transaction, each) for each in asked], free=False)
+    started = _started([(transaction, each) for each in asked], claims.checked, free=False)
 
     def one(number: int) -> pb.ClaimTaskResponse | Exception:
         if number not in started:
@@ -44,20 +45,35 @@ def claim(transaction: Transaction, asked: Sequence[pb.ClaimTaskParam]) -> list[
 
 def claim_together(asked: Asked[pb.ClaimTaskParam]) -> Mapping[int, pb.ClaimTaskResponse]:
     """Claim what calls claim that nobody else holds; return the answers by their places."""
+    return claim_free(asked, claims.checked)
+
+
+def claim_free(
+    asked: Asked[Request], checked: Callable[[Request, str], Claim | None]
+) -> Mapping[int, pb.ClaimTaskResponse]:
+    """Do the same for calls that ask in other words.
+
+    Args:
+        asked: the calls.
+        checked: returns what one claims, with the token of the attempt; None where it is not to be done together.
+    """
     return {
         number: claims.answer(asked[number][0], task, task.attempts, token)
-        for number, (task, token) in _started(asked, free=True).items()
+        for number, (task, token) in _started(asked, checked, free=True).items()
     }
 
 
-def _started(asked: Asked[pb.ClaimTaskParam], *, free: bool) -> Mapping[int, tuple[Task, str]]:
+def _started(
+    asked: Asked[Request], checked: Callable[[Request, str], Claim | None], *, free: bool
+) -> Mapping[int, tuple[Task, str]]:
     """Start those that can be at once; return each with its token, by their places."""
     tokens: dict[UUID, str] = {}
 
-    def check(_: Transaction, each: pb.ClaimTaskParam) -> Claim:
+    def check(_: Transaction, each: Request) -> Claim | None:
         token = claims.new_token()
-        claim = claims.checked(each, token)
-        tokens.setdefault(claim.key, token)
+        claim = checked(each, token)
+        if claim is not None:
+            tokens.setdefault(claim.key, token)
         return claim
 
     found = sound(asked, check)

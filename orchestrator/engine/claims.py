@@ -50,7 +50,7 @@ def claim_agreed(
         agreed: what the task may require, each with the owner that it may have.
     """
     token = new_token()
-    task = starts.start(transaction, checked(asked, token), agreed=agreed)
+    task = starts.start(transaction, checked(asked, token, agreed))
     return None if task is None else answer(transaction, task, task.attempts, token)
 
 
@@ -59,12 +59,13 @@ def new_token() -> str:
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
-def checked(asked: pb.ClaimTaskParam, token: str) -> Claim:
+def checked(asked: pb.ClaimTaskParam, token: str, agreed: Collection[tuple[UUID, str]] | None = None) -> Claim:
     """Return what a worker claims.
 
     Args:
         asked: as it says so.
         token: of the attempt, where it is begun.
+        agreed: what the task may require, see `starts.Claim`.
 
     Raises:
         OrchestratorError: it makes no sense.
@@ -72,7 +73,7 @@ def checked(asked: pb.ClaimTaskParam, token: str) -> Claim:
     key = parse_key(asked.compute_task_key, "compute_task_key")
     fields.check_text(asked.node, "node")
     fields.check_text(asked.claim_id, "claim_id", least=1)
-    return Claim(key, asked.attempt, asked.node, asked.claim_id, attempts.digest(token))
+    return Claim(key, asked.attempt, asked.node, asked.claim_id, attempts.digest(token), agreed=agreed)
 
 
 def answer(transaction: Transaction, task: Task, number: int, token: str) -> pb.ClaimTaskResponse:

@@ -17,6 +17,8 @@ from orchestrator.trace import events
 
 # A poke that the relay holds is on its way, and keeps its traceparent. Who starts a task without a lease has workers
 # that send no heartbeats: their silence, if nodes were heard before, says nothing any more (see `engine.queues`).
+# The relay is told of room for pokes when half of it is free: one for each slot, and one more, is out then. The newest
+# are looked at first, since those that were claimed are the oldest.
 _START = """
     WITH $STARTED,
          $CALL,
@@ -55,8 +57,21 @@ _START = """
     SELECT $COLUMNS,
            (SELECT extract(epoch FROM CAST(:now AS timestamptz) - min(created_at)) FROM poke
             WHERE poke.key = started.key) AS waited,
-           EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue) AS makes_room
+           CASE WHEN EXISTS (SELECT FROM unsent_pokes WHERE unsent_pokes.queue = started.queue)
+                THEN half.pokes IS NULL
+                     OR (SELECT count(*)
+                         FROM (SELECT FROM sent_pokes AS sent
+                               CROSS JOIN LATERAL (SELECT FROM task_states AS due
+                                                   WHERE due.key = sent.key AND due.status = $TO_DO
+                                                     AND due.attempts + 1 = sent.attempt OFFSET 0) AS due
+                               WHERE sent.queue = started.queue
+                                 AND NOT EXISTS (SELECT FROM started AS gone WHERE gone.key = sent.key)
+                               ORDER BY sent_at DESC LIMIT half.pokes + 1) AS out) <= half.pokes
+                ELSE false END AS makes_room
     FROM started
+         CROSS JOIN LATERAL (SELECT sum(slots) + 1 AS pokes FROM nodes
+                             WHERE nodes.channel = started.channel AND organization = worker
+                               AND nodes.queue = started.queue) AS half
 """
 _MOVE = """
              UPDATE task_states
@@ -67,9 +82,20 @@ _DUE = """
              tasks.channel = asked.channel AND worker = organization AND kind = ANY(CAST(:startable AS text[]))
              AND status = $TO_DO AND (asked.attempt = 0 OR attempts + 1 = asked.attempt)
              AND (due_at IS NULL OR due_at <= :now)
+             AND (whatever OR EXISTS (SELECT FROM agreed WHERE agreed.claim = asked.ordinal
+                                                           AND required = requires AND agreed.owner = tasks.owner))
+"""
+_AGREED = """
+         agreed AS MATERIALIZED (
+             SELECT claim, required, owner
+             FROM unnest(CAST(:agreed_claims AS int[]), CAST(:required AS uuid[]), CAST(:owners AS text[]))
+                  AS each (claim, required, owner)
+             LIMIT cardinality(CAST(:agreed_claims AS int[]))
+         ),
 """
 _STARTED = "RETURNING $RETURNED, tasks.channel, asked.token_hash, node, claim_id, claimed_by, reason, traceparent"
 _STARTED_ONE = f"""
+         {_AGREED}
          started AS (
              {_MOVE}
              FROM tasks,
@@ -77,27 +103,26 @@ _STARTED_ONE = f"""
                           CAST(:node AS text) AS node, CAST(:claim_id AS text) AS claim_id,
                           coalesce(nullif(CAST(:node AS text), ''), :organization) AS claimed_by,
                           CAST(:reason AS text) AS reason, CAST(:organization AS text) AS organization,
-                          CAST(:channel AS text) AS channel, CAST(:traceparent AS text) AS traceparent) AS asked
+                          CAST(:channel AS text) AS channel, CAST(:traceparent AS text) AS traceparent,
+                          CAST(:whatever AS boolean) AS whatever, 1 AS ordinal) AS asked
              WHERE tasks.key = :key AND task_states.key = :key AND {_DUE}
-               AND (CAST(:whatever AS boolean)
-                    OR EXISTS (SELECT FROM unnest(CAST(:required AS uuid[]), CAST(:owners AS text[]))
-                                           AS agreed (required, owner)
-                               WHERE agreed.required = requires AND agreed.owner = tasks.owner))
              {_STARTED}
          )
-"""  # noqa: S608 - constants
+"""
 # They are locked in the order of their keys, as whoever cancels their plan does. Those that were declined are left, for
 # whoever takes a decline back holds its row. The limit is all of them: of arrays that Postgres does not know it expects
 # ten rows, and so plans anew each time.
 _STARTED_MANY = f"""
+         {_AGREED}
          asked AS MATERIALIZED (
              SELECT key, attempt, token_hash, node, claim_id, coalesce(nullif(node, ''), organization) AS claimed_by,
-                    reason, organization, channel, traceparent, ordinal
+                    reason, organization, channel, traceparent, whatever, ordinal
              FROM unnest(CAST(:keys AS uuid[]), CAST(:attempts AS int[]), CAST(:token_hashes AS bytea[]),
                          CAST(:nodes AS text[]), CAST(:claim_ids AS text[]), CAST(:reasons AS text[]),
-                         CAST(:organizations AS text[]), CAST(:channels AS text[]), CAST(:traceparents AS text[]))
+                         CAST(:organizations AS text[]), CAST(:channels AS text[]), CAST(:traceparents AS text[]),
+                         CAST(:whatever AS boolean[]))
                   WITH ORDINALITY AS each (key, attempt, token_hash, node, claim_id, reason, organization, channel,
-                                           traceparent, ordinal)
+                                           traceparent, whatever, ordinal)
              LIMIT cardinality(CAST(:keys AS uuid[]))
          ),
          held AS MATERIALIZED (
@@ -148,6 +173,7 @@ class Claim:
         claim_id: names the claim, so that it can be repeated.
         token_hash: SHA-256 of the attempt's token; None for a client without attempts, whom no lease binds.
         reason: why, for the event; None says who has claimed it.
+        agreed: what it may require, each with who may own it; None for whatever it requires.
     """
 
     key: UUID
@@ -156,15 +182,10 @@ class Claim:
     claim_id: str | None = None
     token_hash: bytes | None = None
     reason: str | None = None
+    agreed: Collection[tuple[UUID, str]] | None = None
 
 
-def start(
-    transaction: Transaction,
-    claim: Claim,
-    *,
-    admitted: bool = False,
-    agreed: Collection[tuple[UUID, str]] | None = None,
-) -> Task | None:
+def start(transaction: Transaction, claim: Claim, *, admitted: bool = False) -> Task | None:
     """Move a task of the calling worker from To do to Doing, begin its next attempt, and tell of it.
 
     It is all that a transaction changes; see `Transaction.alone`.
@@ -173,7 +194,6 @@ def start(
         transaction: of the worker.
         claim: what is started.
         admitted: whether its kind has let it start, which a kind that guards claims must be asked for.
-        agreed: what it may require, and who may own it; None for whatever it requires.
 
     Returns:
         The task, or None where it is not To do, not the caller's, due for another attempt, not admitted, or not agreed.
@@ -181,7 +201,7 @@ def start(
     rows = transaction.alone(
         _START_ONE,
         {
-            **_parameters(transaction, admitted),
+            **_parameters(transaction, [claim], admitted),
             "key": claim.key,
             "attempt": claim.attempt,
             "node": claim.node,
@@ -191,9 +211,7 @@ def start(
             "organization": transaction.organization,
             "channel": transaction.channel,
             "traceparent": transaction.traceparent,
-            "whatever": agreed is None,
-            "required": [required for required, _ in agreed or ()],
-            "owners": [owner for _, owner in agreed or ()],
+            "whatever": claim.agreed is None,
         },
     ).all()
     started = tasks.of_rows(rows)
@@ -219,7 +237,7 @@ def start_many(asked: Sequence[tuple[Transaction, Claim]], *, free: bool = False
     rows = first.connection.execute(
         _START_FREE if free else _START_MANY,
         {
-            **_parameters(first, admitted=False),
+            **_parameters(first, [claim for _, claim in asked], admitted=False),
             "keys": [claim.key for _, claim in asked],
             "attempts": [claim.attempt for _, claim in asked],
             "nodes": [claim.node for _, claim in asked],
@@ -229,6 +247,7 @@ def start_many(asked: Sequence[tuple[Transaction, Claim]], *, free: bool = False
             "organizations": [transaction.organization for transaction, _ in asked],
             "channels": [transaction.channel for transaction, _ in asked],
             "traceparents": [transaction.traceparent for transaction, _ in asked],
+            "whatever": [claim.agreed is None for _, claim in asked],
         },
     ).all()
     of_task = {claim.key: transaction for transaction, claim in asked}
@@ -237,13 +256,17 @@ def start_many(asked: Sequence[tuple[Transaction, Claim]], *, free: bool = False
     return {task.key: task for task in tasks.of_rows(rows)}
 
 
-def _parameters(transaction: Transaction, admitted: bool) -> dict[str, object]:
+def _parameters(transaction: Transaction, claims: Sequence[Claim], admitted: bool) -> dict[str, object]:
+    agreed = [(number, *each) for number, claim in enumerate(claims, 1) for each in claim.agreed or ()]
     return {
         **kinds.state_parameters("doing", pb.STATUS_EXECUTING),
         **events.moved_parameters(transaction.now),
         "startable": [kind.name for kind in kinds.every() if admitted or not kind.guards_claims],
         "lease": transaction.rules.lease,
         "silence": transaction.rules.silence,
+        "agreed_claims": [number for number, _, _ in agreed],
+        "required": [required for _, required, _ in agreed],
+        "owners": [owner for _, _, owner in agreed],
     }
 
 

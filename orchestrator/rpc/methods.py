@@ -116,7 +116,7 @@ METHODS: Mapping[str, Mapping[str, Method]] = {
     },
     "WorkerService": {
         "ClaimTask": Unary(pb.ClaimTaskParam, claims.claim, together=batches.claim_together),
-        "ClaimAgreed": Unary(pb.ClaimAgreedParam, agreements.claim),
+        "ClaimAgreed": Unary(pb.ClaimAgreedParam, agreements.claim, together=agreements.claim_together),
         "Heartbeat": Unary(pb.HeartbeatParam, heartbeats.heartbeat),
         "CompleteTask": Unary(pb.CompleteTaskParam, reports.complete, together=batches.complete_together),
         "FailTask": Unary(pb.FailTaskParam, reports.fail),

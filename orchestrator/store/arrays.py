@@ -4,6 +4,7 @@ A statement says of each array what is in it, so nobody need look: psycopg finds
 the smallest that holds them, by which it prepares the same statement again.
 """
 
+import json
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,9 +61,12 @@ _WRITE: dict[str, Callable[[Any], bytes]] = {
     "int2": _number("!h"),
     "int4": _number("!i"),
     "int8": _number("!q"),
+    "bool": _number("!?"),
+    # Its version comes first.
+    "jsonb": lambda value: b"\x01" + json.dumps(value.obj).encode(),
 }
 _KINDS = {name: _kind(name) for name in _WRITE}
-_NAMES = {"smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"}
+_NAMES = {"boolean": "bool", "smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"}
 
 
 class _Elements(dict[Any, bytes]):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
-from orchestrator.compute import models, plans, task_actions
+from orchestrator.compute import agreements, models, plans, task_actions
 from orchestrator.engine import batches, claims, reports, together
 from orchestrator.engine.together import Call, Done
 from orchestrator.engine.transaction import Database, Transaction
@@ -30,6 +30,7 @@ ALONE = {
     pb.ApplyTaskActionParam: (task_actions.apply, task_actions.apply_together),
     pb.RegisterModelsParam: (models.register, models.register_together),
     pb.ClaimTaskParam: (claims.claim, batches.claim_together),
+    pb.ClaimAgreedParam: (agreements.claim, agreements.claim_together),
     pb.CompleteTaskParam: (reports.complete, batches.complete_together),
 }
 
@@ -182,6 +183,42 @@ def test_claims_together_are_what_they_are_by_themselves(network, stranger, chos
     assert not network.heartbeat(*held.values()).stops
 
 
+NOTHING = UUID(int=5)
+
+
+def agreed(member: Member, claim: pb.ClaimTaskParam, which: int) -> pb.ClaimAgreedParam:
+    """A claim with what is agreed to: nothing; what is asked; another function; other owners; much, and that too."""
+    function, owner = member.function.key, member.organization
+    known = [[], [(function, owner)], [(str(NOTHING), owner)], [(function, "org-9"), (function.upper(), "")]]
+    known.append([*known[2], *known[3], (function.upper(), owner)])
+    given = [pb.Agreed(function_key=each, plan_owner=its) for each, its in known[which]]
+    return pb.ClaimAgreedParam(claim=claim, agreed=given)
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(0, len(CLAIMS) - 1), st.integers(0, 4)), min_size=1, max_size=8))
+def test_agreed_claims_together_are_what_they_are_by_themselves(network, stranger, chosen: list[tuple[int, int]]):
+    """Whatever the calls beside it have agreed to, each claims by what it has itself."""
+    several, single = Twin(network, stranger), Twin(network, stranger)
+    both = [[agreed(network, CLAIMS[number](twin), which) for number, which in chosen] for twin in (several, single)]
+    for found, wanted in beside(network, *both):
+        if isinstance(found, pb.ClaimAgreedResponse) and isinstance(wanted, pb.ClaimAgreedResponse):
+            assert found.WhichOneof("answer") == wanted.WhichOneof("answer")
+            assert found.asked.function == wanted.asked.function
+            found, wanted = found.claimed, wanted.claimed
+        assert shown(network, found) == shown(network, wanted)
+    assert several.left() == single.left()
+
+
+def test_of_claims_together_each_claims_what_it_has_agreed_to_itself(network: Member):
+    tasks = network.register(6)
+    claims_ = [pb.ClaimTaskParam(compute_task_key=str(task), claim_id=messages.new_key()) for task in tasks]
+    asked = [agreed(network, claim, which) for claim, which in zip(claims_, (1, 0, 2, 3, 4), strict=False)]
+    with committing() as commits:
+        assert try_together(network, *asked, claims_[5]) == [True, False, False, False, True, True]
+    assert (len(commits), network.words(tasks)) == (1, ["Doing", "To do", "To do", "To do", "Doing", "Doing"])
+
+
 @FEW
 @given(st.lists(st.integers(0, len(COMPLETIONS) - 1), min_size=1, max_size=6, unique=True))
 def test_completions_together_are_what_they_are_by_themselves(network, stranger, chosen: list[int]):
@@ -203,6 +240,7 @@ def test_the_calls_of_a_life_are_those_that_go_together():
         "ApplyTaskAction": task_actions.apply_together,
         "RegisterModels": models.register_together,
         "ClaimTask": batches.claim_together,
+        "ClaimAgreed": agreements.claim_together,
         "CompleteTask": batches.complete_together,
     }
 

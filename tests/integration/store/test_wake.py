@@ -6,8 +6,10 @@ from itertools import takewhile
 import psycopg
 import pytest
 
+from orchestrator import protos as pb
 from orchestrator.core.pokes import queue
 from orchestrator.dispatch.listener import WRITTEN
+from orchestrator.engine import batches, heartbeats, outbox
 from orchestrator.engine.transaction import EVENTS, Database, Transaction
 from tests.kit.database import tell
 from tests.kit.member import Member
@@ -104,6 +106,26 @@ def test_a_lane_is_woken_by_its_pokes_and_by_room_for_those_that_wait(waking: Da
     member.complete(attempt)
     assert woken.waiting[-1] == {EVENTS, lane}, "the child is to be poked for"
     member.start(child)
+    assert woken.waiting[-1] == {EVENTS, lane}
+
+
+def test_claims_wake_the_lane_when_half_of_the_room_is_free(waking: Database, woken: Woken) -> None:
+    """Of two slots six pokes are out: until three of them are claimed the relay has no need to send more."""
+    member = Member(waking)
+    lane = queue(member.organization)
+    tasks = member.register(9)
+    member.call(heartbeats.heartbeat, pb.HeartbeatParam(node="node-1", slots=2))
+    with waking.begin() as connection:
+        taken = outbox.take(connection, lane, 100, waking.rules.silence)
+        outbox.mark_sent(connection, lane, [identity for identity, _ in taken])
+    assert len(taken) == 6
+    told = []
+    for task in tasks[:5]:
+        member.claim(task)
+        told.append(woken.waiting[-1])
+    assert told == [{EVENTS}, {EVENTS}, {EVENTS, lane}, {EVENTS, lane}, {EVENTS, lane}]
+    claims = [pb.ClaimTaskParam(compute_task_key=str(task), claim_id="one") for task in tasks[5:7]]
+    waking.run(member.organization, member.channel, lambda transaction: batches.claim(transaction, claims))
     assert woken.waiting[-1] == {EVENTS, lane}
 
 

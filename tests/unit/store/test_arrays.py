@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.adapt import PyFormat, Transformer
+from psycopg.types.json import Jsonb
 
 from orchestrator.store import arrays
 
@@ -17,6 +18,8 @@ ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
     "smallint": st.integers(-(2**15), 2**15 - 1),
     "int": st.integers(2**15, 2**31 - 1),
     "bigint": st.integers(2**31, 2**63 - 1),
+    "boolean": st.booleans(),
+    "jsonb": st.dictionaries(st.text(), st.text()).map(Jsonb),
 }
 
 
