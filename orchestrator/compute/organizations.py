@@ -1,6 +1,5 @@
 """Organizations: the members of a channel."""
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from orchestrator import protos as pb
@@ -39,11 +38,13 @@ def register(transaction: Transaction, new: pb.RegisterOrganizationParam) -> pb.
     return organization
 
 
+# Each download of what is public asks it.
+_ALL = statement("SELECT message FROM organizations WHERE channel = :channel ORDER BY created_at, id")
+
+
 def get_all(transaction: Transaction, _: pb.GetAllOrganizationsParam) -> pb.GetAllOrganizationsResponse:
     """List the channel's organizations in the order in which they came."""
-    table = tables.organizations.c
-    query = select(table.message).where(table.channel == transaction.channel).order_by(table.created_at, table.id)
-    messages = transaction.connection.execute(query).scalars()
+    messages = transaction.connection.execute(_ALL, {"channel": transaction.channel}).scalars()
     return pb.GetAllOrganizationsResponse(organizations=[pb.Organization.FromString(message) for message in messages])
 
 

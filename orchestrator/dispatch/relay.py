@@ -31,7 +31,8 @@ log = structlog.get_logger()
 
 _CONFIRM_SECONDS = 5
 _LANE_POLL_SECONDS = 60.0
-_IDLE_CONNECTIONS = 2
+# One that is made anew plans its statements anew: lanes that are woken together, as by a round, each take one.
+_IDLE_CONNECTIONS = 4
 
 
 class Relay:
