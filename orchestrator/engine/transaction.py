@@ -222,6 +222,7 @@ class Database(database.Database[Transaction]):
         rules: of leases.
         written: see `store.database`.
         retry_policies: when a task is tried again.
+        patience: see `store.database`.
     """
 
     def __init__(
@@ -232,8 +233,9 @@ class Database(database.Database[Transaction]):
         rules: Rules = DEFAULT_RULES,
         written: Callable[[frozenset[str]], None] | None = None,
         retry_policies: RetryPolicies = DEFAULT_POLICIES,
+        patience: float | None = None,
     ) -> None:
-        super().__init__(url, pool_size, retry_budget, rules, written)
+        super().__init__(url, pool_size, retry_budget, rules, written, patience)
         self._retry_policies = retry_policies
 
     def transaction(self, connection: Connection, organization: str, channel: str) -> Transaction:
