@@ -86,10 +86,15 @@ def _started(
 def complete(
     transaction: Transaction, asked: Sequence[pb.CompleteTaskParam]
 ) -> list[pb.CompleteTaskResponse | Exception]:
-    """Complete many attempts; return, in the same order, what each is answered with, or what stands in its way."""
+    """Complete many attempts; return, in the same order, what each is answered with, or what stands in its way.
+
+    Where two of them give one key to their models, the first has it.
+    """
+    keys = [model.key for each in asked for model in each.models]
     try:
         with transaction.part():
-            done = _completed([(transaction, each) for each in asked], free=False)
+            at_once = asked if len(set(keys)) == len(keys) else ()
+            done = _completed([(transaction, each) for each in at_once], free=False)
     except _FAULTS:
         raise
     except Exception:

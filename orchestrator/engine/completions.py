@@ -64,7 +64,7 @@ _COMPLETE_MANY = """
                                            LIMIT $FEW + 1) AS edge
          ),
          child AS MATERIALIZED (
-             SELECT key FROM task_states WHERE key IN (SELECT child FROM edge)
+             SELECT key FROM task_states WHERE key = ANY (ARRAY(SELECT child FROM edge))
              ORDER BY key FOR NO KEY UPDATE $LOCKED
          ),
          run AS MATERIALIZED (
@@ -93,7 +93,8 @@ _COMPLETE_MANY = """
                  status = CASE WHEN status = $WAITING AND pending_parents = parents THEN $TO_DO ELSE status END,
                  poked_at = CASE WHEN status = $WAITING AND pending_parents = parents
                                  THEN CAST(:now AS timestamptz) END
-             FROM below JOIN tasks USING (key) WHERE task_states.key = below.key
+             FROM below JOIN tasks USING (key)
+             WHERE task_states.key = below.key AND task_states.key = ANY (ARRAY(SELECT key FROM below))
              RETURNING $RETURNED, rank, pending_parents, last
          ),
          attempt AS (

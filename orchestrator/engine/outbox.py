@@ -226,9 +226,9 @@ def take(connection: Connection, queue: str, limit: int, silence: timedelta | No
     return taken
 
 
-# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds, and of a hundred: there
-# may be very many of a time when nobody knew the slots. They are found again by their places, which they keep: a join
-# would read all.
+# Of the oldest that are out it takes away those that are due no more, of twice as many as it adds, and of a hundred:
+# many may be of a time when nobody knew the slots. They are found again by their places, which they keep: a join would
+# read all.
 _MARK = statement(
     """
     WITH sent AS (

@@ -4,7 +4,7 @@ from functools import partial
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
@@ -32,6 +32,7 @@ def test_claims_of_a_batch_are_what_they_are_one_after_another(network, stranger
 
 @FEW
 @given(st.lists(st.integers(0, len(COMPLETIONS) - 1), min_size=1, max_size=6, unique=True), st.integers())
+@example([4, 0, 6], 0)
 def test_completions_of_a_batch_are_what_they_are_one_after_another(network, stranger, chosen: list[int], seed: int):
     batch, single = Twin(network, stranger), Twin(network, stranger)
     asked = pb.CompleteTasksParam(reports=[COMPLETIONS[number](batch) for number in chosen])

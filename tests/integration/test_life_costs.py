@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.compute import agreements, models, task_actions
@@ -222,6 +223,31 @@ def test_a_transition_writes_no_index(alone: Member) -> None:
     all_, hot = updates(alone, "task_states")
     assert all_ >= 3 * LIVES
     assert hot >= LEAST_HOT * all_
+
+
+@pytest.mark.parametrize("life", [older, claimed, older_together, claimed_together])
+def test_a_life_reads_no_table_of_tasks_though_another_parent_has_very_many_children(alone: Member, life) -> None:
+    """What Postgres expects of a parent is what parents have on an average."""
+    parents = [alone.register()[0] for _ in range(60)]
+    for parent in parents:
+        alone.below(parent)
+    alone.register(2_000, [str(*alone.register())])
+    with alone.database.begin() as connection:
+        connection.execute(text("ANALYZE tasks, task_states, edges"))
+    before = read(alone)
+    if life in (older, claimed):
+        for parent in parents[:8]:
+            life(alone, parent)
+    else:
+        life(alone, parents[:8])
+    assert read(alone) == before
+
+
+def read(member: Member) -> int:
+    """Return how many tasks were met by whoever read them all."""
+    member.rows("SELECT pg_stat_force_next_flush()")
+    query = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('tasks', 'task_states', 'edges')"
+    return int(member.rows(query)[0][0])
 
 
 def test_an_event_and_its_place_are_written_once(alone: Member) -> None:
