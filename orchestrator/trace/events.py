@@ -246,14 +246,14 @@ MOVED = Template("""
         INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
         OVERRIDING SYSTEM VALUE
         SELECT $ID, (SELECT sequence FROM call), channel, (SELECT now FROM call), $UPDATED,
-               asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
+               asset_kind, CAST(key AS text), asset, metadata
         FROM moved
         RETURNING id, sequence, channel
     ),
     $UNPLACED
 """).substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED, UNPLACED=_UNPLACED)
 """What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), channel,
-asset_kind, key, asset, reason; before it stands `call`."""
+asset_kind, key, asset, metadata; before it stands `call`."""
 
 
 def moved_parameters(now: datetime) -> dict[str, object]:
