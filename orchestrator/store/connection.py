@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import sqlalchemy
-from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
 from sqlalchemy.dialects.postgresql import psycopg as dialects
@@ -178,15 +178,14 @@ class Connection:
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
         words, names = _words(query)
         cursor = psycopg.RawCursor(self.driver, row_factory=namedtuple_row)
-        # As text, bytes would come twice as long, as digits.
-        cursor.format = Format.BINARY
         if isinstance(parameters, Sequence):
             cursor.executemany(words, [[row[name] for name, _ in names] for row in parameters])
         else:
             given, writer = parameters or {}, arrays.Writer()
             values = [given[name] if kind is None else writer.written(kind, given[name]) for name, kind in names]
-            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh.
-            cursor.execute(words, values, prepare=True)
+            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh. As
+            # text, bytes would come twice as long, as digits.
+            cursor.execute(words, values, prepare=True, binary=True)
         # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
         returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
         return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
@@ -199,9 +198,10 @@ class Connection:
             parameters: by name.
             part: how many rows are fetched at once.
         """
-        with self.driver.cursor(f"part_{uuid4().hex}", row_factory=namedtuple_row) as cursor:
+        words, names = _words(query)
+        with psycopg.RawServerCursor(self.driver, f"part_{uuid4().hex}", row_factory=namedtuple_row) as cursor:
             cursor.itersize = part
-            cursor.execute(str(query.compile(dialect=_DIALECT)).encode(), parameters)
+            cursor.execute(words, [parameters[name] for name, _ in names])
             yield from cursor
 
     @contextmanager
