@@ -6,7 +6,7 @@ sees one kind of error: psycopg's.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeAlias, overload
@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import sqlalchemy
+from psycopg import generators
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
@@ -162,20 +163,64 @@ class Connection:
         self.driver.autocommit = True
         self.driver.execute(_BEGIN_IN_HASTE, prepare=False)
 
+    @contextmanager
+    def ahead(self) -> Iterator[Callable[[TextClause, Parameters], Callable[[], Rows]]]:
+        """Send named statements, and wait for what they return later: the next is made while Postgres works.
+
+        What is given to the block sends one, and returns what waits for its rows, and for all that were sent. Nothing
+        else is sent within the block.
+
+        Raises:
+            psycopg.Error: a statement fails that was sent, rather than whatever the block raises.
+        """
+
+        def send(query: TextClause, parameters: Parameters) -> Callable[[], Rows]:
+            cursor = self._sent(query, parameters)
+            # Who waits for an answer sends nothing more, and Postgres would wait for the rest.
+            self.driver.wait(generators.send(self.driver.pgconn))
+
+            def answer() -> Rows:
+                if cursor.pgresult is None:
+                    pipeline.sync()
+                return _rows(cursor)
+
+            return answer
+
+        try:
+            with self.driver.pipeline() as pipeline:
+                try:
+                    yield send
+                except psycopg.Error:
+                    with suppress(psycopg.Error):
+                        pipeline.sync()
+                    raise
+                except BaseException:
+                    pipeline.sync()
+                    raise
+        except psycopg.Error as error:
+            self._met(error)
+            raise
+
+    def written(self, query: TextClause, parameters: Parameters) -> Parameters:
+        """Return the parameters of a named statement with its arrays as Postgres takes them."""
+        given, writer = dict(parameters), arrays.Writer()
+        for name, type_name in _arrays(query):
+            given[name] = writer.written(type_name, given[name])
+        return given
+
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
+        return _rows(self._sent(query, parameters))
+
+    def _sent(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> "psycopg.Cursor[Any]":
         # As text, bytes would come twice as long, as digits.
         cursor = self.driver.cursor(row_factory=namedtuple_row, binary=True)
         if isinstance(parameters, Sequence):
             cursor.executemany(_sql(query), parameters)
         else:
-            given, writer = dict(parameters or {}), arrays.Writer()
-            for name, type_name in _arrays(query):
-                given[name] = writer.written(type_name, given[name])
+            given = self.written(query, parameters or {})
             # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh.
             cursor.execute(_sql(query), given, prepare=True)
-        # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
-        returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
-        return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
+        return cursor
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
         """Yield the rows of a named statement, of which only a part is in memory.
@@ -238,6 +283,12 @@ class Connection:
         except psycopg.Error as error:
             self._met(error)
             raise
+
+
+def _rows(cursor: "psycopg.Cursor[Any]") -> Rows:
+    # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
+    returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+    return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
 
 
 @cache
