@@ -49,7 +49,10 @@ class Transaction:
         now: the time, see `locked`.
         certificate_ends: when the certificate ends that proves who calls; None where nothing does.
         before_commit: called once, before what it changes is committed.
+        notifies: whether its commit wakes, in all server processes, those that wait for what it makes known.
     """
+
+    notifies = True
 
     certificate_ends: datetime | None = None
 
@@ -88,21 +91,17 @@ class Transaction:
         self._end()
         return self.connection.alone(query, parameters)
 
-    def end(self, *, notify: bool) -> None:
+    def end(self) -> None:
         """Write what it makes known; then nothing is left but the commit."""
-        self.flush(notify=notify)
+        self.flush()
         self._end()
 
     def _end(self) -> None:
         before_commit, self.before_commit = self.before_commit, _nothing
         before_commit()
 
-    def flush(self, *, notify: bool = True) -> None:
-        """Write what it makes known.
-
-        Args:
-            notify: whether the commit is to wake, in all server processes, those that wait for it.
-        """
+    def flush(self) -> None:
+        """Write what it makes known."""
 
 
 class Database(ABC, Generic[Call]):
@@ -156,8 +155,9 @@ class Database(ABC, Generic[Call]):
             try:
                 with self.begin() as connection:
                     transaction = self.transaction(connection, organization, channel)
+                    transaction.notifies = self._written is None
                     result = use_case(transaction)
-                    transaction.end(notify=self._written is None)
+                    transaction.end()
                 if self._written is not None and (waiting := transaction.written):
                     self._written(waiting)
                 return result
