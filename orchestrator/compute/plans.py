@@ -64,7 +64,7 @@ def update(transaction: Transaction, change: pb.UpdateComputePlanParam) -> pb.Up
     key = parse_key(change.key)
     validation.check_name(change.name)
     plans.guard(transaction, key)
-    plan = compute_plans.get(transaction, key)
+    plan = compute_plans.get(transaction, key, lock=True)
     check_owner(transaction, "compute plan", plan)
     plan.name = change.name
     compute_plans.save(transaction, plan)
@@ -78,7 +78,7 @@ def apply_action(transaction: Transaction, asked: pb.ApplyPlanActionParam) -> pb
     if asked.action != pb.PLAN_ACTION_CANCELED:
         raise BadRequestError("action: a compute plan can only be cancelled (PLAN_ACTION_CANCELED)")
     plans.hold(transaction, [key])
-    plan = compute_plans.get(transaction, key)
+    plan = compute_plans.get(transaction, key, lock=True)
     check_owner(transaction, "compute plan", plan)
     live = plans.lock_live(transaction, key)
     if not plans.end(transaction, key, pb.STATUS_CANCELED):

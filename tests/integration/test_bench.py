@@ -209,15 +209,17 @@ def test_an_interrupted_run_shows_what_it_has_and_leaves_the_page_as_it_is(
 
 
 def test_nothing_is_left_of_a_run_that_is_told_to_end_again_and_again(tmp_path: Path):
-    started = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "echo 1 plain"],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=heed,
-    )
+    said = tmp_path / "said"
+    with said.open("w") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "echo 1 plain"],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=heed,
+        )
     try:
         wait_until(
             lambda: list(tmp_path.glob("bench-*/certificates/**/*.key")) or started.poll() is not None,
@@ -234,5 +236,5 @@ def test_nothing_is_left_of_a_run_that_is_told_to_end_again_and_again(tmp_path: 
     finally:
         if started.poll() is None:
             os.killpg(started.pid, signal.SIGKILL)
-        _, said = started.communicate()
-    assert (started.returncode, list(tmp_path.glob("bench-*"))) == (130, []), said.decode()
+        started.wait()
+    assert (started.returncode, list(tmp_path.glob("bench-*"))) == (130, []), said.read_text()
