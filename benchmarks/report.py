@@ -96,12 +96,13 @@ def to_json(table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> str
     return json.dumps(found, indent=1)
 
 
-def write_page(page: Path, table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> None:
-    """Write the table into a page, between `<!-- begin bench -->` and `<!-- end bench -->`.
+def has_place(page: Path) -> bool:
+    """Tell whether a page has the one place where `write_page` writes."""
+    return len(_PLACE.findall(page.read_text())) == 1
 
-    Raises:
-        ValueError: the page has no such place.
-    """
+
+def write_page(page: Path, table: Table, sides: Sequence[str], facts: Mapping[str, str]) -> None:
+    """Write the table into a page that has a place for it: from `<!-- begin bench -->` to `<!-- end bench -->`."""
     head = _head(sides)
     rows = [head, ["---"] * len(head), *(_cells(line, sides) for line in table.lines)]
     text = "\n".join(
@@ -113,7 +114,4 @@ def write_page(page: Path, table: Table, sides: Sequence[str], facts: Mapping[st
             *(f"| {' | '.join(cells)} |" for cells in rows),
         ]
     )
-    written, count = _PLACE.subn(lambda match: f"{match[1]}{text}\n{match[2]}", page.read_text())
-    if count != 1:
-        raise ValueError(f"{page} has {count} places for the table of the bench")
-    page.write_text(written)
+    page.write_text(_PLACE.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page.read_text()))

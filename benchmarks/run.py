@@ -26,6 +26,7 @@ from benchmarks.rows import (
 from benchmarks.side import Side
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage
+from orchestrator.embedded.interruption import Interrupted
 
 _KINDS = (
     echo,
@@ -110,15 +111,15 @@ def chosen(sizes: Sizes, beginnings: Sequence[str]) -> list[Row]:
     return sorted(wanted, key=lambda row: (row.name.startswith(_LAST), row.workers, row.tls))
 
 
-def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> Table:
+def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None], table: Table) -> None:
     """Measure rows, the sides one after another within each round, and in the other order in the next one.
 
     Args:
         stage: with the sides.
         rows: to measure.
         tell: called with a few words before each.
+        table: takes what is found, also where the run is interrupted.
     """
-    table = Table()
     for row in rows:
         lines: dict[str, Line] = {}
         try:
@@ -131,17 +132,15 @@ def measure(stage: Stage, rows: Sequence[Row], tell: Callable[[str], None]) -> T
                         continue
                     tell(f"{row.name}: {row.about} ({side.name})")
                     _measure(stage, side, row, lines)
-        except KeyboardInterrupt:
-            # What was measured until then is shown.
+        except Interrupted:
             table.failures[row.name] = "interrupted, with all that would have followed"
-            table.lines += lines.values()
-            return table
+            raise
         except Exception as error:
             # A row that fails is shown as such, and the others are measured all the same.
             table.failures[row.name] = "".join(traceback.format_exception_only(error)).strip()
             traceback.print_exc()
-        table.lines += lines.values()
-    return table
+        finally:
+            table.lines += lines.values()
 
 
 def _measure(stage: Stage, side: Side, row: Row, lines: dict[str, Line]) -> None:

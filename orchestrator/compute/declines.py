@@ -29,7 +29,7 @@ def decline(transaction: Transaction, asked: pb.DeclineTaskParam) -> pb.DeclineT
     fields.check_text(asked.reason, "reason", least=1, most=_LONGEST_REASON)
     if not asked.function and not asked.plan:
         raise BadRequestError("function, plan: one of them at least is not consented to where a task is declined")
-    task = tasks.get(transaction, key)
+    task, _ = tasks.get_for_update(transaction, key)
     check_worker(transaction, task)
     function = results.function_of(transaction, task)
     declined = pb.Decline(

@@ -21,17 +21,21 @@ def register(transaction: Transaction, new: pb.NewFailureReport) -> pb.FailureRe
     """Register why a task that the caller runs, or a function of the caller, failed; it becomes Failed."""
     validation.check_failure_report(new)
     key = parse_key(new.asset_key)
+    reports: list[pb.FailureReport] = []
     if new.asset_type == pb.FAILED_ASSET_FUNCTION:
         function = assets.functions.get(transaction, key, lock=True)
         check_owner(transaction, "function", function)
-        report = add(transaction, new, transaction.organization)
-        functions.move(transaction, function, pb.FUNCTION_STATUS_FAILED)
-        return report
+        functions.move(
+            transaction,
+            function,
+            pb.FUNCTION_STATUS_FAILED,
+            lambda: reports.append(add(transaction, new, transaction.organization)),
+        )
+        return reports[0]
     task = tasks.row(transaction, key)
     check_worker(transaction, task)
     if task.status != pb.STATUS_EXECUTING:
         raise results.not_doing(tasks.to_message(task))
-    reports = []
     failed = endings.fail_by_worker(
         transaction,
         task,

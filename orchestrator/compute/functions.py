@@ -1,5 +1,6 @@
 """Functions: programs in archives, built by their owner."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from sqlalchemy import select
@@ -94,8 +95,19 @@ def apply_action(transaction: Transaction, asked: pb.ApplyFunctionActionParam) -
     return pb.ApplyFunctionActionResponse()
 
 
-def move(transaction: Transaction, function: pb.Function, target: states.FunctionStatus) -> None:
-    """Move a function that the transaction has locked to another state, and its tasks with it.
+def move(
+    transaction: Transaction,
+    function: pb.Function,
+    target: states.FunctionStatus,
+    register: Callable[[], object] | None = None,
+) -> None:
+    """Move a function to another state, and its tasks with it.
+
+    Args:
+        transaction: that has locked it, and has told nothing yet.
+        function: which one.
+        target: the state.
+        register: registers why, before the events of the move are told.
 
     Raises:
         IncompatibleStatusError: the state machine does not allow it.
@@ -106,6 +118,8 @@ def move(transaction: Transaction, function: pb.Function, target: states.Functio
     if goal in states.TERMINAL:
         latches.hold(transaction, transitions.plans_building(transaction, key))
     followed = transitions.follow(transaction, key, source, goal)
+    if register:
+        register()
     function.status = target
     functions.save(transaction, function, status=target)
     transaction.events.updated(function.key, function)

@@ -148,7 +148,7 @@ def look_up(transaction: Transaction, references: References, to_come: Plan | No
     if len(found[_PARENT]) < len(parents):
         # It may have come while its plan was waited for.
         found = _found(transaction, _read(locks, bool(given)), asked)
-    transaction.locked()
+    transaction.referred()
     if found[_TAKEN]:
         raise ConflictError(f"task {found[_TAKEN][0].key} exists already")
     plans_found = [Plan(row.key, row.kind, row.owner, row.ended_at, row.status) for row in found[_PLAN]]

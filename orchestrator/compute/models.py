@@ -195,6 +195,7 @@ _LOCK = statement("SELECT FROM models WHERE task_key = :task ORDER BY key FOR NO
 def lock(transaction: Transaction, task: UUID) -> None:
     """Keep others from giving the models of a task to new tasks until the transaction ends."""
     transaction.connection.execute(_LOCK, {"task": task})
+    transaction.locked()
 
 
 def disable(transaction: Transaction, task: UUID, identifier: str) -> None:

@@ -63,6 +63,7 @@ def update(transaction: Transaction, change: pb.UpdateComputePlanParam) -> pb.Up
     """Rename a compute plan of the caller."""
     key = parse_key(change.key)
     validation.check_name(change.name)
+    plans.guard(transaction, key)
     plan = compute_plans.get(transaction, key, lock=True)
     check_owner(transaction, "compute plan", plan)
     plan.name = change.name
@@ -79,12 +80,13 @@ def apply_action(transaction: Transaction, asked: pb.ApplyPlanActionParam) -> pb
     plans.hold(transaction, [key])
     plan = compute_plans.get(transaction, key, lock=True)
     check_owner(transaction, "compute plan", plan)
+    live = plans.lock_live(transaction, key)
     if not plans.end(transaction, key, pb.STATUS_CANCELED):
         raise TerminatedPlanError(f"compute plan {key} has been cancelled or has failed already")
     plan.cancelation_date.FromDatetime(transaction.now)
     compute_plans.save(transaction, plan)
     transaction.events.updated(plan.key, plan)
-    plans.cancel(transaction, key, f"compute plan {key} cancelled by its owner")
+    plans.cancel(transaction, live, f"compute plan {key} cancelled by its owner")
     return pb.ApplyPlanActionResponse()
 
 
@@ -125,7 +127,7 @@ def is_terminated(plan: pb.ComputePlan) -> bool:
 def fail(transaction: Transaction, key: UUID) -> None:
     """Set the date of failure of a compute plan whose latch the transaction holds, unless it has ended already."""
     if plans.end(transaction, key, pb.STATUS_FAILED):
-        plan = compute_plans.get(transaction, key, lock=True)
+        plan = compute_plans.get(transaction, key)
         plan.failure_date.FromDatetime(transaction.now)
         compute_plans.save(transaction, plan)
         transaction.events.updated(plan.key, plan)

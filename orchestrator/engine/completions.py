@@ -320,8 +320,9 @@ def complete_unclaimed(transaction: Transaction, key: UUID, reason: str) -> bool
     transaction.locked()
     if not moved:
         return False
+    children = transitions.release_children(transaction, key)
     kinds.tell(transaction, replace(moved[0], status=pb.STATUS_EXECUTING), reason)
-    _follow(transaction, moved[0], transitions.release_children(transaction, key), reason, None)
+    _follow(transaction, moved[0], children, reason, None)
     return True
 
 

@@ -94,6 +94,7 @@ def reconsider(transaction: Transaction, keys: Collection[UUID]) -> list[pb.Decl
         "now": transaction.now,
     }
     rows = transaction.connection.execute(_RECONSIDER, parameters).all()
+    transaction.locked()
     for row in rows:
         transaction.pokes.run(row.queue, row.key, row.attempts + 1, row.priority)
     return [pb.Decline.FromString(row.message) for row in rows]

@@ -4,7 +4,7 @@ A plan's latch is what every change of its graph, and everything that ends it, h
 advisory lock, which many can share without a write; who holds it alone locks the plan's row too, to read it anew.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -150,6 +150,18 @@ def hold(transaction: Transaction, keys: Collection[UUID]) -> dict[UUID, Plan]:
     return held
 
 
+_GUARD = statement("SELECT FROM plans WHERE key = :key AND channel = :channel FOR NO KEY UPDATE")
+
+
+def guard(transaction: Transaction, key: UUID) -> None:
+    """Keep others from holding a plan's latch, and so from ending it, until the transaction ends; a Done may share it.
+
+    What a kind keeps of a plan beside it is changed under this, or under the latch.
+    """
+    transaction.connection.execute(_GUARD, {"key": key, "channel": transaction.channel})
+    transaction.locked()
+
+
 def share(transaction: Transaction, key: UUID) -> None:
     """Keep others from holding a plan's latch alone until the transaction ends."""
     transaction.connection.execute(_SHARE, {"key": key, "channel": transaction.channel})
@@ -173,6 +185,7 @@ _TAKE = statement(
 def take(transaction: Transaction, key: UUID) -> Plan | None:
     """Hold a plan's latch until the transaction ends; return None where another transaction has it."""
     row = transaction.connection.execute(_TAKE, {"key": key}).one_or_none()
+    transaction.locked()
     return None if row is None else Plan(*row)
 
 
@@ -185,7 +198,7 @@ def end(transaction: Transaction, key: UUID, outcome: TaskStatus) -> bool:
     return transaction.connection.execute(_END, parameters).rowcount > 0
 
 
-_LOCK_TASKS = statement(
+_LOCK_LIVE = statement(
     """
     SELECT FROM task_states WHERE plan_key = :plan AND status IN ($LIVE) AND key <> ALL(CAST(:spared AS uuid[]))
     ORDER BY key FOR NO KEY UPDATE
@@ -217,18 +230,46 @@ _CANCEL = statement(
 )
 
 
-def cancel(transaction: Transaction, key: UUID, reason: str, spared: Collection[UUID] = ()) -> None:
-    """Cancel the tasks of a plan, whose latch the transaction holds, that have not ended, and tell their workers.
+@dataclass(frozen=True)
+class Live:
+    """The tasks of a plan that have not ended, locked.
 
     Args:
-        transaction: of whoever may do this.
+        plan: which one.
+        spared: those that are none of them.
+    """
+
+    plan: UUID
+    spared: Sequence[UUID]
+
+
+def lock_live(transaction: Transaction, key: UUID, spared: Collection[UUID] = ()) -> Live:
+    """Lock the tasks of a plan, whose latch the transaction holds, that have not ended; return them.
+
+    It comes before anything is told, and before what ends them: who waited comes later than what was told meanwhile,
+    and a statement that waits for a claim does not see the attempt that the claim began.
+
+    Args:
+        transaction: of whoever may end them.
         key: which plan.
-        reason: why, for the events of the tasks.
         spared: tasks that go on; below none that does not.
     """
-    # The locks come first: a statement that waits for a claim does not see the attempt that the claim began.
-    transaction.connection.execute(_LOCK_TASKS, {"plan": key, "spared": list(spared)})
-    ended = tasks.moved(transaction, _CANCEL, {"plan": key, "now": transaction.now, "spared": list(spared)})
+    live = Live(key, list(spared))
+    transaction.connection.execute(_LOCK_LIVE, {"plan": live.plan, "spared": live.spared})
+    transaction.locked()
+    return live
+
+
+def cancel(transaction: Transaction, live: Live, reason: str) -> None:
+    """Cancel the tasks of a plan that have not ended, and tell their workers.
+
+    Args:
+        transaction: that has locked them.
+        live: the tasks.
+        reason: why, for their events.
+    """
+    parameters = {"plan": live.plan, "now": transaction.now, "spared": live.spared}
+    ended = tasks.moved(transaction, _CANCEL, parameters)
     _tell(transaction, ended, reason)
     for task in ended:
         if task.ran is not None:
@@ -283,6 +324,7 @@ def cancel_stuck(transaction: Transaction, key: UUID) -> int:
         return 0
     over = plan.ended_at is not None
     ended = tasks.moved(transaction, _CANCEL_STUCK, {"plan": key, "ended": over})
+    transaction.locked()
     its = f"its {kinds.of(plan.kind).plan_noun} has ended"
     _tell(transaction, ended, its if over else "a parent has failed or was cancelled")
     return len(ended)

@@ -2,7 +2,7 @@
 
 Each transition is one compare-and-set on the row of the task's state. Its plan is a latch (`engine.plans`): what may
 change the graph or end the plan holds it alone, a Done shares it, so that a Done and the registration of a child always
-see each other. Locks are taken in the order functions, plans, compute plans, tasks, attempts, and in the order of keys
+see each other. Locks are taken in the order functions, plans, tasks, attempts, and in the order of keys
 within each.
 """
 
@@ -180,7 +180,9 @@ _RELEASE = statement(
 
 def release_children(transaction: Transaction, parent: UUID) -> list[Task]:
     """Tell a task's children that it is Done; return those that are To do now."""
-    return tasks.moved(transaction, _RELEASE, {"key": parent, "now": transaction.now})
+    released = tasks.moved(transaction, _RELEASE, {"key": parent, "now": transaction.now})
+    transaction.locked()
+    return released
 
 
 _WAITING_FOR = statement("""

@@ -102,6 +102,7 @@ def page(transaction: Transaction, asked: Listing) -> tuple[int, int, Iterator[p
     return found.count, found.page, (_message(row) for row in found.rows)
 
 
+_LOCK = statement("SELECT FROM executions WHERE id = :id AND channel = :channel FOR NO KEY UPDATE")
 _MOVE = statement(
     """
     UPDATE executions
@@ -134,6 +135,7 @@ def report(
         NotFoundError: there is none with this id.
         WholeError: the state that it is in does not allow it.
     """
+    _lock(transaction, id_)
     row = transaction.connection.execute(
         _MOVE,
         {
@@ -165,6 +167,7 @@ def fail(transaction: Transaction, id_: int, reason: str, sources: Sequence[Stat
         reason: why it has failed, for people.
         sources: the states.
     """
+    _lock(transaction, id_)
     parameters = {"id": id_, "channel": transaction.channel, "status": states.FAILED, "now": transaction.now}
     row = transaction.connection.execute(
         _MOVE, {**parameters, "reason": reason, "results": None, "sources": list(sources)}
@@ -172,6 +175,11 @@ def fail(transaction: Transaction, id_: int, reason: str, sources: Sequence[Stat
     if row is not None:
         transaction.events.own(pb.EVENT_ASSET_UPDATED, str(id_), EXECUTION, _message(row))
     return row is not None
+
+
+def _lock(transaction: Transaction, id_: int) -> None:
+    transaction.connection.execute(_LOCK, {"id": id_, "channel": transaction.channel})
+    transaction.locked()
 
 
 _PARTNER = statement("SELECT document FROM execution_partners WHERE execution = :id AND name = :name")
@@ -231,6 +239,7 @@ def delete_of_schema(transaction: Transaction, schema: str) -> list[pb.Execution
 def _deleted(transaction: Transaction, id_: int | None = None, schema: str | None = None) -> list[pb.Execution]:
     parameters = {"channel": transaction.channel, "id": id_, "schema": schema}
     gone = [_message(row) for row in transaction.connection.execute(_DELETE, parameters)]
+    transaction.locked()
     stored.forget(transaction, files_of(gone))
     for execution in gone:
         transaction.events.own(pb.EVENT_ASSET_DISABLED, str(execution.id), EXECUTION, execution)

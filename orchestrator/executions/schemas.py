@@ -94,6 +94,7 @@ def delete(transaction: Transaction, name: str) -> pb.WorkflowSchema:
     row = None if "\0" in name else transaction.connection.execute(_DELETE, parameters).one_or_none()
     if row is None:
         raise NotFoundError("Not found.")
+    transaction.locked()
     schema = pb.WorkflowSchema.FromString(row.message)
     stored.forget(transaction, [schema.auxiliary_file])
     transaction.events.own(pb.EVENT_ASSET_DISABLED, name, WORKFLOW_SCHEMA, schema)

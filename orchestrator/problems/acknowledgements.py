@@ -141,6 +141,7 @@ def settle(
     settled = 0
     for command, kind, name in which:
         locked = transaction.connection.execute(_LOCK, {"command": command}).one_or_none()
+        transaction.locked()
         state = pb.COMMAND_FAILED if error else pb.COMMAND_APPLIED
         parameters = {
             "command": command,

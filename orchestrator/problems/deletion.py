@@ -45,6 +45,7 @@ def problem(transaction: Transaction, deployment: str, problem_id: int) -> None:
     if not 0 < problem_id <= ids.GREATEST:
         raise ids.unknown(wanted)
     found = transaction.connection.execute(_LOCK, {"deployment": deployment, "problem": problem_id}).all()
+    transaction.locked()
     if not found:
         raise ids.unknown(wanted)
     for row in found:

@@ -112,7 +112,7 @@ def end_stages(
         plans.hold(transaction, [plan])
         ending = {row.task_key for row in found if row.plan_key == plan}
         spared = [key for key in _keys_of(transaction, plan) if key not in ending]
-        plans.cancel(transaction, plan, reason, spared)
+        plans.cancel(transaction, plans.lock_live(transaction, plan, spared), reason)
 
 
 def _keys_of(transaction: Transaction, plan: UUID) -> list[UUID]:

@@ -53,6 +53,7 @@ def find(transaction: Transaction, deployment: str, kind: int, name: str) -> Row
 def lock(transaction: Transaction, deployment: str, kind: int, name: str) -> Row | None:
     """Return the row of a module, locked until the transaction ends; None where it was never seen."""
     transaction.connection.execute(_LOCK, _of(deployment, kind, name))
+    transaction.locked()
     return find(transaction, deployment, kind, name)
 
 

@@ -75,4 +75,4 @@ def _cancel(transaction: Transaction, old: list[Row]) -> None:
     for plan in sorted({row.plan_key for row in old}):
         ending = {row.task_key for row in old if row.plan_key == plan}
         spared = [task.key for task in tasks.of_plan(transaction, plan) if task.key not in ending]
-        plans.cancel(transaction, plan, "its stage runs again, by RESET_TASK", spared)
+        plans.cancel(transaction, plans.lock_live(transaction, plan, spared), "its stage runs again, by RESET_TASK")

@@ -1,23 +1,34 @@
 """The bench starts, and what it plants is like any other; what it measures is asserted nowhere."""
 
 import io
+import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import cycle
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from benchmarks import command, machine, network, portal, report
+from benchmarks.measure import Number, Row
 from benchmarks.planting import Template
 from benchmarks.requests import TASKS, federated
-from benchmarks.run import chosen, measure
+from benchmarks.run import Line, Table, chosen, measure
 from benchmarks.side import CALLERS, ROOT, Checkout, Side
 from benchmarks.sizes import TINY
 from benchmarks.sql import UUID_TEXT, Script, Statement, capturing
 from benchmarks.stage import Stage
 from orchestrator import protos as pb
 from orchestrator.embedded.certificates import lay_out
+from orchestrator.embedded.interruption import Interrupted
+from tests.kit.interrupts import heed
+from tests.kit.waiting import wait_until
 
 ROWS = ("echo 1 plain", "query plans")
 
@@ -32,7 +43,8 @@ def test_rows_are_measured_and_shown_and_what_is_planted_is_like_any_other(tmp_p
 
 
 def show(stage: Stage) -> None:
-    table = measure(stage, chosen(TINY, ROWS), lambda _: None)
+    table = Table()
+    measure(stage, chosen(TINY, ROWS), lambda _: None, table)
     assert table.failures == {}
     assert {line.row.name for line in table.lines} == set(ROWS)
     assert all(line.value("ours") > 0 for line in table.lines if line.unit in ("calls/s", "ms"))
@@ -96,7 +108,8 @@ def test_executions_are_measured_by_rows_which_pass_over_a_side_that_serves_none
     assert [row.name for row in rows] == [f"executions {name}" for name in names]
     stage, said = Stage(tmp_path / "stage", TINY, []), list[str]()
     stage.sides.append(Side(Checkout("against", tmp_path / "older"), tmp_path / "side", "", "", lay_out(tmp_path, [])))
-    table = measure(stage, rows, said.append)
+    table = Table()
+    measure(stage, rows, said.append, table)
     words = {row.name: "against serves no executions" for row in rows}
     assert (table.lines, table.failures, table.passed_over) == ([], {}, words)
     assert said == [f"{name}: passed over, since {why}" for name, why in words.items()]
@@ -131,10 +144,97 @@ def test_the_command_says_that_no_row_is_called_so():
     assert "no row begins with no such row" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows", "life older", "--rows", "zzz"], "no row begins with zzz"),
+        (["--steady", "-1"], "-1.0 is not in the range"),
+        (["--steady", "0"], "0.0 is not in the range"),
+        (["--steady", "1e9"], "1000000000.0 is not in the range"),
+        (["--steady", "nan"], "--steady: a number of minutes is expected"),
+        (["--json", "/nowhere/x.json"], "--json: /nowhere/x.json cannot be written: No such file or directory"),
+        (["--json", "/proc/x.json"], "--json: /proc/x.json cannot be written: No such file or directory"),
+        (["--write-docs"], "--write-docs: /nowhere/page.md cannot be written: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_start(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+):
+    monkeypatch.setattr(command, "_PAGE", Path("/nowhere/page.md"))
+    done = CliRunner().invoke(command.main, ["--tiny", *arguments], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+def test_a_page_without_a_place_for_the_table_is_refused_before_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    page = tmp_path / "page.md"
+    page.write_text("Nothing is measured here.")
+    monkeypatch.setattr(command, "_PAGE", page)
+    done = CliRunner().invoke(command.main, ["--tiny", "--write-docs"])
+    assert done.exit_code == 2
+    assert "has no place for the table" in done.stderr
+
+
 def test_an_interrupt_before_anything_was_measured_is_told(monkeypatch: pytest.MonkeyPatch):
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Interrupted
 
     monkeypatch.setattr(command, "Stage", interrupt)
     done = CliRunner().invoke(command.main, ["--tiny"])
     assert (done.exit_code, done.stderr) == (130, "interrupted before anything was measured\n")
+
+
+def test_an_interrupted_run_shows_what_it_has_and_leaves_the_page_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    page, file = tmp_path / "page.md", tmp_path / "found.json"
+    page.write_text("<!-- begin bench -->\nof a whole run\n<!-- end bench -->\n")
+    (row,) = chosen(TINY, ["echo 1 plain"])
+
+    def interrupt(_: Stage, rows: Sequence[Row], __: object, table: Table) -> None:
+        table.lines.append(Line(row, "calls", {"ours": [Number(17, "calls/s")]}, [0]))
+        raise Interrupted
+
+    monkeypatch.setattr(command, "_PAGE", page)
+    monkeypatch.setattr(command, "Stage", lambda *_: nullcontext())
+    monkeypatch.setattr(machine, "describe", lambda *_: {})
+    monkeypatch.setattr(command, "measure", interrupt)
+    done = CliRunner().invoke(command.main, ["--tiny", "--write-docs", "--json", str(file)])
+    assert done.exit_code == 130
+    assert "17" in done.stdout
+    assert json.loads(file.read_text())["lines"][0]["sides"]["ours"]["rounds"] == [17]
+    assert page.read_text() == "<!-- begin bench -->\nof a whole run\n<!-- end bench -->\n"
+
+
+def test_nothing_is_left_of_a_run_that_is_told_to_end_again_and_again(tmp_path: Path):
+    said = tmp_path / "said"
+    with said.open("w") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "echo 1 plain"],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=heed,
+        )
+    try:
+        wait_until(
+            lambda: list(tmp_path.glob("bench-*/certificates/**/*.key")) or started.poll() is not None,
+            message="private keys",
+        )
+        numbers = cycle((signal.SIGINT, signal.SIGTERM))
+
+        def ended() -> bool:
+            if started.poll() is None:
+                os.killpg(started.pid, next(numbers))
+            return started.poll() is not None
+
+        wait_until(ended, message="its end")
+    finally:
+        if started.poll() is None:
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    assert (started.returncode, list(tmp_path.glob("bench-*"))) == (130, []), said.read_text()

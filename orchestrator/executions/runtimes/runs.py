@@ -155,10 +155,11 @@ def stop(transaction: Transaction, found: Sequence[Run], reason: str) -> list[Ru
     parameters = {"channel": transaction.channel, "executions": [run.execution for run in found]}
     # Read anew: a start may have been done, or have failed, before its latch was held.
     held = [Run(*row) for row in transaction.connection.execute(_OF_MANY, parameters)]
+    lives = [plans.lock_live(transaction, run.plan) for run in held if run.lives]
     for run in held:
         plans.end(transaction, run.plan, pb.STATUS_CANCELED)
-        if run.lives:
-            plans.cancel(transaction, run.plan, reason)
+    for live in lives:
+        plans.cancel(transaction, live, reason)
     return held
 
 

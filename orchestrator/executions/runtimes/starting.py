@@ -121,8 +121,9 @@ def expire(transaction: Transaction, id_: int, reason: str) -> bool:
     """Give an execution up whose start nobody has seen to; return whether it was pending."""
     plan = runs.get(transaction, id_).plan
     plans.hold(transaction, [plan])
+    live = plans.lock_live(transaction, plan)
     if not give_up(transaction, id_, reason):
         return False
     plans.end(transaction, plan, pb.STATUS_CANCELED)
-    plans.cancel(transaction, plan, reason)
+    plans.cancel(transaction, live, reason)
     return True

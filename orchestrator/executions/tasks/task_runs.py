@@ -152,10 +152,11 @@ def fail(transaction: Transaction, plan: UUID) -> None:
     if row is None or row.exit_gate is None:
         row = row or transaction.connection.execute(_GET, {"plan": plan}).one_or_none()
         if row is not None and plans.end(transaction, plan, pb.STATUS_FAILED):
-            plans.cancel(transaction, plan, row.reason or "its run has failed")
+            plans.cancel(transaction, plans.lock_live(transaction, plan), row.reason or "its run has failed")
             _close(transaction, plan)
         return
-    plans.cancel(transaction, plan, row.reason or "its run has failed", _exit_steps(transaction, row.exit_gate))
+    live = plans.lock_live(transaction, plan, spared=_exit_steps(transaction, row.exit_gate))
+    plans.cancel(transaction, live, row.reason or "its run has failed")
     _open_exit(transaction, row.execution, row.exit_gate, FAILED)
 
 
