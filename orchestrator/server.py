@@ -67,6 +67,9 @@ FOLLOWED_SECONDS, UNFOLLOWED_SECONDS = 0.01, 0.2
 """How long events gather while they are written without a break, where somebody follows them and where nobody does:
 places are given to many at once."""
 
+PATIENCE_SECONDS = 0.25
+"""How long a call that is held up by what others have locked keeps its place, before others come first."""
+
 CURSOR_SECONDS = 5.0
 """How often it is noted how far the event streams are."""
 
@@ -118,7 +121,13 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
             loop.call_soon_threadsafe(sequencer.wake)
 
     database = Database(
-        url, settings.database_pool_size, settings.tx_retry_budget, settings.rules, wake, settings.retry_policies
+        url,
+        settings.database_pool_size,
+        settings.tx_retry_budget,
+        settings.rules,
+        wake,
+        settings.retry_policies,
+        PATIENCE_SECONDS,
     )
     feed = Feed(database, settings.replay_events_batch_size)
     await asyncio.to_thread(feed.begin)

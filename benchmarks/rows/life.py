@@ -24,6 +24,9 @@ from orchestrator import protos as pb
 KINDS: dict[str, Callable[[str], Life]] = {"older": older_life, "claimed": worker_life}
 _BATCH = 10
 """Tasks that a call claims, or completes, where it takes several."""
+_WARMING = 250
+"""Lives that a server makes before those that are measured: each of its connections has each statement planned anew at
+first."""
 _CAPTURED = 20
 _CAPTURE_SECONDS = 300.0
 
@@ -70,6 +73,7 @@ def live(stage: Stage, side: Side, kind: str, clients: int) -> Driven:
 
 
 def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
+    once(side, ("warm", kind, clients, side.servers[0].pid), lambda: _warm(stage, side, kind, clients))
     done = live(stage, side, kind, clients)
     calls = len(KINDS[kind](function(side)))
     echoes, echo_processor = echo.measure(stage, clients, side.tls)
@@ -90,6 +94,11 @@ def _measure(kind: str, clients: int, stage: Stage, side: Side) -> Numbers:
             done.database / done.lives * 1e6, "µs a task", sql_processor and sql_processor * 1e6, "SQL alone"
         ),
     }
+
+
+def _warm(stage: Stage, side: Side, kind: str, clients: int) -> Driven:
+    keys = ready_tasks(side, min(_WARMING, stage.sizes.lives))
+    return driven(stage, side, clients, [KINDS[kind](key) for key in keys])
 
 
 def _measure_batches(clients: int, stage: Stage, side: Side) -> Numbers:

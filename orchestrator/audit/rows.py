@@ -17,7 +17,7 @@ from orchestrator.engine.kinds import Kind
 from orchestrator.engine.outbox import PURGE
 from orchestrator.store.connection import Connection, Row
 from orchestrator.store.statements import statement
-from orchestrator.trace import forgotten
+from orchestrator.trace import events, forgotten
 
 _PART = 200
 
@@ -71,7 +71,7 @@ _LAST_EVENTS = """
            CAST(event.id AS text) AS event_id, event.asset
     FROM $TABLE LEFT JOIN LATERAL (
         SELECT id, asset FROM events
-        WHERE $TOLD AND asset_key = CAST($TABLE.key AS text) AND asset_kind = :kind
+        WHERE $TOLD AND $OF_ASSET AND asset_kind = :kind
         ORDER BY sequence DESC, id DESC LIMIT 1
     ) AS event ON true
     WHERE $TABLE.channel = :channel
@@ -93,7 +93,8 @@ def last_events(connection: Connection, channel: str, stored: assets.Assets[Any]
         channel: whose.
         stored: which assets.
     """
-    query = statement(_LAST_EVENTS, TABLE=stored.table.name, TOLD=_TOLD)
+    of_asset = events.of_asset(f"CAST({stored.table.name}.key AS text)")
+    query = statement(_LAST_EVENTS, TABLE=stored.table.name, TOLD=_TOLD, OF_ASSET=of_asset)
     return _read(connection, query, channel, kind=_KIND_OF_TABLE[stored.table])
 
 
@@ -124,7 +125,7 @@ _TASKS = statement(
                coalesce(array_agg(asset ORDER BY sequence, id), '{}') AS assets,
                coalesce(array_agg(created_at ORDER BY sequence, id), '{}') AS times,
                coalesce(array_agg(kind ORDER BY sequence, id), '{}') AS kinds
-        FROM events WHERE $TOLD AND asset_key = CAST(tasks.key AS text) AND asset_kind = :asset_kind
+        FROM events WHERE $TOLD AND $OF_ASSET AND asset_kind = :asset_kind
     ) AS told
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(number ORDER BY number), '{}') AS numbers,
@@ -146,6 +147,7 @@ _TASKS = statement(
     WHERE tasks.channel = :channel AND tasks.kind = :kind
     """,
     TOLD=_TOLD,
+    OF_ASSET=events.of_asset("CAST(tasks.key AS text)"),
     FOUND=_FOUND,
     RUN_TASK=pokes.RUN_TASK,
 )

@@ -5,14 +5,14 @@ A message is read only when there is a place for it: until then it is left with 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import TypeAlias, TypeVar
 
 from orchestrator.calls.parts import LARGEST_PART, Kept
 from orchestrator.calls.threads import Threads
 from orchestrator.calls.trimming import Trimming
 from orchestrator.calls.turns import InHand, Lane, Turns
-from orchestrator.core.errors import BadRequestError, UnavailableError
+from orchestrator.core.errors import BadRequestError, HeldUpError, UnavailableError
 from orchestrator.core.fields import LARGEST_MESSAGE
 from orchestrator.settings import ServerSettings
 
@@ -54,6 +54,7 @@ class Admission:
         self._large = Turns(1)
         self._trimming = Trimming()
         self._turns = Turns(settings.database_pool_size)
+        self._held_up = Turns(max(1, settings.database_pool_size // 4))
         self._threads = threads
 
     def call(self, organization: str, lane: Lane) -> AbstractContextManager[None]:
@@ -163,6 +164,23 @@ class Admission:
             raise UnavailableError(f"the request did not arrive within {self._message_seconds:g} s") from error
 
     async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
-        """Run a function in a thread when it is the organization's turn."""
+        """Run a function in a thread when it is the organization's turn.
+
+        One that is held up by what others have locked is run again until it is not. Those are few at a time: else they
+        would hold all places, and nobody's call would go on until what they wait for is over.
+
+        Args:
+            organization: whose turn it is.
+            lane: whose places.
+            function: raises HeldUpError where it is held up, and has done nothing.
+        """
+        with suppress(HeldUpError):
+            return await self._run(organization, lane, function)
+        while True:
+            async with self._held_up.turn(organization, lane):
+                with suppress(HeldUpError):
+                    return await self._run(organization, lane, function)
+
+    async def _run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
         async with self._turns.turn(organization, lane):
             return await self._threads.run(function)

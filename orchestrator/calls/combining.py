@@ -21,7 +21,8 @@ _MOST = 64
 """That go together."""
 _AT_ONCE = 1
 """That are under way while others wait: calls that go by themselves, and many that go together as one."""
-_PATIENCE = 0.005
+
+PATIENCE = 0.005
 """Seconds that others wait for a call that goes by itself."""
 
 
@@ -40,10 +41,16 @@ class Combiner(Generic[Job, Answer]):
 
     Args:
         together: does many; returns of each its answer, or what it raises, or None where it is to be done by itself.
+        patience: seconds that others wait for a call that goes by itself.
     """
 
-    def __init__(self, together: Callable[[Sequence[Job]], Awaitable[Sequence[Answer | Exception | None]]]) -> None:
+    def __init__(
+        self,
+        together: Callable[[Sequence[Job]], Awaitable[Sequence[Answer | Exception | None]]],
+        patience: float = PATIENCE,
+    ) -> None:
         self._together = together
+        self._patience = patience
         self._under_way = 0
         # By organization, in the order of their last turns.
         self._waiting: dict[str, deque[tuple[Job, _Told[Answer]]]] = {}
@@ -75,7 +82,7 @@ class Combiner(Generic[Job, Answer]):
                 over = True
                 self._over()
 
-        timer = asyncio.get_running_loop().call_later(_PATIENCE, end)
+        timer = asyncio.get_running_loop().call_later(self._patience, end)
         try:
             return await alone()
         finally:

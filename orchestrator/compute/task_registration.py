@@ -1,10 +1,9 @@
 """The registration of tasks: what they refer to is read and locked in bulk, the rules are applied, all is written."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import ClassVar
 from uuid import UUID
 
@@ -102,34 +101,29 @@ def write(
     if as_parents:
         makers = lookup.keys_of(model.compute_task_key for model in known.models.values())
         known = replace(known, makers=compute_tasks.get_many(transaction, makers))
-    if several := len(new) > _SLICE:
-        known = lookup.seen_again(transaction, known)
-    parts = _parts(_registered(transaction, new, references, known))
-    for part in _ahead(parts) if several else parts:
-        if not registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known)):
-            # It is the only one, since of several all parents were seen again.
+    kept = False
+    while not kept:
+        for part in _kept(transaction, new, references, known):
+            kept = True
+            for task in part:
+                yield task.definition + compute_tasks.state(task.status)
+        if not kept:
             known = lookup.seen_again(transaction, known)
-            (part,) = _parts(_registered(transaction, new, references, known))
-            registrations.write(transaction, compute_tasks.KIND, part, _outer(part, known))
-        for task in part:
-            yield task.definition + compute_tasks.state(task.status)
     if known.models:
         model_uses.note(transaction, _uses(new, known))
 
 
-def _registered(
+def _kept(
     transaction: Transaction, new: Packed, references: References, known: registration.Known
-) -> Iterator[NewTask]:
+) -> Iterator[Sequence[NewTask]]:
+    """Keep tasks, and yield them, all in all; none where a parent has ended since it was seen."""
     now = timestamp(transaction.now)
-    return registration.register(new, references.graph, transaction.organization, known, now)
-
-
-def _outer(part: list[NewTask], known: registration.Known) -> set[str]:
-    """Return the parents of tasks that were there before, and had not ended."""
-    if not known.parents:
-        return set()
-    parents = known.parents.keys() & {parent for task in part for parent in task.parents}
-    return {key for key in parents if known.parents[key].status not in TERMINAL}
+    registered = registration.register(new, references.graph, transaction.organization, known, now)
+    outer = {key for key, parent in known.parents.items() if parent.status not in TERMINAL}
+    if len(new) > _SLICE // 4:
+        yield from registrations.write_ahead(transaction, compute_tasks.KIND, _parts(registered, len(new)), outer)
+    elif registrations.write(transaction, compute_tasks.KIND, tasks := list(registered), outer):
+        yield tasks
 
 
 def _uses(new: Packed, known: registration.Known) -> Iterator[tuple[UUID, UUID]]:
@@ -140,15 +134,10 @@ def _uses(new: Packed, known: registration.Known) -> Iterator[tuple[UUID, UUID]]
                 yield UUID(given.asset_key), UUID(task.key)
 
 
-def _parts(registered: Iterator[NewTask]) -> Iterator[list[NewTask]]:
-    while part := list(islice(registered, _SLICE)):
+def _parts(registered: Iterator[NewTask], count: int) -> Iterator[list[NewTask]]:
+    """Yield tasks in parts; the first are halves, since Postgres has nothing to do before it has one."""
+    half = (min(count, _SLICE) + 1) // 2
+    for size in chain((half, half), repeat(_SLICE)):
+        if not (part := list(islice(registered, size))):
+            return
         yield part
-
-
-def _ahead(parts: Iterator[list[NewTask]]) -> Iterator[list[NewTask]]:
-    """Yield them, each while the next is made in a thread: Postgres works at the same time."""
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = maker.submit(next, parts, None)
-            yield part

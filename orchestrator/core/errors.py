@@ -102,6 +102,10 @@ class UnavailableError(Exception):
     """What is needed cannot be reached now; the same call may succeed later."""
 
 
+class HeldUpError(UnavailableError):
+    """What others have locked was waited for, and not for longer: nothing was done, and the same may be tried again."""
+
+
 class ClosedError(UnavailableError):
     """The server stops; a caller asks again elsewhere, or later, and a subscriber resumes."""
 

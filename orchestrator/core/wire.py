@@ -46,7 +46,7 @@ def cut(message: bytes, number: int, size: int) -> Iterator[bytes]:
     """
     tag = _varint(number << 3 | 2)
     begin = end = 0
-    while message.startswith(tag, end):
+    while begin + size < len(message) and message.startswith(tag, end):
         end = _after(message, end + len(tag))
         if begin + size <= end < len(message):
             yield message[begin:end]

@@ -132,13 +132,14 @@ _COMPLETE_BY_ATTEMPT = statement(
              UPDATE attempts SET ended_at = :now, outcome = $DONE, report_hash = :report_hash
              FROM ended WHERE task_key = ended.key AND number = ended.attempts AND ended_at IS NULL
          )
-    SELECT $COLUMNS, -1 AS rank FROM ended UNION ALL SELECT $COLUMNS, rank FROM ready ORDER BY rank, key
+    SELECT $COLUMNS, 0 AS ordinal FROM ended UNION ALL SELECT $COLUMNS, ordinal FROM ready ORDER BY ordinal
     """,
     GUARD=endings.OF_ATTEMPT,
     **_PARTS,
 )
 
-# All of an ending that is reported with nothing else. Its events draw their number when the children are locked.
+# All of an ending that is reported with nothing else. Its events draw their number when the children are locked. The
+# children are joined to the few states, not these to them: wide rows would all be copied once more.
 _COMPLETE_ALONE = statement(
     """
     $MADE_DONE
@@ -149,12 +150,13 @@ _COMPLETE_ALONE = statement(
          ),
          moved AS (
              SELECT CAST(0 AS bigint) AS ordinal, CAST(:channel AS text) AS channel, asset_kind, key,
-                    message || state AS asset, CAST(:reason AS text) AS reason
+                    message || state AS asset, jsonb_build_object('reason', CAST(:reason AS text)) AS metadata
              FROM ended JOIN $DONE_STATES USING (kind)
              UNION ALL
-             SELECT row_number() OVER (ORDER BY rank, key), :channel, asset_kind, key, message || state,
-                    format('its last parent %s is Done', CAST(:key AS uuid))
-             FROM ready JOIN $READY_STATES USING (kind)
+             SELECT ordinal, :channel, asset_kind, key, message || state,
+                    (SELECT jsonb_build_object('reason', format('its last parent %s is Done', CAST(:key AS uuid))))
+             FROM $READY_STATES
+             CROSS JOIN LATERAL (SELECT key, message, ordinal FROM ready WHERE kind = to_do.kind OFFSET 0) AS ready
          ),
          $MOVED,
          $POKE
@@ -167,7 +169,7 @@ _COMPLETE_ALONE = statement(
     MOVED=events.MOVED,
     POKE=outbox.written("""
         SELECT '$RUN_TASK', queue, priority, key, attempts + 1, (SELECT now FROM call), CAST(:traceparent AS text)
-        FROM ready ORDER BY rank, key
+        FROM ready ORDER BY ordinal
     """),
     RUN_TASK=RUN_TASK,
     **_PARTS,

@@ -1,11 +1,12 @@
 """The registration of many tasks: with their events and pokes in one statement, and the message of each once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from orchestrator.core.pokes import RUN_TASK
 from orchestrator.engine import kinds, outbox, tasks
 from orchestrator.engine.tasks import Key, NewTask
-from orchestrator.engine.transaction import EVENTS, Transaction
+from orchestrator.engine.transaction import EVENTS, TELL, Transaction
+from orchestrator.store.connection import Rows
 from orchestrator.store.statements import each, statement
 from orchestrator.trace import events
 
@@ -23,7 +24,8 @@ _REGISTER = statement(
          ),
          $EVENTS,
          $POKES
-    SELECT sequence, ARRAY(SELECT DISTINCT queue FROM poke) AS poked FROM call WHERE EXISTS (SELECT FROM held)
+    SELECT sequence, ARRAY(SELECT DISTINCT queue FROM poke) AS poked, CASE WHEN :notifies THEN $TELL END
+    FROM call WHERE EXISTS (SELECT FROM held)
     """,
     INSERT=tasks.INSERT,
     OUTER=each("task_states", "outer"),
@@ -34,6 +36,7 @@ _REGISTER = statement(
         FROM task WHERE status = $TO_DO ORDER BY ordinal
     """),
     RUN_TASK=RUN_TASK,
+    TELL=TELL,
 )
 
 
@@ -52,21 +55,63 @@ def write(transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Co
     Raises:
         ConflictError: a task bears one of the keys, in this channel or in another.
     """
+    return _told(transaction, transaction.connection.execute(_REGISTER, _parameters(transaction, kind, new, outer)))
+
+
+def write_ahead(
+    transaction: Transaction, kind: str, parts: Iterable[Sequence[NewTask]], outer: Collection[Key]
+) -> Iterator[Sequence[NewTask]]:
+    """Keep new tasks as `write` does, part after part, each made while Postgres writes the one before.
+
+    Args:
+        transaction: as there.
+        kind: as there.
+        parts: the tasks of each, parents before children.
+        outer: as there, of all parts.
+
+    Yields:
+        The tasks of each part, when they are kept; nothing where `write` would keep nothing.
+
+    Raises:
+        ConflictError: as there.
+    """
+    connection, last, answer = transaction.connection, None, None
+    with connection.ahead() as send:
+        for new in parts:
+            parameters = connection.written(_REGISTER, _parameters(transaction, kind, new, outer))
+            if answer is not None and not _told(transaction, answer()):
+                return
+            answer = send(_REGISTER, {**parameters, "sequence": transaction.events.sequence})
+            if last is not None:
+                yield last
+            last = new
+        if answer is None or not _told(transaction, answer()):
+            return
+    if last is not None:
+        yield last
+
+
+def _parameters(
+    transaction: Transaction, kind: str, new: Sequence[NewTask], outer: Collection[Key]
+) -> dict[str, object]:
     of_kind, recorded = kinds.of(kind), transaction.events
     states = {status: of_kind.state(status) for status in {task.status for task in new}}
-    written = transaction.connection.execute(
-        _REGISTER,
-        {
-            **tasks.parameters(transaction, new, outer),
-            "asset_kind": of_kind.asset_kind,
-            "states": [states[task.status] for task in new],
-            "sequence": recorded.sequence,
-            "ids": recorded.new_ids(transaction.now, len(new)),
-            "traceparent": transaction.traceparent,
-        },
-    ).one_or_none()
+    return {
+        **tasks.parameters(transaction, new, outer),
+        "asset_kind": of_kind.asset_kind,
+        "states": [states[task.status] for task in new],
+        "sequence": recorded.sequence,
+        "ids": recorded.new_ids(transaction.now, len(new)),
+        "traceparent": transaction.traceparent,
+        "notifies": transaction.notifies,
+    }
+
+
+def _told(transaction: Transaction, rows: Rows) -> bool:
+    """Note what the statement has made known; return False where it has kept nothing."""
+    written = rows.one_or_none()
     if written is None:
         return False
-    recorded.sequence = written.sequence
-    transaction.tells(EVENTS, *written.poked)
+    transaction.events.sequence = written.sequence
+    transaction.tells(EVENTS, *written.poked, notified=transaction.notifies)
     return True

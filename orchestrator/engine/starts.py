@@ -50,7 +50,8 @@ _START = """
          ),
          moved AS (
              SELECT $ORDINAL AS ordinal, channel, asset_kind, key, message || doing.state AS asset,
-                    coalesce(reason, format('attempt %s claimed by %s', attempts, claimed_by)) AS reason
+                    jsonb_build_object('reason', coalesce(reason, format('attempt %s claimed by %s', attempts,
+                                                                         claimed_by))) AS metadata
              FROM started JOIN $STATES USING (kind)
          ),
          $MOVED

@@ -30,8 +30,10 @@ EVENTS = "events"
 pokes that were written for it, or room for some that wait."""
 
 _WRITE = f"{events.WRITE}, {outbox.WRITE}"
-_TELL = "pg_notify('orchestrator_written', '')"
-_NOTIFY = text(f"SELECT {_TELL}")
+TELL = "pg_notify('orchestrator_written', '')"
+"""What wakes, in a statement, those in all server processes that wait for what a transaction makes known."""
+
+_NOTIFY = text(f"SELECT {TELL}")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class _Last:
 
 @cache
 def _flush(poked: bool, notify: bool) -> TextClause:
-    return text(f"WITH {_WRITE if poked else events.WRITE} SELECT {_TELL if notify else ''}")
+    return text(f"WITH {_WRITE if poked else events.WRITE} SELECT {TELL if notify else ''}")
 
 
 @cache
 def _flush_after(change: str, poked: bool, notify: bool) -> TextClause:
-    written, told = _WRITE if poked else events.WRITE, f", {_TELL}" if notify else ""
+    written, told = _WRITE if poked else events.WRITE, f", {TELL}" if notify else ""
     return text(f"WITH change AS ({change}), {written} SELECT change.key{told} FROM change")  # noqa: S608 - constants
 
 
@@ -103,6 +105,7 @@ class Transaction(database.Transaction):
         self.read: dict[UUID, Any] = {}
         self.waits: list[float] = []
         self._told: frozenset[str] = frozenset()
+        self._notified = False
         self._last: _Last | None = None
 
     def last(
@@ -126,7 +129,7 @@ class Transaction(database.Transaction):
         """Return the transaction of another call that is done together with this one, on the same connection."""
         other = Transaction(self.connection, organization, channel, self.rules, self.retry_policies, self._clock)
         # What one call has read, the others need not read.
-        other.read = self.read
+        other.read, other.notifies = self.read, self.notifies
         return other
 
     def locked_with(self, others: Iterable["Transaction"]) -> None:
@@ -143,7 +146,7 @@ class Transaction(database.Transaction):
         """Write, in the statement that writes its own, what another call on the same connection makes known."""
         self.events.take(other.events)
         self.pokes.take(other.pokes, other.traceparent)
-        self.tells(*other._told)
+        self.tells(*other._told, notified=other._notified)
         self.now = max(self.now, other.now)
         if other._last is not None:
             self._last = other._last if self._last is None else self._last.beside(other._last)
@@ -163,7 +166,7 @@ class Transaction(database.Transaction):
             OrchestratorError: what the part raises, or what Postgres has against a value of it; nothing of it is kept.
             psycopg.Error: Postgres, or the way to it, is at fault: nothing of the call is kept.
         """
-        told, waits = self._told, list(self.waits)
+        told, waits, notified = self._told, list(self.waits), self._notified
         # It takes its time by its own locks.
         self._told, self.now = frozenset(), self._clock.now()
         try:
@@ -172,7 +175,7 @@ class Transaction(database.Transaction):
                 self._write(notify=False)
                 told = told | self.written
         except BaseException as error:
-            self.waits = waits
+            self.waits, self._notified = waits, notified
             if isinstance(error, psycopg.Error) and (refused := faults.refusal(error)):
                 raise refused from error
             raise
@@ -180,20 +183,26 @@ class Transaction(database.Transaction):
             self.events.written()
             self.pokes, self._last, self._told = outbox.Recorder(), None, told
 
-    def tells(self, *names: str) -> None:
-        """Note that a statement has written what `EVENTS`, or the name of a queue, stands for."""
+    def tells(self, *names: str, notified: bool = False) -> None:
+        """Note that a statement has written what `EVENTS`, or the name of a queue, stands for.
+
+        Args:
+            names: what it has written.
+            notified: whether it has notified too, as it does where the transaction `notifies`.
+        """
         self._told = self._told.union(names)
+        self._notified |= notified
 
     @property
     def written(self) -> frozenset[str]:
         """What waits for its commit: `EVENTS` to be placed, and the queues of pokes to be sent."""
         return self._told.union([EVENTS] if self.events else (), (poke.queue for poke in self.pokes.pokes))
 
-    def flush(self, *, notify: bool = True) -> None:
+    def flush(self) -> None:
         """Write the events and the pokes in one statement."""
-        if self._told and notify:
+        if self._told and self.notifies and not self._notified:
             self.connection.execute(_NOTIFY)
-        self._write(notify)
+        self._write(self.notifies)
 
     def _write(self, notify: bool) -> None:
         if self.events or self.pokes or self._last:
@@ -222,6 +231,7 @@ class Database(database.Database[Transaction]):
         rules: of leases.
         written: see `store.database`.
         retry_policies: when a task is tried again.
+        patience: see `store.database`.
     """
 
     def __init__(
@@ -232,8 +242,9 @@ class Database(database.Database[Transaction]):
         rules: Rules = DEFAULT_RULES,
         written: Callable[[frozenset[str]], None] | None = None,
         retry_policies: RetryPolicies = DEFAULT_POLICIES,
+        patience: float | None = None,
     ) -> None:
-        super().__init__(url, pool_size, retry_budget, rules, written)
+        super().__init__(url, pool_size, retry_budget, rules, written, patience)
         self._retry_policies = retry_policies
 
     def transaction(self, connection: Connection, organization: str, channel: str) -> Transaction:

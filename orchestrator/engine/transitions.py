@@ -143,6 +143,8 @@ def _retried(
 def counted(children: str) -> str:
     """Return what stands in a statement that makes a task Done: its children, `counted`, and of these the `ready` ones.
 
+    These have an `ordinal`, from 1. What they are is read when they are counted: definitions are wide, and go one way.
+
     Of the elements of an array Postgres expects ten, and looks each up. Of a join it expects as many as parents have on
     an average, which one parent of thousands makes hundreds, and for these it would rather read all tasks.
 
@@ -159,15 +161,18 @@ def counted(children: str) -> str:
              SET pending_parents = pending_parents - 1,
                  status = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN $$TO_DO ELSE status END,
                  poked_at = CASE WHEN status = $$WAITING AND pending_parents = 1 THEN CAST(:now AS timestamptz) END
-             FROM tasks WHERE task_states.key = ANY (ARRAY(SELECT key FROM child)) AND tasks.key = task_states.key
-             RETURNING $RETURNED, rank, pending_parents
+             WHERE key = ANY (ARRAY(SELECT key FROM child))
+             RETURNING key, attempts, status, pending_parents
          ),
-         ready AS (SELECT $COLUMNS, rank FROM counted WHERE status = $$TO_DO AND pending_parents = 0)
-""").substitute(RETURNED=RETURNED, COLUMNS=COLUMNS, CHILDREN=children)
+         ready AS (
+             SELECT $COLUMNS, row_number() OVER (ORDER BY rank, key) AS ordinal
+             FROM counted JOIN tasks USING (key) WHERE status = $$TO_DO AND pending_parents = 0
+         )
+""").substitute(COLUMNS=COLUMNS, CHILDREN=children)
 
 
 _RELEASE = statement(
-    "WITH $COUNTED SELECT $COLUMNS FROM ready ORDER BY rank, key",
+    "WITH $COUNTED SELECT $COLUMNS FROM ready ORDER BY ordinal",
     COLUMNS=COLUMNS,
     COUNTED=counted("SELECT child FROM edges WHERE parent = :key"),
 )

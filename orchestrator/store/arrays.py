@@ -66,6 +66,8 @@ _WRITE: dict[str, Callable[[Any], bytes]] = {
     "jsonb": lambda value: b"\x01" + json.dumps(value.obj).encode(),
 }
 _KINDS = {name: _kind(name) for name in _WRITE}
+_OIDS = {name: psycopg.adapters.types[name].oid for name in _WRITE}
+_NOTHING = {name: kind(_EMPTY.pack(0, 0, _OIDS[name])) for name, kind in _KINDS.items()}
 _NAMES = {"boolean": "bool", "smallint": "int2", "int": "int4", "integer": "int4", "bigint": "int8"}
 
 
@@ -101,16 +103,15 @@ class Writer:
         write = _WRITE.get(name)
         if write is None or not isinstance(values, list):
             return values
-        oid = psycopg.adapters.types[name].oid
         if not values:
-            return _KINDS[name](_EMPTY.pack(0, 0, oid))
+            return _NOTHING[name]
         try:
-            if isinstance(values[0], bytes):
-                # No two are the same, mostly.
+            if isinstance(values[0], bytes) or len(values) == 1:
+                # No two are the same, mostly, where there are two.
                 elements = [_element(write, value) for value in values]
             else:
                 known = self._known.setdefault(name, _Elements(write))
                 elements = [known[value] for value in values]
         except (AttributeError, TypeError, ValueError, struct.error):
             return values
-        return _KINDS[name](_HEAD.pack(1, _NULL in elements, oid, len(values), 1) + b"".join(elements))
+        return _KINDS[name](_HEAD.pack(1, _NULL in elements, _OIDS[name], len(values), 1) + b"".join(elements))

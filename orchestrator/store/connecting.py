@@ -45,6 +45,8 @@ _NOTICE_US = """
            clock_timestamp()
 """
 
+_PATIENCE = "SELECT set_config('lock_timeout', %s, false)"
+
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT"}
 # Who was idle this long may be gone without a word: a firewall forgets, a machine stops.
 _IDLE_SECONDS = 5.0
@@ -75,13 +77,16 @@ def _kept() -> dict[str, Any]:
     return {"prepare_threshold": None} if _shared.is_set() else {}
 
 
-def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -> "psycopg.Connection[Any]":
+def connect(
+    url: str, *, autocommit: bool = False, clock: Clock | None = None, patience: float | None = None
+) -> "psycopg.Connection[Any]":
     """Connect to a database.
 
     Args:
         url: `postgresql://…`.
         autocommit: whether each statement is a transaction of its own.
         clock: told the database's time.
+        patience: seconds for which a lock is waited for, as long as the session is ours; None for Postgres' own.
 
     Raises:
         psycopg.OperationalError: it cannot be reached, or refuses us.
@@ -95,6 +100,8 @@ def connect(url: str, *, autocommit: bool = False, clock: Clock | None = None) -
     row = connection.execute(_NOTICE_US).fetchone()
     if clock is not None and row is not None:
         clock.measured(row[-1], asked, ticks())
+    if patience is not None and not _shared.is_set():
+        connection.execute(_PATIENCE, [f"{patience:g}s"])
     connection.autocommit = autocommit
     return connection
 
@@ -126,7 +133,7 @@ async def connect_async(url: str) -> "psycopg.AsyncConnection[Any]":
     return connection
 
 
-def make_engine(url: str, clock: Clock | None = None, **options: Any) -> Engine:
+def make_engine(url: str, clock: Clock | None = None, patience: float | None = None, **options: Any) -> Engine:
     """Return a pool of connections.
 
     One that was idle for some seconds is asked for an answer before it is used, which costs no statement; and where one
@@ -135,12 +142,13 @@ def make_engine(url: str, clock: Clock | None = None, **options: Any) -> Engine:
     Args:
         url: `postgresql://…`.
         clock: told the database's time by each new connection.
+        patience: see `connect`.
         options: of SQLAlchemy's `create_engine`.
     """
     # Each connection plans its statements for itself: the fewer are used, the fewer are planned.
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=partial(connect, url, clock=clock),
+        creator=partial(connect, url, clock=clock, patience=patience),
         isolation_level="READ COMMITTED",
         pool_use_lifo=True,
         **options,

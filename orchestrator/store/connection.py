@@ -6,7 +6,7 @@ sees one kind of error: psycopg's.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeAlias, overload
@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import psycopg
 import sqlalchemy
-from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg import generators
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import CursorResult, Dialect, Engine, Executable, PoolProxiedConnection, TextClause
 from sqlalchemy.dialects.postgresql import psycopg as dialects
@@ -175,21 +176,66 @@ class Connection:
         self.driver.autocommit = True
         self.driver.execute(command, prepare=False)
 
+    @contextmanager
+    def ahead(self) -> Iterator[Callable[[TextClause, Parameters], Callable[[], Rows]]]:
+        """Send named statements, and wait for what they return later: the next is made while Postgres works.
+
+        What is given to the block sends one, and returns what waits for its rows, and for all that were sent. Nothing
+        else is sent within the block.
+
+        Raises:
+            psycopg.Error: a statement fails that was sent, rather than whatever the block raises.
+        """
+
+        def send(query: TextClause, parameters: Parameters) -> Callable[[], Rows]:
+            cursor = self._sent(query, parameters)
+            # Who waits for an answer sends nothing more, and Postgres would wait for the rest.
+            self.driver.wait(generators.send(self.driver.pgconn))
+
+            def answer() -> Rows:
+                if cursor.pgresult is None:
+                    pipeline.sync()
+                return _rows(cursor)
+
+            return answer
+
+        try:
+            with self.driver.pipeline() as pipeline:
+                try:
+                    yield send
+                except psycopg.Error:
+                    with suppress(psycopg.Error):
+                        pipeline.sync()
+                    raise
+                except BaseException:
+                    pipeline.sync()
+                    raise
+        except psycopg.Error as error:
+            self._met(error)
+            raise
+
+    def written(self, query: TextClause, parameters: Parameters) -> Parameters:
+        """Return the parameters of a named statement with its arrays as Postgres takes them."""
+        writer = arrays.Writer()
+        return {
+            name: parameters[name] if kind is None else writer.written(kind, parameters[name])
+            for name, kind in _words(query)[1]
+        }
+
     def _named(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> Rows:
+        return _rows(self._sent(query, parameters))
+
+    def _sent(self, query: TextClause, parameters: Parameters | Sequence[Parameters] | None) -> "psycopg.Cursor[Any]":
         words, names = _words(query)
         cursor = psycopg.RawCursor(self.driver, row_factory=namedtuple_row)
-        # As text, bytes would come twice as long, as digits.
-        cursor.format = Format.BINARY
         if isinstance(parameters, Sequence):
             cursor.executemany(words, [[row[name] for name, _ in names] for row in parameters])
         else:
-            given, writer = parameters or {}, arrays.Writer()
-            values = [given[name] if kind is None else writer.written(kind, given[name]) for name, kind in names]
-            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh.
-            cursor.execute(words, values, prepare=True)
-        # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
-        returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
-        return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
+            values = list(self.written(query, parameters or {}).values())
+            # Prepared when it first comes: Postgres keeps a plan from the sixth time on, not from the eleventh. As
+            # text, bytes would come twice as long, as digits.
+            cursor.execute(words, values, prepare=True, binary=True)
+        return cursor
 
     def stream(self, query: TextClause, parameters: Parameters, part: int) -> Iterator[Any]:
         """Yield the rows of a named statement, of which only a part is in memory.
@@ -199,9 +245,10 @@ class Connection:
             parameters: by name.
             part: how many rows are fetched at once.
         """
-        with self.driver.cursor(f"part_{uuid4().hex}", row_factory=namedtuple_row) as cursor:
+        words, names = _words(query)
+        with psycopg.RawServerCursor(self.driver, f"part_{uuid4().hex}", row_factory=namedtuple_row) as cursor:
             cursor.itersize = part
-            cursor.execute(str(query.compile(dialect=_DIALECT)).encode(), parameters)
+            cursor.execute(words, [parameters[name] for name, _ in names])
             yield from cursor
 
     @contextmanager
@@ -252,6 +299,12 @@ class Connection:
         except psycopg.Error as error:
             self._met(error)
             raise
+
+
+def _rows(cursor: "psycopg.Cursor[Any]") -> Rows:
+    # Its `description` would say the same, with an object for each column: a fifth of a statement's time.
+    returned = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+    return Rows(cursor.fetchall() if returned else (), cursor.rowcount)
 
 
 @cache

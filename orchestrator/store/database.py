@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Engine, TextClause, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from orchestrator.core.errors import UnavailableError
+from orchestrator.core.errors import HeldUpError, UnavailableError
 from orchestrator.core.rules import Rules
 from orchestrator.store import connecting, faults
 from orchestrator.store.clock import Clock, ticks
@@ -49,7 +49,10 @@ class Transaction:
         now: the time, see `locked`.
         certificate_ends: when the certificate ends that proves who calls; None where nothing does.
         before_commit: called once, before what it changes is committed.
+        notifies: whether its commit wakes, in all server processes, those that wait for what it makes known.
     """
+
+    notifies = True
 
     certificate_ends: datetime | None = None
 
@@ -88,21 +91,17 @@ class Transaction:
         self._end()
         return self.connection.alone(query, parameters)
 
-    def end(self, *, notify: bool) -> None:
+    def end(self) -> None:
         """Write what it makes known; then nothing is left but the commit."""
-        self.flush(notify=notify)
+        self.flush()
         self._end()
 
     def _end(self) -> None:
         before_commit, self.before_commit = self.before_commit, _nothing
         before_commit()
 
-    def flush(self, *, notify: bool = True) -> None:
-        """Write what it makes known.
-
-        Args:
-            notify: whether the commit is to wake, in all server processes, those that wait for it.
-        """
+    def flush(self) -> None:
+        """Write what it makes known."""
 
 
 class Database(ABC, Generic[Call]):
@@ -117,6 +116,7 @@ class Database(ABC, Generic[Call]):
         written: called, in the thread of the call, with what waits for a transaction that was committed. Postgres lets
             one transaction with a NOTIFY commit at a time, so a process that can wake whom it must wakes them itself;
             without it the transaction notifies.
+        patience: seconds for which what others have locked is waited for; None for as long as it takes.
     """
 
     def __init__(
@@ -126,14 +126,16 @@ class Database(ABC, Generic[Call]):
         retry_budget: float = 0.5,
         rules: Rules = DEFAULT_RULES,
         written: Callable[[frozenset[str]], None] | None = None,
+        patience: float | None = None,
     ) -> None:
         self.rules = rules
         self._written = written
         self.url = url
         self._retry_budget = retry_budget
+        self._patience = patience
         self.clock = Clock()
         self.engine: Engine = connecting.make_engine(
-            url, self.clock, pool_size=pool_size, max_overflow=0, pool_timeout=30
+            url, self.clock, patience, pool_size=pool_size, max_overflow=0, pool_timeout=30
         )
 
     @abstractmethod
@@ -144,6 +146,7 @@ class Database(ABC, Generic[Call]):
         """Run a use case in a transaction of its own.
 
         Raises:
+            HeldUpError: others have locked what it needs, for longer than there is patience.
             UnavailableError: the database is at fault, as `faults` says, or does not answer.
             OrchestratorError: what the use case raises; nothing is kept, but for what was `alone`.
         """
@@ -152,8 +155,9 @@ class Database(ABC, Generic[Call]):
             try:
                 with self.begin() as connection:
                     transaction = self.transaction(connection, organization, channel)
+                    transaction.notifies = self._written is None
                     result = use_case(transaction)
-                    transaction.end(notify=self._written is None)
+                    transaction.end()
                 if self._written is not None and (waiting := transaction.written):
                     self._written(waiting)
                 return result
@@ -171,6 +175,7 @@ class Database(ABC, Generic[Call]):
         """Begin a transaction that the end of the block commits.
 
         Raises:
+            HeldUpError: see `run`.
             UnavailableError: the database is at fault, and may not be for long.
             ConflictError: there is one already.
             BadRequestError: a value cannot be kept.
@@ -182,6 +187,8 @@ class Database(ABC, Generic[Call]):
         except PoolTimeoutError as error:
             raise UnavailableError("every database connection is busy; try again later") from error
         except psycopg.Error as error:
+            if self._patience is not None and faults.locked(error):
+                raise HeldUpError("others change the same assets; try again later") from error
             if faults.verdict(error) is Verdict.PASSES:
                 log.warning("database.fault", reason=_first_line(error), sqlstate=faults.state(error))
                 raise UnavailableError("the database is not available; try again later") from error

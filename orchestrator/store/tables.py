@@ -116,12 +116,12 @@ task_states = Table(
     Column("pokes", Integer, nullable=False, server_default=text("0")),
     Index("task_states_plan", "plan_key"),
     Index("task_states_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    postgresql_with={"fillfactor": 50},
+    postgresql_with={"fillfactor": 45},
 )
-"""What changes of a task, under the same key. What each transition writes is in no index, and half of a page is free:
-so a transition writes a narrow row, and no index. `attempts` counts those that began, `pokes` those that were sent for
-the attempt that is due; `due_at` is when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the
-running attempt's token."""
+"""What changes of a task, under the same key. What each transition writes is in no index, and more than half of a page
+is free, for a row that says when it was poked for is wider than one that waits: so a transition writes a narrow row,
+and no index. `attempts` counts those that began, `pokes` those that were sent for the attempt that is due; `due_at` is
+when a task that is tried again may be claimed; `token_hash` is the SHA-256 of the running attempt's token."""
 
 edges = Table(
     "edges",

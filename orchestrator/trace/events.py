@@ -246,19 +246,29 @@ MOVED = Template("""
         INSERT INTO events (id, sequence, channel, created_at, kind, asset_kind, asset_key, asset, metadata)
         OVERRIDING SYSTEM VALUE
         SELECT $ID, (SELECT sequence FROM call), channel, (SELECT now FROM call), $UPDATED,
-               asset_kind, CAST(key AS text), asset, jsonb_build_object('reason', reason)
+               asset_kind, CAST(key AS text), asset, metadata
         FROM moved
         RETURNING id, sequence, channel
     ),
     $UNPLACED
 """).substitute(ID=event_ids.SQL, UPDATED=pb.EVENT_ASSET_UPDATED, UNPLACED=_UNPLACED)
 """What stands in the WITH of a statement that inserts events of the rows of `moved`: ordinal (from 0), channel,
-asset_kind, key, asset, reason; before it stands `call`."""
+asset_kind, key, asset, metadata; before it stands `call`."""
 
 
 def moved_parameters(now: datetime) -> dict[str, object]:
     """Return the parameters of `MOVED` and of `call`."""
     return {**event_ids.sql_parameters(now), "now": now}
+
+
+def of_asset(key: str) -> str:
+    """Return what stands in a statement for the events of an asset: they are found by the index, in their order.
+
+    Args:
+        key: of the asset, a text.
+    """
+    # The number is the index'; two keys may have the same.
+    return f"hashtextextended(asset_key, 0) = hashtextextended({key}, 0) AND asset_key = {key}"
 
 
 def query() -> Select[tuple[object, ...]]:
@@ -285,15 +295,17 @@ def of_task(
     """
     table = trace_tables.events.c
     own = (table.asset_kind >= OWN_KINDS) | (table.asset_kind == pb.ASSET_PROFILING_STEP)
-    rows = select(*_COLUMNS).where(table.channel == channel, table.asset_key == task, own)
+    told = text(of_asset(":task")).bindparams(task=task)
+    rows = select(*_COLUMNS).where(table.channel == channel, told, own)
     found, token = pages.read(connection, rows, page, (table.created_at, table.id), weight=table.asset)
     return [_to_task_event(row, own_type(row["asset_kind"])) for row in found], token
 
 
-_LAST = text("""
-    SELECT created_at, metadata ->> 'reason' AS reason FROM events
-    WHERE channel = :channel AND asset_key = :key AND asset_kind = :kind ORDER BY created_at DESC, id DESC LIMIT 1
-""")
+_LAST_OF = f"""
+    FROM events WHERE channel = :channel AND {of_asset(":key")} AND asset_kind = :kind
+    ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+_LAST = text(f"SELECT created_at, metadata ->> 'reason' AS reason {_LAST_OF}")
 
 
 def last_of(connection: Connection, channel: str, key: str, asset_kind: int) -> tuple[datetime, str] | None:
@@ -309,10 +321,7 @@ def last_of(connection: Connection, channel: str, key: str, asset_kind: int) -> 
     return None if row is None else (row.created_at, row.reason or "")
 
 
-_SNAPSHOT = text("""
-    SELECT asset FROM events
-    WHERE channel = :channel AND asset_key = :key AND asset_kind = :kind ORDER BY created_at DESC, id DESC LIMIT 1
-""")
+_SNAPSHOT = text(f"SELECT asset {_LAST_OF}")
 
 
 def last_snapshot(connection: Connection, channel: str, key: str, asset_kind: int) -> bytes | None:

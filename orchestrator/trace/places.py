@@ -18,8 +18,9 @@ from orchestrator.trace import envelopes, events
 
 # One transaction at a time gives places, so that they have no gap and never change; it holds the lock for the
 # length of one batch. A writer draws its number after it took its row locks and read what it read, so whatever it
-# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours.
-LOCK = text("SELECT pg_advisory_xact_lock(7230291)")
+# depends on has a smaller one. A batch ends with a whole call (WITH TIES): its events stay neighbours. It is waited for
+# as long as it takes: whoever does that is no call, and holds no place of one.
+LOCK = text("SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(7230291)")
 """Held by whoever gives places, until the transaction ends."""
 
 _PLACE = text("""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import text
 
 from orchestrator import protos as pb
 from orchestrator.core.errors import BadRequestError, NotFoundError
@@ -21,7 +22,7 @@ def query(transaction: Transaction, wanted: pb.QueryEventsParam) -> pb.QueryEven
     rows = events.query().where(table.channel == transaction.channel)
     asked = wanted.filter
     if asked.asset_key:
-        rows = rows.where(table.asset_key == asked.asset_key)
+        rows = rows.where(text(events.of_asset(":key")).bindparams(key=asked.asset_key))
     if asked.asset_kind:
         rows = rows.where(table.asset_kind == asked.asset_kind)
     if asked.event_kind:

@@ -111,6 +111,32 @@ def test_too_many_calls_of_one_are_refused_and_nobody_else_notices(runner, addre
     assert f'organization="{MODEST}"' not in shown
 
 
+def test_calls_of_several_that_wait_for_what_is_locked_leave_places_to_all_others(runner, address, stuck):
+    """Each alone would leave some: together they hold as many as there are."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    def are_held_up() -> bool:
+        (row,) = stuck.execute(waiting).fetchall()
+        return row[0] > 0
+
+    async def attack() -> None:
+        async with (
+            AsyncClient(address, GREEDY, CHANNEL, timeout=90) as greedy,
+            AsyncClient(address, MODEST, CHANNEL, timeout=90) as modest,
+        ):
+            calls = [register(client) for client in (greedy, modest) for _ in range(4)]
+            await asyncio.sleep(0)
+            await asyncio.to_thread(wait_until, are_held_up)
+            for client in (greedy, modest):
+                for _ in range(5):
+                    await client.organizations.GetAllOrganizations(pb.GetAllOrganizationsParam())
+            assert not any(call.done() for call in calls)
+            stuck.rollback()
+            await asyncio.gather(*calls)
+
+    runner.run(attack())
+
+
 def test_our_own_clients_come_again_after_the_pause(runner, address, stuck):
     """Reads do so inside gRPC, the others in the SDK."""
 

@@ -20,6 +20,8 @@ from tests.kit import messages
 from tests.kit.member import Member, at_once
 
 LIVES, AT_ONCE = 40, 8
+MANY = 500
+"""Children: their states fill several pages."""
 MOST_WAL = 8_000
 """Bytes a life."""
 MOST_COMMITS = 3
@@ -152,6 +154,15 @@ def test_what_a_life_updates_is_hot(alone: Member, life) -> None:
     found = {row.relname: (row.n_tup_upd, row.n_tup_hot_upd) for row in alone.rows(query, lives=LIVES)}
     assert found.keys() == {"attempts", "outbox", "task_states"}
     assert sum(hot for _, hot in found.values()) >= LEAST_HOT * sum(all_ for all_, _ in found.values()), found
+
+
+def test_done_of_a_parent_writes_no_index_of_its_childrens_states(alone: Member) -> None:
+    (parent,) = alone.register()
+    alone.register(MANY, [str(parent)])
+    before, _ = updates(alone, "task_states")
+    older(alone, parent)
+    all_, hot = updates(alone, "task_states")
+    assert all_ == hot >= before + MANY
 
 
 def go_together(member: Member, method: Together[Any, Any], requests: list[Any]) -> list[Any]:

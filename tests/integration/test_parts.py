@@ -123,3 +123,29 @@ def test_a_parent_of_an_early_part_is_done_while_a_late_one_is_written(
     assert [position for _, position, _ in told] == list(range(told[0][1], told[0][1] + len(new)))
     assert sorted(told, key=lambda event: event[2]) == told
     assert deadlocks(database) == 0
+
+
+@pytest.mark.parametrize("count", [2, 2 * PART + 5], ids=["at once", "in parts"])
+def test_a_parent_is_done_while_its_plan_is_waited_for(
+    database: Database, org: Counted, plan: pb.ComputePlan, function: pb.Function, count: int
+):
+    parent = new_task(function, plan)
+    org.send(tasks(parent))
+    new = [new_task(function, plan, [parent]) for _ in range(count)]
+    with (
+        psycopg.connect(database.url, autocommit=True) as observer,
+        psycopg.connect(database.url) as completing,
+        ThreadPoolExecutor() as threads,
+    ):
+        # As a Done does, which shares the latch.
+        completing.execute("SELECT share_latch(%s)", [uuid.UUID(plan.key)])
+        completing.execute("UPDATE task_states SET status = 4 WHERE key = %s", [parent.key])
+        registering = threads.submit(org.send, tasks(*new))
+        await_blocked(observer, 1, registering)
+        completing.commit()
+        registered = registering.result(60).tasks
+    assert [task.key for task in registered] == [task.key for task in new]
+    assert {task.status for task in registered} == {pb.STATUS_WAITING_FOR_EXECUTOR_SLOT}
+    assert rows(database, WRONG) == []
+    told = "SELECT count(*), count(DISTINCT sequence) FROM events WHERE asset_key = ANY(%(keys)s)"
+    assert rows(database, told, keys=[task.key for task in new]) == [(count, 1)]

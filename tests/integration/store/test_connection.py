@@ -1,5 +1,7 @@
 """The door to Postgres: what commits when, what an array is after it, and which connections are lent again."""
 
+import os
+import socket
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -152,3 +154,39 @@ def test_keys_are_uuids_on_both_ways(database: Database):
     key = UUID(int=7)
     with database.begin() as connection:
         assert connection.execute(statement("SELECT CAST(:key AS uuid) AS key"), {"key": key}).one().key == key
+
+
+def test_what_no_socket_takes_at_once_is_sent_ahead_all_the_same(database: Database) -> None:
+    slow = statement("SELECT length(:sent) AS length, pg_sleep(0.01)")
+    with database.begin() as connection:
+        connection.execute(statement("SELECT"))
+        with socket.socket(fileno=os.dup(connection.driver.fileno())) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with connection.ahead() as send:
+            answers = [send(slow, {"sent": "x" * 500_000}) for _ in range(2)]
+        assert [answer().one().length for answer in answers] == [500_000, 500_000]
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["to its end", "left"])
+def test_a_statement_that_was_sent_ahead_and_fails_is_what_is_raised(database: Database, left: bool) -> None:
+    def send_both() -> None:
+        with database.begin() as connection, connection.ahead() as send:
+            first = send(statement("SELECT 1 / CAST(:zero AS int)"), {"zero": 0})
+            send(_NOTE, {"name": "behind"})
+            if left:
+                raise LeftError
+            first()
+
+    with pytest.raises(BadRequestError, match="division by zero"):
+        send_both()
+    assert noted(database) == set()
+
+
+def test_what_was_sent_ahead_is_kept_with_its_transaction(database: Database) -> None:
+    with database.begin() as connection:
+        with connection.ahead() as send:
+            answers = [send(_NOTE, {"name": name}) for name in ("first", "second")]
+            assert answers[0]().scalar_one() == "first"
+        connection.execute(_NOTE, {"name": "third"})
+    assert noted(database) == {"first", "second", "third"}
+    assert answers[1]().scalar_one() == "second"

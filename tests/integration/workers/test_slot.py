@@ -282,12 +282,12 @@ def test_when_a_worker_ends_nothing_that_it_prepared_is_left(
         claim = world.claim(world.function(TELLS))
         del claim.input_assets[:]
         worker.poke(RUN_TASK, task=world.task, attempt=2)
-        wait_until(lambda: world.recorded.completed, timeout=30, message="the task")
-        (spare,) = wait_until(lambda: list(world.settings.node_folder.glob("spare-*.owner")), 30, "the next sandbox")
+        wait_until(lambda: world.recorded.completed, message="the task")
+        (spare,) = wait_until(lambda: list(world.settings.node_folder.glob("spare-*.owner")), message="the next sandbox")
         agent = worker.agent()
         (child,) = worker.children().keys() - {agent}
         prepared = wait_until(lambda: psutil.Process(child).children(recursive=True), message="its processes")
         os.kill(child if whom == "child" else worker.process.pid, number)
-        wait_until(lambda: not any(lives(each) for each in prepared), 30, "all processes to end")
+        wait_until(lambda: not any(lives(each) for each in prepared), message="all processes to end")
         if (whom, number) != ("worker", signal.SIGKILL):
-            wait_until(lambda: not spare.exists() and not spare.with_suffix("").exists(), 30, "its folder to go")
+            wait_until(lambda: not spare.exists() and not spare.with_suffix("").exists(), message="its folder to go")

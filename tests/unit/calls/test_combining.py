@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.calls.combining import Combiner
+from orchestrator.calls.combining import PATIENCE, Combiner
 
 
 def looped(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -23,8 +23,8 @@ def looped(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
 class Work:
     """Calls that are noted, and end when they are told to."""
 
-    def __init__(self) -> None:
-        self.combiner = Combiner[str, str](self.together)
+    def __init__(self, patience: float = 60.0) -> None:
+        self.combiner = Combiner[str, str](self.together, patience)
         self.alone: list[str] = []
         self.batches: list[list[str]] = []
         self.gates: dict[str, asyncio.Event] = {}
@@ -97,7 +97,7 @@ async def test_one_that_waits_alone_goes_by_itself():
 
 @looped
 async def test_a_call_that_lasts_holds_up_nobody():
-    work = Work()
+    work = Work(PATIENCE)
     work.hold("a")
     (slow,) = await work.begun("a")
     others = await work.begun("b", "c")

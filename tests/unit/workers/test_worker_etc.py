@@ -14,7 +14,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (found / "ssl" / "certs").mkdir(parents=True)
     for name in ("services", "hosts", "shadow"):
         (found / name).write_text(f"{name} of the machine")
-    monkeypatch.setattr(etc, "_SYSTEM", found)
+    monkeypatch.setattr(etc, "_SYSTEM", str(found))
     return found
 
 
