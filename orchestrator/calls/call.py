@@ -194,10 +194,13 @@ class Flow:
         Raises:
             OrchestratorError: the caller may not go on, or the use case raises it.
         """
-        self.check()
+
+        async def renew() -> None:
+            self.check()
+
         organization, channel, _ = self.caller
         run = partial(self._database.run, organization, channel, use_case)
-        return await self._admission.run(organization, Lane.CALL, run)
+        return await self._admission.run(organization, Lane.CALL, run, renew)
 
 
 @dataclass(frozen=True)
@@ -337,9 +340,8 @@ class Calls:
             return refusal(done.name, error)
 
     async def _run(self, done: _Done[Response], request: Callable[[], Any], visit: Visit) -> bytes:
-        await visit.renew()
         perform = partial(self._perform, done, request, visit.caller)
-        return await self._admission.run(visit.caller.organization, done.lane, perform)
+        return await self._admission.run(visit.caller.organization, done.lane, perform, visit.renew)
 
     def _perform(self, done: _Done[Response], read: Callable[[], Any], caller: Caller) -> bytes:
         request, waits = read(), list[float]()
@@ -362,9 +364,15 @@ class Calls:
         return done.write(response)
 
     async def _together(self, lane: Lane, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
-        refused = [await each.refusal() for each in small]
-        welcome = [each for each, error in zip(small, refused, strict=True) if error is None]
-        answers = iter(await self._admission.run(NOBODY, lane, partial(self._perform_together, welcome)))
+        refused: list[Exception | None] = []
+
+        async def renew() -> None:
+            refused[:] = [await each.refusal() for each in small]
+
+        def perform() -> Sequence[bytes | Exception | None]:
+            return self._perform_together([each for each, error in zip(small, refused, strict=True) if error is None])
+
+        answers = iter(await self._admission.run(NOBODY, lane, perform, renew))
         return [next(answers) if error is None else error for error in refused]
 
     def _perform_together(self, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
@@ -390,7 +398,8 @@ class Calls:
     async def look_up(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""
         with self._admission.call(NOBODY, Lane.CALL):
-            return await self._admission.run(NOBODY, Lane.CALL, function)
+            # A call that is held up may wait for it: it waits for none of those.
+            return await self._admission.once(NOBODY, Lane.CALL, function)
 
     async def stream(
         self,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import httpx
+import psycopg
 import pytest
 import yaml
 from cryptography import x509
@@ -248,6 +249,25 @@ def test_a_call_that_takes_its_time_is_let_in_again(network: Installation):
         wait_until(lambda: ask(one) == "ok", 60, "org-4 to be in the channel again")
         known = {plan.key for plan in one.plans.QueryPlans(pb.QueryPlansParam(page_size=1000)).plans}
         assert [plan.key in known for plan in plans] == [True] * 2 + [False] * 2
+
+
+def test_a_call_that_is_held_up_is_let_in_again(network: Installation):
+    """As long as others have locked what it needs."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    files = network.save("held", client(D, "org-4"))
+    with (
+        connect(network.address, files.credentials()) as transport,
+        psycopg.connect(network.settings["ORCHESTRATOR_DATABASE_URL"]) as holder,
+    ):
+        holder.execute("LOCK TABLE compute_plans IN ACCESS EXCLUSIVE MODE")
+        call = Held(transport, REGISTER, new_plan(), first=1)
+        wait_until(lambda: holder.execute(waits).fetchone() != (0,), 60, "the call to be held up")
+        network.write_channels("org-1", "org-2", "org-3")
+        try:
+            assert call.end()[:24] == "PERMISSION_DENIED OE0102"
+        finally:
+            network.write_channels(*ORGANIZATIONS)
+    wait_until(lambda: network.call(files, "org-4") == "ok", 60, "org-4 to be in the channel again")
 
 
 def test_files_that_cannot_be_used_change_nothing(
