@@ -122,7 +122,8 @@ def hang_up(address: str) -> None:
 
 def _sockets() -> Iterator[socket.socket]:
     """Yield all sockets of this process, as further descriptors of them, which the caller closes."""
-    for each in Path("/dev/fd").iterdir():
+    descriptors = Path("/dev/fd")
+    for each in descriptors.iterdir() if descriptors.is_dir() else ():
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(int(each.name)).st_mode):
                 yield socket.socket(fileno=os.dup(int(each.name)))
