@@ -5,12 +5,17 @@ closed as soon as it is taken, before TLS and HTTP hear of it.
 """
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import resource
 import socket
 import ssl
+import stat
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -86,6 +91,42 @@ def make_room(connections: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def hang_up(address: str) -> None:
+    """End all that listens on an address in this process, whoever made it, and then the connections that it took.
+
+    A client sees that its connection has ended, after what was written to it.
+
+    Args:
+        address: host:port, as a listener's.
+    """
+    _, port = _split(address)
+    hosts = set[str]()
+    # What is about to be taken is refused, or among the connections.
+    for listens in (True, False):
+        for each in _sockets():
+            with each, contextlib.suppress(OSError):
+                name = each.getsockname()
+                if (
+                    name[1:2] != (port,)
+                    or bool(each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) is not listens
+                ):
+                    continue
+                if listens:
+                    hosts.add(name[0])
+                # Elsewhere a connection of our own may have the same port.
+                if hosts & {name[0], "0.0.0.0", "::"}:  # noqa: S104 - nothing is bound to it
+                    each.shutdown(socket.SHUT_RDWR)
+
+
+def _sockets() -> Iterator[socket.socket]:
+    """Yield all sockets of this process, as further descriptors of them, which the caller closes."""
+    descriptors = Path("/dev/fd")
+    for each in descriptors.iterdir() if descriptors.is_dir() else ():
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(int(each.name)).st_mode):
+                yield socket.socket(fileno=os.dup(int(each.name)))
 
 
 def hold(address: str) -> socket.socket:

@@ -44,7 +44,7 @@ from orchestrator.gateway.problems.start import Place
 from orchestrator.gateway.problems.watch import Watch
 from orchestrator.gateway.server import application, serve_http
 from orchestrator.gateway.tracing import traced
-from orchestrator.listening import Limits, Listener, make_room
+from orchestrator.listening import Limits, Listener, hang_up, make_room
 from orchestrator.rpc.certificates import CertificateFiles
 from orchestrator.rpc.expiry import Expiry
 from orchestrator.rpc.handlers import Handlers
@@ -80,6 +80,7 @@ READINESS_SECONDS = 1.0
 """How often it is asked whether the database does what calls need."""
 
 _LAST_WORDS_SECONDS = 0.5
+"""How long what was answered may take to be sent."""
 
 
 def serve(settings: ServerSettings, sibling: Sibling | None = None) -> None:
@@ -210,11 +211,14 @@ async def _serve(settings: ServerSettings, sibling: Sibling | None) -> None:
             if watch is not None:
                 await watch.close()
             await _break_off_if_silent(probe)
-            # gRPC itself would answer CANCELLED to a call that comes meanwhile, so it stops last.
+            # gRPC itself answers a call that comes while it stops with CANCELLED, which clients take for lasting: so it
+            # stops last, and when none can come any more.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
                     await calls.finish()
-            await server.stop(_LAST_WORDS_SECONDS)
+            await asyncio.sleep(_LAST_WORDS_SECONDS)
+            hang_up(settings.grpc_address)
+            await server.stop(None)
             for task in tasks:
                 task.cancel()
             await probe.close()

@@ -22,6 +22,9 @@ Receive: TypeAlias = Callable[[], Awaitable[bytes]]
 ReceivePart: TypeAlias = Callable[[], Awaitable[bytes | None]]
 """Receives the next part of a call's request, None after the last."""
 
+Renew: TypeAlias = Callable[[], Awaitable[None]]
+"""Lets a caller in again who was let in a while ago, or raises."""
+
 Result = TypeVar("Result")
 
 # While it is received, a message is there twice: as the library's, and as ours.
@@ -163,7 +166,9 @@ class Admission:
         except TimeoutError as error:
             raise UnavailableError(f"the request did not arrive within {self._message_seconds:g} s") from error
 
-    async def run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
+    async def run(
+        self, organization: str, lane: Lane, function: Callable[[], Result], renew: Renew | None = None
+    ) -> Result:
         """Run a function in a thread when it is the organization's turn.
 
         One that is held up by what others have locked is run again until it is not. Those are few at a time: else they
@@ -173,14 +178,20 @@ class Admission:
             organization: whose turn it is.
             lane: whose places.
             function: raises HeldUpError where it is held up, and has done nothing.
+            renew: asked before each run; what it raises is raised.
         """
+        if renew is not None:
+            await renew()
         with suppress(HeldUpError):
-            return await self._run(organization, lane, function)
+            return await self.once(organization, lane, function)
         while True:
             async with self._held_up.turn(organization, lane):
+                if renew is not None:
+                    await renew()
                 with suppress(HeldUpError):
-                    return await self._run(organization, lane, function)
+                    return await self.once(organization, lane, function)
 
-    async def _run(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
+    async def once(self, organization: str, lane: Lane, function: Callable[[], Result]) -> Result:
+        """Run a function in a thread when it is the organization's turn, though it may be held up."""
         async with self._turns.turn(organization, lane):
             return await self._threads.run(function)

@@ -19,7 +19,7 @@ from orchestrator.calls import metrics
 from orchestrator.calls.access_log import Access
 from orchestrator.calls.admission import Admission, Receive, ReceivePart
 from orchestrator.calls.combining import Combiner
-from orchestrator.calls.gate import Caller
+from orchestrator.calls.gate import Caller, Identify, Visit
 from orchestrator.calls.loss import Loss
 from orchestrator.calls.parts import Parts
 from orchestrator.calls.refusals import Refusal, refusal
@@ -35,9 +35,6 @@ Request = TypeVar("Request")
 Part = TypeVar("Part")
 Response = TypeVar("Response")
 Result = TypeVar("Result")
-
-Identify: TypeAlias = Callable[[], Awaitable[Caller]]
-"""Lets the caller in, or raises."""
 
 log = structlog.get_logger()
 
@@ -124,8 +121,21 @@ class _Small:
 
     operation: Operation[Any, Any]
     body: bytes
-    caller: Caller
+    visit: Visit
     context: Context = field(default_factory=copy_context)
+
+    @property
+    def caller(self) -> Caller:
+        """Whose it is."""
+        return self.visit.caller
+
+    async def refusal(self) -> Exception | None:
+        """Return why its caller may not be let in any more, None where it may."""
+        try:
+            await self.visit.renew()
+        except Exception as error:
+            return error
+        return None
 
     def call(self) -> together.Call:
         """Return it as it is done.
@@ -179,10 +189,18 @@ class Flow:
         self._database = database
 
     async def run(self, use_case: Callable[[Transaction], Result]) -> Result:
-        """Run a use case in a thread and a transaction of its own, when it is the caller's turn."""
+        """Run a use case in a thread and a transaction of its own, when it is the caller's turn.
+
+        Raises:
+            OrchestratorError: the caller may not go on, or the use case raises it.
+        """
+
+        async def renew() -> None:
+            self.check()
+
         organization, channel, _ = self.caller
         run = partial(self._database.run, organization, channel, use_case)
-        return await self._admission.run(organization, Lane.CALL, run)
+        return await self._admission.run(organization, Lane.CALL, run, renew)
 
 
 @dataclass(frozen=True)
@@ -250,22 +268,22 @@ class Calls:
 
         Args:
             operation: what it does.
-            identify: lets the caller in; asked first.
+            identify: lets the caller in; asked first, and again where it took its time.
             receive: receives the request; asked when there is room for it.
         """
 
-        async def work(caller: Caller) -> bytes:
-            organization, lane = caller.organization, operation.lane
+        async def work(visit: Visit) -> bytes:
+            organization, lane = visit.caller.organization, operation.lane
 
             async def run(body: bytes) -> bytes:
                 read = partial(operation.read, body)
                 if operation.together is not None and len(body) <= _SMALL:
-                    small, alone = _Small(operation, body, caller), partial(self._run, operation, read, caller)
-                    return await self._combiners[operation.lane].run(caller.organization, small, alone)
+                    small, alone = _Small(operation, body, visit), partial(self._run, operation, read, visit)
+                    return await self._combiners[operation.lane].run(organization, small, alone)
                 if not operation.large:
-                    return await self._run(operation, read, caller)
+                    return await self._run(operation, read, visit)
                 async with self._admission.large(organization, lane):
-                    return await self._run(operation, read, caller)
+                    return await self._run(operation, read, visit)
 
             return await self._admission.message(receive, organization, lane, operation.size_of, run)
 
@@ -278,19 +296,24 @@ class Calls:
 
         Args:
             gathering: what it does.
-            identify: lets the caller in; asked first.
+            identify: lets the caller in; asked first, and again with parts that took their time.
             receive: receives the next part; asked when there is room for it.
         """
 
-        async def work(caller: Caller) -> bytes:
-            receiving = self._admission.parts(receive, caller.organization, gathering.lane, gathering.size_of)
+        async def work(visit: Visit) -> bytes:
+            async def receive_one() -> bytes | None:
+                part = await receive()
+                await visit.renew()
+                return part
+
+            receiving = self._admission.parts(receive_one, visit.caller.organization, gathering.lane, gathering.size_of)
             async with receiving as kept:
-                return await self._run(gathering, lambda: Parts(kept, gathering.read), caller)
+                return await self._run(gathering, lambda: Parts(kept, gathering.read), visit)
 
         return await self._answered(gathering, identify, work)
 
     async def _answered(
-        self, done: _Done[Response], identify: Identify, work: Callable[[Caller], Awaitable[bytes]]
+        self, done: _Done[Response], identify: Identify, work: Callable[[Visit], Awaitable[bytes]]
     ) -> bytes | Refusal:
         with Access(done.name) as access:
             try:
@@ -305,19 +328,20 @@ class Calls:
         self,
         done: _Done[Response],
         identify: Identify,
-        work: Callable[[Caller], Awaitable[bytes]],
+        work: Callable[[Visit], Awaitable[bytes]],
         access: Access,
     ) -> bytes | Refusal:
         try:
             caller = access.caller = await self._let_in(identify)
+            visit = Visit(caller, identify)
             with self._admission.call(caller.organization, done.lane):
-                return await work(caller)
+                return await work(visit)
         except Exception as error:
             return refusal(done.name, error)
 
-    async def _run(self, done: _Done[Response], request: Callable[[], Any], caller: Caller) -> bytes:
-        perform = partial(self._perform, done, request, caller)
-        return await self._admission.run(caller.organization, done.lane, perform)
+    async def _run(self, done: _Done[Response], request: Callable[[], Any], visit: Visit) -> bytes:
+        perform = partial(self._perform, done, request, visit.caller)
+        return await self._admission.run(visit.caller.organization, done.lane, perform, visit.renew)
 
     def _perform(self, done: _Done[Response], read: Callable[[], Any], caller: Caller) -> bytes:
         request, waits = read(), list[float]()
@@ -340,7 +364,16 @@ class Calls:
         return done.write(response)
 
     async def _together(self, lane: Lane, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
-        return await self._admission.run(NOBODY, lane, partial(self._perform_together, small))
+        refused: list[Exception | None] = []
+
+        async def renew() -> None:
+            refused[:] = [await each.refusal() for each in small]
+
+        def perform() -> Sequence[bytes | Exception | None]:
+            return self._perform_together([each for each, error in zip(small, refused, strict=True) if error is None])
+
+        answers = iter(await self._admission.run(NOBODY, lane, perform, renew))
+        return [next(answers) if error is None else error for error in refused]
 
     def _perform_together(self, small: Sequence[_Small]) -> Sequence[bytes | Exception | None]:
         calls: dict[int, together.Call] = {}
@@ -365,7 +398,8 @@ class Calls:
     async def look_up(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread for a caller that is not known yet: all of them share the turns of one."""
         with self._admission.call(NOBODY, Lane.CALL):
-            return await self._admission.run(NOBODY, Lane.CALL, function)
+            # A call that is held up may wait for it: it waits for none of those.
+            return await self._admission.once(NOBODY, Lane.CALL, function)
 
     async def stream(
         self,

@@ -4,9 +4,9 @@ What a caller says and shows is read by the edges, each in its own way; what cou
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.core.identity import Presented, Trust
@@ -16,6 +16,9 @@ Channels = Mapping[str, frozenset[str]]
 
 RECHECK_SECONDS = 10.0
 """The longest that a stream goes on without being checked again, though nothing seems to have changed."""
+
+VISIT_SECONDS = 1.0
+"""How long a call counts as let in; what it does later needs it to be let in again."""
 
 
 class Caller(NamedTuple):
@@ -30,6 +33,42 @@ class Caller(NamedTuple):
     organization: str
     channel: str
     certificate_ends: datetime | None
+
+
+Identify: TypeAlias = Callable[[], Awaitable[Caller]]
+"""Lets the caller in, or raises."""
+
+
+class Visit:
+    """A call whose caller was let in just now: it may take its time, and its caller is let in again after that.
+
+    Args:
+        caller: who was let in.
+        identify: lets it in.
+    """
+
+    __slots__ = ("_identify", "_since", "caller")
+
+    def __init__(self, caller: Caller, identify: Identify) -> None:
+        self.caller = caller
+        self._identify = identify
+        self._since = time.monotonic()
+
+    async def renew(self) -> None:
+        """Let the caller in again, unless that was a moment ago.
+
+        Raises:
+            OrchestratorError: it may not come in any more.
+            UnavailableError: it cannot be told.
+        """
+        now = time.monotonic()
+        if now - self._since < VISIT_SECONDS:
+            return
+        organization, channel, _ = await self._identify()
+        if (organization, channel) != self.caller[:2]:
+            # Who leaves it open has the only channel that there is, which may be another by now.
+            raise PermissionDeniedError(f"channel {self.caller.channel!r} is not open to the caller any more")
+        self._since = now
 
 
 class Gate:

@@ -33,6 +33,7 @@ async def subscribe_in_batches(flow: Flow, asked: pb.SubscribeToEventBatchesPara
     async with aclosing(following) as batches:
         async for batch in batches:
             for message in batched(batch):
+                flow.check()
                 yield message
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PAUSE = "grpc-retry-pushback-ms"
 _INSIDE = frozenset({"orchestrator", "grpc", "IPython"})
 _CODED = re.compile(r"(?P<code>OE\d{4}): *(?P<message>.*)", re.DOTALL)
-# With these nobody knows whether the call was done. A server that stops answers CANCELLED to what comes in meanwhile.
+# With these nobody knows whether the call was done. A gRPC server that stops may answer CANCELLED to what comes in.
 _LOST = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,

@@ -18,13 +18,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 class Pump:
     """Runs a step until nothing more is left to do, then waits.
 
-    A step that fails is tried again, after a pause that grows to five seconds.
+    A step that fails is tried again, after a pause that grows to five seconds. Who is woken by a commit knows that the
+    database is back: then the pause is over early.
 
     Args:
         name: for the log.
         step: does one batch and returns whether more may be left.
         poll: seconds after which it runs unasked.
         pause: told whether it was woken during a step, tells the seconds after it before that is heeded.
+        lasting: what a step raises where being woken does not say that the fault may be over.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class Pump:
         step: Callable[[], Awaitable[bool]],
         poll: float,
         pause: Callable[[bool], float] = lambda _: 0.0,
+        *,
+        lasting: tuple[type[Exception], ...] = (),
     ) -> None:
         self.name = name
         self._step = step
         self._poll = poll
         self._pause = pause
+        self._lasting = lasting
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -54,13 +59,19 @@ class Pump:
                     pass
             except Exception as error:
                 log.warning("pump.failed", pump=self.name, error=str(error).partition("\n")[0], retry_in_seconds=pause)
-                await asyncio.sleep(pause)
+                # However often it is woken, it does not try without a rest.
+                rest = pause if isinstance(error, self._lasting) else _FIRST_PAUSE
+                await asyncio.sleep(rest)
+                await self._wait(pause - rest)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             pause = _FIRST_PAUSE
             if rest := self._pause(self._woken.is_set()):
                 await asyncio.sleep(rest)
-            # Not wait_for: before Python 3.12 it lives through a cancellation that comes with its result.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll):
-                    await self._woken.wait()
+            await self._wait(self._poll)
+
+    async def _wait(self, seconds: float) -> None:
+        # Not wait_for: before Python 3.12 it lives through a cancellation that comes with its result.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()

@@ -168,7 +168,8 @@ class _Lane:
             return sent >= relay.batch
 
         self._threads = threads
-        self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS)
+        # What is committed says nothing of the broker.
+        self._pump = Pump(f"relay {queue}", step, _LANE_POLL_SECONDS, lasting=(OperationalError,))
         self._task = asyncio.create_task(self._pump.run())
 
     @property

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from orchestrator import protos as pb
 from orchestrator.calls.admission import Receive
-from orchestrator.calls.call import Calls, Identify, Operation
+from orchestrator.calls.call import Calls, Operation
+from orchestrator.calls.gate import Identify
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.compute import plans, tasks, work

@@ -12,8 +12,8 @@ from google.protobuf.message import DecodeError, Message
 from orchestrator import log
 from orchestrator.calls import call, parts
 from orchestrator.calls.admission import Receive, ReceivePart
-from orchestrator.calls.call import Calls, Flow, Gathering, Identify, Operation, Streaming
-from orchestrator.calls.gate import Caller, Gate
+from orchestrator.calls.call import Calls, Flow, Gathering, Operation, Streaming
+from orchestrator.calls.gate import Caller, Gate, Identify
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import parsed_size
 from orchestrator.calls.turns import Lane

@@ -9,18 +9,23 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import httpx
+import psycopg
 import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from google.protobuf.message import Message
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator import protos as pb
+from orchestrator.calls.gate import VISIT_SECONDS
 from orchestrator.client import AsyncClient, CallError, Certificates, Client
 from orchestrator.embedded.postgres import Postgres
 from tests.attacks.installation import CHANNEL, SECRET, Installation, Stream, ask, running
@@ -30,6 +35,7 @@ from tests.kit.issuing import NOW, Issued, authority, client, new_key, revocatio
 from tests.kit.messages import new_key as new_uuid
 from tests.kit.messages import new_plan
 from tests.kit.proxy import Proxy
+from tests.kit.transports import connect
 from tests.kit.waiting import wait_until
 
 ORGANIZATIONS = ("org-1", "org-2", "org-3", "org-4")
@@ -173,6 +179,95 @@ def test_what_leaves_a_channel_ends_what_stands_in_it(
         network.write_channels(*ORGANIZATIONS)
     wait_until(lambda: ask(other) == "ok", 60, "org-4 to be in the channel again")
     assert network.log.count("channels.not_reloaded") == 1
+
+
+class Held:
+    """A call of org-4 that was let in, and of which something is held back.
+
+    Args:
+        transport: a connection of org-4.
+        path: of the method.
+        parts: of the request.
+        first: how many of them are sent at once.
+    """
+
+    def __init__(self, transport: grpc.Channel, path: str, *parts: Message, first: int = 0) -> None:
+        self._let_go = threading.Event()
+        self._parts = [part.SerializeToString() for part in parts]
+        self._first = first
+        metadata = (("mspid", "org-4"), ("channel", CHANNEL))
+        # A call with one message is, on the wire, one whose request comes in parts.
+        self._call = transport.stream_unary(path).future(self._sent(), timeout=60, metadata=metadata)
+
+    def _sent(self) -> Iterator[bytes]:
+        yield from self._parts[: self._first]
+        assert self._let_go.wait(60)
+        yield from self._parts[self._first :]
+
+    def end(self) -> str:
+        """Let it go on, and return how it ended."""
+        self._let_go.set()
+        error = self._call.exception(60)
+        return "ok" if error is None else f"{error.code().name} {error.details()}"
+
+
+REGISTER, SUBMIT = "/orchestrator.ComputePlanService/RegisterPlan", "/orchestrator.SubmissionService/SubmitPlan"
+
+
+def test_a_call_that_takes_its_time_is_let_in_again(network: Installation):
+    """Whether its one message is late, or one of its parts."""
+    plans = [new_plan() for _ in range(4)]
+    files = network.save("held", client(D, "org-4"))
+
+    def begun(whole: pb.NewComputePlan, parted: pb.NewComputePlan) -> list[Held]:
+        parts = pb.SubmitPlanParam(head=pb.PlanHead(plan=parted)), pb.SubmitPlanParam()
+        calls = [Held(transport, REGISTER, whole), Held(transport, SUBMIT, *parts, first=1)]
+        # What comes later by the same connection is looked at later. Of workers: the others' turns are taken.
+        last = Held(transport, "/orchestrator.WorkerService/Heartbeat", pb.HeartbeatParam(node="node"), first=1)
+        assert last.end() == "ok"
+        return calls
+
+    def take_their_time() -> None:
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() - begin > VISIT_SECONDS, 60, "the end of the visit")
+
+    with (
+        connect(network.address, files.credentials()) as transport,
+        Client(network.address, "org-4", CHANNEL, files) as one,
+    ):
+        kept = begun(*plans[:2])
+        take_their_time()
+        assert [call.end() for call in kept] == ["ok"] * 2
+        late = begun(*plans[2:])
+        network.write_channels("org-1", "org-2", "org-3")
+        try:
+            take_their_time()
+            wait_until(lambda: ask(one).startswith("PERMISSION_DENIED OE0102"), 60, "the call to be refused")
+            assert {call.end()[:24] for call in late} == {"PERMISSION_DENIED OE0102"}
+        finally:
+            network.write_channels(*ORGANIZATIONS)
+        wait_until(lambda: ask(one) == "ok", 60, "org-4 to be in the channel again")
+        known = {plan.key for plan in one.plans.QueryPlans(pb.QueryPlansParam(page_size=1000)).plans}
+        assert [plan.key in known for plan in plans] == [True] * 2 + [False] * 2
+
+
+def test_a_call_that_is_held_up_is_let_in_again(network: Installation):
+    """As long as others have locked what it needs."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    files = network.save("held", client(D, "org-4"))
+    with (
+        connect(network.address, files.credentials()) as transport,
+        psycopg.connect(network.settings["ORCHESTRATOR_DATABASE_URL"]) as holder,
+    ):
+        holder.execute("LOCK TABLE compute_plans IN ACCESS EXCLUSIVE MODE")
+        call = Held(transport, REGISTER, new_plan(), first=1)
+        wait_until(lambda: holder.execute(waits).fetchone() != (0,), 60, "the call to be held up")
+        network.write_channels("org-1", "org-2", "org-3")
+        try:
+            assert call.end()[:24] == "PERMISSION_DENIED OE0102"
+        finally:
+            network.write_channels(*ORGANIZATIONS)
+    wait_until(lambda: network.call(files, "org-4") == "ok", 60, "org-4 to be in the channel again")
 
 
 def test_files_that_cannot_be_used_change_nothing(

@@ -3,6 +3,8 @@
 import shutil
 import signal
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import psutil
@@ -12,12 +14,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from orchestrator import protos as pb
 from orchestrator.client import CallError, Certificates, Client
 from orchestrator.embedded.certificates import lay_out
+from orchestrator.embedded.ports import free_port
 from tests.kit.messages import new_key
-from tests.kit.servers import serving, settings_for_tls
+from tests.kit.servers import server_process, serving, settings_for_tls
 from tests.kit.transports import connect
 from tests.kit.waiting import wait_until
 
 CHANNELS = {"channel": ["org-1", "org-2"]}
+CALLERS = 16
 ASKED = pb.GetAllOrganizationsParam()
 
 
@@ -88,3 +92,30 @@ def test_sigterm_ends_streams_with_unavailable_and_the_process_with_0(postgres, 
     log = (tmp_path / "server.log").read_text()
     assert "server.stopped" in log
     assert "Traceback" not in log
+
+
+def test_calls_that_come_while_a_server_stops_are_told_to_come_again(postgres, tmp_path):
+    url, address = postgres.create_database(f"stop_{new_key().replace('-', '')}"), f"127.0.0.1:{free_port()}"
+    answered, metadata = Counter[object](), (("mspid", "org-1"), ("channel", "channel"))
+    enough, over = threading.Barrier(CALLERS + 1), threading.Event()
+
+    def call_again_and_again() -> None:
+        # Each has a connection of its own, and sends nothing again by itself.
+        options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
+        with grpc.insecure_channel(address, options) as transport:
+            ask = transport.unary_unary("/orchestrator.OrganizationService/GetAllOrganizations")
+            ask(b"", timeout=60, metadata=metadata)
+            enough.wait(60)
+            while not over.is_set():
+                call = ask.future(b"", timeout=60, metadata=metadata)
+                answered[call.code()] += 1
+
+    with server_process(tmp_path, url, CHANNELS, address) as server, ThreadPoolExecutor(CALLERS) as threads:
+        calling = [threads.submit(call_again_and_again) for _ in range(CALLERS)]
+        enough.wait(60)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+        over.set()
+        for each in calling:
+            each.result(60)
+    assert set(answered) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from orchestrator.embedded.ports import free_port
-from orchestrator.listening import Limits, Listener, hold
+from orchestrator.listening import Limits, Listener, hang_up, hold
 
 LIMITS = Limits(8, 8, 1.0)
 
@@ -84,3 +84,22 @@ def test_who_is_silent_is_asked_whether_anybody_is_there(address: str):
             # By default a client whose machine is gone would hold its place for hours.
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
+def test_hanging_up_ends_what_listens_on_one_address_and_its_connections():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_connection(one.getsockname()) as client,
+        socket.create_connection(other.getsockname()) as another,
+    ):
+        taken, kept = one.accept()[0], other.accept()[0]
+        with taken, kept:
+            taken.sendall(b"the answer")
+            hang_up("{}:{}".format(*one.getsockname()))
+            assert client.makefile("rb").read() == b"the answer"
+            kept.sendall(b"!")
+            assert another.recv(1) == b"!"
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(one.getsockname())
+            socket.create_connection(other.getsockname()).close()

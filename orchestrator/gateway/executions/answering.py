@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from orchestrator import protos as pb
 from orchestrator.calls.call import Calls, Operation
+from orchestrator.calls.gate import Visit
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.engine.transaction import Transaction
@@ -64,10 +65,10 @@ class Answering:
     @contextlib.asynccontextmanager
     async def received(self, request: Request) -> AsyncIterator[Parts]:
         """Receive what a request brings, from who may call; what is not kept of it is gone after the block."""
-        # Who may not call may not fill the disk either.
-        await self.identity.identify(request)
-        limit = self.settings.execution_data_limit
-        async with parts.received(request, self.files.staging, limit) as received:
+        # Who may not call, or may not any more, may not fill the disk either.
+        identify = partial(self.identity.identify, request)
+        visit, limit = Visit(await identify(), identify), self.settings.execution_data_limit
+        async with parts.received(request, self.files.staging, limit, visit.renew) as received:
             yield received
 
     def keep(self, kept: list[pb.StoredFile], upload: Any, place: pb.StoredFile) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -89,13 +89,16 @@ def _number(text: str) -> float:
 
 
 @contextlib.asynccontextmanager
-async def received(request: Request, folder: Path, data_limit: int) -> AsyncIterator[Parts]:
+async def received(
+    request: Request, folder: Path, data_limit: int, renew: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Parts]:
     """Receive the parts of a request; what nobody keeps of them is gone after the block.
 
     Args:
         request: whose body.
         folder: where they lie meanwhile.
         data_limit: most bytes of the part `data`.
+        renew: asked whenever something has come; raises where no more is to be taken.
 
     Raises:
         MediaError: the body is of another type.
@@ -113,7 +116,7 @@ async def received(request: Request, folder: Path, data_limit: int) -> AsyncIter
     with tempfile.TemporaryDirectory(dir=folder) as place:
         reading = _Reading(Path(place), data_limit)
         try:
-            await reading.run(request, options.get(b"boundary", b""))
+            await reading.run(request, options.get(b"boundary", b""), renew)
         except (MultipartParseError, UnicodeError, ValueError) as error:
             reading.parts.problem = str(error) or "the body is broken"
         finally:
@@ -144,7 +147,7 @@ class _Reading:
         self._size = 0
         self._pending = bytearray()
 
-    async def run(self, request: Request, boundary: bytes) -> None:
+    async def run(self, request: Request, boundary: bytes, renew: Callable[[], Awaitable[None]]) -> None:
         """Read all of a body.
 
         Raises:
@@ -168,6 +171,7 @@ class _Reading:
         preamble = _Preamble(boundary)
         try:
             async for chunk in request.stream():
+                await renew()
                 parser.write(preamble.after(chunk))
                 if len(self._pending) >= _BUFFER:
                     await asyncio.to_thread(self._flush)

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from orchestrator.calls.call import Calls, Operation
-from orchestrator.calls.gate import Caller
+from orchestrator.calls.gate import Caller, Visit
 from orchestrator.calls.refusals import Refusal
 from orchestrator.calls.sizes import document_size
 from orchestrator.core.errors import BadRequestError, PermissionDeniedError, UnavailableError
@@ -137,8 +137,14 @@ class Answering:
             use: reads, in a transaction.
             take: from what was read to the answer, None where there is none yet.
             seconds: to wait.
+
+        Raises:
+            OrchestratorError: the caller may not be told by now.
         """
-        return await self.waiting.wait(request, key, partial(self.seen, name, use), take, seconds)
+        visit = Visit(self._caller, partial(self.identify, request))
+        found = await self.waiting.wait(request, key, partial(self.seen, name, use), take, seconds)
+        await visit.renew()
+        return found
 
 
 def answer(document: Any, status: int = 200) -> Response:

@@ -1,7 +1,9 @@
 """The feed: subscribers begin anywhere, catch up from the database, and join the live window without gap or repeat."""
 
 import asyncio
+from contextlib import aclosing
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator import protos as pb
+from orchestrator.calls.admission import Admission
+from orchestrator.calls.call import Flow
+from orchestrator.calls.gate import Caller
+from orchestrator.calls.subscription import subscribe_in_batches
+from orchestrator.calls.threads import Threads
+from orchestrator.core.errors import PermissionDeniedError
 from orchestrator.dispatch.feed import ClosedError, Feed
 from orchestrator.dispatch.sequencer import Sequencer
 from orchestrator.engine.transaction import Database, Transaction
+from orchestrator.settings import ServerSettings
 from orchestrator.trace import places
 from tests.kit.database import forget_events, tell
 
@@ -211,3 +220,34 @@ def test_one_read_is_bounded_by_size_and_never_empty_before_the_end(database: Da
         position = batch[-1].position
     assert sum(reads) == len(sizes)
     assert reads == [2, 1, 2]
+
+
+def test_who_may_not_go_on_gets_no_further_message_of_a_batch(database: Database, tmp_path: Path):
+    for number in range(3):
+        write_large(database, "ours", str(number), 2**20)
+    channels, left = tmp_path / "channels.yaml", list[str]()
+    channels.write_text("channels:\n  ours: [org-1]\n")
+
+    def check() -> None:
+        if left:
+            raise PermissionDeniedError("it left")
+
+    async def head(_: str, __: str) -> None:
+        """There is nothing to tell."""
+
+    async def scenario() -> None:
+        feed = Feed(database, batch=100)
+        await asyncio.to_thread(feed.begin)
+        await Sequencer(database).step()
+        await catch_up(feed)
+        with Threads(2, "call") as threads:
+            admission = Admission(ServerSettings(database_url=database.url, channel_config=channels), threads)
+            flow = Flow(Caller("org-1", "ours", None), feed, check, head, admission, database)
+            async with aclosing(subscribe_in_batches(flow, pb.SubscribeToEventBatchesParam())) as messages:
+                assert [event.asset_key for event in pb.EventBatch.FromString(await anext(messages)).events] == ["0"]
+                left.append("org-1")
+                with pytest.raises(PermissionDeniedError):
+                    await anext(messages)
+        await feed.close()
+
+    asyncio.run(scenario())

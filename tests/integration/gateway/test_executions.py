@@ -4,14 +4,21 @@ org-1 runs executions, org-2 and org-4 are data partners, org-5 is a portal.
 """
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from orchestrator.access import tokens
+from orchestrator.calls.gate import VISIT_SECONDS
+from tests.kit.database import opened
 from tests.kit.portal import new_execution, new_schema, partner
+from tests.kit.waiting import wait_until
 
 from .served import HERE, Served
 
@@ -42,6 +49,30 @@ def test_what_was_sent_for_a_partner_is_for_it_and_for_who_runs_executions(serve
         assert caller.get(url, params={"data_partner": "org-3"}).json() == partner("p-2")
     with served.caller(token=served.token("org-2", HERE)) as caller:
         assert caller.get(url, params={"data_partner": "org-3"}).status_code == 403
+
+
+def test_who_is_not_known_any_more_sends_no_more_files(served: Served):
+    token = served.token("org-2", HERE)
+    host, _, port = served.api.rpartition(":")
+    head = (
+        f"POST /api/executions/ HTTP/1.1\r\nHost: {served.api}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {2**30}\r\n\r\n"
+    )
+    part = b'--b\r\nContent-Disposition: form-data; name="auxiliary_file"; filename="f"\r\n\r\n'
+    with (
+        socket.create_connection((host, int(port)), timeout=60) as plain,
+        served.context().wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        connection.sendall(head.encode() + part)
+        staging = served.folder / "media" / ".incoming"
+        wait_until(lambda: [*staging.rglob("*")], 60, "the file to be begun")
+        begin = time.monotonic()
+        with opened(served.database) as database, database.begin() as tokens_of:
+            tokens.revoke(tokens_of, token.split("_")[1], datetime.now(UTC))
+        wait_until(lambda: time.monotonic() - begin > VISIT_SECONDS, 60, "the end of the visit")
+        connection.sendall(b"more of it")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
+        wait_until(lambda: not [*staging.rglob("*")], 60, "what came to be gone")
 
 
 def started(caller: httpx.Client, *partners: str, **inputs: bool) -> dict[str, Any]:

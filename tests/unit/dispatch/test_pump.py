@@ -1,9 +1,11 @@
 """A pump that waits is woken, and ended at any moment."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
+from orchestrator.dispatch import pump as pump_module
 from orchestrator.dispatch.pump import Pump
 
 
@@ -56,6 +58,55 @@ def test_it_runs_unasked(failures: int) -> None:
         running = asyncio.create_task(Pump("pump", step, 0.01).run())
         for _ in range(3):
             await step.again()
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+class Away:
+    """A step that fails; after its first run, pauses that are over early last for a moment only."""
+
+    REST = 0.02
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.runs: list[float] = []
+        self._monkeypatch = monkeypatch
+        monkeypatch.setattr(pump_module, "_FIRST_PAUSE", 300.0)
+
+    async def __call__(self) -> bool:
+        self._monkeypatch.setattr(pump_module, "_FIRST_PAUSE", self.REST)
+        self.runs.append(asyncio.get_running_loop().time())
+        raise OSError("the database is away")
+
+    async def woken_until(self, pump: Pump, count: int) -> None:
+        """Wake it again and again, until so many runs have begun."""
+        while len(self.runs) < count:
+            pump.wake()
+            await asyncio.sleep(0)
+
+
+def test_a_pause_after_a_fault_is_over_early_when_it_is_woken_but_not_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        step = Away(monkeypatch)
+        pump = Pump("pump", step, 600.0)
+        running = asyncio.create_task(pump.run())
+        async with asyncio.timeout(60):
+            await step.woken_until(pump, 4)
+        assert all(after - before >= Away.REST for before, after in pairwise(step.runs))
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_pause_after_a_fault_of_something_else_lasts_though_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        step = Away(monkeypatch)
+        pump = Pump("pump", step, 600.0, lasting=(OSError,))
+        running = asyncio.create_task(pump.run())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10 * Away.REST):
+                await step.woken_until(pump, 2)
+        assert len(step.runs) == 1
         running.cancel()
 
     asyncio.run(scenario())
