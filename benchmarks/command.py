@@ -83,6 +83,8 @@ def main(
             raise click.UsageError(f"--write-docs: {_PAGE} has no place for the table of the bench")
     checkouts = [Checkout("ours", ROOT, processes)]
     if against:
+        if not (against / "orchestrator").is_dir():
+            raise click.UsageError(f"--against: {against} is no checkout of this repository")
         checkouts.append(Checkout("against", against))
     sides = [checkout.name for checkout in checkouts]
     progress = Console(stderr=True)

@@ -152,6 +152,7 @@ def test_the_command_says_that_no_row_is_called_so():
         (["--steady", "0"], "0.0 is not in the range"),
         (["--steady", "1e9"], "1000000000.0 is not in the range"),
         (["--steady", "nan"], "--steady: a number of minutes is expected"),
+        (["--against", "/tmp"], "--against: /tmp is no checkout of this repository"),
         (["--json", "/nowhere/x.json"], "--json: /nowhere/x.json cannot be written: No such file or directory"),
         (["--json", "/proc/x.json"], "--json: /proc/x.json cannot be written: No such file or directory"),
         (["--write-docs"], "--write-docs: /nowhere/page.md cannot be written: No such file or directory"),
