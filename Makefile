@@ -38,19 +38,19 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(call install,requirements-dev.lock)
 	touch $@
 
-demo: $(VENV)/.runtime ## Three hospitals train one model on data that stays at home
+demo: $(VENV)/.runtime ## Three hospitals train one model; their data stay at home
 	$(BIN)/orchestrator demo
 
-demo-problems: $(VENV)/.runtime ## Six modules solve a user's problem, and compare three ways to
+demo-problems: $(VENV)/.runtime ## Six modules solve a user's problem in three ways
 	$(BIN)/orchestrator demo --product problems
 
-demo-executions: $(VENV)/.runtime ## Data partners and a central node run workflows of stored schemas
+demo-executions: $(VENV)/.runtime ## Data partners and a central node run stored workflows
 	$(BIN)/orchestrator demo --product executions
 
 notebook: $(VENV)/.notebook ## Open the examples in Jupyter
 	$(BIN)/jupyter lab --notebook-dir $(FOLDER) $(JUPYTER)
 
-notebooks: $(VENV)/.dev ## Run the examples' notebooks, and store their output in them
+notebooks: $(VENV)/.dev ## Run the examples' notebooks, and store their output
 	$(BIN)/python -m tests.kit.notebooks
 
 dev: $(VENV)/.dev ## Install what developers need into .venv
@@ -65,11 +65,12 @@ check: $(VENV)/.dev ## Lint and check the types
 test: $(VENV)/.dev ## Run the whole test suite
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder
 
-bench: $(VENV)/.dev ## Measure beside yardsticks (QUICK=1, GROWTH=1, STEADY=15, AGAINST=path, PROCESSES=1, ARGS=…)
+bench: $(VENV)/.dev ## Measure beside yardsticks: docs/performance.md (QUICK=1)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(GROWTH),--growth) \
 		$(if $(STEADY),--steady $(STEADY)) $(if $(AGAINST),--against $(AGAINST)) $(if $(PROCESSES),--processes $(PROCESSES)) $(ARGS)
 
-soak: $(VENV)/.dev ## Ten minutes of monkeys on running plans, with an upgrade, ten on problems, many of them (MINUTES=10, SERVERS=3, PROBLEMS=600)
+# Monkeys on running plans, with an upgrade, and on problems, MINUTES=10 each, SERVERS=3; then many problems, PROBLEMS=600.
+soak: $(VENV)/.dev ## Let monkeys loose on plans and problems (MINUTES=10)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) --servers $(or $(SERVERS),3) --processes $(or $(PROCESSES),1)
 	$(BIN)/python -m tests.faults.problems --minutes $(or $(MINUTES),10)
 	$(BIN)/python -m tests.faults.many_problems --problems $(or $(PROBLEMS),600)
@@ -87,7 +88,7 @@ image: BUILD_ARGS = --file Containerfile --build-arg VERSION=$(VERSION) \
 image-name:
 	@echo $(IMAGE)
 
-image-test: $(VENV)/.dev ## Build it without a daemon, run all of it, and functions in containers (root, Debian)
+image-test: $(VENV)/.dev ## Build it without a daemon, and run it (root, Debian)
 	.ci/image-test
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
@@ -114,6 +115,6 @@ lock: $(VENV)/.dev ## Pin the newest versions that fit, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--constraint requirements.lock --group pyproject.toml:image --output-file requirements-image-tools.lock
 
-clean: ## Remove the virtual environment and the data of the embedded federation
+clean: ## Remove .venv and the data of the embedded federation
 	if [ -x $(BIN)/orchestrator ]; then $(BIN)/orchestrator down --destroy || true; fi
 	rm -rf $(VENV) .orchestrator
