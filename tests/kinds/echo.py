@@ -72,8 +72,9 @@ def cancel(transaction: Transaction, asked: echo.Plan) -> echo.Submitted:
     """Cancel the tasks of a plan that have not ended."""
     key = UUID(asked.key)
     plans.hold(transaction, [key])
+    live = plans.lock_live(transaction, key)
     if plans.end(transaction, key, pb.STATUS_CANCELED):
-        plans.cancel(transaction, key, "cancelled by its owner")
+        plans.cancel(transaction, live, "cancelled by its owner")
     return echo.Submitted()
 
 
