@@ -167,7 +167,7 @@ _ROOM = """
                                AND status = $TO_DO AND attempts + 1 = attempt AND poked_at IS NOT NULL
                                AND NOT EXISTS (SELECT FROM outbox AS again
                                                WHERE again.key = sent.key AND again.sent_at IS NULL)
-                             LIMIT $TWICE * ($SPARE + $SPARE * (SELECT slots FROM known))) AS out) AS pokes
+                             LIMIT 2 * ($SPARE + $SPARE * (SELECT slots FROM known))) AS out) AS pokes
              FROM known WHERE slots IS NOT NULL AND CAST(:silence AS interval) IS NOT NULL
          )
 """
@@ -194,7 +194,6 @@ _TAKE = statement(
     ROOM=_ROOM,
     STATE=_STATE,
     SPARE=str(2),
-    TWICE=str(2),
     TAKEN="outbox.id, outbox.message, outbox.queue, key, attempt, outbox.priority, traceparent",
     RUN_TASK=pokes.RUN_TASK,
 )
